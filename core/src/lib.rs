@@ -1,8 +1,64 @@
-//! The words and contracts of Rivus.
+//! The words and contracts of Rivus, and every decision as a pure function.
+//!
+//! Nothing here knows tokio, ractor, a file or a socket; the clock and all randomness are handed in. A
+//! job is written as a [`StreamGraph`], chained into a [`JobGraph`], and run as subtasks whose work is a
+//! [`Task`]: a chain of [`Stage`]s between input channels and [`Outputs`]. What the actors decide is
+//! decided here, by values with `on_event(event) -> actions`: [`Alignment`], [`WatermarkMerge`] and the
+//! machines of [`job`].
 
+mod alignment;
+mod batch;
+mod chain;
+mod clock;
+pub mod codec;
+mod context;
+mod event;
+mod failure;
+mod graph;
 mod ids;
+mod key;
+mod metrics;
+mod outputs;
+mod router;
+mod schema;
+mod sink;
+mod snapshot;
+mod source;
+mod stage;
+mod table;
+mod task;
+mod watermark;
 
+pub use alignment::{Alignment, AlignmentAction};
+pub use batch::{Batch, Rows, record_bytes};
+pub use chain::{Chain, TypedOutput};
+pub use clock::{Clock, ManualClock};
+pub use codec::CodecError;
+pub use context::{OperatorIndex, SubtaskInfo, TURN, TaskContext};
+pub use event::{Event, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, Record, Timestamp};
+pub use failure::{Failure, FailureScope, UserError};
+pub use graph::{
+    ChainBuilder, Exchange, GraphError, JobEdge, JobGraph, JobVertex, NodeId, Operator, StreamEdge,
+    StreamGraph, StreamNode,
+};
 pub use ids::{
     AttemptId, CheckpointId, Incarnation, JobId, LeaderEpoch, OperatorUid, Slot, SubtaskId,
     TaskManagerId, VertexId,
 };
+pub use key::{
+    DEFAULT_MAX_PARALLELISM, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, key_hash,
+};
+pub use metrics::{SubtaskFigures, SubtaskMetrics};
+pub use outputs::{Element, Outgoing, Outputs};
+pub use router::{Broadcast, Forward, HashBy, Rebalance};
+pub use schema::Schema;
+pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
+pub use snapshot::{RestoredState, SectionHeader, SectionId, SnapshotBuilder, encode_row};
+pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
+pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
+pub use table::{RowId, Table};
+pub use task::{
+    BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag, SourceFactory,
+    SourceTask, SourceTurn, Task,
+};
+pub use watermark::{ChannelTime, TimeChange, WatermarkMerge};

@@ -1,1 +1,35 @@
-//! rivus-state
+//! What outlives a process: checkpoints, the job log, and who may lead.
+//!
+//! Everything durable goes through [`ObjectStorage`]: named objects, written whole or not at all, in memory or in a
+//! directory. It is synchronous, and it blocks; so an actor never calls it in a handler but gives the work to a
+//! [`Blocking`] and is told by a message.
+//!
+//! - [`CheckpointStorage`] keeps snapshots and manifests. A manifest makes nothing true by itself.
+//! - [`JobLog`] does: the write-once log of a job. Its only primitive is *create if absent*, and whoever loses a slot
+//!   steps down. So the log fences old leaders.
+//! - [`Election`] decides who tries to lead. It may be wrong for a while; the log is not.
+//!
+//! Every object carries a magic number, a version, a length and a checksum, or is named by a handle that does;
+//! damage is a [`StorageError`] that names the object. Time and randomness (nonces) are handed in by the caller, and
+//! [`StorageFaults`] lets a test make any single operation fail, so a whole cluster replays from one seed.
+
+mod blocking;
+mod checkpoints;
+mod drive;
+mod election;
+mod error;
+mod faults;
+mod folders;
+mod frame;
+mod log;
+mod objects;
+mod writer;
+
+pub use blocking::{Blocking, Inline, Pool};
+pub use checkpoints::{CheckpointStorage, SnapshotHandle, SnapshotWriter};
+pub use election::{Campaign, Election, ElectionError, InProcessElection, Renewal};
+pub use error::StorageError;
+pub use faults::{Fault, StorageFaults, StorageOp};
+pub use log::{Append, JobLog, LogContents, LogRecord, RecordKind};
+pub use objects::{Created, ObjectStorage};
+pub use writer::{ObjectWriter, WrittenObject};

@@ -1,0 +1,132 @@
+//! Batches: the unit that travels between subtasks.
+//!
+//! A batch is a trait object, so the data plane moves rows today and Arrow record batches tomorrow
+//! without knowing which. Within a process it is moved; only a broadcast shares it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::codec::{self, CodecError};
+use crate::event::{Event, Record};
+
+/// Records under way from one subtask to another.
+pub trait Batch: Any + Send {
+    /// Number of records.
+    fn len(&self) -> usize;
+
+    /// Whether it holds no record.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Estimated size in memory, from a sample of the records.
+    fn bytes(&self) -> usize;
+
+    /// Appends the batch's wire form.
+    ///
+    /// # Errors
+    /// If a record's `Serialize` fails.
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
+
+    /// The batch as `Any`, for the receiving operator to downcast.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// A batch of rows, owned or shared among the receivers of a broadcast.
+#[derive(Debug)]
+pub enum Rows<T> {
+    /// The receiver takes the records without a copy.
+    Owned(Vec<Event<T>>),
+    /// The last receiver takes them; the others clone.
+    Shared(Arc<Vec<Event<T>>>),
+}
+
+impl<T: Record> Rows<T> {
+    /// The records.
+    pub fn into_vec(self) -> Vec<Event<T>> {
+        match self {
+            Self::Owned(rows) => rows,
+            Self::Shared(rows) => Arc::try_unwrap(rows).unwrap_or_else(|rows| (*rows).clone()),
+        }
+    }
+
+    /// Takes the rows out of a received batch.
+    ///
+    /// # Errors
+    /// [`CodecError::WrongBatch`] if the batch holds records of another type: the graph is miswired.
+    pub fn from_batch(batch: Box<dyn Batch>) -> Result<Vec<Event<T>>, CodecError> {
+        match batch.into_any().downcast::<Self>() {
+            Ok(rows) => Ok(rows.into_vec()),
+            Err(_) => Err(CodecError::WrongBatch {
+                expected: std::any::type_name::<T>(),
+            }),
+        }
+    }
+
+    fn as_slice(&self) -> &[Event<T>] {
+        match self {
+            Self::Owned(rows) => rows,
+            Self::Shared(rows) => rows,
+        }
+    }
+}
+
+impl<T: Record> Batch for Rows<T> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn bytes(&self) -> usize {
+        record_bytes(self.as_slice()) * self.len()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec::encode_into(self.as_slice(), out)
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// How many records of a batch are measured.
+const SAMPLES: usize = 4;
+
+/// Mean size of a record in memory, sampled: its own size plus what it owns on the heap, taken to be
+/// what serde would write of it. At least 1.
+pub fn record_bytes<T: Record>(rows: &[Event<T>]) -> usize {
+    let step = rows.len().div_ceil(SAMPLES).max(1);
+    let (mut measured, mut count) = (0, 0);
+    for row in rows.iter().step_by(step) {
+        measured += codec::encoded_len(&row.value);
+        count += 1;
+    }
+    (size_of::<Event<T>>() + measured.checked_div(count).unwrap_or(0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_the_wrong_type_is_refused_with_the_type_that_was_expected() {
+        let batch: Box<dyn Batch> = Box::new(Rows::Owned(vec![Event::at(1, 7_u32)]));
+        let error = Rows::<String>::from_batch(batch).unwrap_err();
+        assert!(error.to_string().contains("String"), "{error}");
+    }
+
+    #[test]
+    fn a_shared_batch_is_cloned_for_all_but_the_last() {
+        let rows = Arc::new(vec![Event::at(1, String::from("a"))]);
+        let first = Rows::Shared(Arc::clone(&rows));
+        assert_eq!(first.into_vec(), *rows);
+        assert_eq!(Rows::Shared(rows).into_vec()[0].value, "a");
+    }
+
+    #[test]
+    fn size_grows_with_what_a_record_owns() {
+        let short = record_bytes(&[Event::at(0, String::from("a"))]);
+        let long = record_bytes(&[Event::at(0, "a".repeat(1_000))]);
+        assert!(long >= short + 999, "{short} {long}");
+    }
+}

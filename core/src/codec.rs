@@ -1,0 +1,109 @@
+//! MessagePack, the default form of records and state, and the checked frames that hold durable bytes.
+
+use std::io;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+/// Bytes that can't be written or read.
+#[derive(Debug, Error)]
+pub enum CodecError {
+    /// A value's `Serialize` refused.
+    #[error("can't encode a {type_name}")]
+    Encode {
+        /// The value's type.
+        type_name: &'static str,
+        /// Why.
+        #[source]
+        source: rmp_serde::encode::Error,
+    },
+    /// Bytes are not what the type expects.
+    #[error("can't decode a {type_name}")]
+    Decode {
+        /// The value's type.
+        type_name: &'static str,
+        /// Why.
+        #[source]
+        source: rmp_serde::decode::Error,
+    },
+    /// A batch of one type reached an operator of another.
+    #[error("a batch of {expected} was expected, another type arrived")]
+    WrongBatch {
+        /// What the operator takes.
+        expected: &'static str,
+    },
+    /// Bytes end too early, or a checksum doesn't match.
+    #[error("damaged bytes: {what}")]
+    Damaged {
+        /// What was being read.
+        what: &'static str,
+    },
+}
+
+/// A value as MessagePack.
+///
+/// # Errors
+/// If the value's `Serialize` fails.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut out = Vec::new();
+    encode_into(value, &mut out)?;
+    Ok(out)
+}
+
+/// Appends a value as MessagePack.
+///
+/// # Errors
+/// If the value's `Serialize` fails.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    rmp_serde::encode::write(out, value).map_err(|source| CodecError::Encode {
+        type_name: std::any::type_name::<T>(),
+        source,
+    })
+}
+
+/// A value from MessagePack.
+///
+/// # Errors
+/// If the bytes are not one.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    rmp_serde::from_slice(bytes).map_err(|source| CodecError::Decode {
+        type_name: std::any::type_name::<T>(),
+        source,
+    })
+}
+
+/// Reads one value from the front of `bytes` and moves it past the value.
+///
+/// # Errors
+/// If the bytes don't start with one.
+pub fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    let mut reader = rmp_serde::Deserializer::new(&mut *bytes);
+    T::deserialize(&mut reader).map_err(|source| CodecError::Decode {
+        type_name: std::any::type_name::<T>(),
+        source,
+    })
+}
+
+/// Length of a value's MessagePack form; 0 if it can't be encoded.
+pub fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
+    let mut count = Count(0);
+    match rmp_serde::encode::write(&mut count, value) {
+        Ok(()) => count.0,
+        Err(_) => 0,
+    }
+}
+
+/// Counts what is written.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

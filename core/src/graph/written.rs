@@ -1,0 +1,251 @@
+//! The program as its author wrote it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::ids::OperatorUid;
+use crate::key::MAX_PARALLELISM_LIMIT;
+use crate::task::{OperatorFactory, OutputFactory, RouteFactory, SideTag, SourceFactory};
+
+/// An operator's place in its program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// How records cross to the next operator's subtasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exchange {
+    /// Forward where the parallelism is equal, else rebalance.
+    Auto,
+    /// To the subtask of the same index.
+    Forward,
+    /// To the owner of the key's group.
+    Hash,
+    /// To one subtask after the other.
+    Rebalance,
+    /// To every subtask.
+    Broadcast,
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Forward => "forward",
+            Self::Hash => "hash",
+            Self::Rebalance => "rebalance",
+            Self::Broadcast => "broadcast",
+        })
+    }
+}
+
+/// What makes an operator's part of a task.
+#[derive(Clone)]
+pub enum Operator {
+    /// Brings records in.
+    Source(Arc<dyn SourceFactory>),
+    /// Transforms records, or takes them out.
+    Transform(Arc<dyn OperatorFactory>),
+}
+
+/// From which output an operator reads, and how.
+#[derive(Clone)]
+pub struct StreamEdge {
+    /// The operator that emits.
+    pub from: NodeId,
+    /// Its side output, or its main one.
+    pub side: Option<SideTag>,
+    /// How records cross.
+    pub exchange: Exchange,
+    /// Sends the records; for [`Exchange::Auto`] the forward way.
+    pub route: Arc<dyn RouteFactory>,
+    /// Sends them when `Auto` turns out to be a rebalance.
+    pub rebalance: Option<Arc<dyn RouteFactory>>,
+}
+
+/// An operator as written.
+#[derive(Clone)]
+pub struct StreamNode {
+    /// The name that its state is found by.
+    pub uid: OperatorUid,
+    /// For people.
+    pub name: String,
+    /// How many subtasks.
+    pub parallelism: u32,
+    /// Its work.
+    pub operator: Operator,
+    /// What it reads; several are a union.
+    pub inputs: Vec<StreamEdge>,
+    /// Its main output.
+    pub output: Arc<dyn OutputFactory>,
+    /// Its side outputs.
+    pub sides: BTreeMap<SideTag, Arc<dyn OutputFactory>>,
+    /// Whether watermarks begin here.
+    pub assigns_watermarks: bool,
+    /// Whether it makes no progress without watermarks.
+    pub needs_watermarks: bool,
+}
+
+/// A program that can't run, in one line that names the operator and the mend.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GraphError {
+    /// Nothing was written.
+    #[error("the job is empty: begin with a source, such as env.from_collection(..)")]
+    Empty,
+    /// Two operators would find each other's state.
+    #[error(
+        "operators \"{first}\" and \"{second}\" both have uid \"{uid}\": give one another .uid(..)"
+    )]
+    DuplicateUid {
+        /// The uid.
+        uid: OperatorUid,
+        /// Name of one.
+        first: String,
+        /// Name of the other.
+        second: String,
+    },
+    /// Some subtasks would own no key group.
+    #[error(
+        "operator \"{operator}\" has parallelism {parallelism}, above the job's max_parallelism {max}: \
+         lower it, or raise .max_parallelism(..) (which can't change once the job has state)"
+    )]
+    ParallelismAboveMax {
+        /// Its name.
+        operator: String,
+        /// What it asks for.
+        parallelism: u32,
+        /// What there is.
+        max: u32,
+    },
+    /// Nothing would run it.
+    #[error("operator \"{operator}\" has parallelism 0: give it at least .parallelism(1)")]
+    ZeroParallelism {
+        /// Its name.
+        operator: String,
+    },
+    /// Too many key groups, or none.
+    #[error("max_parallelism is {max}: it must lie between 1 and {MAX_PARALLELISM_LIMIT}")]
+    BadMaxParallelism {
+        /// What was asked for.
+        max: u32,
+    },
+    /// Its windows or timers would never fire.
+    #[error(
+        "operator \"{operator}\" works in event time, but no watermarks reach it from \"{source_name}\": \
+         call .assign_watermarks(..) between the two"
+    )]
+    NoWatermarks {
+        /// Its name.
+        operator: String,
+        /// The source whose records have no time.
+        source_name: String,
+    },
+    /// Forward joins subtasks one to one.
+    #[error(
+        "\"{from}\" ({from_parallelism} subtasks) forwards to \"{to}\" ({to_parallelism}): \
+         make them equal, or use .rebalance()"
+    )]
+    UnequalForward {
+        /// The sender's name.
+        from: String,
+        /// Its parallelism.
+        from_parallelism: u32,
+        /// The receiver's name.
+        to: String,
+        /// Its parallelism.
+        to_parallelism: u32,
+    },
+}
+
+/// A program: operators in the order in which they were written, so inputs come first.
+#[derive(Clone)]
+pub struct StreamGraph {
+    /// Operators; a [`NodeId`] is an index.
+    pub nodes: Vec<StreamNode>,
+    /// Number of key groups.
+    pub max_parallelism: u32,
+    /// Whether equal operators on forward edges share a subtask.
+    pub chaining: bool,
+}
+
+impl StreamGraph {
+    /// Refuses programs that can't run.
+    ///
+    /// # Errors
+    /// The first reason found.
+    pub fn check(&self) -> Result<(), GraphError> {
+        if self.nodes.is_empty() {
+            return Err(GraphError::Empty);
+        }
+        let max = self.max_parallelism;
+        if max == 0 || max > MAX_PARALLELISM_LIMIT {
+            return Err(GraphError::BadMaxParallelism { max });
+        }
+        let mut uids: BTreeMap<&OperatorUid, &StreamNode> = BTreeMap::new();
+        for node in &self.nodes {
+            if let Some(other) = uids.insert(&node.uid, node) {
+                return Err(GraphError::DuplicateUid {
+                    uid: node.uid.clone(),
+                    first: other.name.clone(),
+                    second: node.name.clone(),
+                });
+            }
+            self.check_parallelism(node)?;
+            if node.needs_watermarks
+                && let Some(source) = self.source_without_watermarks(node)
+            {
+                return Err(GraphError::NoWatermarks {
+                    operator: node.name.clone(),
+                    source_name: source.name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_parallelism(&self, node: &StreamNode) -> Result<(), GraphError> {
+        if node.parallelism == 0 {
+            return Err(GraphError::ZeroParallelism {
+                operator: node.name.clone(),
+            });
+        }
+        if node.parallelism > self.max_parallelism {
+            return Err(GraphError::ParallelismAboveMax {
+                operator: node.name.clone(),
+                parallelism: node.parallelism,
+                max: self.max_parallelism,
+            });
+        }
+        for edge in &node.inputs {
+            let from = &self.nodes[edge.from.0];
+            if edge.exchange == Exchange::Forward && from.parallelism != node.parallelism {
+                return Err(GraphError::UnequalForward {
+                    from: from.name.clone(),
+                    from_parallelism: from.parallelism,
+                    to: node.name.clone(),
+                    to_parallelism: node.parallelism,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A source from which records reach the operator without passing one that assigns watermarks.
+    fn source_without_watermarks(&self, node: &StreamNode) -> Option<&StreamNode> {
+        let mut seen = BTreeSet::new();
+        let mut ways: Vec<NodeId> = node.inputs.iter().map(|edge| edge.from).collect();
+        while let Some(id) = ways.pop() {
+            let upstream = &self.nodes[id.0];
+            if upstream.assigns_watermarks || !seen.insert(id) {
+                continue;
+            }
+            if upstream.inputs.is_empty() {
+                return Some(upstream);
+            }
+            ways.extend(upstream.inputs.iter().map(|edge| edge.from));
+        }
+        None
+    }
+}

@@ -1,0 +1,111 @@
+//! A subtask's counters: written by its actor, read by whoever watches.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{MIN_TIMESTAMP, Timestamp};
+
+/// Live counters of one attempt. Relaxed: each is right by itself, not in relation to the others.
+#[derive(Debug)]
+pub struct SubtaskMetrics {
+    /// Records taken in.
+    pub records_in: AtomicU64,
+    /// Records sent out, or written by a sink.
+    pub records_out: AtomicU64,
+    /// Records that came too late for their window and went nowhere else.
+    pub late: AtomicU64,
+    /// Records skipped by an `on_error(Skip)`.
+    pub skipped: AtomicU64,
+    /// Time spent working, microseconds.
+    pub busy_us: AtomicU64,
+    /// Time spent with work at hand and no credit, microseconds.
+    pub backpressured_us: AtomicU64,
+    /// Time spent with nothing to do, microseconds.
+    pub idle_us: AtomicU64,
+    /// Event time that all inputs have reached.
+    pub watermark: AtomicI64,
+    /// Snapshots stored.
+    pub snapshots: AtomicU64,
+    /// Bytes of the last snapshot.
+    pub snapshot_bytes: AtomicU64,
+    /// Rows of keyed state.
+    pub state_rows: AtomicU64,
+    /// Bytes queued at the inputs.
+    pub queued_bytes: AtomicU64,
+}
+
+impl Default for SubtaskMetrics {
+    fn default() -> Self {
+        let zero = AtomicU64::default;
+        Self {
+            records_in: zero(),
+            records_out: zero(),
+            late: zero(),
+            skipped: zero(),
+            busy_us: zero(),
+            backpressured_us: zero(),
+            idle_us: zero(),
+            watermark: AtomicI64::new(MIN_TIMESTAMP),
+            snapshots: zero(),
+            snapshot_bytes: zero(),
+            state_rows: zero(),
+            queued_bytes: zero(),
+        }
+    }
+}
+
+/// Counters of one attempt at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskFigures {
+    /// Records taken in.
+    pub records_in: u64,
+    /// Records sent out, or written by a sink.
+    pub records_out: u64,
+    /// Records that came too late for their window and went nowhere else.
+    pub late: u64,
+    /// Records skipped by an `on_error(Skip)`.
+    pub skipped: u64,
+    /// Time spent working, microseconds.
+    pub busy_us: u64,
+    /// Time spent with work at hand and no credit, microseconds.
+    pub backpressured_us: u64,
+    /// Time spent with nothing to do, microseconds.
+    pub idle_us: u64,
+    /// Event time that all inputs have reached.
+    pub watermark: Timestamp,
+    /// Snapshots stored.
+    pub snapshots: u64,
+    /// Bytes of the last snapshot.
+    pub snapshot_bytes: u64,
+    /// Rows of keyed state.
+    pub state_rows: u64,
+    /// Bytes queued at the inputs.
+    pub queued_bytes: u64,
+}
+
+impl SubtaskMetrics {
+    /// Adds to a counter that only its own actor writes, which is cheaper than an atomic addition.
+    #[inline]
+    pub fn add(counter: &AtomicU64, by: u64) {
+        counter.store(counter.load(Relaxed) + by, Relaxed);
+    }
+
+    /// The counters at this moment.
+    pub fn figures(&self) -> SubtaskFigures {
+        SubtaskFigures {
+            records_in: self.records_in.load(Relaxed),
+            records_out: self.records_out.load(Relaxed),
+            late: self.late.load(Relaxed),
+            skipped: self.skipped.load(Relaxed),
+            busy_us: self.busy_us.load(Relaxed),
+            backpressured_us: self.backpressured_us.load(Relaxed),
+            idle_us: self.idle_us.load(Relaxed),
+            watermark: self.watermark.load(Relaxed),
+            snapshots: self.snapshots.load(Relaxed),
+            snapshot_bytes: self.snapshot_bytes.load(Relaxed),
+            state_rows: self.state_rows.load(Relaxed),
+            queued_bytes: self.queued_bytes.load(Relaxed),
+        }
+    }
+}

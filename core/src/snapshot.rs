@@ -1,0 +1,398 @@
+//! What a subtask writes of itself at a barrier, and how it is read back.
+//!
+//! ```text
+//! snapshot := "RVSN" version:u16 frame*
+//! frame    := kind:u8 section:u32 length:u32 crc32c:u32 payload
+//!   Section   payload = SectionHeader (MessagePack): which state of which operator, and its schema
+//!   Rows      payload = row*, row = length:u32 key-hash:u64 body
+//!   Blob      payload = an operator's own bytes
+//!   End       no payload; a snapshot without it is torn
+//! ```
+//!
+//! Frames of different sections may alternate: tables are scanned in slices while processing goes on,
+//! and a row that is about to change is written ahead of its turn. Rows carry their key's hash, so a
+//! restore at another parallelism takes its key groups without decoding the others. Numbers are
+//! little-endian.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, CodecError};
+use crate::ids::{CheckpointId, OperatorUid};
+use crate::key::{KeyGroup, KeyGroupRange};
+use crate::schema::Schema;
+
+const MAGIC: &[u8; 4] = b"RVSN";
+const VERSION: u16 = 1;
+const FRAME_HEADER: usize = 13;
+
+/// Bytes after which a chunk is handed to the storage.
+const CHUNK_BYTES: usize = 1 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FrameKind {
+    Section = 1,
+    Rows = 2,
+    Blob = 3,
+    End = 4,
+}
+
+/// Names one state of one operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectionHeader {
+    /// The operator.
+    pub operator: OperatorUid,
+    /// Which of its states.
+    pub state: String,
+    /// What its keys and values look like; none for an operator's own bytes.
+    pub schema: Option<Schema>,
+}
+
+/// A section of a snapshot that is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectionId(u32);
+
+/// A snapshot that is being written, chunk by chunk.
+#[derive(Debug)]
+pub struct SnapshotBuilder {
+    checkpoint: CheckpointId,
+    sections: u32,
+    chunk: Vec<u8>,
+    ready: Vec<Bytes>,
+    bytes: u64,
+}
+
+impl SnapshotBuilder {
+    /// An empty snapshot.
+    pub fn new(checkpoint: CheckpointId) -> Self {
+        let mut chunk = Vec::with_capacity(1 << 10);
+        chunk.extend_from_slice(MAGIC);
+        chunk.extend_from_slice(&VERSION.to_le_bytes());
+        Self {
+            checkpoint,
+            sections: 0,
+            chunk,
+            ready: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The checkpoint it belongs to.
+    pub fn checkpoint(&self) -> CheckpointId {
+        self.checkpoint
+    }
+
+    /// Bytes handed out and waiting, so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes + self.chunk.len() as u64
+    }
+
+    /// Opens a section.
+    ///
+    /// # Errors
+    /// If the header can't be encoded.
+    pub fn section(&mut self, header: &SectionHeader) -> Result<SectionId, CodecError> {
+        let id = SectionId(self.sections);
+        self.sections += 1;
+        let payload = codec::encode(header)?;
+        self.frame(FrameKind::Section, id, &payload);
+        Ok(id)
+    }
+
+    /// Writes rows, each made by [`encode_row`].
+    pub fn rows(&mut self, section: SectionId, rows: &[u8]) {
+        if !rows.is_empty() {
+            self.frame(FrameKind::Rows, section, rows);
+        }
+    }
+
+    /// Writes an operator's own bytes as a section of their own.
+    ///
+    /// # Errors
+    /// If the header or the value can't be encoded.
+    pub fn blob<T: Serialize + ?Sized>(
+        &mut self,
+        operator: &OperatorUid,
+        state: &str,
+        value: &T,
+    ) -> Result<(), CodecError> {
+        let section = self.section(&SectionHeader {
+            operator: operator.clone(),
+            state: state.to_owned(),
+            schema: None,
+        })?;
+        let payload = codec::encode(value)?;
+        self.frame(FrameKind::Blob, section, &payload);
+        Ok(())
+    }
+
+    /// Takes the full chunks.
+    pub fn take_ready(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Ends the snapshot and returns the last chunks.
+    pub fn finish(mut self) -> Vec<Bytes> {
+        self.frame(FrameKind::End, SectionId(0), &[]);
+        self.cut();
+        self.ready
+    }
+
+    fn frame(&mut self, kind: FrameKind, section: SectionId, payload: &[u8]) {
+        self.chunk.push(kind as u8);
+        self.chunk.extend_from_slice(&section.0.to_le_bytes());
+        self.chunk
+            .extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        self.chunk
+            .extend_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+        self.chunk.extend_from_slice(payload);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        self.bytes += self.chunk.len() as u64;
+        let next = Vec::with_capacity(CHUNK_BYTES / 4);
+        self.ready
+            .push(std::mem::replace(&mut self.chunk, next).into());
+    }
+}
+
+/// Appends one row: its key's hash, then what `body` writes.
+///
+/// # Errors
+/// Whatever `body` returns.
+pub fn encode_row(
+    hash: u64,
+    out: &mut Vec<u8>,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&hash.to_le_bytes());
+    body(out)?;
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// The state that an attempt starts from: the snapshots it was given, checked and taken apart.
+#[derive(Debug, Default)]
+pub struct RestoredState {
+    sections: BTreeMap<(OperatorUid, String), Vec<RestoredSection>>,
+}
+
+#[derive(Debug)]
+struct RestoredSection {
+    schema: Option<Schema>,
+    frames: Vec<Bytes>,
+}
+
+impl RestoredState {
+    /// Takes snapshots apart.
+    ///
+    /// # Errors
+    /// [`CodecError::Damaged`] says which part of a snapshot is torn or altered.
+    pub fn parse(snapshots: &[Bytes]) -> Result<Self, CodecError> {
+        let mut state = Self::default();
+        for snapshot in snapshots {
+            state.parse_one(snapshot)?;
+        }
+        Ok(state)
+    }
+
+    fn parse_one(&mut self, snapshot: &Bytes) -> Result<(), CodecError> {
+        let damaged = |what| Err(CodecError::Damaged { what });
+        let mut at = MAGIC.len() + 2;
+        if snapshot.len() < at || &snapshot[..4] != MAGIC {
+            return damaged("a snapshot's beginning");
+        }
+        if snapshot[4..6] != VERSION.to_le_bytes() {
+            return damaged("a snapshot's version; it was written by another version of Rivus");
+        }
+        let mut open: Vec<((OperatorUid, String), RestoredSection)> = Vec::new();
+        loop {
+            let Some(header) = snapshot.get(at..at + FRAME_HEADER) else {
+                return damaged("a snapshot's end; it is torn");
+            };
+            let word = |i: usize| {
+                u32::from_le_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]])
+            };
+            let (kind, section, length, crc) = (header[0], word(1) as usize, word(5), word(9));
+            at += FRAME_HEADER;
+            if snapshot.len() - at < length as usize {
+                return damaged("a snapshot's frame; it is torn");
+            }
+            let payload = snapshot.slice(at..at + length as usize);
+            at += length as usize;
+            if crc32c::crc32c(&payload) != crc {
+                return damaged("a snapshot's frame; its checksum doesn't match");
+            }
+            if kind == FrameKind::End as u8 {
+                break;
+            } else if kind == FrameKind::Section as u8 {
+                let header: SectionHeader = codec::decode(&payload)?;
+                let section = RestoredSection {
+                    schema: header.schema,
+                    frames: Vec::new(),
+                };
+                open.push(((header.operator, header.state), section));
+            } else if kind == FrameKind::Rows as u8 || kind == FrameKind::Blob as u8 {
+                match open.get_mut(section) {
+                    Some((_, section)) => section.frames.push(payload),
+                    None => return damaged("a snapshot's frame; its section was never opened"),
+                }
+            } else {
+                return damaged("a snapshot's frame; its kind is unknown");
+            }
+        }
+        for (name, section) in open {
+            self.sections.entry(name).or_default().push(section);
+        }
+        Ok(())
+    }
+
+    fn sections(&self, operator: &OperatorUid, state: &str) -> &[RestoredSection] {
+        self.sections
+            .get(&(operator.clone(), state.to_owned()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Schemas that were written with a state.
+    pub fn schemas<'a>(
+        &'a self,
+        operator: &OperatorUid,
+        state: &str,
+    ) -> impl Iterator<Item = &'a Schema> + use<'a> {
+        self.sections(operator, state)
+            .iter()
+            .filter_map(|section| section.schema.as_ref())
+    }
+
+    /// Calls `each` with the hash and body of every row whose key group is in `range`.
+    ///
+    /// # Errors
+    /// If a row is torn, and whatever `each` returns.
+    pub fn rows(
+        &self,
+        operator: &OperatorUid,
+        state: &str,
+        range: KeyGroupRange,
+        max_parallelism: u32,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        for section in self.sections(operator, state) {
+            for frame in &section.frames {
+                let mut rest = &frame[..];
+                while !rest.is_empty() {
+                    let (hash, body, after) = split_row(rest)?;
+                    if range.contains(KeyGroup::of(hash, max_parallelism)) {
+                        each(hash, body)?;
+                    }
+                    rest = after;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An operator's own values, one per snapshot that has one.
+    ///
+    /// # Errors
+    /// If one is not a `T`.
+    pub fn blobs<T: serde::de::DeserializeOwned>(
+        &self,
+        operator: &OperatorUid,
+        state: &str,
+    ) -> Result<Vec<T>, CodecError> {
+        self.sections(operator, state)
+            .iter()
+            .flat_map(|section| &section.frames)
+            .map(|frame| codec::decode(frame))
+            .collect()
+    }
+
+    /// Uids of all operators that have state here.
+    pub fn operators(&self) -> impl Iterator<Item = &OperatorUid> {
+        self.sections.keys().map(|(operator, _)| operator)
+    }
+}
+
+fn split_row(bytes: &[u8]) -> Result<(u64, &[u8], &[u8]), CodecError> {
+    let damaged = CodecError::Damaged {
+        what: "a row of keyed state",
+    };
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
+        return Err(damaged);
+    };
+    let length = u32::from_le_bytes(*length) as usize;
+    if length < 8 || rest.len() < length {
+        return Err(damaged);
+    }
+    let (row, after) = rest.split_at(length);
+    let mut hash = [0; 8];
+    hash.copy_from_slice(&row[..8]);
+    Ok((u64::from_le_bytes(hash), &row[8..], after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Bytes {
+        let mut builder = SnapshotBuilder::new(CheckpointId(3));
+        let section = builder
+            .section(&SectionHeader {
+                operator: "count".into(),
+                state: "rows".into(),
+                schema: None,
+            })
+            .unwrap();
+        let mut rows = Vec::new();
+        for hash in [0_u64, u64::MAX / 2, u64::MAX] {
+            encode_row(hash, &mut rows, |out| codec::encode_into(&hash, out)).unwrap();
+        }
+        builder.rows(section, &rows);
+        builder.blob(&"source".into(), "splits", &7_u32).unwrap();
+        builder.finish().concat().into()
+    }
+
+    #[test]
+    fn rows_come_back_for_the_key_groups_asked_for() {
+        let state = RestoredState::parse(&[sample()]).unwrap();
+        let mut seen = Vec::new();
+        let range = KeyGroupRange {
+            start: 64,
+            end: 128,
+        };
+        state
+            .rows(&"count".into(), "rows", range, 128, |hash, body| {
+                assert_eq!(codec::decode::<u64>(body)?, hash);
+                seen.push(hash);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen, [u64::MAX]);
+        let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
+        assert_eq!(splits, [7]);
+    }
+
+    #[test]
+    fn a_snapshot_damaged_anywhere_is_refused_and_never_panics() {
+        let whole = sample();
+        for length in 0..whole.len() {
+            assert!(RestoredState::parse(&[whole.slice(..length)]).is_err());
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.to_vec();
+            bytes[at] ^= 0x40;
+            if let Ok(state) = RestoredState::parse(&[bytes.into()]) {
+                // Only a frame's section number is not covered by its checksum.
+                let _ = state.blobs::<u32>(&"source".into(), "splits");
+            }
+        }
+    }
+}

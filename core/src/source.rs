@@ -1,0 +1,103 @@
+//! Sources: what a connector's author writes to bring records in.
+//!
+//! As in FLIP-27, a source is two halves. The job's master finds the *splits* (files, byte ranges,
+//! partitions) and hands them out, in order, to whoever asks; *readers* in the subtasks read them. A
+//! split carries its own position, so a reader's snapshot is simply its unfinished splits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, Record, Timestamp};
+use crate::failure::UserError;
+
+/// Number of a split in the list that [`Source::splits`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SplitId(pub u32);
+
+/// A split on its way to a reader: its number and its encoded form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncodedSplit {
+    /// Which split.
+    pub id: SplitId,
+    /// The source's `Split`, as MessagePack.
+    pub bytes: Vec<u8>,
+}
+
+/// Which of a source's readers, or of a sink's writers, is being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParallelInstance {
+    /// Which, from 0.
+    pub index: u32,
+    /// Of how many.
+    pub parallelism: u32,
+    /// Counts the executions of this instance, from 1.
+    pub attempt: u32,
+}
+
+/// A bounded or unbounded origin of records.
+pub trait Source: Send + Sync + 'static {
+    /// What it yields.
+    type Out: Record;
+    /// A part that one reader reads, with the position up to which it has been read.
+    type Split: Record;
+    /// What reads splits.
+    type Reader: SourceReader<Out = Self::Out, Split = Self::Split>;
+
+    /// Finds the parts to read, in the order in which they should be handed out. Called once a job; may
+    /// block on I/O.
+    ///
+    /// # Errors
+    /// One line that names what is missing and the mend; it fails the job.
+    fn splits(&self, parallelism: u32) -> Result<Vec<Self::Split>, UserError>;
+
+    /// Makes a reader, which is then given splits.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading; it fails the attempt.
+    fn reader(&self, instance: ParallelInstance) -> Result<Self::Reader, UserError>;
+}
+
+/// What a reader has to say after a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadStatus {
+    /// There is more at once.
+    More,
+    /// There will be more, but not before this processing time.
+    Later(Timestamp),
+    /// Every split it was given has been read to its end.
+    SplitsDone,
+}
+
+/// Reads splits. Knows no mailbox; its actor asks for a run at a time.
+pub trait SourceReader: Send {
+    /// What it yields.
+    type Out: Record;
+    /// What it reads.
+    type Split: Record;
+
+    /// Takes a split, at the position from which it is to be read.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading; it fails the attempt.
+    fn add_split(&mut self, split: Self::Split) -> Result<(), UserError>;
+
+    /// Appends at most `max` records.
+    ///
+    /// `now` is processing time, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading; it fails the attempt.
+    fn read(
+        &mut self,
+        out: &mut Vec<Event<Self::Out>>,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<ReadStatus, UserError>;
+
+    /// The unfinished splits, each at the position after the last record that was yielded.
+    fn snapshot(&self) -> Vec<Self::Split>;
+
+    /// Where it stands, for people (`access.log:1207`).
+    fn position(&self) -> Option<String> {
+        None
+    }
+}

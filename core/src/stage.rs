@@ -1,0 +1,143 @@
+//! Stages: the operators of a chain as the chain sees them.
+//!
+//! A chain is composed back to front: each stage owns the next. A *run* of records is handed on by
+//! value, so a layout that allows it is transformed in place, and the cost of the dynamic call is paid
+//! once a run. Work is resumable: a stage that can't go on keeps the remainder inside, says so, and is
+//! given nothing else until [`Stage::resume`] has finished it.
+
+use std::any::Any;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::TaskContext;
+use crate::event::{Event, Timestamp};
+use crate::failure::Failure;
+use crate::ids::CheckpointId;
+
+/// How far a piece of work got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// All of it is done.
+    Done,
+    /// An output has no credit; the remainder is kept inside until [`Stage::resume`].
+    Blocked,
+    /// The turn is over; the remainder is kept inside until [`Stage::resume`].
+    Yielded,
+}
+
+impl Progress {
+    /// Whether nothing is kept inside.
+    pub fn is_done(self) -> bool {
+        self == Self::Done
+    }
+
+    /// The progress of two pieces of work that were both begun.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Blocked, _) | (_, Self::Blocked) => Self::Blocked,
+            (Self::Yielded, _) | (_, Self::Yielded) => Self::Yielded,
+            (Self::Done, Self::Done) => Self::Done,
+        }
+    }
+}
+
+/// What a checkpoint is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckpointKind {
+    /// A periodic one, for recovery.
+    Checkpoint,
+    /// The last one of a bounded job: all input has been read, the tasks end when it is committed.
+    Final,
+}
+
+/// The line between what a checkpoint holds and what it doesn't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Barrier {
+    /// The checkpoint.
+    pub id: CheckpointId,
+    /// What it is for.
+    pub kind: CheckpointKind,
+}
+
+/// Everything that passes through a chain beside records.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Control {
+    /// No record before this time will follow; what does is late.
+    Watermark(Timestamp),
+    /// No input is active: don't wait for this subtask's watermark until it sends something.
+    Idle,
+    /// The source waits for work to be handed to it: clocks of idleness stand still.
+    Waiting,
+    /// Freeze the state and pass the barrier on.
+    Barrier(Barrier),
+    /// The processing time that a stage asked to be woken at has come.
+    Tick,
+    /// The input ran dry: send what is buffered.
+    Flush,
+    /// No record will follow.
+    EndOfInput,
+    /// The checkpoint is durable: its effects may be made visible.
+    Completed(CheckpointId),
+    /// The checkpoint will never complete: what it would have committed joins the next one.
+    Aborted(CheckpointId),
+}
+
+/// An operator in a chain.
+pub trait Stage<In>: Send {
+    /// Takes a run of records.
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn run(&mut self, run: Vec<Event<In>>, cx: &mut TaskContext) -> Result<Progress, Failure>;
+
+    /// Takes a control element and passes it on when its own part is done.
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure>;
+
+    /// Goes on with what was kept inside; first with what the next stage keeps.
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure>;
+
+    /// Writes a slice of about `rows` rows of frozen state into the open snapshot. Returns whether the
+    /// stage and all behind it are through.
+    ///
+    /// # Errors
+    /// If state can't be encoded.
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure>;
+}
+
+/// A stage whose record type is known only to those who made it and those who take it apart.
+pub struct AnyStage {
+    stage: Box<dyn Any + Send>,
+    takes: &'static str,
+}
+
+impl AnyStage {
+    /// Erases the type.
+    pub fn new<T: 'static>(stage: Box<dyn Stage<T>>) -> Self {
+        Self {
+            stage: Box::new(stage),
+            takes: std::any::type_name::<T>(),
+        }
+    }
+
+    /// The stage, if it takes `T`.
+    ///
+    /// # Errors
+    /// A job failure that names both types: the graph is miswired.
+    pub fn typed<T: 'static>(self) -> Result<Box<dyn Stage<T>>, Failure> {
+        match self.stage.downcast::<Box<dyn Stage<T>>>() {
+            Ok(stage) => Ok(*stage),
+            Err(_) => Err(Failure::job(format!(
+                "the graph joins a stream of {} to an operator of {}; this is a defect in Rivus",
+                std::any::type_name::<T>(),
+                self.takes,
+            ))),
+        }
+    }
+}

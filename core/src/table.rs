@@ -1,0 +1,569 @@
+//! Keyed state in memory: a typed table that is snapshotted in slices while it is written to.
+//!
+//! Rows lie in one array per key group, found through a small index of 8-byte buckets; the sender's
+//! hash is used throughout. A row's place ([`RowId`]) holds until the row is removed, so operators keep
+//! lists of places instead of keys.
+//!
+//! **Snapshots.** [`Table::freeze`] begins an *epoch*. A slice writes the next rows that are older than
+//! the epoch. A row that is asked for meanwhile is written first, ahead of its turn, and takes the
+//! epoch's number; a row born meanwhile carries it from the start. So each row is written exactly once,
+//! as it was at the barrier, and nothing is copied that would not have been written anyway.
+
+use std::borrow::Borrow;
+
+use hashbrown::HashTable;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{self, CodecError};
+use crate::failure::Failure;
+use crate::ids::OperatorUid;
+use crate::key::{Key, KeyGroup, KeyGroupRange};
+use crate::schema::Schema;
+use crate::snapshot::{RestoredState, SectionHeader, SectionId, SnapshotBuilder, encode_row};
+
+/// Where a row lies until it is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId {
+    /// Key group, counted from the first of the table's range.
+    group: u32,
+    row: u32,
+}
+
+impl RowId {
+    /// The row's key group, counted from the first of the table's range.
+    pub fn group(self) -> u32 {
+        self.group
+    }
+}
+
+/// Entry of the index: enough of the hash to tell rows apart, and the row's place.
+#[derive(Clone, Copy)]
+struct Bucket {
+    tag: u32,
+    row: u32,
+}
+
+enum Slot<K, V> {
+    Row(Row<K, V>),
+    /// Free; names the next free slot.
+    Free(Option<u32>),
+}
+
+struct Row<K, V> {
+    hash: u64,
+    epoch: u32,
+    key: K,
+    value: V,
+}
+
+struct Group<K, V> {
+    index: HashTable<Bucket>,
+    slots: Vec<Slot<K, V>>,
+    free: Option<u32>,
+}
+
+impl<K, V> Default for Group<K, V> {
+    fn default() -> Self {
+        Self {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: None,
+        }
+    }
+}
+
+/// A scan under way.
+struct Frozen {
+    section: SectionId,
+    group: usize,
+    row: usize,
+    /// Rows written ahead of their turn.
+    ahead: Vec<u8>,
+}
+
+/// Keyed state of one operator in one subtask.
+///
+/// ```
+/// use rivus_core::{KeyGroupRange, Table, key_hash};
+///
+/// let mut counts: Table<String, u64> = Table::new(KeyGroupRange::of(0, 1, 128), 128);
+/// for page in ["/", "/about", "/"] {
+///     let id = counts.find_or_insert(key_hash(page), page, || (page.to_owned(), 0))?;
+///     *counts.value_mut(id) += 1;
+/// }
+/// let id = counts.find(key_hash("/"), "/").unwrap();
+/// assert_eq!(*counts.value(id), 2);
+/// # Ok::<(), rivus_core::CodecError>(())
+/// ```
+pub struct Table<K, V> {
+    range: KeyGroupRange,
+    max_parallelism: u32,
+    groups: Vec<Group<K, V>>,
+    len: usize,
+    epoch: u32,
+    frozen: Option<Frozen>,
+}
+
+#[inline]
+fn tag(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// The group is the hash's high bits, the same for all in it; the index needs others, well spread.
+#[inline]
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
+    /// An empty table for a range of key groups.
+    pub fn new(range: KeyGroupRange, max_parallelism: u32) -> Self {
+        Self {
+            range,
+            max_parallelism,
+            groups: (0..range.len()).map(|_| Group::default()).collect(),
+            len: 0,
+            epoch: 0,
+            frozen: None,
+        }
+    }
+
+    /// A table that starts from what snapshots hold of it.
+    ///
+    /// # Errors
+    /// If a row can't be read, or was written with another schema.
+    pub fn restore(
+        range: KeyGroupRange,
+        max_parallelism: u32,
+        operator: &OperatorUid,
+        state: &str,
+        from: &RestoredState,
+    ) -> Result<Self, Failure> {
+        let mut table = Self::new(range, max_parallelism);
+        let schema = Schema::of::<(K, V)>();
+        if let Some(written) = from
+            .schemas(operator, state)
+            .find(|written| !written.reads_as(&schema))
+        {
+            return Err(Failure::job(format!(
+                "state \"{state}\" of operator {operator} was written as {} and can't be read as {}: \
+                 restore it with the program that wrote it, or give the operator another uid",
+                written.type_name, schema.type_name,
+            )));
+        }
+        from.rows(operator, state, range, max_parallelism, |hash, mut body| {
+            let key = codec::decode_prefix(&mut body)?;
+            let value = codec::decode_prefix(&mut body)?;
+            table.insert_row(hash, key, value);
+            Ok(())
+        })?;
+        Ok(table)
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The row of a key.
+    #[inline]
+    pub fn find<Q>(&self, hash: u64, key: &Q) -> Option<RowId>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let group = self.group_of(hash);
+        let row = Self::probe(&self.groups[group as usize], hash, key)?;
+        Some(RowId { group, row })
+    }
+
+    /// The row of a key, made by `new` if there is none. Its value may be changed: if a snapshot is
+    /// being written, the row is written to it first.
+    ///
+    /// # Errors
+    /// If the row can't be encoded into the open snapshot.
+    #[inline]
+    pub fn find_or_insert<Q>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+        new: impl FnOnce() -> (K, V),
+    ) -> Result<RowId, CodecError>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let group = self.group_of(hash);
+        match Self::probe(&self.groups[group as usize], hash, key) {
+            Some(row) => {
+                let id = RowId { group, row };
+                self.touch(id)?;
+                Ok(id)
+            }
+            None => {
+                let (key, value) = new();
+                Ok(self.insert_row(hash, key, value))
+            }
+        }
+    }
+
+    /// Must be called before a row found by other means is changed: writes it to the open snapshot.
+    ///
+    /// # Errors
+    /// If the row can't be encoded.
+    #[inline]
+    pub fn touch(&mut self, id: RowId) -> Result<(), CodecError> {
+        match &mut self.frozen {
+            None => Ok(()),
+            Some(frozen) => {
+                let Slot::Row(row) = &mut self.groups[id.group as usize].slots[id.row as usize]
+                else {
+                    return Ok(());
+                };
+                if row.epoch == self.epoch {
+                    return Ok(());
+                }
+                row.epoch = self.epoch;
+                write_row(row, &mut frozen.ahead)
+            }
+        }
+    }
+
+    /// A row's key.
+    ///
+    /// # Panics
+    /// If the row was removed.
+    #[inline]
+    pub fn key(&self, id: RowId) -> &K {
+        &self.row(id).key
+    }
+
+    /// A row's value.
+    ///
+    /// # Panics
+    /// If the row was removed.
+    #[inline]
+    pub fn value(&self, id: RowId) -> &V {
+        &self.row(id).value
+    }
+
+    /// A row's value, to be changed; the row was found by [`find_or_insert`](Self::find_or_insert) or
+    /// [`touch`](Self::touch)ed in this turn.
+    ///
+    /// # Panics
+    /// If the row was removed.
+    #[inline]
+    pub fn value_mut(&mut self, id: RowId) -> &mut V {
+        self.row_mut(id).1
+    }
+
+    /// A row's key and its value, to be changed as by [`value_mut`](Self::value_mut).
+    ///
+    /// # Panics
+    /// If the row was removed.
+    #[inline]
+    pub fn row_mut(&mut self, id: RowId) -> (&K, &mut V) {
+        match &mut self.groups[id.group as usize].slots[id.row as usize] {
+            Slot::Row(row) => (&row.key, &mut row.value),
+            Slot::Free(_) => panic!("row {id:?} was removed"),
+        }
+    }
+
+    /// Removes a row; an open snapshot still gets it.
+    ///
+    /// # Errors
+    /// If the row can't be encoded into the open snapshot.
+    pub fn remove(&mut self, id: RowId) -> Result<Option<(K, V)>, CodecError> {
+        self.touch(id)?;
+        let group = &mut self.groups[id.group as usize];
+        let slot = &mut group.slots[id.row as usize];
+        let Slot::Row(row) = slot else {
+            return Ok(None);
+        };
+        let tag = tag(row.hash);
+        let freed = std::mem::replace(slot, Slot::Free(group.free));
+        group.free = Some(id.row);
+        self.len -= 1;
+        if let Ok(entry) = group
+            .index
+            .find_entry(spread(tag), |bucket| bucket.row == id.row)
+        {
+            entry.remove();
+        }
+        match freed {
+            Slot::Row(row) => Ok(Some((row.key, row.value))),
+            Slot::Free(_) => Ok(None),
+        }
+    }
+
+    /// All rows, by key group and then in the order of their places.
+    pub fn ids(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.groups.iter().enumerate().flat_map(|(group, rows)| {
+            rows.slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| matches!(slot, Slot::Row(_)))
+                .map(move |(row, _)| RowId {
+                    group: group as u32,
+                    row: row as u32,
+                })
+        })
+    }
+
+    /// Begins a snapshot of the table as it is now. A scan still under way is given up: its checkpoint
+    /// has been declined.
+    ///
+    /// # Errors
+    /// If the section's header can't be encoded.
+    pub fn freeze(
+        &mut self,
+        operator: &OperatorUid,
+        state: &str,
+        snapshot: &mut SnapshotBuilder,
+    ) -> Result<(), CodecError> {
+        let section = snapshot.section(&SectionHeader {
+            operator: operator.clone(),
+            state: state.to_owned(),
+            schema: Some(Schema::of::<(K, V)>()),
+        })?;
+        self.epoch += 1;
+        self.frozen = Some(Frozen {
+            section,
+            group: 0,
+            row: 0,
+            ahead: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Gives up a snapshot that is no longer wanted.
+    pub fn thaw(&mut self) {
+        self.frozen = None;
+    }
+
+    /// Writes about `rows` more rows into the snapshot. Returns whether it now holds the whole table.
+    ///
+    /// # Errors
+    /// If a row can't be encoded.
+    pub fn slice(
+        &mut self,
+        rows: usize,
+        snapshot: &mut SnapshotBuilder,
+    ) -> Result<bool, CodecError> {
+        let Some(frozen) = &mut self.frozen else {
+            return Ok(true);
+        };
+        let mut budget = rows;
+        while budget > 0 && frozen.group < self.groups.len() {
+            let slots = &mut self.groups[frozen.group].slots;
+            let end = slots.len().min(frozen.row + budget);
+            for slot in &mut slots[frozen.row..end] {
+                if let Slot::Row(row) = slot
+                    && row.epoch != self.epoch
+                {
+                    row.epoch = self.epoch;
+                    write_row(row, &mut frozen.ahead)?;
+                }
+            }
+            budget -= end - frozen.row;
+            frozen.row = end;
+            if end == slots.len() {
+                frozen.group += 1;
+                frozen.row = 0;
+                // An empty group costs a step too, or thousands of them would make a slice long.
+                budget = budget.saturating_sub(1);
+            }
+        }
+        snapshot.rows(frozen.section, &frozen.ahead);
+        frozen.ahead.clear();
+        let done = frozen.group == self.groups.len();
+        if done {
+            self.frozen = None;
+        }
+        Ok(done)
+    }
+
+    #[inline]
+    fn group_of(&self, hash: u64) -> u32 {
+        let group = KeyGroup::of(hash, self.max_parallelism);
+        debug_assert!(
+            self.range.contains(group),
+            "a key of group {} reached a subtask that owns {:?}",
+            group.0,
+            self.range,
+        );
+        u32::from(group.0 - self.range.start)
+    }
+
+    #[inline]
+    fn probe<Q>(group: &Group<K, V>, hash: u64, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let tag = tag(hash);
+        let same = |bucket: &Bucket| {
+            bucket.tag == tag
+                && matches!(&group.slots[bucket.row as usize],
+                    Slot::Row(row) if row.key.borrow() == key)
+        };
+        group.index.find(spread(tag), same).map(|bucket| bucket.row)
+    }
+
+    fn insert_row(&mut self, hash: u64, key: K, value: V) -> RowId {
+        let group_index = self.group_of(hash);
+        let group = &mut self.groups[group_index as usize];
+        let slot = Slot::Row(Row {
+            hash,
+            epoch: self.epoch,
+            key,
+            value,
+        });
+        let row = match group.free {
+            Some(row) => {
+                if let Slot::Free(next) = group.slots[row as usize] {
+                    group.free = next;
+                }
+                group.slots[row as usize] = slot;
+                row
+            }
+            None => {
+                group.slots.push(slot);
+                (group.slots.len() - 1) as u32
+            }
+        };
+        let tag = tag(hash);
+        group
+            .index
+            .insert_unique(spread(tag), Bucket { tag, row }, |bucket| {
+                spread(bucket.tag)
+            });
+        self.len += 1;
+        RowId {
+            group: group_index,
+            row,
+        }
+    }
+
+    #[inline]
+    fn row(&self, id: RowId) -> &Row<K, V> {
+        match &self.groups[id.group as usize].slots[id.row as usize] {
+            Slot::Row(row) => row,
+            Slot::Free(_) => panic!("row {id:?} was removed"),
+        }
+    }
+}
+
+fn write_row<K: Serialize, V: Serialize>(
+    row: &Row<K, V>,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    encode_row(row.hash, out, |out| {
+        codec::encode_into(&row.key, out)?;
+        codec::encode_into(&row.value, out)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::CheckpointId;
+    use crate::key::key_hash;
+
+    const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };
+
+    fn add(table: &mut Table<u32, i64>, key: u32, by: i64) {
+        let id = table
+            .find_or_insert(key_hash(&key), &key, || (key, 0))
+            .unwrap();
+        *table.value_mut(id) += by;
+    }
+
+    fn delete(table: &mut Table<u32, i64>, key: u32) {
+        if let Some(id) = table.find(key_hash(&key), &key) {
+            table.remove(id).unwrap();
+        }
+    }
+
+    fn contents(table: &Table<u32, i64>) -> BTreeMap<u32, i64> {
+        table
+            .ids()
+            .map(|id| (*table.key(id), *table.value(id)))
+            .collect()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add(u32, i64),
+        Delete(u32),
+        Slice(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..40_u32, 1..9_i64).prop_map(|(key, by)| Step::Add(key, by)),
+            2 => (0..40_u32).prop_map(Step::Delete),
+            1 => (1..8_usize).prop_map(Step::Slice),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_snapshot_holds_the_table_as_it_was_at_the_barrier_whatever_happens_meanwhile(
+            before in prop::collection::vec(step(), 0..120),
+            during in prop::collection::vec(step(), 0..120),
+        ) {
+            let mut table = Table::new(WHOLE, 16);
+            let uid = OperatorUid::from("op");
+            for step in before {
+                match step {
+                    Step::Add(key, by) => add(&mut table, key, by),
+                    Step::Delete(key) => delete(&mut table, key),
+                    Step::Slice(_) => {}
+                }
+            }
+            let frozen = contents(&table);
+            let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
+            table.freeze(&uid, "s", &mut snapshot).unwrap();
+            for step in during {
+                match step {
+                    Step::Add(key, by) => add(&mut table, key, by),
+                    Step::Delete(key) => delete(&mut table, key),
+                    Step::Slice(rows) => { table.slice(rows, &mut snapshot).unwrap(); }
+                }
+            }
+            while !table.slice(3, &mut snapshot).unwrap() {}
+            let restored = RestoredState::parse(&[snapshot.finish().concat().into()]).unwrap();
+            let back = Table::restore(WHOLE, 16, &uid, "s", &restored).unwrap();
+            prop_assert_eq!(contents(&back), frozen);
+            prop_assert_eq!(back.len(), contents(&back).len());
+        }
+    }
+
+    #[test]
+    fn a_state_written_as_another_type_is_refused_in_one_line() {
+        let uid = OperatorUid::from("op");
+        let mut table: Table<u32, String> = Table::new(WHOLE, 16);
+        table
+            .find_or_insert(key_hash(&1_u32), &1, || (1, "x".into()))
+            .unwrap();
+        let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
+        table.freeze(&uid, "s", &mut snapshot).unwrap();
+        while !table.slice(100, &mut snapshot).unwrap() {}
+        let restored = RestoredState::parse(&[snapshot.finish().concat().into()]).unwrap();
+        let Err(failure) = Table::<u32, u64>::restore(WHOLE, 16, &uid, "s", &restored) else {
+            panic!("accepted");
+        };
+        assert!(failure.message.contains("operator op"), "{failure}");
+    }
+}

@@ -1,0 +1,162 @@
+//! Tasks: a chain of operators as its subtask's actor runs it, and the factories that build one.
+//!
+//! Types are known where the program is written and again inside the built chain. Between the two, the
+//! graph holds factories as trait objects, and stages pass through it as [`AnyStage`].
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::batch::Batch;
+use crate::context::{OperatorIndex, SubtaskInfo, TaskContext};
+use crate::failure::{Failure, UserError};
+use crate::ids::OperatorUid;
+use crate::snapshot::RestoredState;
+use crate::source::{EncodedSplit, ParallelInstance, SplitId};
+use crate::stage::{AnyStage, Control, Progress};
+
+/// A subtask's whole work, without its mailbox.
+pub trait Task: Send {
+    /// Takes a batch that arrived on an input (the vertex's input edges in order).
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn batch(
+        &mut self,
+        input: usize,
+        batch: Box<dyn Batch>,
+        cx: &mut TaskContext,
+    ) -> Result<Progress, Failure>;
+
+    /// Takes a control element; see [`Stage::control`](crate::Stage::control).
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure>;
+
+    /// Goes on with what was kept inside.
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure>;
+
+    /// Writes a slice of frozen state; see [`Stage::slice`](crate::Stage::slice).
+    ///
+    /// # Errors
+    /// If state can't be encoded.
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure>;
+
+    /// The source at the head of the chain, if there is one.
+    fn source(&mut self) -> Option<&mut dyn SourceTask> {
+        None
+    }
+}
+
+/// The source's half of a task.
+pub trait SourceTask {
+    /// Reads a run and drives it through the chain.
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn read(&mut self, cx: &mut TaskContext) -> Result<SourceTurn, Failure>;
+
+    /// Takes splits; those it has received before are ignored. `no_more`: none will follow.
+    ///
+    /// # Errors
+    /// If a split can't be read.
+    fn add_splits(&mut self, splits: Vec<EncodedSplit>, no_more: bool) -> Result<(), Failure>;
+
+    /// Numbers of all splits received so far, those read to the end included.
+    fn received(&self) -> &[SplitId];
+}
+
+/// What a source has to say after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceTurn {
+    /// A run was read; this is how far the chain got with it.
+    Read(Progress),
+    /// Nothing now; it has asked to be woken.
+    Later,
+    /// It needs a split, and hasn't been told that there are no more.
+    NeedsSplit,
+    /// All has been read.
+    Finished,
+}
+
+/// What is known when a chain is built for one attempt.
+pub struct BuildContext<'a> {
+    /// Which subtask.
+    pub info: &'a SubtaskInfo,
+    /// What it starts from.
+    pub restored: &'a RestoredState,
+    /// The operator that is being built.
+    pub uid: &'a OperatorUid,
+    /// Its place in the chain.
+    pub operator: OperatorIndex,
+}
+
+impl BuildContext<'_> {
+    /// The instance, as connectors see it.
+    pub fn instance(&self) -> ParallelInstance {
+        ParallelInstance {
+            index: self.info.attempt.subtask.index,
+            parallelism: self.info.parallelism,
+            attempt: self.info.attempt.attempt,
+        }
+    }
+}
+
+/// Name of a side output within its operator.
+pub type SideTag = String;
+
+/// The stages behind an operator: its main output's and its side outputs'.
+pub struct Outlets {
+    /// Takes what the operator emits.
+    pub main: AnyStage,
+    /// Take what it emits on the side. Holds every declared tag.
+    pub sides: BTreeMap<SideTag, AnyStage>,
+}
+
+/// Makes an operator's stage, anew for each attempt from what the user gave.
+pub trait OperatorFactory: Send + Sync {
+    /// The stage, in front of what follows it.
+    ///
+    /// # Errors
+    /// A job failure if the graph is miswired or state can't be read.
+    fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure>;
+
+    /// Makes a stage that this factory has built the head of a task.
+    ///
+    /// # Errors
+    /// A job failure if the graph is miswired.
+    fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure>;
+}
+
+/// Makes a source's task, and finds its splits.
+pub trait SourceFactory: Send + Sync {
+    /// The splits, encoded, in the order in which they are to be handed out. May block.
+    ///
+    /// # Errors
+    /// The source's own.
+    fn splits(&self, parallelism: u32) -> Result<Vec<EncodedSplit>, UserError>;
+
+    /// The task, in front of what follows the source.
+    ///
+    /// # Errors
+    /// A job failure if the graph is miswired; an attempt failure if the reader can't be made.
+    fn task(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<Box<dyn Task>, Failure>;
+}
+
+/// What can be done with an output without knowing its type.
+pub trait OutputFactory: Send + Sync {
+    /// One stage in front of several; in front of none it drops what it gets.
+    ///
+    /// # Errors
+    /// A job failure if the graph is miswired.
+    fn fan_out(&self, consumers: Vec<AnyStage>) -> Result<AnyStage, Failure>;
+}
+
+/// Makes the stage that sends an output over an edge.
+pub trait RouteFactory: Send + Sync {
+    /// The stage that writes to the output channels `lanes`.
+    fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage;
+}

@@ -1,0 +1,143 @@
+//! Watermarks of several channels merged into one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{MIN_TIMESTAMP, Timestamp};
+
+/// What one channel has asserted about time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelTime {
+    /// The channel's watermark.
+    pub watermark: Timestamp,
+    /// Whether nobody should wait for it.
+    pub idle: bool,
+}
+
+impl Default for ChannelTime {
+    fn default() -> Self {
+        Self {
+            watermark: MIN_TIMESTAMP,
+            idle: false,
+        }
+    }
+}
+
+/// What a merge has to tell the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeChange {
+    /// Nothing new.
+    None,
+    /// All active channels have reached this time.
+    Watermark(Timestamp),
+    /// No channel is active any more.
+    Idle,
+}
+
+/// The minimum over the active channels; it never falls.
+#[derive(Debug, Clone)]
+pub struct WatermarkMerge {
+    channels: Vec<ChannelTime>,
+    merged: Timestamp,
+    idle: bool,
+}
+
+impl WatermarkMerge {
+    /// A merge that goes on from what a snapshot holds: channel by channel if their number is the same,
+    /// else from the least of them.
+    pub fn restore(channels: usize, times: &[ChannelTime]) -> Self {
+        let channels = if times.len() == channels {
+            times.to_vec()
+        } else {
+            let least = times.iter().map(|time| time.watermark).min();
+            let time = ChannelTime {
+                watermark: least.unwrap_or(MIN_TIMESTAMP),
+                idle: false,
+            };
+            vec![time; channels]
+        };
+        let mut merge = Self {
+            channels,
+            merged: MIN_TIMESTAMP,
+            idle: false,
+        };
+        merge.update();
+        merge
+    }
+
+    /// What all active channels have reached.
+    pub fn merged(&self) -> Timestamp {
+        self.merged
+    }
+
+    /// What each channel has asserted, to be part of a snapshot.
+    pub fn channels(&self) -> &[ChannelTime] {
+        &self.channels
+    }
+
+    /// A watermark arrived; the channel is active.
+    pub fn on_watermark(&mut self, channel: usize, watermark: Timestamp) -> TimeChange {
+        let time = &mut self.channels[channel];
+        time.watermark = time.watermark.max(watermark);
+        time.idle = false;
+        self.update()
+    }
+
+    /// The channel is idle until it sends something else.
+    pub fn on_idle(&mut self, channel: usize) -> TimeChange {
+        self.channels[channel].idle = true;
+        self.update()
+    }
+
+    /// Records arrived; the channel is active.
+    pub fn on_records(&mut self, channel: usize) {
+        self.channels[channel].idle = false;
+        self.idle = false;
+    }
+
+    fn update(&mut self) -> TimeChange {
+        let active = self.channels.iter().filter(|time| !time.idle);
+        let Some(least) = active.map(|time| time.watermark).min() else {
+            // Say it once.
+            return if std::mem::replace(&mut self.idle, true) || self.channels.is_empty() {
+                TimeChange::None
+            } else {
+                TimeChange::Idle
+            };
+        };
+        self.idle = false;
+        if least > self.merged {
+            self.merged = least;
+            TimeChange::Watermark(least)
+        } else {
+            TimeChange::None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_active_channel_holds_the_clock() {
+        let mut merge = WatermarkMerge::restore(2, &[]);
+        assert_eq!(merge.on_watermark(0, 5), TimeChange::None);
+        assert_eq!(merge.on_watermark(1, 3), TimeChange::Watermark(3));
+        assert_eq!(merge.on_idle(1), TimeChange::Watermark(5));
+        assert_eq!(merge.on_idle(0), TimeChange::Idle);
+        assert_eq!(merge.on_idle(0), TimeChange::None);
+        // One that wakes up behind the others doesn't turn the clock back.
+        assert_eq!(merge.on_watermark(1, 4), TimeChange::None);
+        assert_eq!(merge.merged(), 5);
+        assert_eq!(merge.on_watermark(1, 9), TimeChange::Watermark(9));
+    }
+
+    #[test]
+    fn another_number_of_channels_goes_on_from_the_least() {
+        let times = [7, 3].map(|watermark| ChannelTime {
+            watermark,
+            idle: true,
+        });
+        assert_eq!(WatermarkMerge::restore(3, &times).merged(), 3);
+    }
+}

@@ -1,0 +1,212 @@
+//! Snapshots and manifests of checkpoints.
+
+use bytes::Bytes;
+use rivus_core::{AttemptId, CheckpointId, JobId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StorageError;
+use crate::frame::{self, Frame};
+use crate::objects::{Created, ObjectStorage};
+use crate::writer::{ObjectWriter, WrittenObject};
+
+const MANIFEST: Frame = Frame {
+    magic: *b"RVMF",
+    kind: "checkpoint manifest",
+};
+
+/// Where the checkpoints of all jobs are kept.
+///
+/// ```text
+/// jobs/<job>/checkpoints/<n>/<vertex>-<index>-<attempt>.snapshot    v3-0-1.snapshot; streamed by that attempt
+/// jobs/<job>/checkpoints/<n>/manifest                               written once, when all have acknowledged
+/// ```
+///
+/// - No object here is ever overwritten with other content: a snapshot's name holds its only writer, and the manifest
+///   is created if absent. So a paused ex-leader can't replace a manifest that the new leader completed.
+/// - **Nothing here is true by itself.** A checkpoint is completed by an entry of the job log and by nothing else; a
+///   manifest without that entry is a leftover, or a leader that died just before it.
+/// - Snapshots have no header; their length and checksum are in the [`SnapshotHandle`], which the manifest holds.
+/// - Only the job's leader deletes, and only a checkpoint that the log aborted, or that no retained manifest refers to.
+///   The manifest goes first, so what is left of a half-deleted checkpoint has none.
+#[derive(Debug, Clone)]
+pub struct CheckpointStorage {
+    objects: ObjectStorage,
+}
+
+/// Finds one subtask's snapshot again, and tells whether it is still what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotHandle {
+    /// The object's name.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The crc32c of its bytes.
+    pub crc32c: u32,
+}
+
+/// Streams one subtask's snapshot. Not visible until finished; dropping it gives it up.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    object: ObjectWriter,
+}
+
+impl CheckpointStorage {
+    /// The checkpoints in this storage.
+    pub fn new(objects: ObjectStorage) -> Self {
+        Self { objects }
+    }
+
+    /// Begins one attempt's snapshot for a checkpoint.
+    ///
+    /// ```
+    /// use rivus_core::{AttemptId, CheckpointId, JobId, SubtaskId, VertexId};
+    /// use rivus_state::{CheckpointStorage, ObjectStorage};
+    ///
+    /// let checkpoints = CheckpointStorage::new(ObjectStorage::in_memory());
+    /// # let job = JobId(uuid::Uuid::from_u128(7));
+    /// let attempt = AttemptId { subtask: SubtaskId { vertex: VertexId(3), index: 0 }, attempt: 1 };
+    /// let mut writer = checkpoints.snapshot_writer(job, CheckpointId(1), attempt);
+    /// writer.write("all state".into())?;
+    /// let handle = writer.finish()?;
+    /// assert!(handle.name.ends_with("checkpoints/1/v3-0-1.snapshot"));
+    /// assert_eq!(checkpoints.read_snapshot(&handle)?, "all state");
+    /// # Ok::<(), rivus_state::StorageError>(())
+    /// ```
+    pub fn snapshot_writer(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        attempt: AttemptId,
+    ) -> SnapshotWriter {
+        let folder = checkpoint_folder(job, checkpoint);
+        let AttemptId { subtask, attempt } = attempt;
+        let name = format!(
+            "{folder}/{}-{}-{attempt}.snapshot",
+            subtask.vertex, subtask.index
+        );
+        SnapshotWriter {
+            object: self.objects.writer(&name),
+        }
+    }
+
+    /// Reads a snapshot and verifies its length and checksum.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`], [`StorageError::Length`] or [`StorageError::Checksum`], each naming the object.
+    pub fn read_snapshot(&self, handle: &SnapshotHandle) -> Result<Bytes, StorageError> {
+        let bytes = self.read(&handle.name)?;
+        if bytes.len() as u64 != handle.len {
+            return Err(StorageError::Length {
+                name: handle.name.clone(),
+                expected: handle.len,
+                actual: bytes.len() as u64,
+            });
+        }
+        frame::verify(&handle.name, handle.crc32c, crc32c::crc32c(&bytes))?;
+        Ok(bytes)
+    }
+
+    /// Writes a checkpoint's manifest. Writing the same again is fine.
+    ///
+    /// # Errors
+    /// [`StorageError::ManifestExists`] if another leader wrote one with other content. That one is complete too, for
+    /// it was written after all acknowledgements: read it and complete the checkpoint with it, or abort.
+    pub fn write_manifest(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        manifest: &[u8],
+    ) -> Result<(), StorageError> {
+        let name = manifest_name(job, checkpoint);
+        let bytes = MANIFEST.encode(&[manifest]);
+        match self.objects.create(&name, bytes.clone())? {
+            Created::Created => Ok(()),
+            Created::AlreadyExists if self.objects.get(&name)?.as_ref() == Some(&bytes) => Ok(()),
+            Created::AlreadyExists => Err(StorageError::ManifestExists {
+                job,
+                checkpoint,
+                name,
+            }),
+        }
+    }
+
+    /// Reads a checkpoint's manifest, as it was handed to [`write_manifest`](Self::write_manifest).
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`] if there is none, or what is wrong with it.
+    pub fn read_manifest(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+    ) -> Result<Bytes, StorageError> {
+        let name = manifest_name(job, checkpoint);
+        MANIFEST.decode(&name, &self.read(&name)?)
+    }
+
+    /// Deletes all of a checkpoint. May be repeated, also after it failed half-way.
+    pub fn delete_checkpoint(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+    ) -> Result<(), StorageError> {
+        self.objects.delete(&manifest_name(job, checkpoint))?;
+        for name in self.objects.list(&checkpoint_folder(job, checkpoint))? {
+            self.objects.delete(&name)?;
+        }
+        Ok(())
+    }
+
+    /// All checkpoints of which anything is there, ascending: completed, in flight, and leftovers. The log knows which.
+    pub fn list(&self, job: JobId) -> Result<Vec<CheckpointId>, StorageError> {
+        let folder = checkpoints_folder(job);
+        let mut found: Vec<_> = self
+            .objects
+            .list(&folder)?
+            .iter()
+            .filter_map(|name| name.strip_prefix(&folder)?.strip_prefix('/'))
+            .filter_map(|rest| rest.split_once('/')?.0.parse().ok())
+            .map(CheckpointId)
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn read(&self, name: &str) -> Result<Bytes, StorageError> {
+        self.objects
+            .get(name)?
+            .ok_or_else(|| StorageError::Missing {
+                name: name.to_owned(),
+            })
+    }
+}
+
+impl SnapshotWriter {
+    /// Appends a piece. After the first error the snapshot can't be finished any more.
+    pub fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
+        self.object.write(piece)
+    }
+
+    /// Publishes the snapshot, durably and whole.
+    pub fn finish(self) -> Result<SnapshotHandle, StorageError> {
+        let WrittenObject { name, len, crc32c } = self.object.finish()?;
+        Ok(SnapshotHandle { name, len, crc32c })
+    }
+
+    /// Gives the snapshot up.
+    pub fn abort(self) {
+        self.object.abort();
+    }
+}
+
+fn checkpoints_folder(job: JobId) -> String {
+    format!("jobs/{job}/checkpoints")
+}
+
+fn checkpoint_folder(job: JobId, checkpoint: CheckpointId) -> String {
+    format!("{}/{checkpoint}", checkpoints_folder(job))
+}
+
+fn manifest_name(job: JobId, checkpoint: CheckpointId) -> String {
+    format!("{}/manifest", checkpoint_folder(job, checkpoint))
+}

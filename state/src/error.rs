@@ -1,0 +1,182 @@
+//! What can go wrong with durable objects, each in one line that names the object.
+
+use std::io;
+use std::path::PathBuf;
+
+use rivus_core::{CheckpointId, JobId};
+
+use crate::faults::StorageOp;
+
+/// What went wrong, with which object, and while doing what.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The directory can't be created or written.
+    #[error(
+        "cannot use the directory {path:?} as storage: create it, or make it writable for this user"
+    )]
+    OpenDirectory {
+        /// The directory as configured.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The name is no object name (empty segment, `..`).
+    #[error("{name:?} is not a valid object name")]
+    Name {
+        /// The name.
+        name: String,
+        /// Which rule it breaks.
+        #[source]
+        source: object_store::path::Error,
+    },
+    /// The store refused or failed. After a write, nobody knows whether it happened.
+    #[error("could not {op} {name:?} in {store}")]
+    Store {
+        /// What we were doing.
+        op: StorageOp,
+        /// The object.
+        name: String,
+        /// The store, as it describes itself.
+        store: String,
+        /// What it said.
+        #[source]
+        source: Box<object_store::Error>,
+    },
+    /// No thread could be started to reach the store.
+    #[error("could not {op} {name:?}: no thread for it could be started")]
+    Thread {
+        /// What we were doing.
+        op: StorageOp,
+        /// The object.
+        name: String,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A test made the operation fail.
+    #[error("could not {op} {name:?}: a fault was injected")]
+    Injected {
+        /// What we were doing.
+        op: StorageOp,
+        /// The object.
+        name: String,
+    },
+    /// An earlier write of this object failed, so it can't be finished.
+    #[error("{name:?} was not published: an earlier part of it could not be written")]
+    Unfinished {
+        /// The object.
+        name: String,
+    },
+    /// The object isn't there.
+    #[error("{name:?} is missing")]
+    Missing {
+        /// The object.
+        name: String,
+    },
+    /// The object is shorter or longer than it says of itself, or than its handle says.
+    #[error("{name:?} is {}: {actual} bytes instead of {expected}", if actual < expected { "truncated" } else { "too long" })]
+    Length {
+        /// The object.
+        name: String,
+        /// How long it must be (at least, when not even its header is complete).
+        expected: u64,
+        /// How long it is.
+        actual: u64,
+    },
+    /// The object's bytes are not those that were written.
+    #[error("{name:?} is damaged: checksum {actual:#010x} instead of {expected:#010x}")]
+    Checksum {
+        /// The object.
+        name: String,
+        /// The crc32c it was written with.
+        expected: u32,
+        /// The crc32c of what is there.
+        actual: u32,
+    },
+    /// The object is of another kind, or damaged at its very start.
+    #[error("{name:?} is not a {kind}: its first bytes are {found:?}")]
+    Kind {
+        /// The object.
+        name: String,
+        /// What it should be.
+        kind: &'static str,
+        /// Its first four bytes.
+        found: [u8; 4],
+    },
+    /// The object was written by a version of Rivus this one can't read.
+    #[error(
+        "{name:?} has format version {found}, this build reads {supported}: use a newer build of Rivus"
+    )]
+    Version {
+        /// The object.
+        name: String,
+        /// Its version.
+        found: u16,
+        /// The newest version known here.
+        supported: u16,
+    },
+    /// Another manifest of this checkpoint is there, with other content. It was left untouched.
+    #[error("checkpoint {checkpoint} of job {job} already has another manifest, {name:?}")]
+    ManifestExists {
+        /// The job.
+        job: JobId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The manifest that is there.
+        name: String,
+    },
+    /// An entry is missing although later ones are there.
+    #[error("the log of job {job} has a gap: {name:?} is missing, but later entries are there")]
+    Gap {
+        /// The job.
+        job: JobId,
+        /// The missing entry.
+        name: String,
+    },
+    /// The entries asked for were folded into a snapshot.
+    #[error(
+        "the log of job {job} no longer holds entry {index}: read from its snapshot, which covers all before {upto}"
+    )]
+    Compacted {
+        /// The job.
+        job: JobId,
+        /// The entry asked for.
+        index: u64,
+        /// The first entry that the newest snapshot does not cover.
+        upto: u64,
+    },
+    /// The snapshot would cover, or the truncation delete, entries it must not.
+    #[error("refused to {doing} before entry {upto} of job {job}: {reason}")]
+    Compaction {
+        /// The job.
+        job: JobId,
+        /// Up to which entry, exclusive.
+        upto: u64,
+        /// What was asked for.
+        doing: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The store doesn't honour create-if-absent, so the job log can't rest on it.
+    #[error(
+        "{store} does not honour create-if-absent (a second create of {name:?} was not refused), so it cannot hold a job log: choose another store"
+    )]
+    NotWriteOnce {
+        /// The store, as it describes itself.
+        store: String,
+        /// The object that was to be created twice.
+        name: String,
+    },
+}
+
+impl StorageError {
+    /// Whether the object itself is wrong (truncated, damaged, foreign), so that asking again won't help.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Length { .. } | Self::Checksum { .. } | Self::Kind { .. } | Self::Version { .. }
+        )
+    }
+}

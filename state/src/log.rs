@@ -1,0 +1,407 @@
+//! The write-once log of a job: the only place where anything becomes durably true.
+//!
+//! ```text
+//! jobs/<job>/log/<k>         k as 20 digits, dense      created if absent, never overwritten
+//! jobs/<job>/snapshot/<k>    folds all entries before k  created if absent, never overwritten
+//! probe/<nonce>              see `probe`; deleted at once
+//! ```
+//!
+//! - **One writer per slot.** Each writer puts a nonce in. Whoever finds a slot taken reads it: its own nonce and payload
+//!   mean that an earlier put, reported as failed, succeeded; anything else means that another leads, and it steps down.
+//! - **Deleting** is for [`truncate_before`](JobLog::truncate_before) only, by the leader: entries that the newest
+//!   snapshot covers, and all snapshots but the newest two. It writes nothing, so a stale leader may do it as well.
+//! - **A freed slot must not be won.** A leader that slept through a truncation finds its next slot empty and creates it;
+//!   so `append` looks for a snapshot beyond the slot *afterwards*, and if there is one it has lost. That is sound,
+//!   because the snapshot was there before the slot was freed. (The second newest is kept so that a listing that runs
+//!   while snapshots come and go can't miss both.) Such a stray entry lies before the newest snapshot, where nobody
+//!   reads; the next truncation removes it.
+
+use bytes::Bytes;
+use rivus_core::JobId;
+use uuid::Uuid;
+
+use crate::error::StorageError;
+use crate::frame::Frame;
+use crate::objects::{Created, ObjectStorage};
+
+const ENTRY: Frame = Frame {
+    magic: *b"RVLE",
+    kind: "job log entry",
+};
+const SNAPSHOT: Frame = Frame {
+    magic: *b"RVLS",
+    kind: "job log snapshot",
+};
+
+/// The logs of all jobs in one storage. See the layout and its rules in the table below.
+///
+/// ```text
+/// jobs/<job>/log/<k>         k as 20 digits, dense       created if absent, never overwritten
+/// jobs/<job>/snapshot/<k>    folds all entries before k  created if absent, never overwritten
+/// ```
+///
+/// Only [`truncate_before`](Self::truncate_before) deletes, and only what the newest snapshot covers.
+///
+/// ```
+/// use rivus_state::{Append, JobLog, ObjectStorage};
+///
+/// let log = JobLog::new(ObjectStorage::in_memory());
+/// # let job = rivus_core::JobId(uuid::Uuid::from_u128(7));
+/// let (ours, theirs) = (1, 2); // each leader's nonce
+/// assert_eq!(log.append(job, 0, ours, b"Leader(1)")?, Append::Written);
+/// assert!(matches!(log.append(job, 0, theirs, b"Leader(1)")?, Append::Lost { by } if by.nonce == ours));
+/// # Ok::<(), rivus_state::StorageError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct JobLog {
+    objects: ObjectStorage,
+}
+
+/// What an append came to. An *error* means that nobody knows: append the same again, or end yourself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Append {
+    /// The slot holds this very record, durably.
+    Written,
+    /// The slot went to another, so another leads: step down.
+    Lost {
+        /// What is in the slot, or the newest snapshot if the slot was already folded into it.
+        by: LogRecord,
+    },
+}
+
+/// One durable record of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Entry or snapshot.
+    pub kind: RecordKind,
+    /// An entry's slot; for a snapshot, the first slot it does not cover.
+    pub index: u64,
+    /// Of the leader that wrote it.
+    pub nonce: u128,
+    /// As handed in.
+    pub payload: Bytes,
+}
+
+/// What a [`LogRecord`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordKind {
+    /// One entry.
+    Entry,
+    /// The fold of all entries before its index.
+    Snapshot,
+}
+
+/// A job's whole log: replay the snapshot, then the entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogContents {
+    /// The newest snapshot.
+    pub snapshot: Option<LogRecord>,
+    /// The entries from the snapshot's index on (or from 0), dense.
+    pub entries: Vec<LogRecord>,
+}
+
+impl LogContents {
+    /// The first free slot, as far as known: where to append next.
+    pub fn next_index(&self) -> u64 {
+        let start = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
+        start + self.entries.len() as u64
+    }
+}
+
+impl JobLog {
+    /// The logs in this storage. Call [`probe`](Self::probe) once before you rely on a store.
+    pub fn new(objects: ObjectStorage) -> Self {
+        Self { objects }
+    }
+
+    /// Makes sure that the store honours create-if-absent, with a nonce never used before.
+    ///
+    /// # Errors
+    /// [`StorageError::NotWriteOnce`] if a second create won, or if the store doesn't know the operation.
+    pub fn probe(&self, nonce: u128) -> Result<(), StorageError> {
+        let name = format!("probe/{}", Uuid::from_u128(nonce).simple());
+        let honoured = match self.second_create_loses(&name) {
+            Err(StorageError::Store { source, .. }) if is_unsupported(&source) => false,
+            other => other?,
+        };
+        if honoured {
+            return Ok(());
+        }
+        Err(StorageError::NotWriteOnce {
+            store: self.objects.to_string(),
+            name,
+        })
+    }
+
+    fn second_create_loses(&self, name: &str) -> Result<bool, StorageError> {
+        let first = Bytes::from_static(b"first");
+        let won = self.objects.create(name, first.clone())?;
+        let lost = self.objects.create(name, Bytes::from_static(b"second"))?;
+        let found = self.objects.get(name)?;
+        self.objects.delete(name)?;
+        Ok(won == Created::Created && lost == Created::AlreadyExists && found == Some(first))
+    }
+
+    /// Writes the record into the slot, if the slot is free and was never used.
+    ///
+    /// # Errors
+    /// Anything but damage leaves open whether the slot was won; appending the same again finds out.
+    pub fn append(
+        &self,
+        job: JobId,
+        index: u64,
+        nonce: u128,
+        payload: &[u8],
+    ) -> Result<Append, StorageError> {
+        let claim = self.claim(job, RecordKind::Entry, index, nonce, payload);
+        if matches!(claim, Ok(Append::Lost { .. })) {
+            return claim;
+        }
+        if self.newest_floor(job)?.is_some_and(|floor| floor > index)
+            && let Some(by) = self.newest_snapshot(job)?
+        {
+            return Ok(Append::Lost { by });
+        }
+        claim
+    }
+
+    /// Writes the fold of all entries before `upto`, and only those. [`Append::Lost`] means that another such fold is
+    /// there already; that is as good, for both fold the same entries.
+    ///
+    /// # Errors
+    /// [`StorageError::Compaction`] if it would cover a slot that nobody wrote.
+    pub fn write_snapshot(
+        &self,
+        job: JobId,
+        upto: u64,
+        nonce: u128,
+        payload: &[u8],
+    ) -> Result<Append, StorageError> {
+        if let Some(last) = upto.checked_sub(1)
+            && self.newest_floor(job)?.is_none_or(|floor| floor < upto)
+            && self.read(job, RecordKind::Entry, last)?.is_none()
+        {
+            return Err(StorageError::Compaction {
+                job,
+                upto,
+                doing: "write a snapshot of all entries",
+                reason: "the last of them was never written",
+            });
+        }
+        self.claim(job, RecordKind::Snapshot, upto, nonce, payload)
+    }
+
+    /// Deletes the entries before `upto`, and all snapshots but the newest two. May be repeated.
+    ///
+    /// # Errors
+    /// [`StorageError::Compaction`] if no snapshot covers them all.
+    pub fn truncate_before(&self, job: JobId, upto: u64) -> Result<(), StorageError> {
+        let snapshots = self.indexes(job, RecordKind::Snapshot)?;
+        if snapshots.last().copied().unwrap_or(0) < upto {
+            return Err(StorageError::Compaction {
+                job,
+                upto,
+                doing: "delete the entries",
+                reason: "no snapshot covers them all",
+            });
+        }
+        for index in self.indexes(job, RecordKind::Entry)? {
+            if index < upto {
+                self.objects.delete(&name(job, RecordKind::Entry, index))?;
+            }
+        }
+        for old in snapshots.iter().rev().skip(2) {
+            self.objects
+                .delete(&name(job, RecordKind::Snapshot, *old))?;
+        }
+        Ok(())
+    }
+
+    /// Reads all of a job's log: the newest snapshot and what follows it. Empty for an unknown job.
+    ///
+    /// # Errors
+    /// Names the entry that is missing or damaged.
+    pub fn read_all(&self, job: JobId) -> Result<LogContents, StorageError> {
+        let mut snapshot = self.newest_snapshot(job)?;
+        loop {
+            let start = snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
+            match self.entries(job, start) {
+                Ok(entries) => return Ok(LogContents { snapshot, entries }),
+                Err(error) => {
+                    // The leader may have compacted the log while we read. Then, and only then, try again.
+                    let newer = self.newest_snapshot(job)?;
+                    if newer.as_ref().is_none_or(|newer| newer.index <= start) {
+                        return Err(error);
+                    }
+                    snapshot = newer;
+                }
+            }
+        }
+    }
+
+    /// Reads the entries from `index` on, dense, to the end. Empty if there are none yet.
+    ///
+    /// # Errors
+    /// [`StorageError::Compacted`] if that entry was folded into a snapshot and is gone; else names the entry that is
+    /// missing or damaged.
+    pub fn read_from(&self, job: JobId, index: u64) -> Result<Vec<LogRecord>, StorageError> {
+        let read = self.entries(job, index);
+        let incomplete = match &read {
+            Ok(entries) => entries.is_empty(),
+            Err(error) => matches!(error, StorageError::Gap { .. }),
+        };
+        if incomplete && let Some(upto) = self.newest_floor(job)?.filter(|upto| *upto > index) {
+            return Err(StorageError::Compacted { job, index, upto });
+        }
+        read
+    }
+
+    /// All jobs that have a log, running and ended.
+    pub fn jobs(&self) -> Result<Vec<JobId>, StorageError> {
+        let mut jobs = Vec::new();
+        for folder in self.objects.folders("jobs")? {
+            let Ok(id) = Uuid::try_parse(&folder) else {
+                continue; // Not ours.
+            };
+            let job = JobId(id);
+            if !self.indexes(job, RecordKind::Entry)?.is_empty()
+                || !self.indexes(job, RecordKind::Snapshot)?.is_empty()
+            {
+                jobs.push(job);
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Creates the object, or finds out who did. An error of the create is doubtful: the object itself is asked.
+    fn claim(
+        &self,
+        job: JobId,
+        kind: RecordKind,
+        index: u64,
+        nonce: u128,
+        payload: &[u8],
+    ) -> Result<Append, StorageError> {
+        let name = name(job, kind, index);
+        let bytes = kind.frame().encode(&[&nonce.to_le_bytes(), payload]);
+        let doubt = match self.objects.create(&name, bytes) {
+            Ok(Created::Created) => return Ok(Append::Written),
+            Ok(Created::AlreadyExists) => StorageError::Missing { name },
+            Err(error) => error,
+        };
+        match self.read(job, kind, index) {
+            Ok(Some(found)) if found.nonce == nonce && found.payload == payload => {
+                Ok(Append::Written)
+            }
+            Ok(Some(by)) => Ok(Append::Lost { by }),
+            Err(damage) if damage.is_damage() => Err(damage),
+            Ok(None) | Err(_) => Err(doubt),
+        }
+    }
+
+    fn entries(&self, job: JobId, from: u64) -> Result<Vec<LogRecord>, StorageError> {
+        let last = self.indexes(job, RecordKind::Entry)?.last().copied();
+        let mut entries = Vec::new();
+        // Not the listing decides what is there: it may miss an entry that was written while it ran.
+        for index in from.. {
+            match self.read(job, RecordKind::Entry, index)? {
+                Some(entry) => entries.push(entry),
+                None if last.is_some_and(|last| index < last) => {
+                    let name = name(job, RecordKind::Entry, index);
+                    return Err(StorageError::Gap { job, name });
+                }
+                None => break,
+            }
+        }
+        Ok(entries)
+    }
+
+    fn newest_floor(&self, job: JobId) -> Result<Option<u64>, StorageError> {
+        Ok(self.indexes(job, RecordKind::Snapshot)?.last().copied())
+    }
+
+    fn newest_snapshot(&self, job: JobId) -> Result<Option<LogRecord>, StorageError> {
+        let mut floor = self.newest_floor(job)?;
+        loop {
+            let Some(upto) = floor else { return Ok(None) };
+            if let Some(snapshot) = self.read(job, RecordKind::Snapshot, upto)? {
+                return Ok(Some(snapshot));
+            }
+            // Deleted since it was listed, so two newer ones must be there by now.
+            floor = self.newest_floor(job)?;
+            if floor.is_none_or(|newer| newer <= upto) {
+                return Err(StorageError::Missing {
+                    name: name(job, RecordKind::Snapshot, upto),
+                });
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        job: JobId,
+        kind: RecordKind,
+        index: u64,
+    ) -> Result<Option<LogRecord>, StorageError> {
+        let name = name(job, kind, index);
+        let Some(bytes) = self.objects.get(&name)? else {
+            return Ok(None);
+        };
+        let mut payload = kind.frame().decode(&name, &bytes)?;
+        let Some((nonce, _)) = payload.split_first_chunk() else {
+            return Err(StorageError::Length {
+                name,
+                expected: (bytes.len() - payload.len() + size_of::<u128>()) as u64,
+                actual: bytes.len() as u64,
+            });
+        };
+        let nonce = u128::from_le_bytes(*nonce);
+        Ok(Some(LogRecord {
+            kind,
+            index,
+            nonce,
+            payload: payload.split_off(size_of::<u128>()),
+        }))
+    }
+
+    /// The indexes of all records of a kind, ascending.
+    fn indexes(&self, job: JobId, kind: RecordKind) -> Result<Vec<u64>, StorageError> {
+        let folder = folder(job, kind);
+        let mut indexes: Vec<u64> = self
+            .objects
+            .list(&folder)?
+            .iter()
+            .filter_map(|name| name.strip_prefix(&folder)?.strip_prefix('/')?.parse().ok())
+            .collect();
+        indexes.sort_unstable();
+        Ok(indexes)
+    }
+}
+
+impl RecordKind {
+    fn frame(self) -> Frame {
+        match self {
+            Self::Entry => ENTRY,
+            Self::Snapshot => SNAPSHOT,
+        }
+    }
+}
+
+fn is_unsupported(error: &object_store::Error) -> bool {
+    matches!(
+        error,
+        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }
+    )
+}
+
+fn folder(job: JobId, kind: RecordKind) -> String {
+    match kind {
+        RecordKind::Entry => format!("jobs/{job}/log"),
+        RecordKind::Snapshot => format!("jobs/{job}/snapshot"),
+    }
+}
+
+fn name(job: JobId, kind: RecordKind, index: u64) -> String {
+    format!("{}/{index:020}", folder(job, kind))
+}
