@@ -16,6 +16,8 @@ mod event;
 mod failure;
 mod graph;
 mod ids;
+mod inputs;
+pub mod job;
 mod key;
 mod metrics;
 mod outputs;
@@ -25,6 +27,7 @@ mod sink;
 mod snapshot;
 mod source;
 mod stage;
+mod state_set;
 mod table;
 mod task;
 mod watermark;
@@ -45,6 +48,7 @@ pub use ids::{
     AttemptId, CheckpointId, Incarnation, JobId, LeaderEpoch, OperatorUid, Slot, SubtaskId,
     TaskManagerId, VertexId,
 };
+pub use inputs::{Inputs, MAX_CREDITS};
 pub use key::{
     DEFAULT_MAX_PARALLELISM, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, key_hash,
 };
@@ -56,6 +60,7 @@ pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
 pub use snapshot::{RestoredState, SectionHeader, SectionId, SnapshotBuilder, encode_row};
 pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
+pub use state_set::{ListState, MapState, StateField, StateSet, ValueState};
 pub use table::{RowId, Table};
 pub use task::{
     BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag, SourceFactory,

@@ -235,6 +235,15 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         }
     }
 
+    /// A row's key and value, unless it was removed. Its place may belong to another key by now.
+    #[inline]
+    pub fn get(&self, id: RowId) -> Option<(&K, &V)> {
+        match self.groups[id.group as usize].slots.get(id.row as usize)? {
+            Slot::Row(row) => Some((&row.key, &row.value)),
+            Slot::Free(_) => None,
+        }
+    }
+
     /// A row's key.
     ///
     /// # Panics

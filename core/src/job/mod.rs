@@ -1,1 +1,24 @@
-//! placeholder
+//! The control plane's decisions: what a job's master and its checkpoint coordinator do next.
+//!
+//! Everything durable is an entry of the job log ([`LogEntry`]); [`JobState`] is the fold over it. The two
+//! machines take events and return actions; an action that changes what is true is always an append, and
+//! its consequences follow only when the entry is written. So a takeover is a replay of the log, a look at
+//! what is running ([`TaskReport`]), and a decision; and every decision can be tested in a table.
+
+mod checkpoints;
+mod entry;
+mod master;
+mod options;
+mod report;
+mod restart;
+mod splits;
+mod state;
+
+pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
+pub use entry::{JobOutcome, LogEntry, Manifest, SnapshotRef, SubtaskSnapshot};
+pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
+pub use options::JobOptions;
+pub use report::{JobReport, TaskPhase, TaskReport};
+pub use restart::{RestartDecision, RestartState, RestartStrategy};
+pub use splits::SplitPool;
+pub use state::{Execution, JobState};

@@ -1,0 +1,505 @@
+//! The checkpoint coordinator's decisions: trigger, acknowledge, complete, abort, announce.
+//!
+//! ```text
+//!  interval or end of input
+//!        | Append(Triggered)            the id is logged before any source hears of it
+//!        v
+//!     Running --all acknowledged--> Storing --manifest written--> Completing --appended--> announced
+//!        |                                                                                    |
+//!        +--declined, timed out, a task failed--> Append(Aborted) --> announced               v
+//!                                                              all committed: Append(Committed)
+//! ```
+//!
+//! A coordinator that takes over begins in `Running` with the acknowledgements that the TaskManagers
+//! reported, and triggers again: a source that knows the checkpoint ignores it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::entry::{LogEntry, Manifest, SubtaskSnapshot};
+use super::options::JobOptions;
+use super::report::{TaskPhase, TaskReport};
+use super::state::JobState;
+use crate::failure::Failure;
+use crate::ids::{AttemptId, CheckpointId, SubtaskId};
+use crate::stage::{Barrier, CheckpointKind};
+
+/// The executions that take part in checkpoints, all of them running.
+pub type Tasks = BTreeMap<SubtaskId, AttemptId>;
+
+/// What happens to a coordinator.
+#[derive(Debug, Clone)]
+pub enum CheckpointEvent {
+    /// All of the job's tasks run. With reports, if they ran before this leader did.
+    Started {
+        /// The executions.
+        tasks: Tasks,
+        /// What is known of them from before.
+        reports: Vec<TaskReport>,
+    },
+    /// A region is about to be restarted: settle what is under way, then say so.
+    Quiesce,
+    /// Time has passed.
+    Tick,
+    /// Every subtask has worked on all its input.
+    AllDrained,
+    /// A subtask's snapshot is stored.
+    Acknowledged {
+        /// The execution.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        id: CheckpointId,
+        /// Where it is.
+        snapshot: SubtaskSnapshot,
+    },
+    /// A subtask gave the checkpoint up.
+    Declined {
+        /// The execution.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        id: CheckpointId,
+        /// Why.
+        reason: String,
+    },
+    /// A subtask has made a checkpoint's effects visible.
+    Committed {
+        /// The execution.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        id: CheckpointId,
+    },
+    /// The manifest is stored, or could not be.
+    ManifestStored {
+        /// Which checkpoint.
+        id: CheckpointId,
+        /// Why not.
+        error: Option<String>,
+    },
+    /// An entry that this coordinator asked for is in the log.
+    Appended(LogEntry),
+}
+
+/// What a coordinator wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CheckpointAction {
+    /// Write an entry.
+    Append(LogEntry),
+    /// Tell the sources.
+    Trigger(Barrier),
+    /// Store the manifest.
+    StoreManifest(Manifest),
+    /// Tell every task that the checkpoint is durable.
+    AnnounceCompleted(CheckpointId),
+    /// Tell every task that the checkpoint will never be.
+    AnnounceAborted(CheckpointId),
+    /// Nothing is under way; none will be triggered until the next `Started`.
+    Quiesced,
+    /// The final checkpoint's effects are visible: the job is done.
+    JobDone,
+    /// Too many checkpoints have failed.
+    FailJob(Failure),
+}
+
+/// Wait before a final checkpoint that failed is tried again.
+const FINAL_RETRY: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The id is being logged.
+    Triggering,
+    /// Barriers are on their way.
+    Running,
+    /// The manifest is being stored.
+    Storing,
+    /// Completion is being logged.
+    Completing,
+    /// Abortion is being logged.
+    Aborting,
+}
+
+#[derive(Debug)]
+struct Pending {
+    barrier: Barrier,
+    phase: Phase,
+    acknowledged: BTreeMap<SubtaskId, SubtaskSnapshot>,
+    started: Duration,
+}
+
+/// The coordinator of one job.
+#[derive(Debug)]
+pub struct CheckpointMachine {
+    options: JobOptions,
+    fingerprint: u64,
+    max_parallelism: u32,
+    last: CheckpointId,
+    pending: Option<Pending>,
+    /// Completed, and announced to these, who have not said that their effects are visible.
+    uncommitted: Option<(Barrier, BTreeSet<SubtaskId>)>,
+    tasks: Option<Tasks>,
+    quiescing: bool,
+    drained: bool,
+    last_started: Duration,
+    last_ended: Duration,
+    failed_in_a_row: u32,
+}
+
+impl CheckpointMachine {
+    /// A coordinator that goes on from what the log holds. It triggers nothing before `Started`.
+    pub fn new(state: &JobState, max_parallelism: u32, now: Duration) -> Self {
+        let pending = state.in_flight.map(|(id, kind)| Pending {
+            barrier: Barrier { id, kind },
+            phase: Phase::Running,
+            acknowledged: BTreeMap::new(),
+            started: now,
+        });
+        let uncommitted = state
+            .latest()
+            .filter(|(id, _)| *id > state.committed)
+            .map(|(id, kind)| (Barrier { id, kind }, BTreeSet::new()));
+        Self {
+            options: state.options.clone(),
+            fingerprint: state.fingerprint,
+            max_parallelism,
+            last: state.last_checkpoint,
+            pending,
+            uncommitted,
+            tasks: None,
+            quiescing: false,
+            drained: false,
+            last_started: now,
+            last_ended: now,
+            failed_in_a_row: 0,
+        }
+    }
+
+    /// Decides.
+    pub fn on_event(&mut self, event: CheckpointEvent, now: Duration) -> Vec<CheckpointAction> {
+        let mut actions = Vec::new();
+        match event {
+            CheckpointEvent::Started { tasks, reports } => {
+                self.started(tasks, reports, now, &mut actions);
+            }
+            CheckpointEvent::Quiesce => {
+                self.quiescing = true;
+                self.tasks = None;
+                self.drained = false;
+                self.abort("tasks are being restarted", &mut actions);
+            }
+            CheckpointEvent::Tick => {}
+            CheckpointEvent::AllDrained => self.drained = true,
+            CheckpointEvent::Acknowledged {
+                attempt,
+                id,
+                snapshot,
+            } => {
+                if self.takes_part(attempt)
+                    && let Some(pending) = self.running(id)
+                {
+                    pending.acknowledged.insert(attempt.subtask, snapshot);
+                    self.complete_if_acknowledged(&mut actions);
+                }
+            }
+            CheckpointEvent::Declined {
+                attempt,
+                id,
+                reason,
+            } => {
+                if self.takes_part(attempt) && self.running(id).is_some() {
+                    self.abort(&format!("{attempt} declined: {reason}"), &mut actions);
+                }
+            }
+            CheckpointEvent::Committed { attempt, id } => {
+                self.committed(attempt, id, &mut actions);
+            }
+            CheckpointEvent::ManifestStored { id, error } => {
+                self.manifest_stored(id, error, &mut actions);
+            }
+            CheckpointEvent::Appended(entry) => self.appended(&entry, now, &mut actions),
+        }
+        self.expire(now, &mut actions);
+        self.trigger_if_due(now, &mut actions);
+        if self.quiescing && self.pending.is_none() {
+            self.quiescing = false;
+            actions.push(CheckpointAction::Quiesced);
+        }
+        actions
+    }
+
+    /// When `Tick` is wanted next, if nothing else happens.
+    pub fn next_tick(&self, now: Duration) -> Option<Duration> {
+        let at = match &self.pending {
+            Some(pending) => pending.started + self.options.checkpoint_timeout,
+            None => {
+                self.tasks.as_ref()?;
+                if self.drained {
+                    self.final_due()
+                } else {
+                    self.due()?
+                }
+            }
+        };
+        Some(at.saturating_sub(now))
+    }
+
+    fn started(
+        &mut self,
+        tasks: Tasks,
+        reports: Vec<TaskReport>,
+        now: Duration,
+        actions: &mut Vec<CheckpointAction>,
+    ) {
+        self.quiescing = false;
+        self.tasks = Some(tasks);
+        self.last_started = now;
+        if let Some((barrier, waiting)) = &mut self.uncommitted {
+            // Announced again: whoever has committed says so at once.
+            *waiting = self.tasks.iter().flatten().map(|(id, _)| *id).collect();
+            actions.push(CheckpointAction::AnnounceCompleted(barrier.id));
+        }
+        let running: Vec<&TaskReport> = reports
+            .iter()
+            .filter(|report| self.takes_part(report.attempt))
+            .collect();
+        self.drained = !running.is_empty()
+            && running
+                .iter()
+                .all(|report| report.phase == TaskPhase::Drained);
+        let Some(pending) = &self.pending else {
+            return;
+        };
+        let id = pending.barrier.id;
+        if let Some(report) = running.iter().find(|report| report.declined >= id) {
+            let reason = format!("{} declined while there was no leader", report.attempt);
+            self.abort(&reason, actions);
+            return;
+        }
+        let known: Vec<(SubtaskId, SubtaskSnapshot)> = running
+            .iter()
+            .filter_map(|report| match &report.acknowledged {
+                Some((acknowledged, snapshot)) if *acknowledged == id => {
+                    Some((report.attempt.subtask, snapshot.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        if let Some(pending) = self.running(id) {
+            pending.acknowledged.extend(known);
+            actions.push(CheckpointAction::Trigger(pending.barrier));
+            self.complete_if_acknowledged(actions);
+        }
+    }
+
+    fn takes_part(&self, attempt: AttemptId) -> bool {
+        self.tasks
+            .as_ref()
+            .is_some_and(|tasks| tasks.get(&attempt.subtask) == Some(&attempt))
+    }
+
+    fn running(&mut self, id: CheckpointId) -> Option<&mut Pending> {
+        self.pending
+            .as_mut()
+            .filter(|pending| pending.barrier.id == id && pending.phase == Phase::Running)
+    }
+
+    fn complete_if_acknowledged(&mut self, actions: &mut Vec<CheckpointAction>) {
+        let (Some(tasks), Some(pending)) = (&self.tasks, &mut self.pending) else {
+            return;
+        };
+        let all = tasks
+            .keys()
+            .all(|subtask| pending.acknowledged.contains_key(subtask));
+        if pending.phase == Phase::Running && all {
+            pending.phase = Phase::Storing;
+            actions.push(CheckpointAction::StoreManifest(Manifest {
+                id: pending.barrier.id,
+                kind: pending.barrier.kind,
+                fingerprint: self.fingerprint,
+                max_parallelism: self.max_parallelism,
+                subtasks: pending.acknowledged.clone(),
+            }));
+        }
+    }
+
+    fn manifest_stored(
+        &mut self,
+        id: CheckpointId,
+        error: Option<String>,
+        actions: &mut Vec<CheckpointAction>,
+    ) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        if pending.barrier.id != id || pending.phase != Phase::Storing {
+            return;
+        }
+        match error {
+            Some(error) => {
+                pending.phase = Phase::Running;
+                self.abort(
+                    &format!("its manifest could not be stored: {error}"),
+                    actions,
+                );
+            }
+            None => {
+                pending.phase = Phase::Completing;
+                actions.push(CheckpointAction::Append(LogEntry::CheckpointCompleted {
+                    id,
+                    kind: pending.barrier.kind,
+                }));
+            }
+        }
+    }
+
+    /// Aborts what is under way, unless its completion is already on its way to the log.
+    fn abort(&mut self, reason: &str, actions: &mut Vec<CheckpointAction>) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        match pending.phase {
+            Phase::Running | Phase::Storing => {
+                pending.phase = Phase::Aborting;
+                actions.push(CheckpointAction::Append(LogEntry::CheckpointAborted {
+                    id: pending.barrier.id,
+                    reason: reason.to_owned(),
+                }));
+            }
+            // Its own append is under way; what follows is decided when it is written.
+            Phase::Triggering | Phase::Completing | Phase::Aborting => {}
+        }
+    }
+
+    fn appended(&mut self, entry: &LogEntry, now: Duration, actions: &mut Vec<CheckpointAction>) {
+        match entry {
+            LogEntry::CheckpointTriggered { id, .. } => {
+                let quiescing = self.quiescing || self.tasks.is_none();
+                let Some(pending) = &mut self.pending else {
+                    return;
+                };
+                if pending.barrier.id != *id {
+                    return;
+                }
+                pending.phase = Phase::Running;
+                if quiescing {
+                    self.abort("tasks are being restarted", actions);
+                } else {
+                    actions.push(CheckpointAction::Trigger(pending.barrier));
+                }
+            }
+            LogEntry::CheckpointCompleted { id, kind } => {
+                self.pending = None;
+                self.last_ended = now;
+                self.failed_in_a_row = 0;
+                let waiting = self.tasks.iter().flatten().map(|(id, _)| *id).collect();
+                let barrier = Barrier {
+                    id: *id,
+                    kind: *kind,
+                };
+                self.uncommitted = Some((barrier, waiting));
+                actions.push(CheckpointAction::AnnounceCompleted(*id));
+            }
+            LogEntry::CheckpointAborted { id, reason } => {
+                self.pending = None;
+                self.last_ended = now;
+                self.failed_in_a_row += 1;
+                actions.push(CheckpointAction::AnnounceAborted(*id));
+                if let Some(tolerated) = self.options.tolerable_checkpoint_failures
+                    && self.failed_in_a_row > tolerated
+                {
+                    actions.push(CheckpointAction::FailJob(Failure::job(format!(
+                        "{} checkpoints failed in a row, {tolerated} are tolerated; the last: {reason}",
+                        self.failed_in_a_row,
+                    ))));
+                }
+            }
+            LogEntry::CheckpointCommitted { id } => {
+                if let Some((barrier, _)) = &self.uncommitted
+                    && barrier.id == *id
+                {
+                    if barrier.kind == CheckpointKind::Final {
+                        actions.push(CheckpointAction::JobDone);
+                    }
+                    self.uncommitted = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn committed(
+        &mut self,
+        attempt: AttemptId,
+        id: CheckpointId,
+        actions: &mut Vec<CheckpointAction>,
+    ) {
+        if !self.takes_part(attempt) {
+            return;
+        }
+        if let Some((barrier, waiting)) = &mut self.uncommitted
+            && id >= barrier.id
+            && waiting.remove(&attempt.subtask)
+            && waiting.is_empty()
+        {
+            actions.push(CheckpointAction::Append(LogEntry::CheckpointCommitted {
+                id: barrier.id,
+            }));
+        }
+    }
+
+    fn expire(&mut self, now: Duration, actions: &mut Vec<CheckpointAction>) {
+        if let Some(pending) = &self.pending
+            && now.saturating_sub(pending.started) >= self.options.checkpoint_timeout
+        {
+            let limit = self.options.checkpoint_timeout;
+            self.abort(&format!("it took longer than {limit:?}"), actions);
+        }
+    }
+
+    /// When the next checkpoint is to start.
+    fn due(&self) -> Option<Duration> {
+        let interval = self.options.checkpoint_interval?;
+        let by_interval = self.last_started + interval;
+        Some(by_interval.max(self.last_ended + self.options.checkpoint_pause))
+    }
+
+    /// The final checkpoint is due at once, and again a little after it failed.
+    fn final_due(&self) -> Duration {
+        match self.failed_in_a_row {
+            0 => self.last_ended,
+            _ => self.last_ended + FINAL_RETRY,
+        }
+    }
+
+    fn trigger_if_due(&mut self, now: Duration, actions: &mut Vec<CheckpointAction>) {
+        let final_is_done = self
+            .uncommitted
+            .as_ref()
+            .is_some_and(|(barrier, _)| barrier.kind == CheckpointKind::Final);
+        if self.pending.is_some() || self.tasks.is_none() || final_is_done {
+            return;
+        }
+        let kind = if self.drained && now >= self.final_due() {
+            CheckpointKind::Final
+        } else if !self.drained && self.due().is_some_and(|due| now >= due) {
+            CheckpointKind::Checkpoint
+        } else {
+            return;
+        };
+        let id = self.last.next();
+        self.last = id;
+        self.last_started = now;
+        self.pending = Some(Pending {
+            barrier: Barrier { id, kind },
+            phase: Phase::Triggering,
+            acknowledged: BTreeMap::new(),
+            started: now,
+        });
+        actions.push(CheckpointAction::Append(LogEntry::CheckpointTriggered {
+            id,
+            kind,
+        }));
+    }
+}
+
+#[cfg(test)]
+#[path = "checkpoints_tests.rs"]
+mod tests;

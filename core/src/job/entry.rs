@@ -1,0 +1,160 @@
+//! The entries of a job's log. Only an entry makes anything durable true.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::options::JobOptions;
+use crate::failure::Failure;
+use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, Slot, SubtaskId, VertexId};
+use crate::source::{EncodedSplit, SplitId};
+use crate::stage::CheckpointKind;
+
+/// One entry of a job's log. Each is written before what it says is acted on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum LogEntry {
+    /// The job exists. Always the first entry.
+    Submitted {
+        /// For people.
+        name: String,
+        /// Which plan; every process that runs the job must have the same.
+        fingerprint: u64,
+        /// Its settings.
+        options: Box<JobOptions>,
+    },
+    /// Another leader has taken over; every older one loses at its next write.
+    Leader {
+        /// Its epoch, one above the last.
+        epoch: LeaderEpoch,
+        /// The term in which it was elected.
+        term: u64,
+    },
+    /// What a source has to read.
+    SplitsFound {
+        /// The source's vertex.
+        source: VertexId,
+        /// The splits, in the order in which they are handed out.
+        splits: Vec<EncodedSplit>,
+    },
+    /// A reader is about to be given splits.
+    SplitsAssigned {
+        /// The reader.
+        attempt: AttemptId,
+        /// The splits.
+        splits: Vec<SplitId>,
+    },
+    /// Executions are about to be deployed.
+    Deployed {
+        /// Each with its place.
+        attempts: Vec<(AttemptId, Slot)>,
+        /// What they start from.
+        restore: Option<CheckpointId>,
+        /// Splits that their sources had been given by then; all others are free again.
+        received: BTreeMap<VertexId, Vec<SplitId>>,
+    },
+    /// A checkpoint is about to be triggered.
+    CheckpointTriggered {
+        /// Its id, never used before.
+        id: CheckpointId,
+        /// What it is for.
+        kind: CheckpointKind,
+    },
+    /// A checkpoint is complete; **this entry is completion**. Its effects may be committed.
+    CheckpointCompleted {
+        /// Which.
+        id: CheckpointId,
+        /// What it is for.
+        kind: CheckpointKind,
+    },
+    /// A checkpoint will never complete.
+    CheckpointAborted {
+        /// Which.
+        id: CheckpointId,
+        /// Why.
+        reason: String,
+    },
+    /// All effects of a checkpoint are visible.
+    CheckpointCommitted {
+        /// Which.
+        id: CheckpointId,
+    },
+    /// A region failed and is about to be restarted.
+    FailoverStarted {
+        /// Its subtasks.
+        region: Vec<SubtaskId>,
+        /// Why.
+        cause: Failure,
+        /// How long to wait first.
+        wait: Duration,
+    },
+    /// Somebody asked for the job's end.
+    CancelRequested,
+    /// The job failed; its tasks are about to be ended.
+    JobFailing {
+        /// Why.
+        cause: Failure,
+    },
+    /// The job has ended and never comes back.
+    Finished {
+        /// How.
+        outcome: JobOutcome,
+    },
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobOutcome {
+    /// All input was read and all output is visible.
+    Completed,
+    /// Somebody asked for it.
+    Canceled,
+    /// It could not go on.
+    Failed(Failure),
+}
+
+impl fmt::Display for JobOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::Canceled => f.write_str("canceled"),
+            Self::Failed(failure) => write!(f, "failed: {failure}"),
+        }
+    }
+}
+
+/// Names a stored snapshot, with what is needed to know that it is whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRef {
+    /// Its name in the checkpoint storage.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Its checksum.
+    pub crc32c: u32,
+}
+
+/// What a subtask acknowledges a checkpoint with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskSnapshot {
+    /// Where its snapshot is.
+    pub snapshot: SnapshotRef,
+    /// All splits that it had been given before the barrier, those read to the end included.
+    pub received: Vec<SplitId>,
+}
+
+/// What a completed checkpoint consists of. Stored beside the snapshots, before its log entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Which checkpoint.
+    pub id: CheckpointId,
+    /// What it is for.
+    pub kind: CheckpointKind,
+    /// Which plan it belongs to.
+    pub fingerprint: u64,
+    /// Number of key groups.
+    pub max_parallelism: u32,
+    /// Every subtask's part.
+    pub subtasks: BTreeMap<SubtaskId, SubtaskSnapshot>,
+}

@@ -1,0 +1,67 @@
+//! What a TaskManager knows of a job, for a leader that has just taken over.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::SubtaskSnapshot;
+use crate::failure::Failure;
+use crate::ids::{AttemptId, CheckpointId, Incarnation, Slot, TaskManagerId};
+use crate::source::SplitId;
+
+/// How far an execution has got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskPhase {
+    /// Reading its state, building its operators.
+    Building,
+    /// Waits to be connected.
+    Ready,
+    /// Connected.
+    Running,
+    /// All its input has been worked on; it stays for barriers.
+    Drained,
+    /// Ended by a failure.
+    Failed(Failure),
+    /// Ended because it was told to.
+    Canceled,
+}
+
+impl TaskPhase {
+    /// Whether the execution is over.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Canceled)
+    }
+}
+
+/// All that a leader needs to know of one execution. The TaskManager keeps it up to date while there is no
+/// leader to tell, so nothing that happens in between is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// The execution.
+    pub attempt: AttemptId,
+    /// Where it runs.
+    pub slot: Slot,
+    /// The checkpoint that it started from.
+    pub restored: Option<CheckpointId>,
+    /// How far it has got.
+    pub phase: TaskPhase,
+    /// The last checkpoint that it acknowledged, and with what.
+    pub acknowledged: Option<(CheckpointId, SubtaskSnapshot)>,
+    /// The highest checkpoint that it declined.
+    pub declined: CheckpointId,
+    /// The highest checkpoint whose effects it has made visible.
+    pub committed: CheckpointId,
+    /// Whether it waits for a split.
+    pub needs_split: bool,
+    /// Splits that it was given since it was deployed.
+    pub received: Vec<SplitId>,
+}
+
+/// All executions of a job in one TaskManager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobReport {
+    /// The TaskManager.
+    pub task_manager: TaskManagerId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// The executions, those that are over included until the leader has heard of it.
+    pub tasks: Vec<TaskReport>,
+}

@@ -1,0 +1,68 @@
+//! A source's splits on the master's side: which exist, and which have been handed out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::AttemptId;
+use crate::source::{EncodedSplit, SplitId};
+
+/// The splits of one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitPool {
+    splits: Vec<EncodedSplit>,
+    /// Who was given a split; nobody in particular if it was read before the checkpoint that was restored.
+    assigned: BTreeMap<SplitId, Option<AttemptId>>,
+}
+
+impl SplitPool {
+    /// All splits, none handed out.
+    pub fn new(splits: Vec<EncodedSplit>) -> Self {
+        Self {
+            splits,
+            assigned: BTreeMap::new(),
+        }
+    }
+
+    /// The first split that nobody has or was promised: splits are handed out in order, so that event time
+    /// advances.
+    pub fn next(&self, promised: &BTreeSet<SplitId>) -> Option<SplitId> {
+        self.splits
+            .iter()
+            .map(|split| split.id)
+            .find(|id| !self.assigned.contains_key(id) && !promised.contains(id))
+    }
+
+    /// Notes that a split was handed out.
+    pub fn assign(&mut self, id: SplitId, to: AttemptId) {
+        self.assigned.insert(id, Some(to));
+    }
+
+    /// What an execution has been given since it was deployed.
+    pub fn assigned_to(&self, attempt: AttemptId) -> impl Iterator<Item = SplitId> + '_ {
+        self.assigned
+            .iter()
+            .filter(move |(_, to)| **to == Some(attempt))
+            .map(|(id, _)| *id)
+    }
+
+    /// Goes back to a checkpoint: exactly these had been handed out.
+    pub fn rewind(&mut self, received: impl IntoIterator<Item = SplitId>) {
+        self.assigned = received.into_iter().map(|id| (id, None)).collect();
+    }
+
+    /// A split by its number.
+    pub fn get(&self, id: SplitId) -> Option<&EncodedSplit> {
+        self.splits.iter().find(|split| split.id == id)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.splits.len()
+    }
+
+    /// Whether the source has no split at all.
+    pub fn is_empty(&self) -> bool {
+        self.splits.is_empty()
+    }
+}

@@ -1,0 +1,168 @@
+//! What is true of a job: the fold over its log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::entry::{JobOutcome, LogEntry};
+use super::options::JobOptions;
+use super::splits::SplitPool;
+use crate::failure::Failure;
+use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, Slot, SubtaskId, VertexId};
+use crate::stage::CheckpointKind;
+
+/// The current execution of a subtask, as logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Where.
+    pub slot: Slot,
+    /// What it started from.
+    pub restore: Option<CheckpointId>,
+}
+
+/// An intent to restart a region that has not been carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failover {
+    /// The region.
+    pub subtasks: BTreeSet<SubtaskId>,
+    /// How long to wait first.
+    pub wait: Duration,
+}
+
+/// The fold over a job's log.
+#[derive(Debug, Clone, Default)]
+pub struct JobState {
+    /// For people.
+    pub name: String,
+    /// Which plan.
+    pub fingerprint: u64,
+    /// Settings.
+    pub options: JobOptions,
+    /// The present leader.
+    pub epoch: LeaderEpoch,
+    /// The term in which it was elected.
+    pub term: u64,
+    /// Current executions.
+    pub executions: BTreeMap<SubtaskId, Execution>,
+    /// Splits of each source.
+    pub splits: BTreeMap<VertexId, SplitPool>,
+    /// The highest checkpoint id ever used.
+    pub last_checkpoint: CheckpointId,
+    /// A checkpoint that was triggered and has neither completed nor been aborted.
+    pub in_flight: Option<(CheckpointId, CheckpointKind)>,
+    /// Retained completed checkpoints, oldest first.
+    pub completed: Vec<(CheckpointId, CheckpointKind)>,
+    /// Completed checkpoints that are no longer needed; their objects may be deleted.
+    pub superseded: Vec<CheckpointId>,
+    /// The highest checkpoint all of whose effects are known to be visible.
+    pub committed: CheckpointId,
+    /// Restarts that were decided and not carried out.
+    pub failovers: Vec<Failover>,
+    /// Failures so far that led to a restart.
+    pub restarts: u32,
+    /// Whether somebody asked for the job's end.
+    pub cancel_requested: bool,
+    /// Why the job is failing.
+    pub failing: Option<Failure>,
+    /// How it ended.
+    pub outcome: Option<JobOutcome>,
+    /// Leaders that took over after the first.
+    pub takeovers: u32,
+}
+
+impl JobState {
+    /// The fold over a whole log.
+    pub fn replay<'a>(entries: impl IntoIterator<Item = &'a LogEntry>) -> Self {
+        let mut state = Self::default();
+        for entry in entries {
+            state.apply(entry);
+        }
+        state
+    }
+
+    /// The checkpoint that a restart begins from.
+    pub fn latest(&self) -> Option<(CheckpointId, CheckpointKind)> {
+        self.completed.last().copied()
+    }
+
+    /// Takes an entry that has been written.
+    pub fn apply(&mut self, entry: &LogEntry) {
+        match entry {
+            LogEntry::Submitted {
+                name,
+                fingerprint,
+                options,
+            } => {
+                self.name.clone_from(name);
+                self.fingerprint = *fingerprint;
+                self.options = (**options).clone();
+            }
+            LogEntry::Leader { epoch, term } => {
+                if self.epoch > LeaderEpoch(0) {
+                    self.takeovers += 1;
+                }
+                self.epoch = *epoch;
+                self.term = *term;
+            }
+            LogEntry::SplitsFound { source, splits } => {
+                self.splits.insert(*source, SplitPool::new(splits.clone()));
+            }
+            LogEntry::SplitsAssigned { attempt, splits } => {
+                if let Some(pool) = self.splits.get_mut(&attempt.subtask.vertex) {
+                    splits.iter().for_each(|split| pool.assign(*split, *attempt));
+                }
+            }
+            LogEntry::Deployed {
+                attempts,
+                restore,
+                received,
+            } => {
+                self.apply_deployed(attempts, *restore);
+                for (source, splits) in received {
+                    if let Some(pool) = self.splits.get_mut(source) {
+                        pool.rewind(splits.iter().copied());
+                    }
+                }
+            }
+            LogEntry::CheckpointTriggered { id, kind } => {
+                self.last_checkpoint = *id;
+                self.in_flight = Some((*id, *kind));
+            }
+            LogEntry::CheckpointCompleted { id, kind } => {
+                self.in_flight = None;
+                self.completed.push((*id, *kind));
+                let retained = self.options.retained_checkpoints.max(1);
+                let excess = self.completed.len().saturating_sub(retained);
+                let dropped = self.completed.drain(..excess);
+                self.superseded.extend(dropped.map(|(id, _)| id));
+            }
+            LogEntry::CheckpointAborted { .. } => self.in_flight = None,
+            LogEntry::CheckpointCommitted { id } => self.committed = *id,
+            LogEntry::FailoverStarted { region, wait, .. } => {
+                self.restarts += 1;
+                self.failovers.push(Failover {
+                    subtasks: region.iter().copied().collect(),
+                    wait: *wait,
+                });
+            }
+            LogEntry::CancelRequested => self.cancel_requested = true,
+            LogEntry::JobFailing { cause } => self.failing = Some(cause.clone()),
+            LogEntry::Finished { outcome } => self.outcome = Some(outcome.clone()),
+        }
+    }
+
+    fn apply_deployed(&mut self, attempts: &[(AttemptId, Slot)], restore: Option<CheckpointId>) {
+        for (attempt, slot) in attempts {
+            let execution = Execution {
+                attempt: *attempt,
+                slot: slot.clone(),
+                restore,
+            };
+            self.executions.insert(attempt.subtask, execution);
+        }
+        let deployed: BTreeSet<SubtaskId> = attempts.iter().map(|(a, _)| a.subtask).collect();
+        self.failovers
+            .retain(|failover| failover.subtasks.is_disjoint(&deployed));
+    }
+}

@@ -1,0 +1,162 @@
+//! The part that every resumable operator shares: a record, a timer or a window at a time.
+//!
+//! An operator that may emit much for one input is a [`Work`]; [`Driver`] makes a stage of it. The
+//! driver keeps the rest of the run and the control element that is being worked on, hands on what was
+//! emitted batch by batch, and stops at any step when an output is blocked or the turn is over. A
+//! control element is passed on when the operator is through with it, never before.
+
+use rivus_core::{
+    BuildContext, Control, Event, Failure, Outlets, Progress, Record, Stage, TaskContext,
+};
+
+use crate::outlet::Emitter;
+use crate::side::SideOutputs;
+
+/// An operator, a step at a time.
+pub(crate) trait Work<In>: Send {
+    /// What its main output carries.
+    type Out: Record;
+
+    /// Whether it gives about one record for each it takes.
+    const ONE_FOR_ONE: bool = false;
+
+    /// Looks at a run before its first record.
+    fn begin(&mut self, _cx: &mut TaskContext) {}
+
+    /// Takes a record.
+    fn record(
+        &mut self,
+        event: Event<In>,
+        out: &mut Emitter<Self::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure>;
+
+    /// Emits more of what the last record gives. Returns whether that was all.
+    #[inline]
+    fn more(&mut self, _out: &mut Emitter<Self::Out>) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    /// Does a step of its work on a control element. Returns whether it is through with it; from then on
+    /// it says so again, until the next element.
+    fn control(
+        &mut self,
+        _control: Control,
+        _out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    /// Writes a slice of its frozen state. Returns whether all is written.
+    fn slice(&mut self, _rows: usize, _cx: &mut TaskContext) -> Result<bool, Failure> {
+        Ok(true)
+    }
+}
+
+/// Makes a stage of a [`Work`].
+pub(crate) struct Driver<In, W: Work<In>> {
+    work: W,
+    out: Emitter<W::Out>,
+    rest: std::vec::IntoIter<Event<In>>,
+    /// Whether the last record has more to give.
+    open: bool,
+    control: Option<Control>,
+}
+
+impl<In, W: Work<In>> Driver<In, W> {
+    pub(crate) fn new(
+        work: W,
+        cx: &BuildContext<'_>,
+        outlets: Outlets,
+        sides: &SideOutputs,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            work,
+            out: Emitter::new(cx, outlets, sides)?,
+            rest: Vec::new().into_iter(),
+            open: false,
+            control: None,
+        })
+    }
+
+    /// Hands on what was emitted if a batch is together or the turn is over. `Some` says to stop.
+    #[inline]
+    fn pause(&mut self, cx: &mut TaskContext) -> Result<Option<Progress>, Failure> {
+        let over = cx.turn_is_over();
+        if !over && !self.out.is_full() {
+            return Ok(None);
+        }
+        let progress = self.out.send(cx)?;
+        cx.enter(self.out.operator);
+        if over {
+            return Ok(Some(progress.and(Progress::Yielded)));
+        }
+        Ok((!progress.is_done()).then_some(progress))
+    }
+
+    /// Works until all is done, an output is blocked, or the turn is over.
+    fn advance(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        cx.enter(self.out.operator);
+        loop {
+            while self.open {
+                self.open = !self.work.more(&mut self.out)?;
+                if let Some(stopped) = self.pause(cx)? {
+                    return Ok(stopped);
+                }
+            }
+            let Some(event) = self.rest.next() else {
+                break;
+            };
+            self.work.record(event, &mut self.out, cx)?;
+            self.open = !self.work.more(&mut self.out)?;
+            if let Some(stopped) = self.pause(cx)? {
+                return Ok(stopped);
+            }
+        }
+        let Some(control) = self.control else {
+            return self.out.send(cx);
+        };
+        while !self.work.control(control, &mut self.out, cx)? {
+            if let Some(stopped) = self.pause(cx)? {
+                return Ok(stopped);
+            }
+        }
+        let progress = self.out.send(cx)?;
+        if !progress.is_done() {
+            return Ok(progress);
+        }
+        self.control = None;
+        self.out.control(control, cx)
+    }
+}
+
+impl<In: Send, W: Work<In>> Stage<In> for Driver<In, W> {
+    fn run(&mut self, run: Vec<Event<In>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        if W::ONE_FOR_ONE {
+            self.out.expect(run.len());
+        }
+        self.rest = run.into_iter();
+        self.work.begin(cx);
+        self.advance(cx)
+    }
+
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        self.control = Some(control);
+        self.advance(cx)
+    }
+
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        let progress = self.out.resume(cx)?;
+        if !progress.is_done() {
+            return Ok(progress);
+        }
+        self.advance(cx)
+    }
+
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        cx.enter(self.out.operator);
+        let own = self.work.slice(rows, cx)?;
+        Ok(own & self.out.slice(rows, cx)?)
+    }
+}

@@ -1,0 +1,263 @@
+//! What stands behind an operator: its main output, its side outputs, and whether they keep something.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+
+use rivus_core::{
+    AnyStage, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record, SideTag, Stage,
+    TaskContext, Timestamp,
+};
+
+use crate::side::{SideOutputTag, SideOutputs};
+
+/// The next stage, and whether it keeps something inside.
+pub(crate) struct Outlet<T> {
+    stage: Box<dyn Stage<T>>,
+    done: bool,
+}
+
+impl<T: Record> Outlet<T> {
+    pub(crate) fn new(stage: AnyStage) -> Result<Self, Failure> {
+        Ok(Self {
+            stage: stage.typed()?,
+            done: true,
+        })
+    }
+
+    #[inline]
+    fn note(&mut self, progress: Progress) -> Progress {
+        self.done = progress.is_done();
+        progress
+    }
+
+    pub(crate) fn run(
+        &mut self,
+        run: Vec<Event<T>>,
+        cx: &mut TaskContext,
+    ) -> Result<Progress, Failure> {
+        if run.is_empty() {
+            return Ok(Progress::Done);
+        }
+        let progress = self.stage.run(run, cx)?;
+        Ok(self.note(progress))
+    }
+
+    pub(crate) fn control(
+        &mut self,
+        control: Control,
+        cx: &mut TaskContext,
+    ) -> Result<Progress, Failure> {
+        let progress = self.stage.control(control, cx)?;
+        Ok(self.note(progress))
+    }
+
+    pub(crate) fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        if self.done {
+            return Ok(Progress::Done);
+        }
+        let progress = self.stage.resume(cx)?;
+        Ok(self.note(progress))
+    }
+
+    pub(crate) fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        self.stage.slice(rows, cx)
+    }
+}
+
+/// A side output whose type only its tag knows.
+pub(crate) trait Side: Any + Send {
+    fn name(&self) -> &str;
+    fn send(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure>;
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure>;
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure>;
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure>;
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+/// A side output's buffer and what takes it.
+pub(crate) struct TypedSide<S> {
+    tag: SideOutputTag<S>,
+    rows: Vec<Event<S>>,
+    next: Outlet<S>,
+}
+
+impl<S: Record> TypedSide<S> {
+    pub(crate) fn new(tag: SideOutputTag<S>, stage: AnyStage) -> Result<Self, Failure> {
+        Ok(Self {
+            tag,
+            rows: Vec::new(),
+            next: Outlet::new(stage)?,
+        })
+    }
+}
+
+impl<S: Record> Side for TypedSide<S> {
+    fn name(&self) -> &str {
+        self.tag.name()
+    }
+
+    fn send(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        self.next.run(std::mem::take(&mut self.rows), cx)
+    }
+
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        self.next.control(control, cx)
+    }
+
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        self.next.resume(cx)
+    }
+
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        self.next.slice(rows, cx)
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// An operator's side outputs. There are few, so they are searched, and only when one is written to.
+#[derive(Default)]
+pub(crate) struct Sides {
+    sides: Vec<Box<dyn Side>>,
+    /// Records in all buffers.
+    buffered: usize,
+    /// A tag that was written to and that nobody declared.
+    undeclared: Option<String>,
+}
+
+impl Sides {
+    pub(crate) fn new(sides: Vec<Box<dyn Side>>) -> Self {
+        Self {
+            sides,
+            buffered: 0,
+            undeclared: None,
+        }
+    }
+
+    pub(crate) fn push<S: Record>(&mut self, tag: &SideOutputTag<S>, event: Event<S>) {
+        let side = self.sides.iter_mut().find(|side| side.name() == tag.name());
+        let typed = side.and_then(|side| side.as_any().downcast_mut::<TypedSide<S>>());
+        match typed {
+            Some(side) => {
+                side.rows.push(event);
+                self.buffered += 1;
+            }
+            None => self.undeclared = Some(tag.name().to_owned()),
+        }
+    }
+}
+
+/// Gathers what an operator emits and hands it on in runs, main output first.
+pub(crate) struct Emitter<Out> {
+    main: Outlet<Out>,
+    pub(crate) rows: Vec<Event<Out>>,
+    pub(crate) sides: Sides,
+    pub(crate) operator: OperatorIndex,
+    full: usize,
+}
+
+impl<Out: Record> Emitter<Out> {
+    pub(crate) fn new(
+        cx: &rivus_core::BuildContext<'_>,
+        outlets: Outlets,
+        declared: &SideOutputs,
+    ) -> Result<Self, Failure> {
+        let Outlets { main, sides } = outlets;
+        Ok(Self {
+            main: Outlet::new(main)?,
+            rows: Vec::new(),
+            sides: declared.build(sides)?,
+            operator: cx.operator,
+            full: cx.info.batch_records.max(1),
+        })
+    }
+
+    /// Puts a record into the main output's buffer.
+    #[inline]
+    pub(crate) fn emit(&mut self, ts: Timestamp, value: Out) {
+        self.rows.push(Event { ts, value });
+    }
+
+    /// Makes room for a run that gives about as many records as it takes.
+    pub(crate) fn expect(&mut self, records: usize) {
+        if self.rows.capacity() == 0 {
+            self.rows.reserve_exact(records.min(self.full));
+        }
+    }
+
+    /// Whether a batch is together.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.len() >= self.full || self.sides.buffered >= self.full
+    }
+
+    /// Hands on what is buffered. Not before what was handed on has been taken.
+    pub(crate) fn send(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        if let Some(tag) = self.sides.undeclared.take() {
+            return Err(Failure::job(format!(
+                "side output \"{tag}\" is written to but not declared with this type: \
+                 call .side_output(..) with the same tag on the operator's stream"
+            )));
+        }
+        let mut progress = self.main.run(std::mem::take(&mut self.rows), cx)?;
+        if self.sides.buffered > 0 {
+            self.sides.buffered = 0;
+            for side in &mut self.sides.sides {
+                progress = progress.and(side.send(cx)?);
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Hands a control element to every output.
+    pub(crate) fn control(
+        &mut self,
+        control: Control,
+        cx: &mut TaskContext,
+    ) -> Result<Progress, Failure> {
+        let mut progress = self.main.control(control, cx)?;
+        for side in &mut self.sides.sides {
+            progress = progress.and(side.control(control, cx)?);
+        }
+        Ok(progress)
+    }
+
+    /// Goes on with whatever the outputs keep.
+    pub(crate) fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        let mut progress = self.main.resume(cx)?;
+        for side in &mut self.sides.sides {
+            progress = progress.and(side.resume(cx)?);
+        }
+        Ok(progress)
+    }
+
+    pub(crate) fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        let mut done = self.main.slice(rows, cx)?;
+        for side in &mut self.sides.sides {
+            done &= side.slice(rows, cx)?;
+        }
+        Ok(done)
+    }
+}
+
+/// Takes the outlet of an operator that declares no side output.
+pub(crate) fn only_outlet<T: Record>(outlets: Outlets) -> Result<Outlet<T>, Failure> {
+    no_sides(&outlets.sides)?;
+    Outlet::new(outlets.main)
+}
+
+fn no_sides(sides: &BTreeMap<SideTag, AnyStage>) -> Result<(), Failure> {
+    match sides.keys().next() {
+        None => Ok(()),
+        Some(tag) => Err(unwritten(tag)),
+    }
+}
+
+/// A side output is read that the operator never writes to.
+pub(crate) fn unwritten(tag: &str) -> Failure {
+    Failure::job(format!(
+        "side output \"{tag}\" is read, but the operator has none of that name: compare the tags"
+    ))
+}

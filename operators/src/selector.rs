@@ -1,0 +1,167 @@
+//! How a record's key is found.
+
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+
+use rivus_core::{CodecError, Key, RowId, Table, key_hash};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Finds the key of a record, and the key's row. Made by [`by_value`] and [`by_ref`].
+pub trait KeySelector<T>: Clone + Send + Sync + 'static {
+    /// What it is keyed by.
+    type Key: Key;
+
+    /// The key's stable hash.
+    fn hash(&self, value: &T) -> u64;
+
+    /// The key.
+    fn key(&self, value: &T) -> Self::Key;
+
+    /// The row of the record's key, made by `new` if there is none; see
+    /// [`Table::find_or_insert`].
+    ///
+    /// # Errors
+    /// If the row can't be encoded into the open snapshot.
+    fn find<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<Self::Key, V>,
+        hash: u64,
+        value: &T,
+        new: impl FnOnce() -> V,
+    ) -> Result<RowId, CodecError>;
+}
+
+/// Computes the key anew for each record: `key_by(|r| r.user)`.
+pub struct ByValue<F, K> {
+    select: F,
+    of: PhantomData<fn() -> K>,
+}
+
+/// Borrows the key from the record; allocates only for a key that is new: `key_by_ref(|r| &r.user)`.
+pub struct ByRef<F, Q: ?Sized> {
+    select: F,
+    of: PhantomData<fn(&Q)>,
+}
+
+/// A selector that computes the key.
+///
+/// ```
+/// use rivus_core::key_hash;
+/// use rivus_operators::{KeySelector, by_value};
+///
+/// let by_length = by_value(|word: &String| word.len());
+/// assert_eq!(by_length.hash(&"four".to_string()), key_hash(&4_usize));
+/// ```
+pub fn by_value<T, K, F>(select: F) -> ByValue<F, K>
+where
+    F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+    K: Key,
+{
+    ByValue {
+        select,
+        of: PhantomData,
+    }
+}
+
+/// A selector that borrows the key.
+///
+/// ```
+/// use rivus_core::key_hash;
+/// use rivus_operators::{KeySelector, by_ref};
+///
+/// let by_name = by_ref::<(String, u32), str, _>(|record| &record.0);
+/// assert_eq!(by_name.hash(&("ann".to_string(), 7)), key_hash("ann"));
+/// assert_eq!(by_name.key(&("ann".to_string(), 7)), "ann");
+/// ```
+pub fn by_ref<T, Q, F>(select: F) -> ByRef<F, Q>
+where
+    F: Fn(&T) -> &Q + Clone + Send + Sync + 'static,
+    Q: ToOwned + Serialize + Ord + ?Sized + 'static,
+    Q::Owned: Key,
+{
+    ByRef {
+        select,
+        of: PhantomData,
+    }
+}
+
+impl<F: Clone, K> Clone for ByValue<F, K> {
+    fn clone(&self) -> Self {
+        Self {
+            select: self.select.clone(),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<F: Clone, Q: ?Sized> Clone for ByRef<F, Q> {
+    fn clone(&self) -> Self {
+        Self {
+            select: self.select.clone(),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T, K, F> KeySelector<T> for ByValue<F, K>
+where
+    F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+    K: Key,
+{
+    type Key = K;
+
+    #[inline]
+    fn hash(&self, value: &T) -> u64 {
+        key_hash(&(self.select)(value))
+    }
+
+    #[inline]
+    fn key(&self, value: &T) -> K {
+        (self.select)(value)
+    }
+
+    #[inline]
+    fn find<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<K, V>,
+        hash: u64,
+        value: &T,
+        new: impl FnOnce() -> V,
+    ) -> Result<RowId, CodecError> {
+        let key = (self.select)(value);
+        table.find_or_insert(hash, &key, || (key.clone(), new()))
+    }
+}
+
+impl<T, Q, F> KeySelector<T> for ByRef<F, Q>
+where
+    F: Fn(&T) -> &Q + Clone + Send + Sync + 'static,
+    Q: ToOwned + Serialize + Ord + ?Sized + 'static,
+    Q::Owned: Key,
+{
+    type Key = Q::Owned;
+
+    #[inline]
+    fn hash(&self, value: &T) -> u64 {
+        key_hash((self.select)(value))
+    }
+
+    #[inline]
+    fn key(&self, value: &T) -> Q::Owned {
+        (self.select)(value).to_owned()
+    }
+
+    #[inline]
+    fn find<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<Q::Owned, V>,
+        hash: u64,
+        value: &T,
+        new: impl FnOnce() -> V,
+    ) -> Result<RowId, CodecError> {
+        let key = (self.select)(value);
+        debug_assert!(key.to_owned().borrow() == key);
+        table.find_or_insert(hash, key, || (key.to_owned(), new()))
+    }
+}
