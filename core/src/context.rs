@@ -107,6 +107,11 @@ impl TaskContext {
         self.now
     }
 
+    /// Monotonic time at this very moment.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// Whether a loop inside a stage should stop and keep its remainder. Cheap enough to ask each round.
     pub fn turn_is_over(&mut self) -> bool {
         self.rounds += 1;

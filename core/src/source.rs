@@ -100,4 +100,9 @@ pub trait SourceReader: Send {
     fn position(&self) -> Option<String> {
         None
     }
+
+    /// How many records it has dropped as unreadable since the last call.
+    fn skipped(&mut self) -> u64 {
+        0
+    }
 }

@@ -447,7 +447,10 @@ mod tests {
         let mut value = ValueState::<Option<u32>>::default();
         value.set(None);
         let bytes = codec::encode(&value).unwrap();
-        assert_eq!(codec::decode::<ValueState<Option<u32>>>(&bytes).unwrap(), value);
+        assert_eq!(
+            codec::decode::<ValueState<Option<u32>>>(&bytes).unwrap(),
+            value
+        );
     }
 
     #[test]

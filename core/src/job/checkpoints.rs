@@ -370,11 +370,19 @@ impl CheckpointMachine {
 
     fn appended(&mut self, entry: &LogEntry, now: Duration, actions: &mut Vec<CheckpointAction>) {
         match entry {
-            LogEntry::CheckpointTriggered { id, .. } => {
+            LogEntry::CheckpointTriggered { id, kind } => {
                 let quiescing = self.quiescing || self.tasks.is_none();
-                let Some(pending) = &mut self.pending else {
-                    return;
-                };
+                // A coordinator that was restarted meanwhile adopts what its predecessor asked for.
+                self.last = self.last.max(*id);
+                let pending = self.pending.get_or_insert_with(|| Pending {
+                    barrier: Barrier {
+                        id: *id,
+                        kind: *kind,
+                    },
+                    phase: Phase::Triggering,
+                    acknowledged: BTreeMap::new(),
+                    started: now,
+                });
                 if pending.barrier.id != *id {
                     return;
                 }

@@ -88,6 +88,8 @@ pub enum LogEntry {
         cause: Failure,
         /// How long to wait first.
         wait: Duration,
+        /// Whether a new leader found the region broken, rather than saw it break.
+        found_at_takeover: bool,
     },
     /// Somebody asked for the job's end.
     CancelRequested,

@@ -56,6 +56,8 @@ pub enum JobEvent {
     NeedsSplit(AttemptId),
     /// A TaskManager is gone, and all that ran in it.
     TaskManagerLost(Incarnation),
+    /// Another ResourceManager has taken over: what was asked of the old one is asked again.
+    ResourceManagerChanged,
     /// Somebody asks for the job's end.
     Cancel,
     /// The coordinator has settled its affairs.
@@ -183,6 +185,8 @@ pub struct JobMachine {
     adopted: Vec<TaskReport>,
     /// Whether the job's end is on its way to the log.
     ending: bool,
+    /// Whether a takeover is being decided.
+    deciding: bool,
     restart: RestartState,
     /// From the one seed.
     random: Box<dyn FnMut() -> f64 + Send>,
@@ -190,11 +194,7 @@ pub struct JobMachine {
 
 impl JobMachine {
     /// A master of what the log says. `random` yields numbers in 0..1, for jitter.
-    pub fn new(
-        state: JobState,
-        graph: &JobGraph,
-        random: Box<dyn FnMut() -> f64 + Send>,
-    ) -> Self {
+    pub fn new(state: JobState, graph: &JobGraph, random: Box<dyn FnMut() -> f64 + Send>) -> Self {
         let regions = regions(graph);
         let region_of = regions
             .iter()
@@ -223,6 +223,7 @@ impl JobMachine {
             promised: BTreeMap::new(),
             adopted: Vec::new(),
             ending: false,
+            deciding: false,
             restart: RestartState::default(),
             random,
         }
@@ -243,16 +244,16 @@ impl JobMachine {
         self.manifest = Some(manifest);
     }
 
+    /// Takes the checkpoints whose objects nobody needs any more.
+    pub fn take_superseded(&mut self) -> Vec<CheckpointId> {
+        std::mem::take(&mut self.state.superseded)
+    }
+
     /// Whether every region runs.
     pub fn is_running(&self) -> bool {
         self.regions
             .iter()
             .all(|region| region.phase == RegionPhase::Running)
-    }
-
-    /// Takes an entry into the fold that somebody else asked for: the coordinator, or an earlier leader.
-    pub fn replay(&mut self, entry: &LogEntry) {
-        self.state.apply(entry);
     }
 
     /// Decides.
@@ -298,6 +299,12 @@ impl JobMachine {
             JobEvent::TaskManagerLost(incarnation) => {
                 self.task_manager_lost(incarnation, now, &mut actions);
             }
+            JobEvent::ResourceManagerChanged => {
+                let waits = |region: &Region| region.phase == RegionPhase::Allocating;
+                if self.regions.iter().any(waits) {
+                    actions.push(JobAction::RequestSlots(self.slots_needed));
+                }
+            }
             JobEvent::Cancel => {
                 if !self.is_ending() {
                     actions.push(JobAction::Append(LogEntry::CancelRequested));
@@ -326,13 +333,11 @@ impl JobMachine {
     // --- taking over ---------------------------------------------------------------------------------
 
     /// The DECIDE step of a takeover; also how a new job starts, with nothing in the log or the reports.
-    fn decide(
-        &mut self,
-        reports: Vec<JobReport>,
-        now: Duration,
-        actions: &mut Vec<JobAction>,
-    ) {
-        let tasks: Vec<TaskReport> = reports.into_iter().flat_map(|report| report.tasks).collect();
+    fn decide(&mut self, reports: Vec<JobReport>, now: Duration, actions: &mut Vec<JobAction>) {
+        let tasks: Vec<TaskReport> = reports
+            .into_iter()
+            .flat_map(|report| report.tasks)
+            .collect();
         self.cancel_strays(&tasks, actions);
         let mut known: BTreeMap<AttemptId, TaskReport> = tasks
             .into_iter()
@@ -358,9 +363,11 @@ impl JobMachine {
             self.end_if_over(actions);
             return;
         }
+        self.deciding = true;
         for index in 0..self.regions.len() {
             self.decide_region(index, &mut known, now, actions);
         }
+        self.deciding = false;
         if self.regions.iter().any(|r| r.phase == RegionPhase::Idle) {
             self.find_splits(actions);
         }
@@ -495,7 +502,10 @@ impl JobMachine {
         self.slots.clear();
         actions.push(JobAction::RequestSlots(self.slots_needed));
         if let Some((id, _)) = self.state.latest()
-            && self.manifest.as_ref().is_none_or(|manifest| manifest.id != id)
+            && self
+                .manifest
+                .as_ref()
+                .is_none_or(|manifest| manifest.id != id)
         {
             actions.push(JobAction::ReadManifest(id));
         }
@@ -647,6 +657,7 @@ impl JobMachine {
                     region: self.regions[index].subtasks.iter().copied().collect(),
                     cause: failure,
                     wait,
+                    found_at_takeover: self.deciding,
                 }));
             }
         }
@@ -759,7 +770,10 @@ impl JobMachine {
                 {
                     actions.push(JobAction::AssignSplits {
                         attempt: *attempt,
-                        splits: splits.iter().filter_map(|id| pool.get(*id).cloned()).collect(),
+                        splits: splits
+                            .iter()
+                            .filter_map(|id| pool.get(*id).cloned())
+                            .collect(),
                         no_more: false,
                     });
                 }
@@ -773,7 +787,8 @@ impl JobMachine {
                 let index = self.region_of[&first.subtask];
                 if self.is_ending() {
                     // Logged, never deployed: nothing of it can be alive.
-                    self.over.extend(attempts.iter().map(|(attempt, _)| *attempt));
+                    self.over
+                        .extend(attempts.iter().map(|(attempt, _)| *attempt));
                     self.end_if_over(actions);
                     return;
                 }
@@ -853,9 +868,9 @@ fn regions(graph: &JobGraph) -> Vec<BTreeSet<SubtaskId>> {
     for subtask in graph.subtasks() {
         let mut joined = BTreeSet::from([subtask]);
         let senders = graph.senders(subtask);
-        let (mine, others): (Vec<_>, Vec<_>) = regions.into_iter().partition(|region| {
-            senders.iter().any(|(_, sender)| region.contains(sender))
-        });
+        let (mine, others): (Vec<_>, Vec<_>) = regions
+            .into_iter()
+            .partition(|region| senders.iter().any(|(_, sender)| region.contains(sender)));
         joined.extend(mine.into_iter().flatten());
         regions = others;
         regions.push(joined);

@@ -29,8 +29,6 @@ pub struct JobOptions {
     pub batch_bytes: usize,
     /// Bytes that may wait at the inputs of one subtask, beyond a batch per channel.
     pub input_bytes: usize,
-    /// How often subtasks report their figures.
-    pub metrics_interval: Duration,
 }
 
 impl Default for JobOptions {
@@ -46,7 +44,6 @@ impl Default for JobOptions {
             batch_records: 1_024,
             batch_bytes: 1 << 20,
             input_bytes: 8 << 20,
-            metrics_interval: Duration::from_millis(250),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::entry::{JobOutcome, LogEntry};
 use super::options::JobOptions;
 use super::splits::SplitPool;
@@ -11,7 +13,7 @@ use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, Slot, SubtaskId, VertexId
 use crate::stage::CheckpointKind;
 
 /// The current execution of a subtask, as logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
     /// Which attempt.
     pub attempt: AttemptId,
@@ -22,7 +24,7 @@ pub struct Execution {
 }
 
 /// An intent to restart a region that has not been carried out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failover {
     /// The region.
     pub subtasks: BTreeSet<SubtaskId>,
@@ -31,7 +33,7 @@ pub struct Failover {
 }
 
 /// The fold over a job's log.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobState {
     /// For people.
     pub name: String,
@@ -53,6 +55,8 @@ pub struct JobState {
     pub in_flight: Option<(CheckpointId, CheckpointKind)>,
     /// Retained completed checkpoints, oldest first.
     pub completed: Vec<(CheckpointId, CheckpointKind)>,
+    /// Checkpoints completed in the job's life.
+    pub completed_in_all: u64,
     /// Completed checkpoints that are no longer needed; their objects may be deleted.
     pub superseded: Vec<CheckpointId>,
     /// The highest checkpoint all of whose effects are known to be visible.
@@ -61,6 +65,10 @@ pub struct JobState {
     pub failovers: Vec<Failover>,
     /// Failures so far that led to a restart.
     pub restarts: u32,
+    /// Executions that a new leader found gone or broken, and that were restarted for that.
+    pub restarted_by_takeover: u32,
+    /// Why a region was last restarted.
+    pub last_failure: Option<Failure>,
     /// Whether somebody asked for the job's end.
     pub cancel_requested: bool,
     /// Why the job is failing.
@@ -110,7 +118,9 @@ impl JobState {
             }
             LogEntry::SplitsAssigned { attempt, splits } => {
                 if let Some(pool) = self.splits.get_mut(&attempt.subtask.vertex) {
-                    splits.iter().for_each(|split| pool.assign(*split, *attempt));
+                    splits
+                        .iter()
+                        .for_each(|split| pool.assign(*split, *attempt));
                 }
             }
             LogEntry::Deployed {
@@ -131,6 +141,7 @@ impl JobState {
             }
             LogEntry::CheckpointCompleted { id, kind } => {
                 self.in_flight = None;
+                self.completed_in_all += 1;
                 self.completed.push((*id, *kind));
                 let retained = self.options.retained_checkpoints.max(1);
                 let excess = self.completed.len().saturating_sub(retained);
@@ -139,8 +150,17 @@ impl JobState {
             }
             LogEntry::CheckpointAborted { .. } => self.in_flight = None,
             LogEntry::CheckpointCommitted { id } => self.committed = *id,
-            LogEntry::FailoverStarted { region, wait, .. } => {
+            LogEntry::FailoverStarted {
+                region,
+                wait,
+                cause,
+                found_at_takeover,
+            } => {
                 self.restarts += 1;
+                self.last_failure = Some(cause.clone());
+                if *found_at_takeover {
+                    self.restarted_by_takeover += region.len() as u32;
+                }
                 self.failovers.push(Failover {
                     subtasks: region.iter().copied().collect(),
                     wait: *wait,

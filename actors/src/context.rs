@@ -1,0 +1,229 @@
+//! What every actor of a process shares: the clock, the stores, the seed, the runtimes.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ractor::{ActorCell, ActorProcessingErr, ActorRef};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rivus_core::{AttemptId, Clock, JobGraph, JobId, Timestamp};
+use rivus_state::{Blocking, CheckpointStorage, Election, JobLog};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::probe::{self, ActorKind, Probe, Step};
+use crate::subtask::SubtaskMessage;
+
+/// Settings of a process.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// TaskManagers in this process.
+    pub task_managers: u32,
+    /// Slots of each.
+    pub slots: u32,
+    /// JobManagers in this process: one leads, the others stand by.
+    pub job_managers: u32,
+    /// How long a lease lasts; a candidate looks again after a third of it.
+    pub lease: Duration,
+    /// How often TaskManagers tell that they live.
+    pub heartbeat_interval: Duration,
+    /// After how long a silence a TaskManager is given up.
+    pub heartbeat_timeout: Duration,
+    /// How long a new leader waits for reports.
+    pub collect_timeout: Duration,
+    /// How often subtasks report their figures.
+    pub metrics_interval: Duration,
+    /// How long tasks go on without a leader.
+    pub task_survival_timeout: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            task_managers: 1,
+            slots: 2,
+            job_managers: 2,
+            lease: Duration::from_secs(3),
+            heartbeat_interval: Duration::from_secs(1),
+            heartbeat_timeout: Duration::from_secs(10),
+            collect_timeout: Duration::from_secs(5),
+            metrics_interval: Duration::from_millis(250),
+            task_survival_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Where actors run. In a simulation all three are the one current-thread runtime.
+#[derive(Debug, Clone)]
+pub struct Runtimes {
+    /// Leaders, supervisors, heartbeats, timers.
+    pub control: Handle,
+    /// Subtasks. Apart, so that no operator can starve a heartbeat.
+    pub data: Handle,
+}
+
+/// The one clock: tokio's, so that tests can pause it.
+#[derive(Debug)]
+pub struct TokioClock {
+    started: Instant,
+    unix_millis: Timestamp,
+}
+
+impl TokioClock {
+    /// A clock that shows `unix_millis` now. Must be called within the runtime whose time it follows.
+    pub fn starting_at(unix_millis: Timestamp) -> Self {
+        Self {
+            started: Instant::now(),
+            unix_millis,
+        }
+    }
+}
+
+impl Clock for TokioClock {
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn unix_millis(&self) -> Timestamp {
+        self.unix_millis + self.started.elapsed().as_millis() as Timestamp
+    }
+}
+
+/// The one seed: nonces, ids and jitter come from it.
+pub struct Seed(Mutex<ChaCha8Rng>);
+
+impl Seed {
+    /// The numbers that follow from a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(ChaCha8Rng::seed_from_u64(seed)))
+    }
+
+    fn rng(&self) -> MutexGuard<'_, ChaCha8Rng> {
+        // A panic can't leave a generator half-written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that nobody else has.
+    pub fn nonce(&self) -> u128 {
+        self.rng().random()
+    }
+
+    /// An id that nobody else has.
+    pub fn uuid(&self) -> Uuid {
+        uuid::Builder::from_random_bytes(self.rng().random()).into_uuid()
+    }
+
+    /// A number in 0..1.
+    pub fn fraction(&self) -> f64 {
+        self.rng().random()
+    }
+}
+
+/// A map that actors share for a moment at a time; never held over an await.
+pub struct Shared<K, V>(Mutex<BTreeMap<K, V>>);
+
+impl<K, V> Default for Shared<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord, V: Clone> Shared<K, V> {
+    fn map(&self) -> MutexGuard<'_, BTreeMap<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &K) -> Option<V> {
+        self.map().get(key).cloned()
+    }
+
+    /// Sets the value of a key.
+    pub fn insert(&self, key: K, value: V) {
+        self.map().insert(key, value);
+    }
+
+    /// Forgets a key.
+    pub fn remove(&self, key: &K) {
+        self.map().remove(key);
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.map().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.map().is_empty()
+    }
+}
+
+/// What every actor of a process shares.
+pub struct NodeContext {
+    /// Settings.
+    pub config: NodeConfig,
+    /// The one clock.
+    pub clock: Arc<dyn Clock>,
+    /// The one seed.
+    pub seed: Seed,
+    /// Where actors run.
+    pub runtimes: Runtimes,
+    /// Where blocking work is done.
+    pub blocking: Arc<dyn Blocking>,
+    /// Snapshots and manifests.
+    pub checkpoints: CheckpointStorage,
+    /// The jobs' logs.
+    pub log: JobLog,
+    /// Who may lead.
+    pub election: Arc<dyn Election>,
+    /// The programs that this process can run. Closures don't travel; a log holds a job's name and
+    /// fingerprint only.
+    pub programs: Shared<JobId, Arc<JobGraph>>,
+    /// The executions of this process, for those who open channels to them.
+    pub peers: Shared<(JobId, AttemptId), ActorRef<SubtaskMessage>>,
+    /// Looks in.
+    pub probe: Option<Arc<dyn Probe>>,
+}
+
+impl NodeContext {
+    /// Monotonic time.
+    pub fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Passes a step, at which a probe may break the actor.
+    pub(crate) fn pass(
+        &self,
+        kind: ActorKind,
+        label: &dyn Display,
+        step: Step,
+        actor: &ActorCell,
+    ) -> Result<(), ActorProcessingErr> {
+        probe::pass(self.probe.as_deref(), kind, label, step, actor)
+    }
+
+    /// Tells the probe of a new actor.
+    pub(crate) fn spawned(&self, kind: ActorKind, label: &dyn Display, actor: ActorCell) {
+        if let Some(probe) = &self.probe {
+            probe.spawned(kind, label, actor);
+        }
+    }
+
+    /// Sends a message after a while.
+    pub(crate) fn send_later<M: ractor::Message>(
+        &self,
+        to: &ActorRef<M>,
+        after: Duration,
+        message: M,
+    ) {
+        let to = to.clone();
+        self.runtimes.control.spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = to.cast(message);
+        });
+    }
+}

@@ -1,0 +1,219 @@
+//! One job's checkpoints. The decisions are [`CheckpointMachine`]'s; this actor carries them out. It writes
+//! nothing to the log itself: its JobMaster is the log's one writer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rivus_core::job::{
+    CheckpointAction, CheckpointEvent, CheckpointMachine, LogEntry, Manifest, Tasks,
+};
+use rivus_core::{Barrier, CheckpointId, Failure, JobGraph, JobId, codec};
+
+use crate::context::NodeContext;
+use crate::job_master::JobMasterMessage;
+use crate::planted;
+use crate::probe::{ActorKind, Step};
+
+/// What the actor is told.
+pub enum CoordinatorMessage {
+    /// Something has happened.
+    Event(Box<CheckpointEvent>),
+    /// Look at the clock.
+    Tick,
+}
+
+/// What the actor is started with.
+pub struct CoordinatorArgs {
+    /// The process.
+    pub node: Arc<NodeContext>,
+    /// The job.
+    pub job: JobId,
+    /// Its plan.
+    pub graph: Arc<JobGraph>,
+    /// Its master.
+    pub master: ActorRef<JobMasterMessage>,
+    /// The decisions, from where the log stands.
+    pub machine: CheckpointMachine,
+}
+
+/// The actor.
+pub struct CoordinatorActor;
+
+/// What the actor remembers.
+pub struct CoordinatorState {
+    args: CoordinatorArgs,
+    myself: ActorRef<CoordinatorMessage>,
+    tasks: Tasks,
+    manifest: Option<Manifest>,
+    /// When a `Tick` is on its way.
+    tick_at: Option<Duration>,
+    /// When the checkpoint under way was triggered.
+    triggered: Option<Duration>,
+}
+
+impl Actor for CoordinatorActor {
+    type Msg = CoordinatorMessage;
+    type State = CoordinatorState;
+    type Arguments = CoordinatorArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<CoordinatorMessage>,
+        args: CoordinatorArgs,
+    ) -> Result<CoordinatorState, ActorProcessingErr> {
+        let cell = myself.get_cell();
+        args.node
+            .spawned(ActorKind::CheckpointCoordinator, &"", cell);
+        Ok(CoordinatorState {
+            args,
+            myself,
+            tasks: Tasks::new(),
+            manifest: None,
+            tick_at: None,
+            triggered: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<CoordinatorMessage>,
+        message: CoordinatorMessage,
+        state: &mut CoordinatorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            CoordinatorMessage::Event(event) => {
+                if let CheckpointEvent::Acknowledged { .. } = &*event {
+                    state.pass(Step::Acknowledge)?;
+                }
+                if let CheckpointEvent::Started { tasks, .. } = &*event {
+                    state.tasks.clone_from(tasks);
+                }
+                state.decide(*event)?;
+            }
+            CoordinatorMessage::Tick => {
+                state.tick_at = None;
+                state.decide(CheckpointEvent::Tick)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CoordinatorState {
+    fn pass(&self, step: Step) -> Result<(), ActorProcessingErr> {
+        let cell = self.myself.get_cell();
+        let node = &self.args.node;
+        node.pass(ActorKind::CheckpointCoordinator, &"", step, &cell)
+    }
+
+    fn decide(&mut self, event: CheckpointEvent) -> Result<(), ActorProcessingErr> {
+        let now = self.args.node.now();
+        for action in self.args.machine.on_event(event, now) {
+            self.act(action, now)?;
+        }
+        if let Some(wait) = self.args.machine.next_tick(now) {
+            let at = now + wait;
+            if self.tick_at.is_none_or(|due| due > at) {
+                self.tick_at = Some(at);
+                let node = &self.args.node;
+                node.send_later(&self.myself, wait, CoordinatorMessage::Tick);
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: CheckpointAction, now: Duration) -> Result<(), ActorProcessingErr> {
+        let master = &self.args.master;
+        let message = match action {
+            CheckpointAction::Append(entry) => {
+                if let LogEntry::CheckpointCompleted { id, .. } = &entry {
+                    self.pass(Step::Complete)?;
+                    if planted::commit_before_log() {
+                        let _ = master.cast(JobMasterMessage::AnnounceCompleted(*id));
+                    }
+                }
+                JobMasterMessage::Append(entry)
+            }
+            CheckpointAction::Trigger(barrier) => {
+                self.triggered = Some(now);
+                return self.trigger(barrier);
+            }
+            CheckpointAction::StoreManifest(manifest) => {
+                self.pass(Step::StoreManifest)?;
+                self.store(&manifest);
+                self.manifest = Some(manifest);
+                return Ok(());
+            }
+            CheckpointAction::AnnounceCompleted(id) => {
+                self.pass(Step::Announce)?;
+                if let Some(began) = self.triggered.take() {
+                    let took = now.saturating_sub(began);
+                    let _ = master.cast(JobMasterMessage::CheckpointTook(took));
+                }
+                JobMasterMessage::AnnounceCompleted(id)
+            }
+            CheckpointAction::AnnounceAborted(id) => JobMasterMessage::AnnounceAborted(id),
+            CheckpointAction::Quiesced => JobMasterMessage::Quiesced,
+            CheckpointAction::JobDone => JobMasterMessage::JobDone,
+            CheckpointAction::FailJob(failure) => JobMasterMessage::FailJob(failure),
+        };
+        let _ = self.args.master.cast(message);
+        Ok(())
+    }
+
+    /// Tells the sources, one after the other.
+    fn trigger(&self, barrier: Barrier) -> Result<(), ActorProcessingErr> {
+        self.pass(Step::Trigger)?;
+        let sources = self.tasks.iter().filter(|(subtask, _)| {
+            let vertex = self.args.graph.vertex(subtask.vertex);
+            vertex.is_source
+        });
+        for (number, (_, attempt)) in sources.enumerate() {
+            if number > 0 {
+                self.pass(Step::BetweenTriggers)?;
+            }
+            let message = JobMasterMessage::Trigger(*attempt, barrier);
+            let _ = self.args.master.cast(message);
+        }
+        Ok(())
+    }
+
+    /// Stores the manifest, off this actor.
+    fn store(&self, manifest: &Manifest) {
+        let id = manifest.id;
+        let encoded = codec::encode(manifest);
+        let storage = self.args.node.checkpoints.clone();
+        let (job, myself, master) = (self.args.job, self.myself.clone(), self.args.master.clone());
+        let manifest = Box::new(manifest.clone());
+        self.args.node.blocking.run(Box::new(move || {
+            let stored = encoded
+                .map_err(|error| Failure::from(error).message)
+                .and_then(|bytes| {
+                    let stored = storage.write_manifest(job, id, &bytes);
+                    stored.map_err(|error| Failure::user(&error.into()).message)
+                });
+            if stored.is_ok() {
+                let _ = master.cast(JobMasterMessage::ManifestStored(manifest));
+            }
+            let event = CheckpointEvent::ManifestStored {
+                id,
+                error: stored.err(),
+            };
+            let _ = myself.cast(CoordinatorMessage::Event(Box::new(event)));
+        }));
+    }
+}
+
+/// Deletes the objects of checkpoints that the log has superseded.
+pub(crate) fn delete_checkpoints(node: &NodeContext, job: JobId, ids: Vec<CheckpointId>) {
+    let storage = node.checkpoints.clone();
+    node.blocking.run(Box::new(move || {
+        for id in ids {
+            if let Err(error) = storage.delete_checkpoint(job, id) {
+                // It is garbage; the next clean-up of this job sees it again.
+                tracing::warn!(%job, checkpoint = %id, %error, "a checkpoint could not be deleted");
+            }
+        }
+    }));
+}

@@ -1,0 +1,299 @@
+//! The leader: lives exactly as long as its process leads. Supervises the Dispatcher, the ResourceManager
+//! and a JobMaster per job. Its death ends none of the jobs' tasks, which hang on another branch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rivus_core::job::{JobOptions, JobOutcome};
+use rivus_core::{JobId, TaskManagerId};
+
+use crate::context::NodeContext;
+use crate::dispatcher::{DispatcherActor, DispatcherArgs, DispatcherMessage};
+use crate::job_master::{JobMasterActor, JobMasterArgs, JobMasterMessage};
+use crate::node::NodeMessage;
+use crate::probe::{ActorKind, Step};
+use crate::resource_manager::{ResourceManagerActor, ResourceManagerMessage};
+use crate::view::JobView;
+
+/// What the actor is told.
+pub enum JobManagerMessage {
+    /// A new job, for the Dispatcher.
+    Submit {
+        /// Its id.
+        job: JobId,
+        /// Its name.
+        name: String,
+        /// Its settings.
+        options: Box<JobOptions>,
+    },
+    /// A job could not be logged.
+    SubmitFailed {
+        /// The job.
+        job: JobId,
+        /// Why.
+        error: String,
+    },
+    /// A job has a log: begin with it.
+    StartMaster(JobId),
+    /// A job is over.
+    JobEnded {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        outcome: JobOutcome,
+    },
+    /// Somebody asks for a job's end.
+    Cancel(JobId),
+    /// A job at this moment.
+    View(Box<JobView>),
+    /// Another leader has written to a log: this one's time is over.
+    Fenced,
+    /// A TaskManager of this process has died.
+    TaskManagerDied(TaskManagerId),
+}
+
+/// What the actor is started with.
+pub struct JobManagerArgs {
+    /// The process.
+    pub node: Arc<NodeContext>,
+    /// Its supervisor.
+    pub root: ActorRef<NodeMessage>,
+    /// The term in which it was elected.
+    pub term: u64,
+}
+
+/// The actor.
+pub struct JobManagerActor;
+
+/// A child that dies more often than this in [`INTENSITY_PERIOD`] takes its parent down.
+const INTENSITY: usize = 30;
+
+/// See [`INTENSITY`].
+const INTENSITY_PERIOD: Duration = Duration::from_secs(10);
+
+/// Counts deaths against an intensity, by OTP's rule.
+#[derive(Default)]
+pub(crate) struct Intensity(VecDeque<Duration>);
+
+impl Intensity {
+    /// Notes a death. Returns whether there were too many.
+    pub(crate) fn exceeded(&mut self, now: Duration) -> bool {
+        self.0.push_back(now);
+        while self
+            .0
+            .front()
+            .is_some_and(|first| now.saturating_sub(*first) > INTENSITY_PERIOD)
+        {
+            self.0.pop_front();
+        }
+        self.0.len() > INTENSITY
+    }
+}
+
+/// What the actor remembers.
+pub struct JobManagerState {
+    args: JobManagerArgs,
+    myself: ActorRef<JobManagerMessage>,
+    dispatcher: ActorRef<DispatcherMessage>,
+    resource_manager: ActorRef<ResourceManagerMessage>,
+    masters: BTreeMap<JobId, ActorRef<JobMasterMessage>>,
+    deaths: Intensity,
+}
+
+impl Actor for JobManagerActor {
+    type Msg = JobManagerMessage;
+    type State = JobManagerState;
+    type Arguments = JobManagerArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<JobManagerMessage>,
+        args: JobManagerArgs,
+    ) -> Result<JobManagerState, ActorProcessingErr> {
+        let cell = myself.get_cell();
+        args.node.spawned(ActorKind::JobManager, &args.term, cell);
+        let resource_manager = spawn_resource_manager(&args, &myself).await?;
+        let dispatcher = spawn_dispatcher(&args, &myself).await?;
+        let state = JobManagerState {
+            args,
+            myself,
+            dispatcher,
+            resource_manager,
+            masters: BTreeMap::new(),
+            deaths: Intensity::default(),
+        };
+        state.announce();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<JobManagerMessage>,
+        message: JobManagerMessage,
+        state: &mut JobManagerState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            JobManagerMessage::Submit { job, name, options } => {
+                let submit = DispatcherMessage::Submit { job, name, options };
+                let _ = state.dispatcher.cast(submit);
+            }
+            JobManagerMessage::SubmitFailed { job, error } => {
+                let _ = state
+                    .args
+                    .root
+                    .cast(NodeMessage::SubmitFailed { job, error });
+            }
+            JobManagerMessage::StartMaster(job) => {
+                if !state.masters.contains_key(&job) {
+                    state.start_master(job).await?;
+                }
+            }
+            JobManagerMessage::JobEnded { job, outcome } => {
+                if let Some(master) = state.masters.remove(&job) {
+                    master.stop(None);
+                }
+                let _ = state.args.root.cast(NodeMessage::JobEnded { job, outcome });
+            }
+            JobManagerMessage::Cancel(job) => {
+                if let Some(master) = state.masters.get(&job) {
+                    let _ = master.cast(JobMasterMessage::Cancel);
+                }
+            }
+            JobManagerMessage::View(view) => {
+                let _ = state.args.root.cast(NodeMessage::View(view));
+            }
+            JobManagerMessage::Fenced => return Err("fenced by another leader".into()),
+            JobManagerMessage::TaskManagerDied(id) => {
+                let _ = state
+                    .resource_manager
+                    .cast(ResourceManagerMessage::Died(id));
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<JobManagerMessage>,
+        event: SupervisionEvent,
+        state: &mut JobManagerState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(actor, _)
+        | SupervisionEvent::ActorTerminated(actor, _, _) = event
+        {
+            state.child_ended(&actor).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn spawn_resource_manager(
+    args: &JobManagerArgs,
+    myself: &ActorRef<JobManagerMessage>,
+) -> Result<ActorRef<ResourceManagerMessage>, ActorProcessingErr> {
+    let node = Arc::clone(&args.node);
+    let (actor, _) =
+        Actor::spawn_linked(None, ResourceManagerActor, node, myself.get_cell()).await?;
+    Ok(actor)
+}
+
+async fn spawn_dispatcher(
+    args: &JobManagerArgs,
+    myself: &ActorRef<JobManagerMessage>,
+) -> Result<ActorRef<DispatcherMessage>, ActorProcessingErr> {
+    let args = DispatcherArgs {
+        node: Arc::clone(&args.node),
+        manager: myself.clone(),
+    };
+    let (actor, _) = Actor::spawn_linked(None, DispatcherActor, args, myself.get_cell()).await?;
+    Ok(actor)
+}
+
+impl JobManagerState {
+    fn pass(&self, step: Step) -> Result<(), ActorProcessingErr> {
+        let cell = self.myself.get_cell();
+        let node = &self.args.node;
+        node.pass(ActorKind::JobManager, &self.args.term, step, &cell)
+    }
+
+    /// Tells the process who leads, and where TaskManagers register.
+    fn announce(&self) {
+        let _ = self.args.root.cast(NodeMessage::Leading {
+            term: self.args.term,
+            manager: self.myself.clone(),
+            resource_manager: self.resource_manager.clone(),
+        });
+    }
+
+    async fn start_master(&mut self, job: JobId) -> Result<(), ActorProcessingErr> {
+        let Some(graph) = self.args.node.programs.get(&job) else {
+            tracing::info!(%job, "this process has no program for the job and leaves it alone");
+            return Ok(());
+        };
+        self.pass(Step::StartMaster)?;
+        let args = JobMasterArgs {
+            node: Arc::clone(&self.args.node),
+            job,
+            graph,
+            term: self.args.term,
+            manager: self.myself.clone(),
+            resource_manager: self.resource_manager.clone(),
+        };
+        let supervisor = self.myself.get_cell();
+        let spawned = Actor::spawn_linked(None, JobMasterActor, args, supervisor).await;
+        match spawned {
+            Ok((master, _)) => {
+                self.masters.insert(job, master);
+                Ok(())
+            }
+            Err(error) => {
+                // It died before it lived; that counts like any other death.
+                self.masters.remove(&job);
+                self.count_death(&error.to_string())?;
+                let _ = self.myself.cast(JobManagerMessage::StartMaster(job));
+                Ok(())
+            }
+        }
+    }
+
+    fn count_death(&mut self, reason: &str) -> Result<(), ActorProcessingErr> {
+        if self.deaths.exceeded(self.args.node.now()) {
+            return Err(format!("children die too often; the last: {reason}").into());
+        }
+        Ok(())
+    }
+
+    async fn child_ended(&mut self, actor: &ActorCell) -> Result<(), ActorProcessingErr> {
+        let id = actor.get_id();
+        let job = self
+            .masters
+            .iter()
+            .find(|(_, master)| master.get_id() == id)
+            .map(|(job, _)| *job);
+        let is_dispatcher = self.dispatcher.get_id() == id;
+        let is_resource_manager = self.resource_manager.get_id() == id;
+        if job.is_none() && !is_dispatcher && !is_resource_manager {
+            return Ok(());
+        }
+        self.pass(Step::ChildEnded)?;
+        self.count_death("a child of the JobManager ended")?;
+        if is_dispatcher {
+            self.dispatcher = spawn_dispatcher(&self.args, &self.myself).await?;
+            self.announce();
+        } else if is_resource_manager {
+            self.resource_manager = spawn_resource_manager(&self.args, &self.myself).await?;
+            for master in self.masters.values() {
+                let changed =
+                    JobMasterMessage::ResourceManagerChanged(self.resource_manager.clone());
+                let _ = master.cast(changed);
+            }
+            self.announce();
+        } else if let Some(job) = job {
+            self.masters.remove(&job);
+            self.start_master(job).await?;
+        }
+        Ok(())
+    }
+}

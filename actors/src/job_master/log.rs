@@ -1,0 +1,186 @@
+//! The one writer of a job's log: entries are written one after the other, each in its slot, and nothing
+//! follows from an entry before it is written.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{ActorProcessingErr, ActorRef};
+use rivus_core::job::{CheckpointEvent, JobEvent, LogEntry};
+use rivus_core::{Failure, JobId, codec};
+use rivus_state::{Append, StorageError};
+
+use super::{JobMasterArgs, JobMasterMessage, JobMasterState};
+use crate::context::NodeContext;
+use crate::coordinator::delete_checkpoints;
+use crate::job_manager::JobManagerMessage;
+use crate::probe::Step;
+
+/// The outcome of writing one entry.
+pub struct Appended {
+    slot: u64,
+    result: Result<Append, StorageError>,
+}
+
+/// Wait before a write that failed is repeated.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Failed writes in a row after which the leader gives up: whoever leads next may reach the storage.
+const RETRIES: u32 = 50;
+
+/// Entries after which the log is folded into a snapshot.
+const COMPACT_EVERY: u64 = 1_000;
+
+pub(super) struct LogWriter {
+    node: Arc<NodeContext>,
+    job: JobId,
+    master: ActorRef<JobMasterMessage>,
+    /// The slot of the next entry.
+    next: u64,
+    /// Entries to be written; the first is being written if a nonce is set.
+    queue: VecDeque<LogEntry>,
+    /// Marks the write under way as ours: a write that timed out may have succeeded.
+    nonce: Option<u128>,
+    failures: u32,
+    compacted: u64,
+}
+
+impl LogWriter {
+    pub(super) fn new(args: &JobMasterArgs, master: ActorRef<JobMasterMessage>) -> Self {
+        Self {
+            node: Arc::clone(&args.node),
+            job: args.job,
+            master,
+            next: 0,
+            queue: VecDeque::new(),
+            nonce: None,
+            failures: 0,
+            compacted: 0,
+        }
+    }
+
+    /// Goes on behind what has been read.
+    pub(super) fn start_at(&mut self, slot: u64) {
+        self.next = slot;
+        self.compacted = slot;
+    }
+
+    /// Writes the first entry of the queue; once more, if it was being written.
+    pub(super) fn write_next(&mut self) {
+        let Some(entry) = self.queue.front() else {
+            return;
+        };
+        let nonce = *self.nonce.get_or_insert_with(|| self.node.seed.nonce());
+        let (job, slot, log) = (self.job, self.next, self.node.log.clone());
+        let (entry, master) = (entry.clone(), self.master.clone());
+        self.node.blocking.run(Box::new(move || {
+            let result = match codec::encode(&entry) {
+                Ok(bytes) => log.append(job, slot, nonce, &bytes),
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    let _ = master.cast(JobMasterMessage::FailJob(failure));
+                    return;
+                }
+            };
+            let appended = Appended { slot, result };
+            let _ = master.cast(JobMasterMessage::Appended(appended));
+        }));
+    }
+}
+
+impl JobMasterState {
+    /// Has an entry written.
+    pub(super) fn append(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
+        self.pass(Step::BeforeAppend)?;
+        self.log.queue.push_back(entry);
+        if self.log.nonce.is_none() {
+            self.log.write_next();
+        }
+        Ok(())
+    }
+
+    /// An entry has been written, or not.
+    pub(super) fn appended(&mut self, appended: Appended) -> Result<(), ActorProcessingErr> {
+        if appended.slot != self.log.next || self.log.nonce.is_none() {
+            return Ok(());
+        }
+        match appended.result {
+            Ok(Append::Written) => {
+                self.log.nonce = None;
+                self.log.failures = 0;
+                self.log.next += 1;
+                let Some(entry) = self.log.queue.pop_front() else {
+                    return Ok(());
+                };
+                self.pass(Step::AfterAppend)?;
+                self.log.write_next();
+                self.written(entry)?;
+                self.compact();
+            }
+            Ok(Append::Lost { .. }) => {
+                // Another leader has written here: this one's time is over.
+                tracing::warn!(job = %self.args.job, slot = appended.slot,
+                    "another leader has taken over, this one steps down");
+                let _ = self.args.manager.cast(JobManagerMessage::Fenced);
+                self.myself.stop(Some("fenced".into()));
+            }
+            Err(error) => {
+                self.log.failures += 1;
+                if self.log.failures > RETRIES {
+                    return Err(Box::new(error));
+                }
+                tracing::warn!(job = %self.args.job, %error, "the log can't be written, again soon");
+                let node = &self.args.node;
+                node.send_later(&self.myself, RETRY, JobMasterMessage::AppendAgain);
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from an entry.
+    fn written(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
+        if let LogEntry::CheckpointTriggered { .. }
+        | LogEntry::CheckpointCompleted { .. }
+        | LogEntry::CheckpointAborted { .. }
+        | LogEntry::CheckpointCommitted { .. } = &entry
+        {
+            self.decide(JobEvent::Appended(entry.clone()))?;
+            let superseded = self.machine.as_mut().map(|m| m.take_superseded());
+            match superseded {
+                Some(ids) if !ids.is_empty() => {
+                    delete_checkpoints(&self.args.node, self.args.job, ids);
+                }
+                _ => {}
+            }
+            self.coordinate(CheckpointEvent::Appended(entry));
+            Ok(())
+        } else {
+            self.decide(JobEvent::Appended(entry))
+        }
+    }
+
+    /// Folds a long log into a snapshot.
+    fn compact(&mut self) {
+        if self.log.next - self.log.compacted < COMPACT_EVERY {
+            return;
+        }
+        let Some(machine) = &self.machine else {
+            return;
+        };
+        let Ok(bytes) = codec::encode(machine.state()) else {
+            return;
+        };
+        self.log.compacted = self.log.next;
+        let (job, upto, log) = (self.args.job, self.log.next, self.args.node.log.clone());
+        let nonce = self.args.node.seed.nonce();
+        self.args.node.blocking.run(Box::new(move || {
+            let folded = log
+                .write_snapshot(job, upto, nonce, &bytes)
+                .and_then(|_| log.truncate_before(job, upto));
+            if let Err(error) = folded {
+                // The log is whole; it is only longer than it need be.
+                tracing::warn!(%job, %error, "the log could not be compacted");
+            }
+        }));
+    }
+}

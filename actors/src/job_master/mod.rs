@@ -1,0 +1,602 @@
+//! The master of one job, under one leader. The decisions are
+//! [`JobMachine`](rivus_core::job::JobMachine)'s; this actor carries them out.
+//!
+//! Every JobMaster begins the same way, whether the job is new, was led by another process, or by an actor
+//! that has just died: FENCE (its epoch is appended, every older leader loses at its next write), REPLAY
+//! (the log), COLLECT (reports of what is running), DECIDE, RESUME. Data flows throughout.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `mod.rs` | the mailbox, and what the decisions ask for |
+//! | `takeover.rs` | from the fence to the decision |
+//! | `log.rs` | the one writer of the job's log |
+
+mod log;
+mod takeover;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rivus_core::job::{
+    CheckpointEvent, JobAction, JobEvent, JobMachine, JobOptions, JobReport, JobState, JobTimer,
+    LogEntry, Manifest, TaskReport, Tasks,
+};
+use rivus_core::{
+    AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph, JobId, Slot,
+    SubtaskFigures, TaskManagerId, VertexId, codec,
+};
+
+use self::log::{Appended, LogWriter};
+use self::takeover::{Replayed, Takeover};
+use crate::context::NodeContext;
+use crate::coordinator::{
+    CoordinatorActor, CoordinatorArgs, CoordinatorMessage, delete_checkpoints,
+};
+use crate::job_manager::JobManagerMessage;
+use crate::job_tasks::{JobCommand, TaskEvent};
+use crate::probe::{ActorKind, Step};
+use crate::resource_manager::ResourceManagerMessage;
+use crate::task_manager::TaskManagerMessage;
+use crate::view::{JobStatus, JobView, SubtaskView};
+
+/// What the actor is told.
+pub enum JobMasterMessage {
+    /// The log has been fenced and read.
+    Replayed(Box<Result<Replayed, Failure>>),
+    /// A TaskManager is there.
+    TaskManagerJoined {
+        /// Its name.
+        id: TaskManagerId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// Its actor.
+        actor: ActorRef<TaskManagerMessage>,
+    },
+    /// A TaskManager is gone, or what it ran of this job.
+    TaskManagerLost(Incarnation),
+    /// The ResourceManager was restarted; this is the new one.
+    ResourceManagerChanged(ActorRef<ResourceManagerMessage>),
+    /// What a TaskManager runs of this job.
+    Report(JobReport),
+    /// Reports have been waited for long enough.
+    CollectTimeout,
+    /// A task has something to tell.
+    Task {
+        /// The execution.
+        attempt: AttemptId,
+        /// What.
+        event: TaskEvent,
+    },
+    /// Figures of running tasks.
+    Figures(Vec<(AttemptId, SubtaskFigures)>),
+    /// Slots that the job may use.
+    SlotsGranted(Vec<Slot>),
+    /// A source's splits.
+    SplitsFound {
+        /// Its vertex.
+        source: VertexId,
+        /// The splits, or why there are none.
+        splits: Result<Vec<EncodedSplit>, Failure>,
+    },
+    /// A manifest that was asked for.
+    ManifestRead(Result<Box<Manifest>, Failure>),
+    /// A manifest that is about to be completed.
+    ManifestStored(Box<Manifest>),
+    /// The outcome of a write to the log.
+    Appended(Appended),
+    /// Write to the log again: the storage failed before.
+    AppendAgain,
+    /// A timer of the decisions.
+    Timer(JobTimer),
+    /// The coordinator wants an entry written.
+    Append(LogEntry),
+    /// The coordinator begins a checkpoint at a source.
+    Trigger(AttemptId, Barrier),
+    /// The coordinator announces a completed checkpoint.
+    AnnounceCompleted(CheckpointId),
+    /// The coordinator announces an aborted checkpoint.
+    AnnounceAborted(CheckpointId),
+    /// How long the latest checkpoint took.
+    CheckpointTook(Duration),
+    /// The coordinator has nothing under way.
+    Quiesced,
+    /// The coordinator has seen the job through.
+    JobDone,
+    /// The coordinator gives the job up.
+    FailJob(Failure),
+    /// Somebody asks for the job's end.
+    Cancel,
+}
+
+/// What the actor is started with.
+pub struct JobMasterArgs {
+    /// The process.
+    pub node: Arc<NodeContext>,
+    /// The job.
+    pub job: JobId,
+    /// Its plan.
+    pub graph: Arc<JobGraph>,
+    /// The term in which this leader was elected.
+    pub term: u64,
+    /// Its supervisor.
+    pub manager: ActorRef<JobManagerMessage>,
+    /// Slots and TaskManagers.
+    pub resource_manager: ActorRef<ResourceManagerMessage>,
+}
+
+/// The actor.
+pub struct JobMasterActor;
+
+/// What the actor remembers.
+pub struct JobMasterState {
+    args: JobMasterArgs,
+    myself: ActorRef<JobMasterMessage>,
+    log: LogWriter,
+    /// None until the log has been replayed.
+    machine: Option<JobMachine>,
+    takeover: Takeover,
+    coordinator: Option<ActorRef<CoordinatorMessage>>,
+    /// What a coordinator that is restarted has to be told again.
+    checkpointing: Checkpointing,
+    task_managers: BTreeMap<Incarnation, ActorRef<TaskManagerMessage>>,
+    options: Arc<JobOptions>,
+    figures: BTreeMap<AttemptId, SubtaskFigures>,
+    checkpoint_took: Option<Duration>,
+    ended: bool,
+}
+
+/// What the coordinator was told last.
+enum Checkpointing {
+    Quiet,
+    On(Tasks),
+    Quiescing,
+    /// A new coordinator waits for reports of these.
+    Recollecting(Tasks),
+}
+
+impl Actor for JobMasterActor {
+    type Msg = JobMasterMessage;
+    type State = JobMasterState;
+    type Arguments = JobMasterArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<JobMasterMessage>,
+        args: JobMasterArgs,
+    ) -> Result<JobMasterState, ActorProcessingErr> {
+        let cell = myself.get_cell();
+        args.node
+            .spawned(ActorKind::JobMaster, &args.job, cell.clone());
+        args.node
+            .pass(ActorKind::JobMaster, &args.job, Step::Fence, &cell)?;
+        let state = JobMasterState {
+            log: LogWriter::new(&args, myself.clone()),
+            myself,
+            machine: None,
+            takeover: Takeover::default(),
+            coordinator: None,
+            checkpointing: Checkpointing::Quiet,
+            task_managers: BTreeMap::new(),
+            options: Arc::default(),
+            figures: BTreeMap::new(),
+            checkpoint_took: None,
+            ended: false,
+            args,
+        };
+        state.fence();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<JobMasterMessage>,
+        message: JobMasterMessage,
+        state: &mut JobMasterState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            JobMasterMessage::Task { attempt, event } => state.task(attempt, event)?,
+            JobMasterMessage::Figures(figures) => {
+                state.figures.extend(figures);
+                state.publish();
+            }
+            JobMasterMessage::Append(entry) => state.append(entry)?,
+            JobMasterMessage::Appended(appended) => state.appended(appended)?,
+            JobMasterMessage::AppendAgain => state.log.write_next(),
+            JobMasterMessage::Trigger(attempt, barrier) => {
+                state.command_at(attempt, JobCommand::Trigger(attempt, barrier));
+            }
+            JobMasterMessage::AnnounceCompleted(id) => {
+                state.command_all(|| JobCommand::Completed(id));
+            }
+            JobMasterMessage::AnnounceAborted(id) => state.command_all(|| JobCommand::Aborted(id)),
+            JobMasterMessage::CheckpointTook(took) => state.checkpoint_took = Some(took),
+            JobMasterMessage::Quiesced => {
+                state.checkpointing = Checkpointing::Quiet;
+                state.decide(JobEvent::Quiesced)?;
+            }
+            JobMasterMessage::JobDone => state.decide(JobEvent::JobDone)?,
+            JobMasterMessage::FailJob(failure) => state.decide(JobEvent::FailJob(failure))?,
+            JobMasterMessage::Cancel => state.decide(JobEvent::Cancel)?,
+            JobMasterMessage::Timer(timer) => state.decide(JobEvent::Timer(timer))?,
+            JobMasterMessage::SlotsGranted(slots) => {
+                state.decide(JobEvent::SlotsGranted(slots))?;
+            }
+            JobMasterMessage::SplitsFound { source, splits } => {
+                state.decide(JobEvent::SplitsFound { source, splits })?;
+            }
+            JobMasterMessage::ManifestRead(manifest) => {
+                state.decide(JobEvent::ManifestRead(manifest))?;
+            }
+            JobMasterMessage::ManifestStored(manifest) => {
+                if let Some(machine) = &mut state.machine {
+                    machine.set_manifest(*manifest);
+                }
+            }
+            JobMasterMessage::Replayed(replayed) => state.replayed(*replayed).await?,
+            JobMasterMessage::TaskManagerJoined {
+                id,
+                incarnation,
+                actor,
+            } => state.task_manager_joined(&id, incarnation, actor),
+            JobMasterMessage::TaskManagerLost(incarnation) => {
+                state.task_manager_lost(incarnation)?;
+            }
+            JobMasterMessage::ResourceManagerChanged(resource_manager) => {
+                state.args.resource_manager = resource_manager;
+                state.subscribe();
+                state.decide(JobEvent::ResourceManagerChanged)?;
+            }
+            JobMasterMessage::Report(report) => state.report(report)?,
+            JobMasterMessage::CollectTimeout => state.collect_timeout()?,
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<JobMasterMessage>,
+        event: SupervisionEvent,
+        state: &mut JobMasterState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(actor, _)
+        | SupervisionEvent::ActorTerminated(actor, _, _) = event
+            && !state.ended
+            && state
+                .coordinator
+                .as_ref()
+                .is_some_and(|coordinator| coordinator.get_id() == actor.get_id())
+        {
+            state.restart_coordinator().await?;
+        }
+        Ok(())
+    }
+}
+
+impl JobMasterState {
+    fn pass(&self, step: Step) -> Result<(), ActorProcessingErr> {
+        let cell = self.myself.get_cell();
+        let node = &self.args.node;
+        node.pass(ActorKind::JobMaster, &self.args.job, step, &cell)
+    }
+
+    /// Lets the machine decide and carries its actions out.
+    fn decide(&mut self, event: JobEvent) -> Result<(), ActorProcessingErr> {
+        let now = self.args.node.now();
+        let Some(machine) = &mut self.machine else {
+            return Ok(());
+        };
+        let actions = machine.on_event(event, now);
+        for action in actions {
+            self.act(action)?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn act(&mut self, action: JobAction) -> Result<(), ActorProcessingErr> {
+        match action {
+            JobAction::Append(entry) => self.append(entry)?,
+            JobAction::FindSplits(source) => self.find_splits(source),
+            JobAction::RequestSlots(count) => {
+                let job = self.args.job;
+                let request = ResourceManagerMessage::RequestSlots { job, count };
+                let _ = self.args.resource_manager.cast(request);
+            }
+            JobAction::ReadManifest(id) => self.read_manifest(id),
+            JobAction::Deploy { attempts, restore } => {
+                self.pass(Step::Deploy)?;
+                self.deploy(&attempts, restore);
+            }
+            JobAction::Run(attempts) => {
+                self.pass(Step::Connect)?;
+                self.command_all(|| JobCommand::Connect(attempts.clone()));
+            }
+            JobAction::Cancel(attempts) => {
+                self.command_all(|| JobCommand::Cancel(attempts.clone()));
+            }
+            JobAction::Finish(attempts) => {
+                self.command_all(|| JobCommand::Finish(attempts.clone()));
+            }
+            JobAction::AssignSplits {
+                attempt,
+                splits,
+                no_more,
+            } => {
+                self.pass(Step::AssignSplit)?;
+                let command = JobCommand::AddSplits {
+                    attempt,
+                    splits,
+                    no_more,
+                };
+                self.command_at(attempt, command);
+            }
+            JobAction::SetTimer(timer, after) => {
+                let message = JobMasterMessage::Timer(timer);
+                self.args.node.send_later(&self.myself, after, message);
+            }
+            JobAction::StartCheckpoints { tasks, reports } => {
+                self.start_checkpoints(tasks, reports);
+            }
+            JobAction::Quiesce => {
+                self.checkpointing = Checkpointing::Quiescing;
+                self.coordinate(CheckpointEvent::Quiesce);
+            }
+            JobAction::AllDrained => self.coordinate(CheckpointEvent::AllDrained),
+            JobAction::Ended(outcome) => {
+                self.ended = true;
+                self.clean_up(&outcome);
+                self.publish();
+                let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
+                    job: self.args.job,
+                    outcome,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    // --- tasks ---------------------------------------------------------------------------------------
+
+    fn task(&mut self, attempt: AttemptId, event: TaskEvent) -> Result<(), ActorProcessingErr> {
+        match event {
+            TaskEvent::Ready => self.decide(JobEvent::TaskReady(attempt)),
+            TaskEvent::Running => Ok(()),
+            TaskEvent::Drained => self.decide(JobEvent::TaskDrained(attempt)),
+            TaskEvent::NeedsSplit => self.decide(JobEvent::NeedsSplit(attempt)),
+            TaskEvent::Failed(failure) => {
+                self.pass(Step::TaskFailed)?;
+                tracing::warn!(job = %self.args.job, %attempt, %failure, "a task failed");
+                self.decide(JobEvent::TaskFailed(attempt, failure))
+            }
+            TaskEvent::Canceled => self.decide(JobEvent::TaskCanceled(attempt)),
+            TaskEvent::Acknowledged { id, snapshot } => {
+                self.coordinate(CheckpointEvent::Acknowledged {
+                    attempt,
+                    id,
+                    snapshot,
+                });
+                Ok(())
+            }
+            TaskEvent::Declined { id, reason } => {
+                self.coordinate(CheckpointEvent::Declined {
+                    attempt,
+                    id,
+                    reason,
+                });
+                Ok(())
+            }
+            TaskEvent::Committed { id } => {
+                self.coordinate(CheckpointEvent::Committed { attempt, id });
+                Ok(())
+            }
+        }
+    }
+
+    fn command(&self, to: &ActorRef<TaskManagerMessage>, command: JobCommand) {
+        let Some(machine) = &self.machine else {
+            return;
+        };
+        let _ = to.cast(TaskManagerMessage::Command {
+            job: self.args.job,
+            epoch: machine.state().epoch,
+            master: self.myself.clone(),
+            command,
+        });
+    }
+
+    fn command_all(&self, command: impl Fn() -> JobCommand) {
+        for task_manager in self.task_managers.values() {
+            self.command(task_manager, command());
+        }
+    }
+
+    fn command_at(&self, attempt: AttemptId, command: JobCommand) {
+        let place = self.machine.as_ref().and_then(|machine| {
+            let execution = machine.state().executions.get(&attempt.subtask)?;
+            self.task_managers.get(&execution.slot.incarnation)
+        });
+        if let Some(task_manager) = place {
+            self.command(task_manager, command);
+        }
+    }
+
+    fn deploy(&self, attempts: &[(AttemptId, Slot)], restore: Option<CheckpointId>) {
+        let manifest = self
+            .machine
+            .as_ref()
+            .and_then(JobMachine::manifest)
+            .filter(|manifest| Some(manifest.id) == restore)
+            .map(|manifest| Arc::new(manifest.clone()));
+        for (incarnation, task_manager) in &self.task_managers {
+            let here: Vec<(AttemptId, Slot)> = attempts
+                .iter()
+                .filter(|(_, slot)| slot.incarnation == *incarnation)
+                .cloned()
+                .collect();
+            if !here.is_empty() {
+                let command = JobCommand::Deploy {
+                    graph: Arc::clone(&self.args.graph),
+                    options: Arc::clone(&self.options),
+                    attempts: here,
+                    restore: manifest.clone(),
+                };
+                self.command(task_manager, command);
+            }
+        }
+    }
+
+    fn find_splits(&self, source: VertexId) {
+        let (graph, myself) = (Arc::clone(&self.args.graph), self.myself.clone());
+        self.args.node.blocking.run(Box::new(move || {
+            let vertex = graph.vertex(source);
+            let node = graph.node(vertex.nodes[0]);
+            let splits = match &node.operator {
+                rivus_core::Operator::Source(factory) => {
+                    factory.splits(vertex.parallelism).map_err(|error| {
+                        // Trying again would find the same.
+                        Failure::job(Failure::user(&error).message).blame(&node.uid)
+                    })
+                }
+                rivus_core::Operator::Transform(_) => Ok(Vec::new()),
+            };
+            let _ = myself.cast(JobMasterMessage::SplitsFound { source, splits });
+        }));
+    }
+
+    fn read_manifest(&self, id: CheckpointId) {
+        let (job, myself) = (self.args.job, self.myself.clone());
+        let storage = self.args.node.checkpoints.clone();
+        self.args.node.blocking.run(Box::new(move || {
+            let manifest = storage
+                .read_manifest(job, id)
+                .map_err(|error| Failure::job(Failure::user(&error.into()).message))
+                .and_then(|bytes| Ok(Box::new(codec::decode::<Manifest>(&bytes)?)));
+            let _ = myself.cast(JobMasterMessage::ManifestRead(manifest));
+        }));
+    }
+
+    // --- checkpoints ---------------------------------------------------------------------------------
+
+    fn coordinate(&self, event: CheckpointEvent) {
+        if let Some(coordinator) = &self.coordinator {
+            let _ = coordinator.cast(CoordinatorMessage::Event(Box::new(event)));
+        }
+    }
+
+    fn start_checkpoints(&mut self, tasks: Tasks, reports: Vec<TaskReport>) {
+        self.checkpointing = Checkpointing::On(tasks.clone());
+        self.coordinate(CheckpointEvent::Started { tasks, reports });
+    }
+
+    async fn spawn_coordinator(&mut self) -> Result<(), ActorProcessingErr> {
+        let Some(machine) = &self.machine else {
+            return Ok(());
+        };
+        let max_parallelism = self.args.graph.written.max_parallelism;
+        let args = CoordinatorArgs {
+            node: Arc::clone(&self.args.node),
+            job: self.args.job,
+            graph: Arc::clone(&self.args.graph),
+            master: self.myself.clone(),
+            machine: rivus_core::job::CheckpointMachine::new(
+                machine.state(),
+                max_parallelism,
+                self.args.node.now(),
+            ),
+        };
+        let supervisor = self.myself.get_cell();
+        let (coordinator, _) =
+            Actor::spawn_linked(None, CoordinatorActor, args, supervisor).await?;
+        self.coordinator = Some(coordinator);
+        Ok(())
+    }
+
+    /// The coordinator has died: another goes on from the log and from fresh reports.
+    async fn restart_coordinator(&mut self) -> Result<(), ActorProcessingErr> {
+        tracing::warn!(job = %self.args.job, "the checkpoint coordinator died, another goes on");
+        self.spawn_coordinator().await?;
+        match std::mem::replace(&mut self.checkpointing, Checkpointing::Quiet) {
+            Checkpointing::Quiet => {}
+            Checkpointing::Quiescing => {
+                self.checkpointing = Checkpointing::Quiescing;
+                self.coordinate(CheckpointEvent::Quiesce);
+            }
+            Checkpointing::On(tasks) | Checkpointing::Recollecting(tasks) => {
+                self.checkpointing = Checkpointing::Recollecting(tasks);
+                self.collect_again();
+            }
+        }
+        Ok(())
+    }
+
+    // --- the outside ---------------------------------------------------------------------------------
+
+    fn publish(&self) {
+        let view = match &self.machine {
+            Some(machine) => self.view(machine),
+            None => return,
+        };
+        let _ = self
+            .args
+            .manager
+            .cast(JobManagerMessage::View(Box::new(view)));
+    }
+
+    fn view(&self, machine: &JobMachine) -> JobView {
+        let state = machine.state();
+        let status = if let Some(outcome) = &state.outcome {
+            JobStatus::Ended(outcome.clone())
+        } else if !self.takeover.is_over() {
+            JobStatus::Recovering
+        } else if state.failing.is_some() || state.cancel_requested {
+            JobStatus::Ending
+        } else if machine.is_running() {
+            JobStatus::Running
+        } else {
+            JobStatus::Starting
+        };
+        let subtasks = state.executions.values().filter_map(|execution| {
+            let figures = self.figures.get(&execution.attempt)?;
+            let vertex = self.args.graph.vertex(execution.attempt.subtask.vertex);
+            Some(SubtaskView {
+                attempt: execution.attempt,
+                name: vertex.name.clone(),
+                figures: *figures,
+            })
+        });
+        JobView {
+            job: self.args.job,
+            name: state.name.clone(),
+            status,
+            epoch: state.epoch,
+            subtasks: subtasks.collect(),
+            last_checkpoint: state.latest().map(|(id, _)| id),
+            checkpoints: state.completed_in_all,
+            last_checkpoint_took: self.checkpoint_took,
+            restarts: state.restarts,
+            takeovers: state.takeovers,
+            restarted_by_takeover: state.restarted_by_takeover,
+            last_failure: state.last_failure.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// The terminal entry is in the log; now what the job left may go. A failed job's checkpoints stay,
+    /// for whoever wants to know why.
+    fn clean_up(&self, outcome: &rivus_core::job::JobOutcome) {
+        let Some(machine) = &self.machine else {
+            return;
+        };
+        let state: &JobState = machine.state();
+        let mut ids = state.superseded.clone();
+        if !matches!(outcome, rivus_core::job::JobOutcome::Failed(_)) {
+            ids.extend(state.completed.iter().map(|(id, _)| *id));
+        }
+        delete_checkpoints(&self.args.node, self.args.job, ids);
+        let _ = self
+            .args
+            .resource_manager
+            .cast(ResourceManagerMessage::ReleaseJob(self.args.job));
+    }
+}

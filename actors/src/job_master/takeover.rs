@@ -1,0 +1,236 @@
+//! From the fence to the decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ractor::{ActorProcessingErr, ActorRef};
+use rivus_core::job::{CheckpointEvent, JobEvent, JobMachine, JobReport, JobState, LogEntry};
+use rivus_core::{Failure, Incarnation, JobId, TaskManagerId, codec};
+use rivus_state::{Append, JobLog};
+
+use super::{Checkpointing, JobMasterMessage, JobMasterState};
+use crate::job_manager::JobManagerMessage;
+use crate::job_tasks::JobCommand;
+use crate::probe::Step;
+use crate::resource_manager::ResourceManagerMessage;
+use crate::task_manager::TaskManagerMessage;
+
+/// A log that has been fenced and read.
+pub struct Replayed {
+    state: JobState,
+    /// The slot behind this leader's own entry.
+    next: u64,
+}
+
+/// How far a takeover has got.
+#[derive(Default)]
+pub(super) struct Takeover {
+    /// Who runs something of the job by the log and has not reported.
+    expected: BTreeSet<Incarnation>,
+    reports: BTreeMap<Incarnation, JobReport>,
+    collecting: bool,
+    decided: bool,
+}
+
+impl Takeover {
+    pub(super) fn is_over(&self) -> bool {
+        self.decided
+    }
+}
+
+/// Reads a job's log.
+fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
+    let contents = log
+        .read_all(job)
+        .map_err(|error| Failure::attempt(Failure::user(&error.into()).message))?;
+    let mut state = match &contents.snapshot {
+        Some(snapshot) => codec::decode(&snapshot.payload)?,
+        None => JobState::default(),
+    };
+    for record in &contents.entries {
+        state.apply(&codec::decode::<LogEntry>(&record.payload)?);
+    }
+    let next = contents.next_index();
+    Ok(Replayed { state, next })
+}
+
+/// Appends the new epoch, behind whatever an old leader still manages to write.
+fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Option<Replayed>, Failure> {
+    loop {
+        let mut replayed = read(log, job)?;
+        if replayed.state.term > term {
+            return Ok(None);
+        }
+        let entry = LogEntry::Leader {
+            epoch: replayed.state.epoch.next(),
+            term,
+        };
+        let bytes = codec::encode(&entry)?;
+        match log.append(job, replayed.next, nonce, &bytes) {
+            Ok(Append::Written) => {
+                replayed.state.apply(&entry);
+                replayed.next += 1;
+                return Ok(Some(replayed));
+            }
+            // The old leader was quicker once more; it can't be twice at the same slot.
+            Ok(Append::Lost { .. }) => {}
+            Err(error) => {
+                return Err(Failure::attempt(Failure::user(&error.into()).message));
+            }
+        }
+    }
+}
+
+impl JobMasterState {
+    /// FENCE and REPLAY, off this actor.
+    pub(super) fn fence(&self) {
+        let node = &self.args.node;
+        let (log, job, term) = (node.log.clone(), self.args.job, self.args.term);
+        let nonce = node.seed.nonce();
+        let (master, manager) = (self.myself.clone(), self.args.manager.clone());
+        node.blocking.run(Box::new(move || {
+            let replayed = match fence(&log, job, term, nonce) {
+                Ok(Some(replayed)) => Ok(replayed),
+                Ok(None) => {
+                    let _ = manager.cast(JobManagerMessage::Fenced);
+                    return;
+                }
+                Err(failure) => Err(failure),
+            };
+            let _ = master.cast(JobMasterMessage::Replayed(Box::new(replayed)));
+        }));
+    }
+
+    pub(super) async fn replayed(
+        &mut self,
+        replayed: Result<Replayed, Failure>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Replayed { state, next } = replayed?;
+        self.pass(Step::Replay)?;
+        self.log.start_at(next);
+        self.options = Arc::new(state.options.clone());
+        let fingerprint = self.args.graph.fingerprint();
+        let mismatch = state.fingerprint != fingerprint;
+        self.takeover.expected = match state.outcome {
+            Some(_) => BTreeSet::new(),
+            None => state
+                .executions
+                .values()
+                .map(|execution| execution.slot.incarnation)
+                .collect(),
+        };
+        let node = Arc::clone(&self.args.node);
+        let random = Box::new(move || node.seed.fraction());
+        self.machine = Some(JobMachine::new(state, &self.args.graph, random));
+        self.spawn_coordinator().await?;
+        if mismatch {
+            return self.decide(JobEvent::FailJob(Failure::job(
+                "this process has another plan for the job than the one that was submitted: \
+                 run it with the program that it was submitted with",
+            )));
+        }
+        self.takeover.collecting = true;
+        self.subscribe();
+        let timeout = self.args.node.config.collect_timeout;
+        let message = JobMasterMessage::CollectTimeout;
+        self.args.node.send_later(&self.myself, timeout, message);
+        self.decide_if_collected()
+    }
+
+    pub(super) fn subscribe(&self) {
+        if self.machine.is_some() {
+            let _ = self
+                .args
+                .resource_manager
+                .cast(ResourceManagerMessage::Subscribe {
+                    job: self.args.job,
+                    master: self.myself.clone(),
+                });
+        }
+    }
+
+    pub(super) fn task_manager_joined(
+        &mut self,
+        id: &TaskManagerId,
+        incarnation: Incarnation,
+        actor: ActorRef<TaskManagerMessage>,
+    ) {
+        tracing::debug!(job = %self.args.job, task_manager = %id, "a TaskManager is there");
+        self.command(&actor, JobCommand::Report);
+        self.task_managers.insert(incarnation, actor);
+    }
+
+    pub(super) fn task_manager_lost(
+        &mut self,
+        incarnation: Incarnation,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.takeover.decided {
+            self.decide(JobEvent::TaskManagerLost(incarnation))?;
+            return self.recollect_if_complete();
+        }
+        self.task_managers.remove(&incarnation);
+        self.takeover.expected.remove(&incarnation);
+        self.takeover.reports.remove(&incarnation);
+        self.decide_if_collected()
+    }
+
+    /// COLLECT: a report has come in.
+    pub(super) fn report(&mut self, report: JobReport) -> Result<(), ActorProcessingErr> {
+        self.pass(Step::Collect)?;
+        let incarnation = report.incarnation;
+        self.takeover.expected.remove(&incarnation);
+        if self.takeover.decided {
+            // Compared, never killed on sight.
+            self.takeover.reports.insert(incarnation, report.clone());
+            self.decide(JobEvent::LateReport(report))?;
+            return self.recollect_if_complete();
+        }
+        self.takeover.reports.insert(incarnation, report);
+        self.decide_if_collected()
+    }
+
+    pub(super) fn collect_timeout(&mut self) -> Result<(), ActorProcessingErr> {
+        self.takeover.expected.clear();
+        self.decide_if_collected()
+    }
+
+    /// DECIDE, once everybody who is expected has reported.
+    fn decide_if_collected(&mut self) -> Result<(), ActorProcessingErr> {
+        if !self.takeover.collecting || self.takeover.decided || !self.takeover.expected.is_empty()
+        {
+            return Ok(());
+        }
+        self.pass(Step::Decide)?;
+        self.takeover.decided = true;
+        let reports = std::mem::take(&mut self.takeover.reports);
+        self.decide(JobEvent::Collected(reports.into_values().collect()))
+    }
+
+    /// A new coordinator wants to know what the tasks have acknowledged.
+    pub(super) fn collect_again(&mut self) {
+        self.takeover.reports.clear();
+        let Some(machine) = &self.machine else {
+            return;
+        };
+        let executions = machine.state().executions.values();
+        self.takeover.expected = executions
+            .map(|execution| execution.slot.incarnation)
+            .collect();
+        self.command_all(|| JobCommand::Report);
+    }
+
+    fn recollect_if_complete(&mut self) -> Result<(), ActorProcessingErr> {
+        if !self.takeover.expected.is_empty() {
+            return Ok(());
+        }
+        if let Checkpointing::Recollecting(tasks) = &self.checkpointing {
+            let tasks = tasks.clone();
+            let reports = std::mem::take(&mut self.takeover.reports);
+            let reports = reports.into_values().flat_map(|report| report.tasks);
+            let reports = reports.collect();
+            self.checkpointing = Checkpointing::On(tasks.clone());
+            self.coordinate(CheckpointEvent::Started { tasks, reports });
+        }
+        Ok(())
+    }
+}

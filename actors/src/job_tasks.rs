@@ -1,0 +1,634 @@
+//! One job's executions in one TaskManager: starts, connects, supervises and ends them, and remembers for
+//! the leader what they have done.
+//!
+//! Everything that a subtask says passes through here and leaves a mark in its [`TaskReport`]; then it is
+//! passed on to the leader, if there is one. So a message that a dying leader swallows is never lost: the
+//! next leader asks for the report. That is also why nothing here stops when a leader is lost, until
+//! `task_survival_timeout`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rivus_core::job::{JobOptions, Manifest, SubtaskSnapshot, TaskPhase, TaskReport};
+use rivus_core::{
+    AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph, JobId,
+    LeaderEpoch, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId,
+};
+
+use crate::context::NodeContext;
+use crate::job_master::JobMasterMessage;
+use crate::probe::{ActorKind, Step};
+use crate::subtask::{Sender, SubtaskActor, SubtaskArgs, SubtaskMessage};
+
+/// What a subtask tells about itself.
+#[derive(Debug, Clone)]
+pub enum TaskEvent {
+    /// Its chain has been built.
+    Ready,
+    /// It has been connected.
+    Running,
+    /// All its input has been worked on.
+    Drained,
+    /// Its source waits for a split.
+    NeedsSplit,
+    /// Its part of a checkpoint is stored.
+    Acknowledged {
+        /// Which checkpoint.
+        id: CheckpointId,
+        /// Where it is.
+        snapshot: SubtaskSnapshot,
+    },
+    /// It has given a checkpoint up.
+    Declined {
+        /// Which checkpoint.
+        id: CheckpointId,
+        /// Why.
+        reason: String,
+    },
+    /// It has made a checkpoint's effects visible.
+    Committed {
+        /// Which checkpoint.
+        id: CheckpointId,
+    },
+    /// It has failed. Said by its supervisor.
+    Failed(Failure),
+    /// It has ended as it was told to. Said by its supervisor.
+    Canceled,
+}
+
+/// What a leader wants of a job's executions in one TaskManager.
+#[derive(Clone)]
+pub enum JobCommand {
+    /// Report, to a leader that has just taken over; from now on it is the one to tell.
+    Report,
+    /// Start executions.
+    Deploy {
+        /// The plan.
+        graph: Arc<JobGraph>,
+        /// The settings.
+        options: Arc<JobOptions>,
+        /// Executions and their slots.
+        attempts: Vec<(AttemptId, Slot)>,
+        /// What they start from.
+        restore: Option<Arc<Manifest>>,
+    },
+    /// Connect executions to their senders, all of which are ready.
+    Connect(Vec<AttemptId>),
+    /// End executions; each is reported when it is over.
+    Cancel(Vec<AttemptId>),
+    /// End executions that have done their work; nothing more is reported of them.
+    Finish(Vec<AttemptId>),
+    /// Begin a checkpoint at a source.
+    Trigger(AttemptId, Barrier),
+    /// A checkpoint is complete.
+    Completed(CheckpointId),
+    /// A checkpoint will never be.
+    Aborted(CheckpointId),
+    /// Hand splits to a reader.
+    AddSplits {
+        /// The reader.
+        attempt: AttemptId,
+        /// The splits.
+        splits: Vec<EncodedSplit>,
+        /// Whether there are no others.
+        no_more: bool,
+    },
+}
+
+/// What the actor is told.
+pub enum JobTasksMessage {
+    /// A leader's command. One of an older epoch is refused.
+    Command {
+        /// The leader's epoch.
+        epoch: LeaderEpoch,
+        /// Where it wants to hear of it.
+        master: ActorRef<JobMasterMessage>,
+        /// What it wants.
+        command: JobCommand,
+    },
+    /// A subtask has something to tell.
+    Task {
+        /// The execution.
+        attempt: AttemptId,
+        /// What.
+        event: TaskEvent,
+    },
+    /// An execution could not be started.
+    SpawnFailed {
+        /// The execution.
+        attempt: AttemptId,
+        /// Why.
+        reason: String,
+    },
+    /// Report the figures.
+    Measure,
+    /// No leader has been heard of for so long that the tasks end, unless one has been since.
+    LeaderlessTooLong {
+        /// How many leaders had been lost when the wait began.
+        lost: u32,
+    },
+    /// The process has lost its leader.
+    LeaderLost,
+}
+
+/// What the actor is started with.
+pub struct JobTasksArgs {
+    /// The process.
+    pub node: Arc<NodeContext>,
+    /// The job.
+    pub job: JobId,
+    /// The TaskManager.
+    pub task_manager: TaskManagerId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+}
+
+/// The actor.
+pub struct JobTasksActor;
+
+struct TaskEntry {
+    actor: Option<ActorRef<SubtaskMessage>>,
+    report: TaskReport,
+    metrics: Arc<SubtaskMetrics>,
+    /// Whether its end was asked for.
+    ending: bool,
+}
+
+struct Leader {
+    epoch: LeaderEpoch,
+    master: ActorRef<JobMasterMessage>,
+}
+
+/// What the actor remembers.
+pub struct JobTasksState {
+    args: JobTasksArgs,
+    myself: ActorRef<JobTasksMessage>,
+    /// The plan, once something has been deployed.
+    graph: Option<Arc<JobGraph>>,
+    tasks: BTreeMap<AttemptId, TaskEntry>,
+    by_actor: BTreeMap<ActorId, AttemptId>,
+    leader: Option<Leader>,
+    leaderless: bool,
+    /// So that an old timer changes nothing.
+    leaders_lost: u32,
+    measuring: bool,
+}
+
+impl Actor for JobTasksActor {
+    type Msg = JobTasksMessage;
+    type State = JobTasksState;
+    type Arguments = JobTasksArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<JobTasksMessage>,
+        args: JobTasksArgs,
+    ) -> Result<JobTasksState, ActorProcessingErr> {
+        let cell = myself.get_cell();
+        args.node
+            .spawned(ActorKind::JobTasks, &args.task_manager, cell);
+        Ok(JobTasksState {
+            args,
+            myself,
+            graph: None,
+            tasks: BTreeMap::new(),
+            by_actor: BTreeMap::new(),
+            leader: None,
+            leaderless: false,
+            leaders_lost: 0,
+            measuring: false,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<JobTasksMessage>,
+        message: JobTasksMessage,
+        state: &mut JobTasksState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            JobTasksMessage::Command {
+                epoch,
+                master,
+                command,
+            } => {
+                if state.follow(epoch, master) {
+                    state.command(command)?;
+                }
+            }
+            JobTasksMessage::Task { attempt, event } => {
+                state.pass(Step::TaskEvent, &myself)?;
+                state.note(attempt, &event);
+                state.tell(attempt, event);
+                state.end_if_asked(attempt);
+            }
+            JobTasksMessage::SpawnFailed { attempt, reason } => {
+                let failure = Failure::attempt(format!("{attempt} could not be started: {reason}"));
+                state.over(attempt, TaskEvent::Failed(failure));
+            }
+            JobTasksMessage::Measure => state.measure(),
+            JobTasksMessage::LeaderLost => {
+                state.leader_lost();
+            }
+            JobTasksMessage::LeaderlessTooLong { lost } => {
+                if state.leaderless && state.leaders_lost == lost {
+                    tracing::warn!(job = %state.args.job, "no leader for too long, tasks end");
+                    myself.stop(None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<JobTasksMessage>,
+        event: SupervisionEvent,
+        state: &mut JobTasksState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(actor, error) => {
+                let failure = match error.downcast::<Failure>() {
+                    Ok(failure) => *failure,
+                    Err(error) => Failure::user(&error),
+                };
+                state.actor_over(&actor, TaskEvent::Failed(failure));
+            }
+            SupervisionEvent::ActorTerminated(actor, _, reason) => {
+                let ending = state
+                    .by_actor
+                    .get(&actor.get_id())
+                    .and_then(|attempt| state.tasks.get(attempt))
+                    .is_some_and(|task| task.ending);
+                let event = if ending {
+                    TaskEvent::Canceled
+                } else {
+                    let reason = reason.unwrap_or_else(|| "stopped".into());
+                    TaskEvent::Failed(Failure::attempt(format!("its actor was {reason}")))
+                };
+                state.actor_over(&actor, event);
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl JobTasksState {
+    fn pass(
+        &self,
+        step: Step,
+        myself: &ActorRef<JobTasksMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let label = &self.args.task_manager;
+        let cell = myself.get_cell();
+        self.args.node.pass(ActorKind::JobTasks, label, step, &cell)
+    }
+
+    /// Takes a leader's word unless a later leader has been heard of.
+    fn follow(&mut self, epoch: LeaderEpoch, master: ActorRef<JobMasterMessage>) -> bool {
+        match &self.leader {
+            Some(leader) if epoch < leader.epoch => {
+                tracing::warn!(job = %self.args.job, refused = %epoch, known = %leader.epoch,
+                    "a command of an older leader is refused");
+                false
+            }
+            _ => {
+                self.leader = Some(Leader { epoch, master });
+                self.leaderless = false;
+                true
+            }
+        }
+    }
+
+    fn leader_lost(&mut self) {
+        tracing::info!(job = %self.args.job, "the leader is lost, tasks go on");
+        self.leaderless = true;
+        self.leaders_lost += 1;
+        let lost = self.leaders_lost;
+        self.args.node.send_later(
+            &self.myself,
+            self.args.node.config.task_survival_timeout,
+            JobTasksMessage::LeaderlessTooLong { lost },
+        );
+    }
+
+    fn command(&mut self, command: JobCommand) -> Result<(), ActorProcessingErr> {
+        let myself = self.myself.clone();
+        match command {
+            JobCommand::Report => {
+                self.pass(Step::Report, &myself)?;
+                self.report();
+            }
+            JobCommand::Deploy {
+                graph,
+                options,
+                attempts,
+                restore,
+            } => {
+                self.pass(Step::StartTasks, &myself)?;
+                self.graph = Some(Arc::clone(&graph));
+                for (attempt, slot) in attempts {
+                    self.start(attempt, slot, &graph, &options, restore.as_deref());
+                }
+                if !self.measuring {
+                    self.measuring = true;
+                    self.measure_later();
+                }
+            }
+            JobCommand::Connect(attempts) => {
+                self.pass(Step::ConnectTasks, &myself)?;
+                attempts
+                    .iter()
+                    .for_each(|attempt| self.connect(*attempt, &attempts));
+            }
+            JobCommand::Cancel(attempts) => {
+                for attempt in attempts {
+                    self.end(attempt);
+                }
+            }
+            JobCommand::Finish(attempts) => {
+                for attempt in attempts {
+                    self.end(attempt);
+                }
+            }
+            JobCommand::Trigger(attempt, barrier) => {
+                self.send(attempt, SubtaskMessage::TriggerCheckpoint(barrier));
+            }
+            JobCommand::Completed(id) => {
+                self.send_all(|| SubtaskMessage::CheckpointCompleted(id));
+            }
+            JobCommand::Aborted(id) => self.send_all(|| SubtaskMessage::CheckpointAborted(id)),
+            JobCommand::AddSplits {
+                attempt,
+                splits,
+                no_more,
+            } => {
+                if let Some(task) = self.tasks.get_mut(&attempt) {
+                    task.report.needs_split = false;
+                    let ids = splits.iter().map(|split| split.id);
+                    task.report.received.extend(ids);
+                }
+                self.send(attempt, SubtaskMessage::AddSplits { splits, no_more });
+            }
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        attempt: AttemptId,
+        slot: Slot,
+        graph: &Arc<JobGraph>,
+        options: &Arc<JobOptions>,
+        restore: Option<&Manifest>,
+    ) {
+        if slot.incarnation != self.args.incarnation || self.tasks.contains_key(&attempt) {
+            // Meant for an earlier life of this process, or deployed again by a new leader.
+            return;
+        }
+        // What went before is over, and the leader knows.
+        self.tasks
+            .retain(|other, task| other.subtask != attempt.subtask || !task.report.phase.is_over());
+        let metrics = Arc::new(SubtaskMetrics::default());
+        let restored = restore.map(|manifest| {
+            let snapshot = manifest.subtasks.get(&attempt.subtask).cloned();
+            (manifest.id, snapshot)
+        });
+        let report = TaskReport {
+            attempt,
+            slot,
+            restored: restored.as_ref().map(|(id, _)| *id),
+            phase: TaskPhase::Building,
+            acknowledged: None,
+            declined: CheckpointId(0),
+            committed: CheckpointId(0),
+            needs_split: false,
+            received: Vec::new(),
+        };
+        let args = SubtaskArgs {
+            node: Arc::clone(&self.args.node),
+            job: self.args.job,
+            graph: Arc::clone(graph),
+            options: Arc::clone(options),
+            attempt,
+            restore: restored,
+            parent: self.myself.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        self.tasks.insert(
+            attempt,
+            TaskEntry {
+                actor: None,
+                report,
+                metrics,
+                ending: false,
+            },
+        );
+        self.spawn(attempt, args);
+    }
+
+    /// Starts an execution on the data runtime. It is known from its first message on.
+    fn spawn(&mut self, attempt: AttemptId, args: SubtaskArgs) {
+        let myself = self.myself.clone();
+        let data = self.args.node.runtimes.data.clone();
+        data.spawn(async move {
+            let spawned = Actor::spawn_linked(None, SubtaskActor, args, myself.get_cell()).await;
+            if let Err(error) = spawned {
+                let reason = error.to_string();
+                let _ = myself.cast(JobTasksMessage::SpawnFailed { attempt, reason });
+            }
+        });
+    }
+
+    /// The actor of an execution, which registers itself as it starts.
+    fn actor(&mut self, attempt: AttemptId) -> Option<ActorRef<SubtaskMessage>> {
+        let task = self.tasks.get_mut(&attempt)?;
+        if task.actor.is_none() {
+            let actor = self.args.node.peers.get(&(self.args.job, attempt))?;
+            self.by_actor.insert(actor.get_id(), attempt);
+            task.actor = Some(actor);
+        }
+        task.actor.clone()
+    }
+
+    fn send(&mut self, attempt: AttemptId, message: SubtaskMessage) {
+        if let Some(actor) = self.actor(attempt) {
+            let _ = actor.cast(message);
+        }
+    }
+
+    fn send_all(&mut self, message: impl Fn() -> SubtaskMessage) {
+        let running: Vec<AttemptId> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| {
+                matches!(task.report.phase, TaskPhase::Running | TaskPhase::Drained)
+            })
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        for attempt in running {
+            self.send(attempt, message());
+        }
+    }
+
+    /// Tells an execution who its senders are.
+    fn connect(&mut self, attempt: AttemptId, peers: &[AttemptId]) {
+        if !self.tasks.contains_key(&attempt) {
+            return;
+        }
+        let Some(graph) = self.graph.clone() else {
+            return;
+        };
+        let mut senders = Vec::new();
+        for (edge, subtask) in graph.senders(attempt.subtask) {
+            let sender = peers.iter().find(|peer| peer.subtask == subtask);
+            let found = sender.and_then(|sender| {
+                Some(Sender {
+                    attempt: *sender,
+                    actor: self.args.node.peers.get(&(self.args.job, *sender))?,
+                    lane: graph.lane(subtask, edge.id, attempt.subtask)?,
+                })
+            });
+            match found {
+                Some(sender) => senders.push(sender),
+                None => {
+                    let failure = Failure::attempt(format!("{subtask}, a sender, is gone"));
+                    self.fail(attempt, failure);
+                    return;
+                }
+            }
+        }
+        self.send(attempt, SubtaskMessage::Connect(senders));
+    }
+
+    /// Ends an execution because it can't work.
+    fn fail(&mut self, attempt: AttemptId, failure: Failure) {
+        if let Some(actor) = self.actor(attempt) {
+            self.by_actor.remove(&actor.get_id());
+            actor.kill();
+        }
+        self.over(attempt, TaskEvent::Failed(failure));
+    }
+
+    /// Ends an execution because the leader says so.
+    fn end(&mut self, attempt: AttemptId) {
+        let actor = self.actor(attempt);
+        match self.tasks.get_mut(&attempt) {
+            Some(task) if !task.report.phase.is_over() => match actor {
+                Some(actor) => {
+                    task.ending = true;
+                    actor.stop(None);
+                }
+                // Its actor is being started; it is ended when it says its first word.
+                None => task.ending = true,
+            },
+            // Over already, or never here: the leader hears of it again.
+            Some(task) => {
+                let event = match &task.report.phase {
+                    TaskPhase::Failed(failure) => TaskEvent::Failed(failure.clone()),
+                    _ => TaskEvent::Canceled,
+                };
+                self.tell(attempt, event);
+            }
+            None => self.tell(attempt, TaskEvent::Canceled),
+        }
+    }
+
+    /// Ends an execution whose end was asked for before its actor was there.
+    fn end_if_asked(&mut self, attempt: AttemptId) {
+        if self.tasks.get(&attempt).is_some_and(|task| task.ending)
+            && let Some(actor) = self.actor(attempt)
+        {
+            actor.stop(None);
+        }
+    }
+
+    fn actor_over(&mut self, actor: &ActorCell, event: TaskEvent) {
+        let known = self.by_actor.remove(&actor.get_id());
+        let attempt = known.or_else(|| {
+            // It ended before anybody had spoken to it.
+            let job = self.args.job;
+            let peers = &self.args.node.peers;
+            self.tasks.keys().copied().find(|attempt| {
+                peers
+                    .get(&(job, *attempt))
+                    .is_some_and(|peer| peer.get_id() == actor.get_id())
+            })
+        });
+        if let Some(attempt) = attempt {
+            self.over(attempt, event);
+        }
+    }
+
+    fn over(&mut self, attempt: AttemptId, event: TaskEvent) {
+        self.args.node.peers.remove(&(self.args.job, attempt));
+        self.note(attempt, &event);
+        self.tell(attempt, event);
+    }
+
+    /// Leaves a mark in the report.
+    fn note(&mut self, attempt: AttemptId, event: &TaskEvent) {
+        let Some(task) = self.tasks.get_mut(&attempt) else {
+            return;
+        };
+        let report = &mut task.report;
+        match event {
+            TaskEvent::Ready => report.phase = TaskPhase::Ready,
+            TaskEvent::Running => report.phase = TaskPhase::Running,
+            TaskEvent::Drained => report.phase = TaskPhase::Drained,
+            TaskEvent::NeedsSplit => report.needs_split = true,
+            TaskEvent::Acknowledged { id, snapshot } => {
+                report.acknowledged = Some((*id, snapshot.clone()));
+            }
+            TaskEvent::Declined { id, .. } => report.declined = report.declined.max(*id),
+            TaskEvent::Committed { id } => report.committed = report.committed.max(*id),
+            TaskEvent::Failed(failure) => report.phase = TaskPhase::Failed(failure.clone()),
+            TaskEvent::Canceled => report.phase = TaskPhase::Canceled,
+        }
+    }
+
+    /// Passes a subtask's event on. If nobody hears it, the report has it.
+    fn tell(&self, attempt: AttemptId, event: TaskEvent) {
+        if let Some(leader) = &self.leader {
+            let _ = leader
+                .master
+                .cast(JobMasterMessage::Task { attempt, event });
+        }
+    }
+
+    fn report(&self) {
+        if let Some(leader) = &self.leader {
+            let report = rivus_core::job::JobReport {
+                task_manager: self.args.task_manager.clone(),
+                incarnation: self.args.incarnation,
+                tasks: self
+                    .tasks
+                    .values()
+                    .map(|task| task.report.clone())
+                    .collect(),
+            };
+            let _ = leader.master.cast(JobMasterMessage::Report(report));
+        }
+    }
+
+    fn measure(&mut self) {
+        let figures: Vec<(AttemptId, SubtaskFigures)> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| !task.report.phase.is_over())
+            .map(|(attempt, task)| (*attempt, task.metrics.figures()))
+            .collect();
+        if let Some(leader) = &self.leader {
+            let _ = leader.master.cast(JobMasterMessage::Figures(figures));
+        }
+        self.measure_later();
+    }
+
+    fn measure_later(&self) {
+        let interval = self.args.node.config.metrics_interval;
+        let message = JobTasksMessage::Measure;
+        self.args.node.send_later(&self.myself, interval, message);
+    }
+}

@@ -1,0 +1,256 @@
+//! TaskManagers and their slots, as the leader sees them. Nothing here is durable: TaskManagers register
+//! anew with every leader, and say which jobs they hold slots for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rivus_core::{Incarnation, JobId, Slot, TaskManagerId};
+
+use crate::context::NodeContext;
+use crate::job_master::JobMasterMessage;
+use crate::probe::{ActorKind, Step};
+use crate::task_manager::TaskManagerMessage;
+
+/// What the actor is told.
+pub enum ResourceManagerMessage {
+    /// A TaskManager is there.
+    Register {
+        /// Its name.
+        id: TaskManagerId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// How many slots it has.
+        slots: u32,
+        /// Jobs that run in it already.
+        jobs: Vec<JobId>,
+        /// Its actor.
+        actor: ActorRef<TaskManagerMessage>,
+    },
+    /// A TaskManager lives.
+    Heartbeat(Incarnation),
+    /// A TaskManager is gone; its supervisor says so.
+    Died(TaskManagerId),
+    /// Look who has been silent for too long.
+    Check,
+    /// A JobMaster wants to hear of TaskManagers, those that are there already first.
+    Subscribe {
+        /// Its job.
+        job: JobId,
+        /// Its actor.
+        master: ActorRef<JobMasterMessage>,
+    },
+    /// A JobMaster needs so many slots in all; those it holds count.
+    RequestSlots {
+        /// Its job.
+        job: JobId,
+        /// How many.
+        count: usize,
+    },
+    /// A job has ended.
+    ReleaseJob(JobId),
+}
+
+/// The actor.
+pub struct ResourceManagerActor;
+
+struct TaskManagerEntry {
+    id: TaskManagerId,
+    actor: ActorRef<TaskManagerMessage>,
+    /// The job that holds each slot.
+    slots: Vec<Option<JobId>>,
+    last_heard: Duration,
+}
+
+/// What the actor remembers.
+pub struct ResourceManagerState {
+    node: Arc<NodeContext>,
+    task_managers: BTreeMap<Incarnation, TaskManagerEntry>,
+    masters: BTreeMap<JobId, ActorRef<JobMasterMessage>>,
+    /// Requests that can't be met yet.
+    waiting: BTreeMap<JobId, usize>,
+}
+
+impl Actor for ResourceManagerActor {
+    type Msg = ResourceManagerMessage;
+    type State = ResourceManagerState;
+    type Arguments = Arc<NodeContext>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ResourceManagerMessage>,
+        node: Arc<NodeContext>,
+    ) -> Result<ResourceManagerState, ActorProcessingErr> {
+        node.spawned(ActorKind::ResourceManager, &"", myself.get_cell());
+        let interval = node.config.heartbeat_interval;
+        node.send_later(&myself, interval, ResourceManagerMessage::Check);
+        Ok(ResourceManagerState {
+            node,
+            task_managers: BTreeMap::new(),
+            masters: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ResourceManagerMessage>,
+        message: ResourceManagerMessage,
+        state: &mut ResourceManagerState,
+    ) -> Result<(), ActorProcessingErr> {
+        let pass = |state: &ResourceManagerState, step| {
+            let cell = myself.get_cell();
+            state
+                .node
+                .pass(ActorKind::ResourceManager, &"", step, &cell)
+        };
+        match message {
+            ResourceManagerMessage::Register {
+                id,
+                incarnation,
+                slots,
+                jobs,
+                actor,
+            } => {
+                pass(state, Step::Register)?;
+                state.register(id, incarnation, slots, &jobs, actor);
+            }
+            ResourceManagerMessage::Heartbeat(incarnation) => {
+                let now = state.node.now();
+                if let Some(entry) = state.task_managers.get_mut(&incarnation) {
+                    entry.last_heard = now;
+                }
+            }
+            ResourceManagerMessage::Died(id) => {
+                state.lose(|entry| entry.id == id);
+            }
+            ResourceManagerMessage::Check => {
+                let (now, timeout) = (state.node.now(), state.node.config.heartbeat_timeout);
+                state.lose(|entry| now.saturating_sub(entry.last_heard) > timeout);
+                let interval = state.node.config.heartbeat_interval;
+                let node = &state.node;
+                node.send_later(&myself, interval, ResourceManagerMessage::Check);
+            }
+            ResourceManagerMessage::Subscribe { job, master } => {
+                for (incarnation, entry) in &state.task_managers {
+                    let _ = master.cast(joined(*incarnation, entry));
+                }
+                state.masters.insert(job, master);
+            }
+            ResourceManagerMessage::RequestSlots { job, count } => {
+                pass(state, Step::Allocate)?;
+                state.waiting.insert(job, count);
+                state.grant();
+            }
+            ResourceManagerMessage::ReleaseJob(job) => {
+                state.masters.remove(&job);
+                state.waiting.remove(&job);
+                for entry in state.task_managers.values_mut() {
+                    let _ = entry.actor.cast(TaskManagerMessage::ForgetJob(job));
+                    let held = entry.slots.iter_mut().filter(|slot| **slot == Some(job));
+                    held.for_each(|slot| *slot = None);
+                }
+                state.grant();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn joined(incarnation: Incarnation, entry: &TaskManagerEntry) -> JobMasterMessage {
+    JobMasterMessage::TaskManagerJoined {
+        id: entry.id.clone(),
+        incarnation,
+        actor: entry.actor.clone(),
+    }
+}
+
+impl ResourceManagerState {
+    fn register(
+        &mut self,
+        id: TaskManagerId,
+        incarnation: Incarnation,
+        slots: u32,
+        jobs: &[JobId],
+        actor: ActorRef<TaskManagerMessage>,
+    ) {
+        // A new life proves the end of the old one.
+        self.lose(|entry| entry.id == id && entry.actor.get_id() != actor.get_id());
+        let mut entry = TaskManagerEntry {
+            id,
+            actor,
+            slots: vec![None; slots as usize],
+            last_heard: self.node.now(),
+        };
+        if let Some(known) = self.task_managers.get(&incarnation) {
+            entry.slots.clone_from(&known.slots);
+        } else if let [job] = jobs {
+            // One job runs in it: all its slots are taken to be that job's until its master says more.
+            entry.slots.fill(Some(*job));
+        }
+        for master in self.masters.values() {
+            let _ = master.cast(joined(incarnation, &entry));
+        }
+        self.task_managers.insert(incarnation, entry);
+        self.grant();
+    }
+
+    fn lose(&mut self, lost: impl Fn(&TaskManagerEntry) -> bool) {
+        let gone: Vec<Incarnation> = self
+            .task_managers
+            .iter()
+            .filter(|(_, entry)| lost(entry))
+            .map(|(incarnation, _)| *incarnation)
+            .collect();
+        for incarnation in gone {
+            if let Some(entry) = self.task_managers.remove(&incarnation) {
+                tracing::warn!(task_manager = %entry.id, "a TaskManager is lost");
+            }
+            for master in self.masters.values() {
+                let _ = master.cast(JobMasterMessage::TaskManagerLost(incarnation));
+            }
+        }
+    }
+
+    /// Meets the requests that can be met.
+    fn grant(&mut self) {
+        let waiting: Vec<(JobId, usize)> = self.waiting.iter().map(|(j, c)| (*j, *c)).collect();
+        for (job, count) in waiting {
+            if let Some(slots) = self.find(job, count) {
+                for slot in &slots {
+                    if let Some(entry) = self.task_managers.get_mut(&slot.incarnation) {
+                        entry.slots[slot.index as usize] = Some(job);
+                    }
+                }
+                self.waiting.remove(&job);
+                if let Some(master) = self.masters.get(&job) {
+                    let _ = master.cast(JobMasterMessage::SlotsGranted(slots));
+                }
+            } else {
+                tracing::warn!(%job, slots = count, "not enough free slots; waiting for TaskManagers");
+            }
+        }
+    }
+
+    /// Slots for a job: those that it holds, then free ones, spread over the TaskManagers.
+    fn find(&self, job: JobId, count: usize) -> Option<Vec<Slot>> {
+        let mut candidates: Vec<(bool, usize, Slot)> = Vec::new();
+        for (incarnation, entry) in &self.task_managers {
+            for (index, holder) in entry.slots.iter().enumerate() {
+                if holder.is_none_or(|holder| holder == job) {
+                    let slot = Slot {
+                        task_manager: entry.id.clone(),
+                        incarnation: *incarnation,
+                        index: index as u32,
+                    };
+                    candidates.push((holder.is_none(), index, slot));
+                }
+            }
+        }
+        candidates.sort();
+        candidates.truncate(count);
+        (candidates.len() == count)
+            .then(|| candidates.into_iter().map(|(_, _, slot)| slot).collect())
+    }
+}

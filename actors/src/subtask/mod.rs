@@ -1,0 +1,456 @@
+//! The subtask: one execution of a chain of operators, as an actor.
+//!
+//! Its handler never works on what has just arrived: an element is filed under its channel and the next
+//! message is looked at. Work is done by a self-message, [`SubtaskMessage::Step`], one turn at a time, and
+//! every turn ends with `yield_now`. So a cancel, a credit or a command waits for one turn at most, and a
+//! consumer that has just been woken isn't stuck in its producer's worker.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `mod.rs` | the mailbox |
+//! | `work.rs` | turns: what is worked on next, and how far it got |
+//! | `snapshot.rs` | barriers, slices, uploads |
+
+mod snapshot;
+mod work;
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rivus_core::job::{JobOptions, SnapshotRef, SubtaskSnapshot};
+use rivus_core::{
+    AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, Clock, Element, EncodedSplit,
+    Failure, Inputs, JobGraph, JobId, OperatorUid, Outputs, RestoredState, SubtaskInfo,
+    SubtaskMetrics, Task, TaskContext,
+};
+use rivus_state::{CheckpointStorage, SnapshotHandle};
+
+use self::snapshot::{UploadResult, Uploads};
+use self::work::Work;
+use crate::context::NodeContext;
+use crate::job_tasks::{JobTasksMessage, TaskEvent};
+use crate::probe::{ActorKind, Step};
+
+/// What a subtask is told.
+pub enum SubtaskMessage {
+    /// Its chain has been built, off the data path.
+    Built(Box<Result<BuiltTask, Failure>>),
+    /// The executions that it receives from, input channel by input channel.
+    Connect(Vec<Sender>),
+    /// A receiver opens a channel: nothing is sent to one that isn't there.
+    Open {
+        /// The output channel.
+        lane: usize,
+        /// Who it is meant for; another attempt refuses.
+        producer: AttemptId,
+        /// Who receives.
+        receiver: Receiver,
+        /// How much may be sent in all, for the time being.
+        granted: u64,
+    },
+    /// What a sender has to say.
+    Element {
+        /// The input channel.
+        channel: usize,
+        /// Its place on the channel.
+        seq: u64,
+        /// What it is.
+        element: Element,
+    },
+    /// How much may be sent in all on an output channel. Cumulative, hence idempotent.
+    Credit {
+        /// The output channel.
+        lane: usize,
+        /// The new figure.
+        granted: u64,
+    },
+    /// A turn is due.
+    Step,
+    /// A processing time that was asked for has come.
+    Wake,
+    /// Begin a checkpoint. Sources only.
+    TriggerCheckpoint(Barrier),
+    /// Channels have been parked long enough.
+    AlignmentTimeout(CheckpointId),
+    /// A piece of a snapshot has been stored.
+    SnapshotStored(UploadResult),
+    /// A checkpoint is complete.
+    CheckpointCompleted(CheckpointId),
+    /// A checkpoint will never be.
+    CheckpointAborted(CheckpointId),
+    /// A commit has been carried out.
+    CommitDone {
+        /// Whose effects.
+        id: CheckpointId,
+        /// Why not.
+        result: Result<(), Failure>,
+    },
+    /// Splits to read.
+    AddSplits {
+        /// The splits.
+        splits: Vec<EncodedSplit>,
+        /// Whether there are no others.
+        no_more: bool,
+    },
+}
+
+/// The sending end of an input channel.
+pub struct Sender {
+    /// Which execution.
+    pub attempt: AttemptId,
+    /// Its actor.
+    pub actor: ActorRef<SubtaskMessage>,
+    /// The channel, as it counts.
+    pub lane: usize,
+}
+
+/// The receiving end of an output channel.
+pub struct Receiver {
+    /// Which execution.
+    pub attempt: AttemptId,
+    /// Its actor.
+    pub actor: ActorRef<SubtaskMessage>,
+    /// The channel, as it counts.
+    pub channel: usize,
+}
+
+/// A chain, ready to work.
+pub struct BuiltTask {
+    task: Box<dyn Task>,
+    times: Vec<ChannelTime>,
+}
+
+/// What an execution is started with.
+pub struct SubtaskArgs {
+    /// The process.
+    pub node: Arc<NodeContext>,
+    /// The job.
+    pub job: JobId,
+    /// Its plan.
+    pub graph: Arc<JobGraph>,
+    /// Its settings.
+    pub options: Arc<JobOptions>,
+    /// Which execution.
+    pub attempt: AttemptId,
+    /// The checkpoint to start from, and this subtask's snapshot in it.
+    pub restore: Option<(CheckpointId, Option<SubtaskSnapshot>)>,
+    /// Who supervises it.
+    pub parent: ActorRef<JobTasksMessage>,
+    /// Its counters.
+    pub metrics: Arc<SubtaskMetrics>,
+}
+
+/// The actor.
+pub struct SubtaskActor;
+
+/// What the actor remembers.
+pub struct SubtaskState {
+    args: SubtaskArgs,
+    myself: ActorRef<SubtaskMessage>,
+    receivers: Vec<Option<Receiver>>,
+    senders: Vec<Sender>,
+    /// None until the chain has been built.
+    work: Option<Work>,
+    uploads: Uploads,
+    /// Whether a `Step` is in the mailbox.
+    stepping: bool,
+    /// Whether the subtask has been connected.
+    connected: bool,
+}
+
+/// State of the subtask itself is filed under its first operator's uid and this name.
+const CHANNELS: &str = "rivus.channels";
+
+impl Actor for SubtaskActor {
+    type Msg = SubtaskMessage;
+    type State = SubtaskState;
+    type Arguments = SubtaskArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SubtaskMessage>,
+        args: SubtaskArgs,
+    ) -> Result<SubtaskState, ActorProcessingErr> {
+        let node = Arc::clone(&args.node);
+        node.spawned(ActorKind::Subtask, &args.attempt, myself.get_cell());
+        node.peers.insert((args.job, args.attempt), myself.clone());
+        let lanes = args.graph.receivers(args.attempt.subtask).len();
+        let state = SubtaskState {
+            uploads: Uploads::new(&args, myself.clone()),
+            receivers: (0..lanes).map(|_| None).collect(),
+            senders: Vec::new(),
+            work: None,
+            stepping: false,
+            connected: false,
+            myself,
+            args,
+        };
+        state.build_task();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SubtaskMessage>,
+        message: SubtaskMessage,
+        state: &mut SubtaskState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SubtaskMessage::Step => {
+                state.stepping = false;
+                state.turn()?;
+                tokio::task::yield_now().await;
+            }
+            SubtaskMessage::Element {
+                channel,
+                seq,
+                element,
+            } => {
+                let work = state.work()?;
+                work.inputs.file(channel, seq, element)?;
+                state.step();
+            }
+            SubtaskMessage::Credit { lane, granted } => {
+                state.work()?.credit(lane, granted);
+                state.step();
+            }
+            SubtaskMessage::Built(built) => {
+                state.pass(Step::Built, &myself)?;
+                state.built((*built)?)?;
+            }
+            SubtaskMessage::Connect(senders) => state.connect(senders)?,
+            SubtaskMessage::Open {
+                lane,
+                producer,
+                receiver,
+                granted,
+            } => {
+                state.pass(Step::Open, &myself)?;
+                if producer == state.args.attempt && lane < state.receivers.len() {
+                    state.receivers[lane] = Some(receiver);
+                    state.work()?.credit(lane, granted);
+                    state.step();
+                }
+            }
+            SubtaskMessage::Wake => {
+                state.work()?.wake();
+                state.step();
+            }
+            SubtaskMessage::TriggerCheckpoint(barrier) => {
+                state.work()?.trigger(barrier);
+                state.step();
+            }
+            SubtaskMessage::AlignmentTimeout(id) => {
+                state.work()?.alignment_timeout(id);
+                state.step();
+            }
+            SubtaskMessage::SnapshotStored(result) => state.snapshot_stored(result)?,
+            SubtaskMessage::CheckpointCompleted(id) => {
+                state.pass(Step::Commit, &myself)?;
+                state.work()?.completed(id);
+                state.step();
+            }
+            SubtaskMessage::CheckpointAborted(id) => {
+                state.work()?.aborted(id);
+                state.step();
+            }
+            SubtaskMessage::CommitDone { id, result } => {
+                result?;
+                state.pass(Step::Committed, &myself)?;
+                state.commit_done(id)?;
+            }
+            SubtaskMessage::AddSplits { splits, no_more } => {
+                state.work()?.add_splits(splits, no_more)?;
+                state.step();
+            }
+        }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<SubtaskMessage>,
+        state: &mut SubtaskState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.uploads.abandon();
+        Ok(())
+    }
+}
+
+impl SubtaskState {
+    fn pass(
+        &self,
+        step: Step,
+        myself: &ActorRef<SubtaskMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let cell = myself.get_cell();
+        let attempt = &self.args.attempt;
+        self.args
+            .node
+            .pass(ActorKind::Subtask, attempt, step, &cell)
+    }
+
+    fn tell(&self, event: TaskEvent) {
+        let _ = self.args.parent.cast(JobTasksMessage::Task {
+            attempt: self.args.attempt,
+            event,
+        });
+    }
+
+    fn work(&mut self) -> Result<&mut Work, Failure> {
+        let attempt = self.args.attempt;
+        self.work
+            .as_mut()
+            .ok_or_else(|| Failure::attempt(format!("{attempt} was used before it was built")))
+    }
+
+    /// Makes sure that a turn is due.
+    fn step(&mut self) {
+        if !self.stepping && self.connected {
+            self.stepping = true;
+            let _ = self.myself.cast(SubtaskMessage::Step);
+        }
+    }
+
+    /// Reads the snapshot and builds the chain, off the data path.
+    fn build_task(&self) {
+        let node = &self.args.node;
+        let (graph, info) = (Arc::clone(&self.args.graph), self.info());
+        let snapshot = self
+            .args
+            .restore
+            .as_ref()
+            .and_then(|(_, snapshot)| snapshot.as_ref())
+            .map(|snapshot| snapshot.snapshot.clone());
+        let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
+        node.blocking.run(Box::new(move || {
+            let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                build(&graph, &info, snapshot.as_ref(), &storage)
+            }))
+            .unwrap_or_else(|panic| Err(panic_failure(&*panic)));
+            let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
+        }));
+    }
+
+    fn info(&self) -> SubtaskInfo {
+        let options = &self.args.options;
+        SubtaskInfo {
+            attempt: self.args.attempt,
+            parallelism: self
+                .args
+                .graph
+                .vertex(self.args.attempt.subtask.vertex)
+                .parallelism,
+            max_parallelism: self.args.graph.written.max_parallelism,
+            batch_records: options.batch_records,
+            batch_bytes: options.batch_bytes,
+        }
+    }
+
+    fn built(&mut self, built: BuiltTask) -> Result<(), Failure> {
+        let subtask = self.args.attempt.subtask;
+        let graph = &self.args.graph;
+        let channels: Vec<usize> = graph
+            .senders(subtask)
+            .iter()
+            .map(|(edge, _)| edge.input)
+            .collect();
+        let restored = self.args.restore.as_ref().map(|(id, _)| *id);
+        let inputs = Inputs::new(
+            &channels,
+            restored.unwrap_or_default(),
+            &built.times,
+            self.args.options.input_bytes,
+        );
+        let cx = TaskContext::new(
+            self.info(),
+            Outputs::new(self.receivers.len()),
+            Arc::clone(&self.args.metrics),
+            graph.operators(subtask.vertex),
+            Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
+        );
+        self.work = Some(Work::new(built.task, cx, inputs, restored));
+        self.tell(TaskEvent::Ready);
+        Ok(())
+    }
+
+    /// Opens every input channel at its sender.
+    fn connect(&mut self, senders: Vec<Sender>) -> Result<(), Failure> {
+        if self.connected {
+            // A new leader connects again what the old one may have connected.
+            return Ok(());
+        }
+        for (channel, sender) in senders.iter().enumerate() {
+            let granted = self.work()?.inputs.granted(channel);
+            let _ = sender.actor.cast(SubtaskMessage::Open {
+                lane: sender.lane,
+                producer: sender.attempt,
+                receiver: Receiver {
+                    attempt: self.args.attempt,
+                    actor: self.myself.clone(),
+                    channel,
+                },
+                granted,
+            });
+        }
+        self.senders = senders;
+        self.connected = true;
+        self.tell(TaskEvent::Running);
+        self.step();
+        Ok(())
+    }
+}
+
+fn build(
+    graph: &JobGraph,
+    info: &SubtaskInfo,
+    snapshot: Option<&SnapshotRef>,
+    storage: &CheckpointStorage,
+) -> Result<BuiltTask, Failure> {
+    let mut restored = RestoredState::default();
+    if let Some(snapshot) = snapshot {
+        let handle = SnapshotHandle {
+            name: snapshot.name.clone(),
+            len: snapshot.len,
+            crc32c: snapshot.crc32c,
+        };
+        let bytes = storage
+            .read_snapshot(&handle)
+            .map_err(|error| Failure::user(&error.into()))?;
+        restored = RestoredState::parse(&[bytes])?;
+    }
+    let uid = first_operator(graph, info);
+    let times: Vec<Vec<ChannelTime>> = restored.blobs(&uid, CHANNELS)?;
+    let builder = ChainBuilder {
+        graph,
+        info,
+        restored: &restored,
+    };
+    Ok(BuiltTask {
+        task: builder.build()?,
+        times: times.into_iter().flatten().collect(),
+    })
+}
+
+fn first_operator(graph: &JobGraph, info: &SubtaskInfo) -> OperatorUid {
+    let vertex = graph.vertex(info.attempt.subtask.vertex);
+    graph.node(vertex.nodes[0]).uid.clone()
+}
+
+/// A panic in user code, as a failure of the attempt.
+pub(crate) fn panic_failure(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned());
+    Failure::attempt(format!("panicked: {message}"))
+}
+
+impl Drop for SubtaskState {
+    fn drop(&mut self) {
+        // However the execution ended, nobody finds it any more.
+        let key = (self.args.job, self.args.attempt);
+        self.args.node.peers.remove(&key);
+    }
+}

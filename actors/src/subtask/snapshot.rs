@@ -1,0 +1,272 @@
+//! Snapshots of a subtask: freezing at the barrier, slices between turns, uploads in the background.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ractor::{ActorProcessingErr, ActorRef};
+use rivus_core::job::{SnapshotRef, SubtaskSnapshot};
+use rivus_core::{
+    Barrier, CheckpointId, Control, Failure, SnapshotBuilder, SplitId, SubtaskMetrics,
+};
+use rivus_state::{Blocking, CheckpointStorage, SnapshotHandle, SnapshotWriter};
+
+use super::work::{Then, Work};
+use super::{CHANNELS, SubtaskArgs, SubtaskMessage, SubtaskState};
+use crate::job_tasks::TaskEvent;
+use crate::probe::Step;
+
+/// Rows that a slice writes at a time, between two looks at the clock.
+const SLICE_ROWS: usize = 128;
+
+/// Looks at the clock per slice, at most; in a simulation it stands still.
+const SLICE_LOOKS: usize = 16;
+
+/// A slice may take this part of the turn it follows, so that processing keeps most of its pace.
+const SLICE_SHARE: u32 = 3;
+
+/// Bytes that may wait for the storage before slicing pauses.
+const WAITING_BYTES: usize = 32 << 20;
+
+impl Work {
+    /// Freezes the state: the barrier passes through the chain, then out on every channel.
+    pub(super) fn freeze(&mut self, barrier: Barrier) -> Result<super::work::Turn, Failure> {
+        if let Some(older) = self.cx.checkpoint() {
+            // The coordinator has given it up, or it would not have begun another.
+            self.cx.snapshot = None;
+            self.slicing = false;
+            self.effects.push(super::work::Effect::Abandon(older));
+        }
+        let mut snapshot = SnapshotBuilder::new(barrier.id);
+        let uid = self.cx.uid(rivus_core::OperatorIndex(0)).clone();
+        snapshot.blob(&uid, CHANNELS, self.inputs.time.channels())?;
+        self.cx.snapshot = Some(snapshot);
+        self.received = match self.task.source() {
+            Some(source) => source.received().to_vec(),
+            None => Vec::new(),
+        };
+        self.control(Control::Barrier(barrier), Then::Frozen(barrier))
+    }
+
+    /// Writes a slice of frozen state. Returns whether more turns are needed for the rest.
+    pub(super) fn slice(&mut self, busy: bool, waiting_bytes: usize) -> Result<bool, Failure> {
+        if waiting_bytes > WAITING_BYTES {
+            // The storage will send a message when it has caught up.
+            return Ok(false);
+        }
+        let began = self.cx.monotonic();
+        let allowed = if busy {
+            began.saturating_sub(self.turn_began) / SLICE_SHARE
+        } else {
+            Duration::from_micros(500)
+        };
+        for _ in 0..SLICE_LOOKS {
+            if self.task.slice(SLICE_ROWS, &mut self.cx)? {
+                self.slicing = false;
+                self.sliced = true;
+                return Ok(false);
+            }
+            if self.cx.monotonic().saturating_sub(began) >= allowed {
+                break;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What a worker says of a piece that it was given.
+pub struct UploadResult {
+    id: CheckpointId,
+    outcome: Result<UploadStep, String>,
+}
+
+enum UploadStep {
+    /// Written; here is the writer for the next piece.
+    More(SnapshotWriter),
+    /// All of it is stored.
+    Stored(SnapshotHandle),
+}
+
+/// A snapshot on its way to the storage.
+struct Upload {
+    id: CheckpointId,
+    /// At home while nothing is being written.
+    writer: Option<SnapshotWriter>,
+    waiting: VecDeque<Bytes>,
+    /// Whether the last piece is among those waiting.
+    complete: bool,
+    received: Vec<SplitId>,
+    bytes: u64,
+}
+
+/// Uploads of one subtask; one at a time.
+pub(super) struct Uploads {
+    storage: CheckpointStorage,
+    blocking: Arc<dyn Blocking>,
+    myself: ActorRef<SubtaskMessage>,
+    current: Option<Upload>,
+}
+
+impl Uploads {
+    pub(super) fn new(args: &SubtaskArgs, myself: ActorRef<SubtaskMessage>) -> Self {
+        Self {
+            storage: args.node.checkpoints.clone(),
+            blocking: Arc::clone(&args.node.blocking),
+            myself,
+            current: None,
+        }
+    }
+
+    /// Bytes that wait for the storage.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let current = self.current.iter();
+        current
+            .flat_map(|upload| &upload.waiting)
+            .map(Bytes::len)
+            .sum()
+    }
+
+    /// Gives up what is under way.
+    pub(super) fn abandon(&mut self) {
+        // A writer that is away is given up when it comes back and finds no upload of its checkpoint.
+        if let Some(upload) = self.current.take()
+            && let Some(writer) = upload.writer
+        {
+            self.blocking.run(Box::new(move || writer.abort()));
+        }
+    }
+
+    /// Gives up what is under way for a checkpoint that will not be, or for an older one.
+    pub(super) fn abandon_up_to(&mut self, id: CheckpointId) {
+        if self.current.as_ref().is_some_and(|upload| upload.id <= id) {
+            self.abandon();
+        }
+    }
+
+    /// Hands the waiting pieces to a worker, unless one is busy.
+    fn send(&mut self) {
+        let Some(upload) = &mut self.current else {
+            return;
+        };
+        if upload.waiting.is_empty() {
+            return;
+        }
+        let Some(mut writer) = upload.writer.take() else {
+            return;
+        };
+        let pieces = std::mem::take(&mut upload.waiting);
+        let (id, complete) = (upload.id, upload.complete);
+        let myself = self.myself.clone();
+        self.blocking.run(Box::new(move || {
+            let written = pieces.into_iter().try_for_each(|piece| writer.write(piece));
+            let outcome = match written {
+                Ok(()) if complete => writer.finish().map(UploadStep::Stored),
+                Ok(()) => Ok(UploadStep::More(writer)),
+                Err(error) => Err(error),
+            };
+            let outcome = outcome.map_err(|error| Failure::user(&error.into()).message);
+            let _ = myself.cast(SubtaskMessage::SnapshotStored(UploadResult { id, outcome }));
+        }));
+    }
+}
+
+impl SubtaskState {
+    /// The barrier has been passed on: pieces of the snapshot follow.
+    pub(super) fn begin_upload(&mut self, barrier: Barrier) {
+        let (job, attempt) = (self.args.job, self.args.attempt);
+        self.uploads.abandon();
+        let storage = &self.uploads.storage;
+        self.uploads.current = Some(Upload {
+            id: barrier.id,
+            writer: Some(storage.snapshot_writer(job, barrier.id, attempt)),
+            waiting: VecDeque::new(),
+            complete: false,
+            received: Vec::new(),
+            bytes: 0,
+        });
+    }
+
+    /// Moves what the last slices made to the upload.
+    pub(super) fn upload(&mut self) {
+        let Some(work) = &mut self.work else {
+            return;
+        };
+        let Some(upload) = &mut self.uploads.current else {
+            return;
+        };
+        if work.cx.checkpoint() != Some(upload.id) || upload.complete {
+            return;
+        }
+        if work.sliced {
+            work.sliced = false;
+            if let Some(snapshot) = work.cx.snapshot.take() {
+                upload.bytes = snapshot.bytes();
+                upload.waiting.extend(snapshot.finish());
+            }
+            upload.complete = true;
+            upload.received = std::mem::take(&mut work.received);
+        } else if let Some(snapshot) = &mut work.cx.snapshot {
+            upload.waiting.extend(snapshot.take_ready());
+        }
+        self.uploads.send();
+    }
+
+    pub(super) fn snapshot_stored(
+        &mut self,
+        result: UploadResult,
+    ) -> Result<(), ActorProcessingErr> {
+        let UploadResult { id, outcome } = result;
+        if self
+            .uploads
+            .current
+            .as_ref()
+            .is_none_or(|upload| upload.id != id)
+        {
+            if let Ok(UploadStep::More(writer)) = outcome {
+                let abort = Box::new(move || writer.abort());
+                self.uploads.blocking.run(abort);
+            }
+            return Ok(());
+        }
+        match outcome {
+            Ok(UploadStep::More(writer)) => {
+                if let Some(upload) = &mut self.uploads.current {
+                    upload.writer = Some(writer);
+                }
+                self.uploads.send();
+                // Slicing may have paused for this.
+                self.step();
+            }
+            Ok(UploadStep::Stored(handle)) => {
+                let myself = self.myself.clone();
+                self.pass(Step::Stored, &myself)?;
+                let Some(upload) = self.uploads.current.take() else {
+                    return Ok(());
+                };
+                let metrics = &self.args.metrics;
+                SubtaskMetrics::add(&metrics.snapshots, 1);
+                metrics.snapshot_bytes.store(upload.bytes, Relaxed);
+                self.tell(TaskEvent::Acknowledged {
+                    id,
+                    snapshot: SubtaskSnapshot {
+                        snapshot: SnapshotRef {
+                            name: handle.name,
+                            len: handle.len,
+                            crc32c: handle.crc32c,
+                        },
+                        received: upload.received,
+                    },
+                });
+            }
+            Err(reason) => {
+                self.uploads.current = None;
+                self.tell(TaskEvent::Declined { id, reason });
+                self.work()?.aborted(id);
+                self.step();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,592 @@
+//! Turns: what a subtask works on next, and how far it got.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ractor::ActorProcessingErr;
+use rivus_core::{
+    AlignmentAction, Barrier, CheckpointId, CommitRequest, Control, Element, EncodedSplit, Failure,
+    Inputs, MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext,
+    TimeChange, Timestamp,
+};
+
+use super::{SubtaskMessage, SubtaskState, panic_failure};
+use crate::job_tasks::TaskEvent;
+use crate::planted;
+use crate::probe::Step;
+
+/// What follows when a piece of work is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Then {
+    /// Nothing.
+    Nothing,
+    /// The channel gets its credit back.
+    Credit(usize),
+    /// The barrier has been passed on: slices of the frozen state follow.
+    Frozen(Barrier),
+    /// All input has been worked on.
+    Drained,
+    /// What the checkpoint allows to be committed has been collected.
+    Committing(CheckpointId),
+}
+
+/// Something to be done before the next element is taken.
+enum Todo {
+    Control(Control, Then),
+    Snapshot(Barrier),
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There is more to do.
+    Again,
+    /// Nothing to do until a message comes.
+    Dry,
+    /// There is something to do, and no credit for it.
+    Blocked,
+}
+
+/// What the subtask was waiting for, for the shares of its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Mailbox,
+    Input,
+    Credit,
+}
+
+/// A subtask's work and where it stands.
+pub(super) struct Work {
+    pub(super) task: Box<dyn Task>,
+    pub(super) cx: TaskContext,
+    pub(super) inputs: Inputs,
+    /// What the chain keeps inside, if anything.
+    kept: Option<Then>,
+    todo: VecDeque<Todo>,
+    /// Whether nothing has arrived since everything was flushed.
+    flushed: bool,
+    /// Whether a split has been asked for and not come.
+    asked_for_split: bool,
+    drained: bool,
+    /// The processing time for which a wake-up is on its way.
+    wake_due: Option<Timestamp>,
+    /// Commits on their way, by checkpoint.
+    pub(super) committing: BTreeMap<CheckpointId, usize>,
+    /// Whether frozen state is still being written.
+    pub(super) slicing: bool,
+    /// Whether all of it has been written and not yet been handed on.
+    pub(super) sliced: bool,
+    /// Splits that the source had been given at the barrier.
+    pub(super) received: Vec<SplitId>,
+    pub(super) turn_began: Duration,
+    waiting: Waiting,
+    turn_ended: Duration,
+    /// What the actor has to do after the turn.
+    pub(super) effects: Vec<Effect>,
+}
+
+/// What a turn wants of its actor.
+pub(super) enum Effect {
+    /// An element of this channel has been worked on.
+    Credit(usize),
+    Tell(TaskEvent),
+    Frozen(Barrier),
+    Abandon(CheckpointId),
+    AwaitAlignment(CheckpointId),
+}
+
+impl Work {
+    pub(super) fn new(
+        task: Box<dyn Task>,
+        cx: TaskContext,
+        inputs: Inputs,
+        restored: Option<CheckpointId>,
+    ) -> Self {
+        let mut todo = VecDeque::new();
+        let time = inputs.time.merged();
+        if time > MIN_TIMESTAMP {
+            cx.metrics.watermark.store(time, Relaxed);
+            todo.push_back(Todo::Control(Control::Watermark(time), Then::Nothing));
+        }
+        if let Some(id) = restored {
+            // What the checkpoint holds may not have been committed before the failure.
+            todo.push_back(Todo::Control(Control::Completed(id), Then::Committing(id)));
+        }
+        Self {
+            task,
+            cx,
+            inputs,
+            kept: None,
+            todo,
+            flushed: true,
+            asked_for_split: false,
+            drained: false,
+            wake_due: None,
+            committing: BTreeMap::new(),
+            slicing: false,
+            sliced: false,
+            received: Vec::new(),
+            turn_began: Duration::ZERO,
+            waiting: Waiting::Input,
+            turn_ended: Duration::ZERO,
+            effects: Vec::new(),
+        }
+    }
+
+    pub(super) fn credit(&mut self, lane: usize, granted: u64) {
+        self.cx.outputs.grant(lane, granted);
+        // What is buffered may go now.
+        self.flushed = false;
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.wake_due = None;
+        self.todo
+            .push_back(Todo::Control(Control::Tick, Then::Nothing));
+    }
+
+    pub(super) fn trigger(&mut self, barrier: Barrier) {
+        if self.inputs.is_empty() {
+            let actions = self.inputs.alignment.on_trigger(barrier);
+            self.align(actions);
+        }
+    }
+
+    pub(super) fn alignment_timeout(&mut self, id: CheckpointId) {
+        if self.inputs.alignment.current() == Some(id) {
+            let actions = self.inputs.alignment.on_decline(id);
+            self.align(actions);
+        }
+    }
+
+    pub(super) fn completed(&mut self, id: CheckpointId) {
+        self.todo
+            .push_back(Todo::Control(Control::Completed(id), Then::Committing(id)));
+    }
+
+    pub(super) fn aborted(&mut self, id: CheckpointId) {
+        let actions = self.inputs.alignment.on_decline(id);
+        self.align(actions);
+        self.drop_snapshot(id);
+        self.todo
+            .push_back(Todo::Control(Control::Aborted(id), Then::Nothing));
+    }
+
+    pub(super) fn add_splits(
+        &mut self,
+        splits: Vec<EncodedSplit>,
+        no_more: bool,
+    ) -> Result<(), Failure> {
+        self.asked_for_split = false;
+        match self.task.source() {
+            Some(source) => source.add_splits(splits, no_more),
+            None => Ok(()),
+        }
+    }
+
+    /// Does what an alignment decided.
+    fn align(&mut self, actions: Vec<AlignmentAction>) {
+        for action in actions {
+            match action {
+                AlignmentAction::Snapshot(barrier) => self.todo.push_back(Todo::Snapshot(barrier)),
+                AlignmentAction::Park(_) => {
+                    if !planted::let_through_alignment() {
+                        self.inputs.apply(action);
+                    }
+                    if let Some(id) = self.inputs.alignment.current() {
+                        self.effects.push(Effect::AwaitAlignment(id));
+                    }
+                }
+                AlignmentAction::Release => self.inputs.apply(action),
+                AlignmentAction::Decline(id) => {
+                    self.cx.outputs.cancel_barrier(id);
+                    self.drop_snapshot(id);
+                    // Tables stop keeping rows for it.
+                    let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);
+                    self.todo.push_back(thaw);
+                    self.effects.push(Effect::Tell(TaskEvent::Declined {
+                        id,
+                        reason: "its barriers did not all arrive in time".into(),
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Gives up what is being written for a checkpoint, or for an older one.
+    fn drop_snapshot(&mut self, id: CheckpointId) {
+        if self.cx.checkpoint().is_some_and(|open| open <= id) && self.slicing {
+            self.cx.snapshot = None;
+            self.slicing = false;
+        }
+        self.effects.push(Effect::Abandon(id));
+    }
+
+    /// One turn: one piece of work, then a slice of a snapshot.
+    fn turn(&mut self, waiting_bytes: usize) -> Result<Turn, Failure> {
+        self.cx.begin_turn();
+        self.turn_began = self.cx.monotonic();
+        let mut turn = match self.kept {
+            Some(then) => {
+                let progress = self.task.resume(&mut self.cx)?;
+                self.note(progress, then)
+            }
+            None => self.next_work()?,
+        };
+        if self.slicing && self.slice(turn == Turn::Again, waiting_bytes)? {
+            turn = match turn {
+                Turn::Blocked => Turn::Blocked,
+                _ => Turn::Again,
+            };
+        }
+        Ok(turn)
+    }
+
+    /// Notes how far a piece of work got.
+    fn note(&mut self, progress: Progress, then: Then) -> Turn {
+        match progress {
+            Progress::Blocked => {
+                self.kept = Some(then);
+                Turn::Blocked
+            }
+            Progress::Yielded => {
+                self.kept = Some(then);
+                Turn::Again
+            }
+            Progress::Done => {
+                self.kept = None;
+                self.done(then);
+                Turn::Again
+            }
+        }
+    }
+
+    fn done(&mut self, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Credit(channel) => self.effects.push(Effect::Credit(channel)),
+            Then::Frozen(barrier) => {
+                self.inputs.apply(AlignmentAction::Snapshot(barrier));
+                self.slicing = true;
+                self.effects.push(Effect::Frozen(barrier));
+            }
+            Then::Drained => {
+                self.drained = true;
+                self.effects.push(Effect::Tell(TaskEvent::Drained));
+            }
+            Then::Committing(id) => {
+                self.committing.entry(id).or_insert(0);
+            }
+        }
+    }
+
+    pub(super) fn control(&mut self, control: Control, then: Then) -> Result<Turn, Failure> {
+        let progress = self.task.control(control, &mut self.cx)?;
+        Ok(self.note(progress, then))
+    }
+
+    fn next_work(&mut self) -> Result<Turn, Failure> {
+        if let Some(todo) = self.todo.pop_front() {
+            self.flushed = false;
+            return match todo {
+                Todo::Control(control, then) => self.control(control, then),
+                Todo::Snapshot(barrier) => self.freeze(barrier),
+            };
+        }
+        if let Some((channel, element)) = self.inputs.take() {
+            self.flushed = false;
+            return self.element(channel, element);
+        }
+        if let Some(turn) = self.read_source()? {
+            return Ok(turn);
+        }
+        if !self.flushed {
+            self.flushed = true;
+            let turn = self.control(Control::Flush, Then::Nothing)?;
+            return Ok(match turn {
+                Turn::Blocked => turn,
+                Turn::Again | Turn::Dry => Turn::Dry,
+            });
+        }
+        Ok(Turn::Dry)
+    }
+
+    fn element(&mut self, channel: usize, element: Element) -> Result<Turn, Failure> {
+        let then = if element.spends_credit() {
+            Then::Credit(channel)
+        } else {
+            Then::Nothing
+        };
+        match element {
+            Element::Batch(batch) => {
+                self.inputs.time.on_records(channel);
+                let input = self.inputs.input(channel);
+                let progress = self.task.batch(input, batch, &mut self.cx)?;
+                Ok(self.note(progress, then))
+            }
+            Element::Watermark(watermark) => {
+                let change = self.inputs.time.on_watermark(channel, watermark);
+                self.time_changed(change, then)
+            }
+            Element::Idle => {
+                let change = self.inputs.time.on_idle(channel);
+                self.time_changed(change, then)
+            }
+            Element::Barrier(barrier) => {
+                let actions = self.inputs.alignment.on_barrier(channel, barrier);
+                self.align(actions);
+                Ok(Turn::Again)
+            }
+            Element::CancelBarrier(id) => {
+                let actions = self.inputs.alignment.on_decline(id);
+                self.align(actions);
+                Ok(Turn::Again)
+            }
+            Element::EndOfInput if self.inputs.ended() => {
+                self.control(Control::EndOfInput, Then::Drained)
+            }
+            Element::EndOfInput => Ok(Turn::Again),
+        }
+    }
+
+    fn time_changed(&mut self, change: TimeChange, then: Then) -> Result<Turn, Failure> {
+        match change {
+            TimeChange::None => {
+                self.done(then);
+                Ok(Turn::Again)
+            }
+            TimeChange::Idle => self.control(Control::Idle, then),
+            TimeChange::Watermark(time) => {
+                self.cx.metrics.watermark.store(time, Relaxed);
+                self.control(Control::Watermark(time), then)
+            }
+        }
+    }
+
+    /// Reads a run from the source, if the task has one and it has something to read.
+    fn read_source(&mut self) -> Result<Option<Turn>, Failure> {
+        if self.asked_for_split || self.drained {
+            return Ok(None);
+        }
+        let Some(source) = self.task.source() else {
+            return Ok(None);
+        };
+        match source.read(&mut self.cx)? {
+            SourceTurn::Read(progress) => {
+                self.flushed = false;
+                Ok(Some(self.note(progress, Then::Nothing)))
+            }
+            SourceTurn::Later => Ok(None),
+            SourceTurn::NeedsSplit => {
+                self.asked_for_split = true;
+                self.effects.push(Effect::Tell(TaskEvent::NeedsSplit));
+                Ok(None)
+            }
+            SourceTurn::Finished => {
+                self.done(Then::Drained);
+                Ok(Some(Turn::Again))
+            }
+        }
+    }
+}
+
+impl SubtaskState {
+    /// A turn of the work, and everything that follows from it.
+    pub(super) fn turn(&mut self) -> Result<(), ActorProcessingErr> {
+        let myself = self.myself.clone();
+        self.pass(Step::Batch, &myself)?;
+        let Some(work) = &mut self.work else {
+            return Ok(());
+        };
+        let waiting_bytes = self.uploads.waiting_bytes();
+        let served = std::panic::catch_unwind(AssertUnwindSafe(|| work.turn(waiting_bytes)));
+        let turn = match served {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(failure)) => return Err(Box::new(work.cx.locate(failure))),
+            Err(panic) => return Err(Box::new(work.cx.locate(panic_failure(&*panic)))),
+        };
+        let ended = self.args.node.clock.monotonic();
+        work.account(ended, turn);
+        self.send_outgoing()?;
+        self.run_effects()?;
+        self.start_commits();
+        self.set_wake();
+        self.upload();
+        if turn == Turn::Again {
+            self.step();
+        }
+        Ok(())
+    }
+
+    fn send_outgoing(&mut self) -> Result<(), ActorProcessingErr> {
+        let Some(work) = &mut self.work else {
+            return Ok(());
+        };
+        for outgoing in work.cx.outputs.drain() {
+            // A closed channel has granted no credit, and barriers flow only when all are open; if the
+            // receiver has died since, its region, which is this one's, is about to restart.
+            if let Some(receiver) = &self.receivers[outgoing.lane] {
+                let _ = receiver.actor.cast(SubtaskMessage::Element {
+                    channel: receiver.channel,
+                    seq: outgoing.seq,
+                    element: outgoing.element,
+                });
+            } else {
+                return Err(Box::new(Failure::attempt(format!(
+                    "output {} was used before its receiver opened it",
+                    outgoing.lane
+                ))));
+            }
+        }
+        Ok(())
+    }
+
+    fn return_credit(&mut self, channel: usize) {
+        let Some(work) = &mut self.work else {
+            return;
+        };
+        let queued = work.inputs.queued_bytes() as u64;
+        work.cx.metrics.queued_bytes.store(queued, Relaxed);
+        if let Some(granted) = work.inputs.processed(channel)
+            && !planted::lose_a_credit(granted)
+            && let Some(sender) = self.senders.get(channel)
+        {
+            let _ = sender.actor.cast(SubtaskMessage::Credit {
+                lane: sender.lane,
+                granted,
+            });
+        }
+    }
+
+    fn run_effects(&mut self) -> Result<(), ActorProcessingErr> {
+        let Some(work) = &mut self.work else {
+            return Ok(());
+        };
+        let myself = self.myself.clone();
+        for effect in std::mem::take(&mut work.effects) {
+            match effect {
+                Effect::Credit(channel) => self.return_credit(channel),
+                Effect::Tell(event) => {
+                    if matches!(event, TaskEvent::Drained) {
+                        self.pass(Step::Drained, &myself)?;
+                    }
+                    self.tell(event);
+                }
+                Effect::AwaitAlignment(id) => {
+                    self.pass(Step::Barrier, &myself)?;
+                    let timeout = self.args.options.alignment_timeout;
+                    let message = SubtaskMessage::AlignmentTimeout(id);
+                    self.args.node.send_later(&myself, timeout, message);
+                }
+                Effect::Frozen(barrier) => {
+                    self.pass(Step::Frozen, &myself)?;
+                    self.begin_upload(barrier);
+                }
+                Effect::Abandon(id) => self.uploads.abandon_up_to(id),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands due commits to workers.
+    fn start_commits(&mut self) {
+        let Some(work) = &mut self.work else {
+            return;
+        };
+        for request in std::mem::take(&mut work.cx.commits) {
+            // Whatever an earlier checkpoint left is committed with the one that was announced.
+            let announced = work.committing.keys().next_back();
+            let id = announced.copied().unwrap_or(request.checkpoint);
+            *work.committing.entry(id).or_insert(0) += 1;
+            let myself = self.myself.clone();
+            let CommitRequest {
+                operator, commit, ..
+            } = request;
+            self.args.node.blocking.run(Box::new(move || {
+                let result = match std::panic::catch_unwind(AssertUnwindSafe(commit)) {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(error)) => Err(Failure::user(&error).blame(&operator)),
+                    Err(panic) => Err(panic_failure(&*panic).blame(&operator)),
+                };
+                let _ = myself.cast(SubtaskMessage::CommitDone { id, result });
+            }));
+        }
+        self.confirm_commits();
+    }
+
+    pub(super) fn commit_done(&mut self, id: CheckpointId) -> Result<(), Failure> {
+        if let Some(left) = self.work()?.committing.get_mut(&id) {
+            *left = left.saturating_sub(1);
+        }
+        self.confirm_commits();
+        Ok(())
+    }
+
+    fn confirm_commits(&mut self) {
+        let Some(work) = &mut self.work else {
+            return;
+        };
+        while let Some(entry) = work.committing.first_entry() {
+            if *entry.get() > 0 {
+                break;
+            }
+            let id = *entry.key();
+            entry.remove();
+            let _ = self
+                .args
+                .parent
+                .cast(crate::job_tasks::JobTasksMessage::Task {
+                    attempt: self.args.attempt,
+                    event: TaskEvent::Committed { id },
+                });
+        }
+    }
+
+    /// Arranges for the wake-up that a stage has asked for.
+    fn set_wake(&mut self) {
+        let Some(work) = &mut self.work else {
+            return;
+        };
+        let Some(at) = work.cx.take_wake() else {
+            return;
+        };
+        if work.wake_due.is_some_and(|due| due <= at) {
+            return;
+        }
+        work.wake_due = Some(at);
+        let wait = (at - self.args.node.clock.unix_millis()).max(0) as u64;
+        let node = &self.args.node;
+        node.send_later(
+            &self.myself,
+            Duration::from_millis(wait),
+            SubtaskMessage::Wake,
+        );
+    }
+}
+
+impl Work {
+    /// Shares of time: working, waiting for credit, waiting for input.
+    fn account(&mut self, ended: Duration, turn: Turn) {
+        let began = self.turn_began;
+        let micros = |time: Duration| time.as_micros() as u64;
+        let metrics = &self.cx.metrics;
+        SubtaskMetrics::add(&metrics.busy_us, micros(ended.saturating_sub(began)));
+        if self.turn_ended > Duration::ZERO {
+            let waited = micros(began.saturating_sub(self.turn_ended));
+            match self.waiting {
+                // Other actors had their turn; the subtask itself had work.
+                Waiting::Mailbox => SubtaskMetrics::add(&metrics.busy_us, waited),
+                Waiting::Credit => SubtaskMetrics::add(&metrics.backpressured_us, waited),
+                Waiting::Input => SubtaskMetrics::add(&metrics.idle_us, waited),
+            }
+        }
+        self.turn_ended = ended;
+        self.waiting = match turn {
+            Turn::Again => Waiting::Mailbox,
+            Turn::Blocked => Waiting::Credit,
+            Turn::Dry => Waiting::Input,
+        };
+    }
+}

@@ -1,0 +1,205 @@
+//! A process's slots, and the jobs that run in them. Finds the leader, tells it that it lives, passes its
+//! commands on. When the leader is lost everything goes on running.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rivus_core::{Incarnation, JobId, LeaderEpoch, TaskManagerId};
+
+use crate::context::NodeContext;
+use crate::job_master::JobMasterMessage;
+use crate::job_tasks::{JobCommand, JobTasksActor, JobTasksArgs, JobTasksMessage};
+use crate::probe::{ActorKind, Step};
+use crate::resource_manager::ResourceManagerMessage;
+
+/// What the actor is told.
+pub enum TaskManagerMessage {
+    /// There is a leader; its ResourceManager wants to know of this process.
+    LeaderFound(ActorRef<ResourceManagerMessage>),
+    /// There is no leader at present.
+    LeaderLost,
+    /// Time to say that it lives.
+    Heartbeat,
+    /// A leader's command for a job.
+    Command {
+        /// The job.
+        job: JobId,
+        /// The leader's epoch.
+        epoch: LeaderEpoch,
+        /// Where it wants to hear of it.
+        master: ActorRef<JobMasterMessage>,
+        /// What it wants.
+        command: JobCommand,
+    },
+    /// A job has ended: forget it.
+    ForgetJob(JobId),
+}
+
+/// What the actor is started with.
+pub struct TaskManagerArgs {
+    /// The process.
+    pub node: Arc<NodeContext>,
+    /// Its name.
+    pub id: TaskManagerId,
+}
+
+/// The actor.
+pub struct TaskManagerActor;
+
+struct JobEntry {
+    tasks: ActorRef<JobTasksMessage>,
+    /// The leader that was heard of last.
+    master: ActorRef<JobMasterMessage>,
+}
+
+/// What the actor remembers.
+pub struct TaskManagerState {
+    args: TaskManagerArgs,
+    incarnation: Incarnation,
+    resource_manager: Option<ActorRef<ResourceManagerMessage>>,
+    jobs: BTreeMap<JobId, JobEntry>,
+}
+
+impl Actor for TaskManagerActor {
+    type Msg = TaskManagerMessage;
+    type State = TaskManagerState;
+    type Arguments = TaskManagerArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<TaskManagerMessage>,
+        args: TaskManagerArgs,
+    ) -> Result<TaskManagerState, ActorProcessingErr> {
+        let cell = myself.get_cell();
+        args.node.spawned(ActorKind::TaskManager, &args.id, cell);
+        let interval = args.node.config.heartbeat_interval;
+        args.node
+            .send_later(&myself, interval, TaskManagerMessage::Heartbeat);
+        Ok(TaskManagerState {
+            incarnation: Incarnation(args.node.seed.uuid()),
+            args,
+            resource_manager: None,
+            jobs: BTreeMap::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<TaskManagerMessage>,
+        message: TaskManagerMessage,
+        state: &mut TaskManagerState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            TaskManagerMessage::LeaderFound(resource_manager) => {
+                state.pass(Step::LeaderFound, &myself)?;
+                let _ = resource_manager.cast(ResourceManagerMessage::Register {
+                    id: state.args.id.clone(),
+                    incarnation: state.incarnation,
+                    slots: state.args.node.config.slots,
+                    jobs: state.jobs.keys().copied().collect(),
+                    actor: myself,
+                });
+                state.resource_manager = Some(resource_manager);
+            }
+            TaskManagerMessage::LeaderLost => {
+                state.resource_manager = None;
+                for job in state.jobs.values() {
+                    let _ = job.tasks.cast(JobTasksMessage::LeaderLost);
+                }
+            }
+            TaskManagerMessage::Heartbeat => {
+                if let Some(resource_manager) = &state.resource_manager {
+                    let heartbeat = ResourceManagerMessage::Heartbeat(state.incarnation);
+                    let _ = resource_manager.cast(heartbeat);
+                }
+                let interval = state.args.node.config.heartbeat_interval;
+                let node = &state.args.node;
+                node.send_later(&myself, interval, TaskManagerMessage::Heartbeat);
+            }
+            TaskManagerMessage::Command {
+                job,
+                epoch,
+                master,
+                command,
+            } => {
+                state.pass(Step::Command, &myself)?;
+                let tasks = state.job_tasks(job, &master, &myself).await?;
+                let _ = tasks.cast(JobTasksMessage::Command {
+                    epoch,
+                    master,
+                    command,
+                });
+            }
+            TaskManagerMessage::ForgetJob(job) => {
+                if let Some(entry) = state.jobs.remove(&job) {
+                    entry.tasks.stop(None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<TaskManagerMessage>,
+        event: SupervisionEvent,
+        state: &mut TaskManagerState,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(actor, _)
+        | SupervisionEvent::ActorTerminated(actor, _, _) = event
+        {
+            let lost = state
+                .jobs
+                .iter()
+                .find(|(_, entry)| entry.tasks.get_id() == actor.get_id())
+                .map(|(job, _)| *job);
+            if let Some(entry) = lost.and_then(|job| state.jobs.remove(&job)) {
+                // Its executions die with it.
+                let lost = JobMasterMessage::TaskManagerLost(state.incarnation);
+                let _ = entry.master.cast(lost);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TaskManagerState {
+    fn pass(
+        &self,
+        step: Step,
+        myself: &ActorRef<TaskManagerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let label = &self.args.id;
+        let cell = myself.get_cell();
+        self.args
+            .node
+            .pass(ActorKind::TaskManager, label, step, &cell)
+    }
+
+    /// The actor that keeps a job's executions here, started if there is none.
+    async fn job_tasks(
+        &mut self,
+        job: JobId,
+        master: &ActorRef<JobMasterMessage>,
+        myself: &ActorRef<TaskManagerMessage>,
+    ) -> Result<ActorRef<JobTasksMessage>, ActorProcessingErr> {
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            entry.master = master.clone();
+            return Ok(entry.tasks.clone());
+        }
+        let args = JobTasksArgs {
+            node: Arc::clone(&self.args.node),
+            job,
+            task_manager: self.args.id.clone(),
+            incarnation: self.incarnation,
+        };
+        let (tasks, _) = Actor::spawn_linked(None, JobTasksActor, args, myself.get_cell()).await?;
+        let entry = JobEntry {
+            tasks: tasks.clone(),
+            master: master.clone(),
+        };
+        self.jobs.insert(job, entry);
+        Ok(tasks)
+    }
+}

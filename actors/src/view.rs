@@ -1,0 +1,81 @@
+//! What can be seen of a running job from outside.
+
+use std::time::Duration;
+
+use rivus_core::job::JobOutcome;
+use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures};
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobStatus {
+    /// No leader has begun with it, or one is taking over.
+    Recovering,
+    /// Waits for slots, deploys, or restarts what failed.
+    Starting,
+    /// Every task runs.
+    Running,
+    /// Somebody asked for its end, or it has failed; tasks are ending.
+    Ending,
+    /// It is over.
+    Ended(JobOutcome),
+}
+
+/// One execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubtaskView {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Names of its operators.
+    pub name: String,
+    /// Its counters.
+    pub figures: SubtaskFigures,
+}
+
+/// A job at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobView {
+    /// Which job.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// The present leader.
+    pub epoch: LeaderEpoch,
+    /// Its executions.
+    pub subtasks: Vec<SubtaskView>,
+    /// The latest completed checkpoint.
+    pub last_checkpoint: Option<CheckpointId>,
+    /// Checkpoints completed in the job's life.
+    pub checkpoints: u64,
+    /// How long the latest one took, as this leader saw it.
+    pub last_checkpoint_took: Option<Duration>,
+    /// Regions restarted in the job's life.
+    pub restarts: u32,
+    /// Leaders that took the job over.
+    pub takeovers: u32,
+    /// Executions restarted because a new leader found them gone.
+    pub restarted_by_takeover: u32,
+    /// Why a region was last restarted.
+    pub last_failure: Option<String>,
+}
+
+impl JobView {
+    /// A job of which nothing is known yet.
+    pub fn new(job: JobId, name: String) -> Self {
+        Self {
+            job,
+            name,
+            status: JobStatus::Recovering,
+            epoch: LeaderEpoch(0),
+            subtasks: Vec::new(),
+            last_checkpoint: None,
+            checkpoints: 0,
+            last_checkpoint_took: None,
+            restarts: 0,
+            takeovers: 0,
+            restarted_by_takeover: 0,
+            last_failure: None,
+        }
+    }
+}
