@@ -1,1 +1,41 @@
-//! rivus-connectors
+//! Connectors: where streams come from and where they go.
+//!
+//! Each is synchronous code behind core's [`Source`](rivus_core::Source) or [`Sink`](rivus_core::Sink):
+//! no actor, no clock, no randomness but what a seed gives. Reading the same split again yields the same
+//! records, so a recovery only needs a position; writing is two-phase where the target allows.
+//!
+//! | Source | Reads | Splits |
+//! |---|---|---|
+//! | [`CollectionSource`] | a `Vec` | contiguous ranges |
+//! | [`GeneratorSource`] | a function of (seed, index), at a rate | interleaved indices |
+//! | [`TextFileSource`] | lines of files | byte ranges |
+//! | [`ParsedFileSource`], [`CollectingFileSource`] | lines of files, parsed | byte ranges |
+//!
+//! | Sink | Writes | Guarantee |
+//! |---|---|---|
+//! | [`FileSink`] | text, CSV, JSON lines | exactly once: files appear whole, after the checkpoint |
+//! | [`CollectSink`] | a `Vec` in memory | exactly once |
+//! | [`PrintSink`] | standard output | at least once |
+//! | [`DiscardSink`] | nothing; counts | at least once |
+
+mod collect;
+mod collection;
+mod discard;
+mod files;
+mod generator;
+mod print;
+mod splitmix;
+
+pub use collect::{CollectCommittable, CollectSink, CollectWriter, Collected};
+pub use collection::{CollectionError, CollectionReader, CollectionSource, CollectionSplit};
+pub use discard::{DiscardSink, DiscardWriter};
+pub use files::{
+    BadLine, BadLines, CollectedLines, CollectingFileSource, CsvLineError, DEFAULT_MAX_LINE_BYTES,
+    DEFAULT_SPLIT_BYTES, FileCommittable, FileReader, FileSink, FileSinkError, FileSource,
+    FileSourceError, FileSplit, FileWriter, FileWriterState, LineDecoder, OpenPart, Parsed,
+    ParsedFileSource, ParsedLines, Place, PlainLines, RollingPolicy, TextFileSource, csv_lines,
+    json_lines,
+};
+pub use generator::{GeneratorError, GeneratorReader, GeneratorSource, GeneratorSplit};
+pub use print::{PrintSink, PrintWriter};
+pub use splitmix::SplitMix;

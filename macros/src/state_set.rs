@@ -82,13 +82,19 @@ mod tests {
     #[test]
     fn another_crate_can_be_named() {
         let code = expanded("#[state(crate = \"rivus_core\")] struct Row { a: ValueState<u8> }");
-        assert!(code.contains("impl rivus_core :: StateSet for Row"), "{code}");
+        assert!(
+            code.contains("impl rivus_core :: StateSet for Row"),
+            "{code}"
+        );
     }
 
     #[test]
     fn what_has_no_named_fields_is_refused_with_the_mend() {
         for code in ["struct Row(u8);", "struct Row;", "enum Row { A }"] {
-            assert!(expanded(code).contains("struct with named fields"), "{code}");
+            assert!(
+                expanded(code).contains("struct with named fields"),
+                "{code}"
+            );
         }
         let wrong = expanded("#[state(crat = \"x\")] struct Row { }");
         assert!(wrong.contains("expected `crate"), "{wrong}");

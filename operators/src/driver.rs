@@ -20,9 +20,6 @@ pub(crate) trait Work<In>: Send {
     /// Whether it gives about one record for each it takes.
     const ONE_FOR_ONE: bool = false;
 
-    /// Looks at a run before its first record.
-    fn begin(&mut self, _cx: &mut TaskContext) {}
-
     /// Takes a record.
     fn record(
         &mut self,
@@ -37,8 +34,7 @@ pub(crate) trait Work<In>: Send {
         Ok(true)
     }
 
-    /// Does a step of its work on a control element. Returns whether it is through with it; from then on
-    /// it says so again, until the next element.
+    /// Does a step of its work on a control element. Returns whether it is through with it.
     fn control(
         &mut self,
         _control: Control,
@@ -62,6 +58,8 @@ pub(crate) struct Driver<In, W: Work<In>> {
     /// Whether the last record has more to give.
     open: bool,
     control: Option<Control>,
+    /// Whether the operator is through with the control element.
+    through: bool,
 }
 
 impl<In, W: Work<In>> Driver<In, W> {
@@ -77,6 +75,7 @@ impl<In, W: Work<In>> Driver<In, W> {
             rest: Vec::new().into_iter(),
             open: false,
             control: None,
+            through: false,
         })
     }
 
@@ -89,6 +88,9 @@ impl<In, W: Work<In>> Driver<In, W> {
         }
         let progress = self.out.send(cx)?;
         cx.enter(self.out.operator);
+        if W::ONE_FOR_ONE {
+            self.out.expect(self.rest.len());
+        }
         if over {
             return Ok(Some(progress.and(Progress::Yielded)));
         }
@@ -117,7 +119,8 @@ impl<In, W: Work<In>> Driver<In, W> {
         let Some(control) = self.control else {
             return self.out.send(cx);
         };
-        while !self.work.control(control, &mut self.out, cx)? {
+        while !self.through {
+            self.through = self.work.control(control, &mut self.out, cx)?;
             if let Some(stopped) = self.pause(cx)? {
                 return Ok(stopped);
             }
@@ -137,12 +140,12 @@ impl<In: Send, W: Work<In>> Stage<In> for Driver<In, W> {
             self.out.expect(run.len());
         }
         self.rest = run.into_iter();
-        self.work.begin(cx);
         self.advance(cx)
     }
 
     fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
         self.control = Some(control);
+        self.through = false;
         self.advance(cx)
     }
 

@@ -81,19 +81,13 @@ impl SideOutputs {
 
     /// Adds a tag; declaring it again changes nothing.
     pub fn declare<S: Record>(&self, tag: &SideOutputTag<S>) {
-        let mut declared = self
-            .declared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         declared.insert(tag.name().to_owned(), Box::new(tag.clone()));
     }
 
     /// The buffers, in front of the stages that take them.
     pub(crate) fn build(&self, outlets: BTreeMap<SideTag, AnyStage>) -> Result<Sides, Failure> {
-        let declared = self
-            .declared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         let sides = outlets
             .into_iter()
             .map(|(name, stage)| match declared.get(&name) {
@@ -107,10 +101,7 @@ impl SideOutputs {
 
 impl fmt::Debug for SideOutputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let declared = self
-            .declared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         f.debug_set().entries(declared.keys()).finish()
     }
 }

@@ -109,7 +109,8 @@ where
         match (&self.on_error, copy) {
             (OnError::SideOutput(tag), Some(record)) => {
                 let error = error.message;
-                out.sides.push(tag, Event::at(ts, Rejected { record, error }));
+                out.sides
+                    .push(tag, Event::at(ts, Rejected { record, error }));
             }
             (OnError::Skip, _) => SubtaskMetrics::add(&cx.metrics.skipped, 1),
             (OnError::Fail | OnError::SideOutput(_), _) => return Err(error),

@@ -1,0 +1,147 @@
+//! Names of parts; drawn in [`sink`](super::sink).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::sink_error::FileSinkError;
+
+/// Names the parts that one subtask writes in a directory.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    pub dir: PathBuf,
+    pub prefix: String,
+    pub extension: String,
+    pub subtask: u32,
+}
+
+/// The files of one subtask that are in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Sequence numbers of committed parts.
+    pub committed: Vec<u64>,
+    /// Parts in progress.
+    pub in_progress: Vec<InProgress>,
+}
+
+/// A part in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InProgress {
+    pub path: PathBuf,
+    pub sequence: u64,
+    pub attempt: u64,
+}
+
+impl Layout {
+    /// Where a part ends up.
+    pub fn committed(&self, sequence: u64) -> PathBuf {
+        let Self {
+            prefix,
+            extension,
+            subtask,
+            ..
+        } = self;
+        self.dir
+            .join(format!("{prefix}-{subtask}-{sequence}.{extension}"))
+    }
+
+    /// Where a part is written.
+    pub fn in_progress(&self, sequence: u64, attempt: u64) -> PathBuf {
+        let Self {
+            prefix, subtask, ..
+        } = self;
+        self.dir.join(format!(
+            ".{prefix}-{subtask}-{sequence}-{attempt}.inprogress"
+        ))
+    }
+
+    /// Looks for the subtask's files.
+    pub fn find(&self) -> Result<Found, FileSinkError> {
+        let list = |source| FileSinkError::Directory {
+            path: self.dir.clone(),
+            source,
+        };
+        let mut found = Found::default();
+        for entry in fs::read_dir(&self.dir).map_err(list)? {
+            let name = entry.map_err(list)?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if let Some(sequence) = self.parse_committed(name) {
+                found.committed.push(sequence);
+            } else if let Some((sequence, attempt)) = self.parse_in_progress(name) {
+                let path = self.dir.join(name);
+                found.in_progress.push(InProgress {
+                    path,
+                    sequence,
+                    attempt,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Any extension: a sink that once wrote another one still keeps clear of its numbers.
+    fn parse_committed(&self, name: &str) -> Option<u64> {
+        let rest = name.strip_prefix(&format!("{}-{}-", self.prefix, self.subtask))?;
+        rest.split_once('.')?.0.parse().ok()
+    }
+
+    fn parse_in_progress(&self, name: &str) -> Option<(u64, u64)> {
+        let rest = name.strip_prefix(&format!(".{}-{}-", self.prefix, self.subtask))?;
+        let (sequence, attempt) = rest.strip_suffix(".inprogress")?.split_once('-')?;
+        Some((sequence.parse().ok()?, attempt.parse().ok()?))
+    }
+}
+
+/// Makes what was created, renamed or removed in a directory durable.
+pub(super) fn sync_directory(dir: &Path) -> Result<(), FileSinkError> {
+    fs::File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| FileSinkError::Directory {
+            path: dir.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(prefix: &str, subtask: u32) -> Layout {
+        Layout {
+            dir: PathBuf::from("out"),
+            prefix: prefix.into(),
+            extension: "csv".into(),
+            subtask,
+        }
+    }
+
+    #[test]
+    fn names_are_read_back_as_they_were_written() {
+        let own = layout("part", 3);
+        assert_eq!(own.committed(7), Path::new("out/part-3-7.csv"));
+        assert_eq!(
+            own.in_progress(7, 2),
+            Path::new("out/.part-3-7-2.inprogress")
+        );
+        assert_eq!(own.parse_committed("part-3-7.csv"), Some(7));
+        assert_eq!(
+            own.parse_in_progress(".part-3-7-2.inprogress"),
+            Some((7, 2))
+        );
+    }
+
+    #[test]
+    fn files_of_other_subtasks_and_prefixes_are_left_alone() {
+        for other in [
+            layout("part", 33),
+            layout("part-3", 1),
+            layout("part-3-1", 1),
+            layout("par", 3),
+        ] {
+            for own in [layout("part", 3), layout("part-3", 7)] {
+                let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+                assert_eq!(own.parse_committed(&name(other.committed(1))), None);
+                assert_eq!(own.parse_in_progress(&name(other.in_progress(1, 1))), None);
+            }
+        }
+    }
+}

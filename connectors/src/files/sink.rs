@@ -1,0 +1,213 @@
+//! A sink whose files appear whole and only once.
+//!
+//! ```text
+//! <dir>/
+//!   <prefix>-<subtask>-<sequence>.<ext>                       committed: whole, final, never changed again
+//!   .<prefix>-<subtask>-<sequence>-<attempt>.inprogress       hidden: written, or prepared and not committed
+//! ```
+//!
+//! Whoever reads the committed files only sees each record once and none missing. A part's life:
+//!
+//! 1. A *writer* creates it in progress at its first record; so there are no empty parts. Each subtask
+//!    numbers its parts. No two attempts ever write to one file: its attempt is in the name.
+//! 2. The rolling policy, or the last barrier, closes it: flushed, synced, and at the next barrier handed
+//!    over as a committable `{tmp, committed, len}`. A part that stays open over a barrier is synced and
+//!    goes into the writer's state `{path, valid_len, sequence}`.
+//! 3. When the checkpoint is durable the *committer* renames it and syncs the directory. Again after a
+//!    recovery: if the committed name exists and the other doesn't, that was done.
+//!
+//! After a recovery a writer copies the valid beginning of the open part into a file of its own attempt:
+//! a zombie may still hold the old one. It leaves the old one in place, since the next recovery may be
+//! from the same checkpoint; the commit of the copy removes it. Who may delete what:
+//!
+//! - a writer: its subtask's parts in progress of earlier attempts, with numbers that the restored
+//!   checkpoint doesn't cover (`>= sequence`), except the one the checkpoint left open; without a restored
+//!   state, all of earlier attempts;
+//! - a committer: the part that the committed one replaces;
+//! - nobody: committed parts. A job that starts anew in a directory numbers on behind them.
+//!
+//! One job writes under a prefix in a directory at a time. The directory must be one file system that
+//! every machine of the job sees under the same path.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rivus_core::{Committer, ParallelInstance, Record, Sink, UserError};
+use serde::Serialize;
+
+use super::committer::{FileCommittable, FileCommitter};
+use super::format::{self, AnyFormat, Csv};
+use super::layout::Layout;
+use super::rolling::RollingPolicy;
+use super::sink_error::FileSinkError;
+use super::writer::{FileWriter, FileWriterState};
+
+/// Writes records to files that appear whole, exactly once.
+///
+/// A subtask's files are `<dir>/<prefix>-<subtask>-<sequence>.<extension>`; the directory is made if it is
+/// missing. Files in progress are hidden (their names start with a dot).
+///
+/// ```
+/// use rivus_connectors::{FileSink, RollingPolicy};
+///
+/// let words = FileSink::<String>::lines("out/words");
+/// let pairs = FileSink::lines_with("out/pairs", |(word, times): &(String, u64)| format!("{word} {times}"));
+/// let table = FileSink::<(String, u64)>::csv("out/table")
+///     .prefix("counts")
+///     .rolling(RollingPolicy { max_bytes: 1 << 30, on_checkpoint: false });
+/// ```
+pub struct FileSink<T> {
+    dir: PathBuf,
+    prefix: String,
+    extension: String,
+    rolling: RollingPolicy,
+    format: AnyFormat<T>,
+}
+
+impl<T> FileSink<T> {
+    /// Each record as a line, as [`Display`] shows it (`part-0-0.txt`). A line end in it makes two lines.
+    pub fn lines(dir: impl Into<PathBuf>) -> Self
+    where
+        T: Display + 'static,
+    {
+        Self::of(dir, "txt", format::display())
+    }
+
+    /// Each record as a line that a function makes of it (`part-0-0.txt`).
+    pub fn lines_with<S: Display>(
+        dir: impl Into<PathBuf>,
+        show: impl Fn(&T) -> S + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: 'static,
+    {
+        Self::of(dir, "txt", format::shown(show))
+    }
+
+    /// Each record as CSV, without a header (`part-0-0.csv`). The record is a struct or tuple of fields.
+    pub fn csv(dir: impl Into<PathBuf>) -> Self
+    where
+        T: Serialize + 'static,
+    {
+        Self::of(dir, "csv", Arc::new(Csv { header: false }))
+    }
+
+    /// As [`csv`](Self::csv); each file begins with the names of the struct's fields.
+    pub fn csv_with_header(dir: impl Into<PathBuf>) -> Self
+    where
+        T: Serialize + 'static,
+    {
+        Self::of(dir, "csv", Arc::new(Csv { header: true }))
+    }
+
+    /// Each record as a line of JSON (`part-0-0.jsonl`).
+    pub fn json_lines(dir: impl Into<PathBuf>) -> Self
+    where
+        T: Serialize + 'static,
+    {
+        Self::of(dir, "jsonl", format::json())
+    }
+
+    fn of(dir: impl Into<PathBuf>, extension: &str, format: AnyFormat<T>) -> Self {
+        let dir: PathBuf = dir.into();
+        Self {
+            // An empty path has no name that the system knows.
+            dir: if dir.as_os_str().is_empty() {
+                PathBuf::from(".")
+            } else {
+                dir
+            },
+            prefix: "part".to_owned(),
+            extension: extension.to_owned(),
+            rolling: RollingPolicy::default(),
+            format,
+        }
+    }
+
+    /// Names files so, instead of `part`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Ends files' names so, without the dot.
+    pub fn extension(mut self, extension: impl Into<String>) -> Self {
+        self.extension = extension.into();
+        self
+    }
+
+    /// Closes files by another policy.
+    pub fn rolling(mut self, policy: RollingPolicy) -> Self {
+        self.rolling = policy;
+        self
+    }
+
+    fn layout(&self, subtask: u32) -> Result<Layout, FileSinkError> {
+        for (option, given) in [("prefix", &self.prefix), ("extension", &self.extension)] {
+            if given.is_empty() || given.contains(std::path::is_separator) {
+                return Err(FileSinkError::Name {
+                    option,
+                    given: given.clone(),
+                    dir: self.dir.clone(),
+                });
+            }
+        }
+        Ok(Layout {
+            dir: self.dir.clone(),
+            prefix: self.prefix.clone(),
+            extension: self.extension.clone(),
+            subtask,
+        })
+    }
+}
+
+impl<T> Clone for FileSink<T> {
+    fn clone(&self) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            prefix: self.prefix.clone(),
+            extension: self.extension.clone(),
+            rolling: self.rolling,
+            format: Arc::clone(&self.format),
+        }
+    }
+}
+
+impl<T> fmt::Debug for FileSink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSink")
+            .field("dir", &self.dir)
+            .field("prefix", &self.prefix)
+            .field("extension", &self.extension)
+            .field("rolling", &self.rolling)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Record> Sink for FileSink<T> {
+    type In = T;
+    type State = FileWriterState;
+    type Committable = FileCommittable;
+    type Writer = FileWriter<T>;
+
+    fn writer(
+        &self,
+        instance: ParallelInstance,
+        state: Option<FileWriterState>,
+    ) -> Result<FileWriter<T>, UserError> {
+        let layout = self.layout(instance.index)?;
+        let format = Arc::clone(&self.format);
+        Ok(FileWriter::start(
+            layout,
+            format,
+            self.rolling,
+            instance,
+            state,
+        )?)
+    }
+
+    fn committer(&self) -> Option<Arc<dyn Committer<FileCommittable>>> {
+        Some(Arc::new(FileCommitter))
+    }
+}

@@ -1,0 +1,102 @@
+//! Why files can't be written.
+
+use std::io;
+use std::path::PathBuf;
+
+use rivus_core::UserError;
+use thiserror::Error;
+
+/// What went wrong with which file, and the mend.
+#[derive(Debug, Error)]
+pub enum FileSinkError {
+    /// A name that would make files elsewhere, or none.
+    #[error("{option} {given:?} of the files in {}: it must not be empty or hold a /", dir.display())]
+    Name {
+        /// Which option.
+        option: &'static str,
+        /// Its value.
+        given: String,
+        /// Where the files were to be.
+        dir: PathBuf,
+    },
+    /// A directory that can't be made, listed or synced.
+    #[error("cannot use the directory {}: check that it may be written", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A part that can't be written.
+    #[error("cannot write {}: check the space on the disk and that the directory may be written", path.display())]
+    Write {
+        /// The part.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A record that can't be formatted.
+    #[error("cannot format a record as {format}: mend its Serialize")]
+    Format {
+        /// The format's name.
+        format: &'static str,
+        /// The serializer's reason.
+        #[source]
+        source: UserError,
+    },
+    /// The part that a checkpoint left open can't be read.
+    #[error("cannot go on with {}, which the checkpoint left open: resume from a later checkpoint", path.display())]
+    Restore {
+        /// The part.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A part is shorter than what was synced.
+    #[error(
+        "{} has {found} bytes but {expected} were written and synced: \
+         the file system lost them; resume from an earlier checkpoint", path.display()
+    )]
+    Truncated {
+        /// The part.
+        path: PathBuf,
+        /// How long it was.
+        expected: u64,
+        /// How long it is.
+        found: u64,
+    },
+    /// A part is to appear under a name that is taken.
+    #[error(
+        "{} exists already and isn't overwritten: move it away (does another job write here? \
+         give each its own directory or prefix)", path.display()
+    )]
+    Taken {
+        /// The name.
+        path: PathBuf,
+    },
+    /// A part that was prepared is nowhere.
+    #[error(
+        "neither {} nor {} exists: whoever moved or deleted the file must bring it back, \
+         or the job resume from an earlier checkpoint", tmp.display(), committed.display()
+    )]
+    Lost {
+        /// Where it was in progress.
+        tmp: PathBuf,
+        /// Where it was to appear.
+        committed: PathBuf,
+    },
+    /// A part that was prepared can't be made visible.
+    #[error("cannot rename {} to {}: check that the directory may be written", tmp.display(), committed.display())]
+    Rename {
+        /// Where it is.
+        tmp: PathBuf,
+        /// Where it is to appear.
+        committed: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,127 @@
+//! Why files can't be read.
+
+use std::io;
+use std::path::PathBuf;
+use std::str::Utf8Error;
+
+use thiserror::Error;
+
+use super::decode::BadLine;
+use super::place::Place;
+
+/// What went wrong with which file, and the mend.
+#[derive(Debug, Error)]
+pub enum FileSourceError {
+    /// A named file isn't there.
+    #[error("no file {}: check the path and the directory the program was started in", path.display())]
+    Missing {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A name stands for something that has no lines.
+    #[error("{} is not a file: to read a directory's files, give a glob such as {}/*", path.display(), path.display())]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A glob names nothing.
+    #[error(
+        "no file matches {pattern}: check the pattern and the directory the program was started in"
+    )]
+    NoMatch {
+        /// The glob.
+        pattern: String,
+    },
+    /// A glob that isn't one.
+    #[error("{pattern} is not a glob: escape *, ? and [ as [*], [?] and [[]")]
+    Pattern {
+        /// The glob.
+        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        source: glob::PatternError,
+    },
+    /// A list of files without files.
+    #[error("the list of files to read is empty: name at least one")]
+    NoPaths,
+    /// An option that can't be.
+    #[error("{option} is 0: give at least 1")]
+    Zero {
+        /// The option's name.
+        option: &'static str,
+    },
+    /// A directory that a glob looks into.
+    #[error("cannot list {}: check that it may be read", path.display())]
+    List {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that can't be opened.
+    #[error("cannot open {}: check that it exists on this machine and may be read", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that can't be read.
+    #[error("cannot read {place}: check the disk")]
+    Read {
+        /// Where.
+        place: Place,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that was changed under the job.
+    #[error(
+        "{} shrank from {planned} to {found} bytes since it was planned: \
+         files must stay as they are while a job reads them", path.display()
+    )]
+    Shrunk {
+        /// The file.
+        path: PathBuf,
+        /// How long it has to be.
+        planned: u64,
+        /// How long it is.
+        found: u64,
+    },
+    /// A line without end.
+    #[error(
+        "{place}: a line of more than {limit} bytes: is it text? raise max_line_bytes if it is"
+    )]
+    TooLong {
+        /// Where it begins.
+        place: Place,
+        /// The limit.
+        limit: usize,
+    },
+    /// Bytes that aren't text.
+    #[error("{place}: not UTF-8: convert the file, or read it with lossy_utf8()")]
+    NotUtf8 {
+        /// The line.
+        place: Place,
+        /// Where in the line.
+        #[source]
+        source: Utf8Error,
+    },
+    /// A line that the parser refuses.
+    #[error("{}: cannot parse {:?}: {}; mend the line, or skip or collect bad lines", bad.place, shortened(&bad.text), bad.error)]
+    BadLine {
+        /// The line.
+        bad: BadLine,
+    },
+}
+
+/// A message stays one readable line however long the text is.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 120;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,348 @@
+//! Writes one subtask's parts.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rivus_core::{CheckpointId, Event, ParallelInstance, Record, SinkWriter, UserError};
+use serde::{Deserialize, Serialize};
+
+use super::committer::FileCommittable;
+use super::format::AnyFormat;
+use super::layout::{Found, Layout, sync_directory};
+use super::part::{Part, remove};
+use super::rolling::RollingPolicy;
+use super::sink_error::FileSinkError;
+
+/// What a checkpoint knows of a writer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileWriterState {
+    /// Whose state it is.
+    pub subtask: u32,
+    /// Number of the open part, else of the next one. Lower ones are committed or about to be.
+    pub sequence: u64,
+    /// The attempt in the names of the parts; grows from attempt to attempt, also of later jobs.
+    pub attempt: u64,
+    /// The part that stays open over the checkpoint.
+    pub open: Option<OpenPart>,
+}
+
+/// A part that stays open over a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPart {
+    /// Where it is in progress.
+    pub path: PathBuf,
+    /// How many of its bytes were written before the barrier.
+    pub valid_len: u64,
+}
+
+/// Fills parts, closes them by the policy, and hands them over at barriers.
+pub struct FileWriter<T> {
+    layout: Layout,
+    format: AnyFormat<T>,
+    rolling: RollingPolicy,
+    attempt: u64,
+    /// Number of the next part.
+    next: u64,
+    part: Option<Part>,
+    /// Closed since the last barrier.
+    closed: Vec<FileCommittable>,
+    /// Whether names were added since the directory was synced.
+    created: bool,
+}
+
+/// What a starting writer does first.
+#[derive(Debug, PartialEq, Eq)]
+struct Start {
+    /// Leftovers that no checkpoint needs.
+    remove: Vec<PathBuf>,
+    /// Number of its first part.
+    sequence: u64,
+}
+
+impl<T> FileWriter<T> {
+    pub(super) fn start(
+        layout: Layout,
+        format: AnyFormat<T>,
+        rolling: RollingPolicy,
+        instance: ParallelInstance,
+        state: Option<FileWriterState>,
+    ) -> Result<Self, FileSinkError> {
+        let directory = |source| FileSinkError::Directory {
+            path: layout.dir.clone(),
+            source,
+        };
+        fs::create_dir_all(&layout.dir).map_err(directory)?;
+        let before = state.as_ref().map_or(0, |state| state.attempt);
+        let attempt = before + u64::from(instance.attempt);
+        let start = plan(&layout, attempt, state.as_ref(), &layout.find()?);
+        for leftover in &start.remove {
+            remove(leftover).map_err(directory)?;
+        }
+        let mut writer = Self {
+            layout,
+            format,
+            rolling,
+            attempt,
+            next: start.sequence,
+            part: None,
+            closed: Vec::new(),
+            created: false,
+        };
+        if let Some(state) = state {
+            writer.resume(&state)?;
+        }
+        Ok(writer)
+    }
+
+    /// Goes on in a copy of the part that the checkpoint left open.
+    fn resume(&mut self, state: &FileWriterState) -> Result<(), FileSinkError> {
+        let Some(open) = &state.open else {
+            return Ok(());
+        };
+        let mut source = open.path.clone();
+        if !source.exists() {
+            // A job that went back behind a commit: what was open then has been committed since.
+            let subtask = state.subtask;
+            source = Layout {
+                subtask,
+                ..self.layout.clone()
+            }
+            .committed(state.sequence);
+        }
+        let path = self.layout.in_progress(self.next, self.attempt);
+        self.part = Some(Part::resume(path, self.next, open, &source)?);
+        self.next += 1;
+        self.created = true;
+        Ok(())
+    }
+
+    /// The open part; begins one if there is none.
+    fn part(&mut self) -> Result<&mut Part, FileSinkError> {
+        let part = match self.part.take() {
+            Some(part) => part,
+            None => {
+                let path = self.layout.in_progress(self.next, self.attempt);
+                let part = Part::create(path, self.next)?;
+                self.next += 1;
+                self.created = true;
+                part
+            }
+        };
+        Ok(self.part.insert(part))
+    }
+
+    /// Closes the open part, if there is one.
+    fn roll(&mut self) -> Result<(), FileSinkError> {
+        if let Some(part) = self.part.take() {
+            let committed = self.layout.committed(part.sequence);
+            self.closed.push(part.close(committed)?);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, mut run: &[Event<T>]) -> Result<(), FileSinkError> {
+        let format = self.format.clone();
+        let max_bytes = self.rolling.max_bytes;
+        while !run.is_empty() {
+            let part = self.part()?;
+            let appended = part.append(run, &*format, max_bytes)?;
+            run = &run[appended..];
+            if part.len() >= max_bytes {
+                self.roll()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, last: bool) -> Result<Vec<FileCommittable>, FileSinkError> {
+        if last || self.rolling.on_checkpoint {
+            self.roll()?;
+        } else if let Some(part) = &mut self.part {
+            part.sync()?;
+        }
+        if self.created {
+            sync_directory(&self.layout.dir)?;
+            self.created = false;
+        }
+        Ok(std::mem::take(&mut self.closed))
+    }
+}
+
+impl<T: Record> SinkWriter for FileWriter<T> {
+    type In = T;
+    type State = FileWriterState;
+    type Committable = FileCommittable;
+
+    fn write(&mut self, run: Vec<Event<T>>) -> Result<(), UserError> {
+        Ok(self.append(&run)?)
+    }
+
+    fn prepare_commit(
+        &mut self,
+        _checkpoint: CheckpointId,
+        last: bool,
+    ) -> Result<Vec<FileCommittable>, UserError> {
+        Ok(self.prepare(last)?)
+    }
+
+    fn snapshot(&mut self) -> Result<FileWriterState, UserError> {
+        Ok(FileWriterState {
+            subtask: self.layout.subtask,
+            sequence: self.part.as_ref().map_or(self.next, |part| part.sequence),
+            attempt: self.attempt,
+            open: self.part.as_ref().map(Part::open_part),
+        })
+    }
+}
+
+/// What to remove and where to go on, by what the checkpoint knows and the directory holds.
+///
+/// Removed is what earlier attempts of this subtask left in progress beyond the checkpoint. Kept are
+/// lower numbers (the checkpoint's committables, which may not be committed yet), the part that the
+/// checkpoint left open (another recovery may need it), and whatever a later attempt has begun (then
+/// this one is a zombie). Numbers of committed parts are never used again.
+fn plan(layout: &Layout, attempt: u64, state: Option<&FileWriterState>, found: &Found) -> Start {
+    let own = state.filter(|state| state.subtask == layout.subtask);
+    let beyond = match (state, own) {
+        (None, _) => Some(0),
+        (Some(_), Some(own)) => Some(own.sequence),
+        // Another subtask's state says nothing about this one's files.
+        (Some(_), None) => None,
+    };
+    let open = state.and_then(|state| state.open.as_ref());
+    let (remove, kept): (Vec<_>, Vec<_>) = found.in_progress.iter().partition(|part| {
+        part.attempt < attempt
+            && beyond.is_some_and(|sequence| part.sequence >= sequence)
+            && open.is_none_or(|open| open.path != part.path)
+    });
+    let committed = found.committed.iter().copied();
+    let sequence = match own {
+        Some(own) => committed
+            .map(|taken| taken + 1)
+            .fold(own.sequence, u64::max),
+        None => {
+            let taken = committed.chain(kept.iter().map(|part| part.sequence));
+            taken.map(|taken| taken + 1).max().unwrap_or(0)
+        }
+    };
+    Start {
+        remove: remove.into_iter().map(|part| part.path.clone()).collect(),
+        sequence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::layout::InProgress;
+
+    /// `start("attempt 2, state 3, open 3-1, progress 2-1 3-1 4-1, committed 0 1")`: what is removed and
+    /// the first number. Parts are `sequence-attempt`.
+    fn start(picture: &str) -> String {
+        let layout = Layout {
+            dir: PathBuf::from("out"),
+            prefix: "part".into(),
+            extension: "txt".into(),
+            subtask: 0,
+        };
+        let pair = |part: &str| {
+            let (sequence, attempt) = part.split_once('-').unwrap();
+            (sequence.parse().unwrap(), attempt.parse().unwrap())
+        };
+        let (mut attempt, mut state, mut open, mut found) = (1, None, None, Found::default());
+        for fact in picture.split(", ") {
+            let words: Vec<&str> = fact.split(' ').collect();
+            match words[0] {
+                "attempt" => attempt = words[1].parse().unwrap(),
+                "state" => state = Some((0, words[1].parse().unwrap())),
+                "foreign" => state = Some((9, words[1].parse().unwrap())),
+                "open" => {
+                    let (sequence, attempt) = pair(words[1]);
+                    let path = layout.in_progress(sequence, attempt);
+                    open = Some(OpenPart { path, valid_len: 1 });
+                }
+                "progress" => found.in_progress.extend(words[1..].iter().map(|part| {
+                    let (sequence, attempt) = pair(part);
+                    let path = layout.in_progress(sequence, attempt);
+                    InProgress {
+                        path,
+                        sequence,
+                        attempt,
+                    }
+                })),
+                "committed" => {
+                    let numbers = words[1..]
+                        .iter()
+                        .map(|number| number.parse::<u64>().unwrap());
+                    found.committed.extend(numbers);
+                }
+                other => panic!("{other}"),
+            }
+        }
+        let state = state.map(|(subtask, sequence)| FileWriterState {
+            subtask,
+            sequence,
+            attempt: 1,
+            open: open.clone(),
+        });
+        let start = plan(&layout, attempt, state.as_ref(), &found);
+        let mut shown = String::new();
+        for path in &start.remove {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let name = name
+                .trim_start_matches(".part-0-")
+                .trim_end_matches(".inprogress");
+            shown.push_str(&format!("-{name} "));
+        }
+        shown + &format!("first {}", start.sequence)
+    }
+
+    #[test]
+    fn a_fresh_start_removes_what_earlier_attempts_left() {
+        assert_eq!(start("attempt 1"), "first 0");
+        assert_eq!(start("attempt 2, progress 0-1 1-1"), "-0-1 -1-1 first 0");
+    }
+
+    #[test]
+    fn a_fresh_start_keeps_clear_of_what_another_job_wrote() {
+        assert_eq!(start("attempt 1, committed 0 1 2"), "first 3");
+        assert_eq!(start("attempt 1, committed 0, progress 1-1"), "first 2");
+    }
+
+    #[test]
+    fn a_restored_writer_keeps_committables_and_removes_what_came_after() {
+        assert_eq!(
+            start("attempt 2, state 3, committed 0, progress 1-1 2-1 3-1 4-1"),
+            "-3-1 -4-1 first 3"
+        );
+    }
+
+    #[test]
+    fn the_part_that_the_checkpoint_left_open_is_kept() {
+        assert_eq!(
+            start("attempt 3, state 3, open 3-1, progress 3-1 3-2 4-2"),
+            "-3-2 -4-2 first 3"
+        );
+    }
+
+    #[test]
+    fn a_zombie_removes_nothing_of_a_later_attempt() {
+        assert_eq!(start("attempt 2, state 3, progress 3-2 3-3 4-3"), "first 3");
+    }
+
+    #[test]
+    fn going_back_behind_a_commit_uses_new_numbers() {
+        assert_eq!(
+            start("attempt 4, state 3, open 3-1, committed 3 4 5"),
+            "first 6"
+        );
+    }
+
+    #[test]
+    fn another_subtasks_state_removes_nothing() {
+        assert_eq!(
+            start("attempt 2, foreign 3, progress 3-1, committed 7"),
+            "first 8"
+        );
+    }
+}

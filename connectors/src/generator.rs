@@ -1,0 +1,256 @@
+//! A source that makes its records up, the same ones each time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rivus_core::{
+    Event, MIN_TIMESTAMP, ParallelInstance, ReadStatus, Record, Source, SourceReader, Timestamp,
+    UserError,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::splitmix::SplitMix;
+
+type Make<T> = Arc<dyn Fn(u64, &mut SplitMix) -> T + Send + Sync>;
+type Time<T> = Arc<dyn Fn(&T) -> Timestamp + Send + Sync>;
+
+/// Makes record after record by a function of the record's index and a seeded generator of numbers.
+///
+/// The record is a pure function of (seed, index), so a replayed record is the same record.
+///
+/// ```
+/// use rivus_connectors::GeneratorSource;
+///
+/// let rolls = GeneratorSource::new(|index, rng| (index, 1 + rng.below(6)))
+///     .seed(42)
+///     .rate(10_000)
+///     .count(1_000_000)
+///     .timestamps(|(index, _)| *index as i64);
+/// ```
+pub struct GeneratorSource<T> {
+    make: Make<T>,
+    time: Option<Time<T>>,
+    seed: u64,
+    records_per_second: Option<u64>,
+    count: Option<u64>,
+}
+
+/// Every `step`th index from `next` up to, not including, `end`.
+///
+/// Splits interleave instead of following one another, so that event time advances evenly over them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratorSplit {
+    /// Index of the first record that has not been made.
+    pub next: u64,
+    /// From one of its indices to the following one: how many splits there are.
+    pub step: u64,
+    /// Index after the last record; `u64::MAX` where there is none.
+    pub end: u64,
+}
+
+/// Makes the records of its splits, the lowest index first.
+pub struct GeneratorReader<T> {
+    source: GeneratorSource<T>,
+    splits: Vec<Scheduled>,
+    last: Option<u64>,
+}
+
+/// A split and when its records are due: index `first` at `started`, the others from there.
+struct Scheduled {
+    split: GeneratorSplit,
+    first: u64,
+    /// When it was first read; the schedule is not part of a checkpoint, so nothing is caught up on.
+    started: Option<Timestamp>,
+}
+
+/// Why a generator can't run.
+#[derive(Debug, Error)]
+pub enum GeneratorError {
+    /// The rate was 0.
+    #[error("the generator's rate is 0 records per second: give at least 1, or leave .rate() out")]
+    NoRate,
+}
+
+impl<T> GeneratorSource<T> {
+    /// Makes record `index` by `make(index, rng)`; without end, as fast as it can, with seed 0.
+    pub fn new(make: impl Fn(u64, &mut SplitMix) -> T + Send + Sync + 'static) -> Self {
+        Self {
+            make: Arc::new(make),
+            time: None,
+            seed: 0,
+            records_per_second: None,
+            count: None,
+        }
+    }
+
+    /// Draws other numbers.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Makes this many records a second, over all subtasks.
+    ///
+    /// The schedule starts with a reader's first read, also after a recovery: what would have been made
+    /// in the meantime is not caught up on.
+    pub fn rate(mut self, records_per_second: u64) -> Self {
+        self.records_per_second = Some(records_per_second);
+        self
+    }
+
+    /// Ends after this many records, over all subtasks.
+    pub fn count(mut self, records: u64) -> Self {
+        self.count = Some(records);
+        self
+    }
+
+    /// Gives records their event time, in milliseconds since the epoch.
+    pub fn timestamps(mut self, time: impl Fn(&T) -> Timestamp + Send + Sync + 'static) -> Self {
+        self.time = Some(Arc::new(time));
+        self
+    }
+
+    fn record(&self, index: u64) -> Event<T> {
+        let value = (self.make)(index, &mut SplitMix::of(self.seed, index));
+        let ts = match &self.time {
+            Some(time) => time(&value),
+            None => MIN_TIMESTAMP,
+        };
+        Event::at(ts, value)
+    }
+}
+
+impl<T> Clone for GeneratorSource<T> {
+    fn clone(&self) -> Self {
+        Self {
+            make: Arc::clone(&self.make),
+            time: self.time.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<T> fmt::Debug for GeneratorSource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GeneratorSource")
+            .field("seed", &self.seed)
+            .field("records_per_second", &self.records_per_second)
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Record> Source for GeneratorSource<T> {
+    type Out = T;
+    type Split = GeneratorSplit;
+    type Reader = GeneratorReader<T>;
+
+    fn splits(&self, parallelism: u32) -> Result<Vec<GeneratorSplit>, UserError> {
+        if self.records_per_second == Some(0) {
+            return Err(GeneratorError::NoRate.into());
+        }
+        let step = u64::from(parallelism.max(1));
+        let end = self.count.unwrap_or(u64::MAX);
+        Ok((0..step.min(end))
+            .map(|next| GeneratorSplit { next, step, end })
+            .collect())
+    }
+
+    fn reader(&self, _instance: ParallelInstance) -> Result<GeneratorReader<T>, UserError> {
+        Ok(GeneratorReader {
+            source: self.clone(),
+            splits: Vec::new(),
+            last: None,
+        })
+    }
+}
+
+impl<T: Record> SourceReader for GeneratorReader<T> {
+    type Out = T;
+    type Split = GeneratorSplit;
+
+    fn add_split(&mut self, split: GeneratorSplit) -> Result<(), UserError> {
+        if split.next < split.end {
+            self.splits.push(Scheduled {
+                split,
+                first: split.next,
+                started: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        out: &mut Vec<Event<T>>,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<ReadStatus, UserError> {
+        let rate = self.source.records_per_second;
+        for scheduled in &mut self.splits {
+            scheduled.started.get_or_insert(now);
+        }
+        for _ in 0..max {
+            let lowest = self
+                .splits
+                .iter()
+                .enumerate()
+                .filter(|(_, scheduled)| scheduled.due(rate).is_none_or(|due| due <= now))
+                .min_by_key(|(_, scheduled)| scheduled.split.next)
+                .map(|(at, _)| at);
+            let Some(at) = lowest else { break };
+            let index = self.splits[at].split.next;
+            out.push(self.source.record(index));
+            self.last = Some(index);
+            if !self.splits[at].advance() {
+                self.splits.remove(at);
+            }
+        }
+        let next_due = self
+            .splits
+            .iter()
+            .map(|scheduled| scheduled.due(rate))
+            .min();
+        Ok(match next_due {
+            None => ReadStatus::SplitsDone,
+            Some(Some(due)) if due > now => ReadStatus::Later(due),
+            Some(_) => ReadStatus::More,
+        })
+    }
+
+    fn snapshot(&self) -> Vec<GeneratorSplit> {
+        self.splits
+            .iter()
+            .map(|scheduled| scheduled.split)
+            .collect()
+    }
+
+    fn position(&self) -> Option<String> {
+        self.last.map(|index| format!("generator[{index}]"))
+    }
+}
+
+impl Scheduled {
+    /// When its next record is due; `None` for at once.
+    ///
+    /// Indices are shared by all splits and the rate is for all of them, so that the distance between
+    /// two indices of one split is the distance between them in time.
+    fn due(&self, rate: Option<u64>) -> Option<Timestamp> {
+        let (rate, started) = (rate?, self.started?);
+        let waited_ms =
+            (u128::from(self.split.next - self.first) * 1_000).div_ceil(u128::from(rate.max(1)));
+        Some(started.saturating_add(i64::try_from(waited_ms).unwrap_or(i64::MAX)))
+    }
+
+    /// Goes on to its next index; false if there is none.
+    fn advance(&mut self) -> bool {
+        match self.split.next.checked_add(self.split.step) {
+            Some(next) if next < self.split.end => {
+                self.split.next = next;
+                true
+            }
+            _ => false,
+        }
+    }
+}

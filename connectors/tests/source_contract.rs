@@ -1,0 +1,482 @@
+//! What every source owes the engine, and what the sources of this crate owe beyond it.
+
+// clippy's test exemption doesn't reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Debug;
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use rivus_connectors::{
+    BadLines, CollectionSource, FileSplit, GeneratorSource, Parsed, SplitMix, TextFileSource,
+    csv_lines, json_lines,
+};
+use rivus_core::{
+    Event, MIN_TIMESTAMP, ParallelInstance, ReadStatus, Source, SourceReader, UserError, codec,
+};
+use tempfile::TempDir;
+
+const INSTANCE: ParallelInstance = ParallelInstance {
+    index: 0,
+    parallelism: 1,
+    attempt: 1,
+};
+
+/// Reads splits to their end, `max` records at a time.
+fn drain<S: Source>(
+    source: &S,
+    splits: Vec<S::Split>,
+    max: usize,
+) -> Result<Vec<Event<S::Out>>, UserError> {
+    let mut reader = source.reader(INSTANCE)?;
+    for split in splits {
+        reader.add_split(split)?;
+    }
+    let mut out = Vec::new();
+    while step(&mut reader, &mut out, max)? == ReadStatus::More {}
+    Ok(out)
+}
+
+fn step<R: SourceReader>(
+    reader: &mut R,
+    out: &mut Vec<Event<R::Out>>,
+    max: usize,
+) -> Result<ReadStatus, UserError> {
+    let before = out.len();
+    let status = reader.read(out, max, 0)?;
+    assert!(out.len() - before <= max, "more than was asked for");
+    Ok(status)
+}
+
+/// Reads splits `max` at a time; after each read but every `keep`th, crashes and restores from the snapshot.
+fn drain_with_restores<S: Source>(
+    source: &S,
+    splits: Vec<S::Split>,
+    max: usize,
+    keep: usize,
+) -> Vec<Event<S::Out>> {
+    let restored = |splits: Vec<S::Split>| {
+        let mut reader = source.reader(INSTANCE).unwrap();
+        for split in splits {
+            let split = codec::decode(&codec::encode(&split).unwrap()).unwrap();
+            reader.add_split(split).unwrap();
+        }
+        reader
+    };
+    let mut reader = restored(splits);
+    let mut out = Vec::new();
+    for turn in 1.. {
+        if step(&mut reader, &mut out, max).unwrap() == ReadStatus::SplitsDone {
+            break;
+        }
+        if turn % keep != 0 {
+            let splits = reader.snapshot();
+            // What is read after the snapshot is lost in the crash.
+            step(&mut reader, &mut Vec::new(), max).unwrap();
+            reader = restored(splits);
+        }
+    }
+    assert!(
+        reader.snapshot().is_empty(),
+        "finished splits are not part of a snapshot"
+    );
+    out
+}
+
+/// The contract: whatever the parallelism, the size of reads and the restores, every record comes once,
+/// and the same ones in the same order from the same split.
+fn contract<S>(source: &S, parallelism: u32, max: usize, expected: &[S::Out])
+where
+    S: Source<Out: Ord + Debug>,
+{
+    let splits = source.splits(parallelism).unwrap();
+    let mut all = Vec::new();
+    for split in &splits {
+        let one = || vec![split.clone()];
+        let plain = drain(source, one(), usize::MAX - 1).unwrap();
+        let values = |events: Vec<Event<S::Out>>| -> Vec<S::Out> {
+            events.into_iter().map(|event| event.value).collect()
+        };
+        let plain = values(plain);
+        assert_eq!(values(drain(source, one(), max).unwrap()), plain);
+        assert_eq!(values(drain_with_restores(source, one(), max, 3)), plain);
+        all.extend(plain);
+    }
+    let mut together: Vec<S::Out> = drain_with_restores(source, splits, max, 2)
+        .into_iter()
+        .map(|event| event.value)
+        .collect();
+    let mut expected = expected.to_vec();
+    for records in [&mut all, &mut together, &mut expected] {
+        records.sort();
+    }
+    assert_eq!(all, expected, "split by split");
+    assert_eq!(together, expected, "all splits in one reader");
+}
+
+fn file(text: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("access.log");
+    fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+/// Texts of the pieces that are awkward to cut: both line ends, empty lines, characters of many bytes.
+fn texts() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        3 => Just("\n".to_owned()),
+        2 => Just("\r\n".to_owned()),
+        1 => Just("\r".to_owned()),
+        2 => Just("é".to_owned()),
+        2 => Just("漢字".to_owned()),
+        2 => Just("🦀".to_owned()),
+        4 => "[a-z, ]{0,12}",
+    ];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+fn owned(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|&line| line.to_owned()).collect()
+}
+
+/// The message as the engine shows it, causes included.
+fn message<T>(result: Result<T, UserError>) -> String {
+    match result {
+        Ok(_) => panic!("expected an error"),
+        Err(error) => rivus_core::Failure::user(&error).message,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn text_files_keep_the_contract(
+        text in texts(),
+        parallelism in 1u32..6,
+        split_bytes in 1u64..40,
+        max in 1usize..7,
+    ) {
+        let (_dir, path) = file(&text);
+        let source = TextFileSource::new(&path).split_bytes(split_bytes);
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        contract(&source, parallelism, max, &lines);
+        // One after the other, the splits are the file.
+        let splits = source.splits(parallelism).unwrap();
+        let read: Vec<String> =
+            drain(&source, splits, max).unwrap().into_iter().map(|event| event.value).collect();
+        prop_assert_eq!(read, lines);
+    }
+
+    #[test]
+    fn a_header_is_passed_once(
+        text in texts(),
+        split_bytes in 1u64..40,
+        max in 1usize..7,
+    ) {
+        let (_dir, path) = file(&text);
+        let source = TextFileSource::new(&path).split_bytes(split_bytes).skip_header();
+        let lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        contract(&source, 2, max, &lines);
+    }
+
+    #[test]
+    fn collected_bad_lines_are_at_their_places(
+        text in texts(),
+        split_bytes in 1u64..40,
+    ) {
+        let (_dir, path) = file(&text);
+        let source = TextFileSource::new(&path)
+            .split_bytes(split_bytes)
+            .parsed_by(|_| Err::<u32, _>("no"))
+            .collecting_bad_lines();
+        let splits = source.splits(1).unwrap();
+        let found = drain(&source, splits, 3).unwrap();
+        prop_assert_eq!(found.len(), text.lines().count());
+        for (number, (event, line)) in found.into_iter().zip(text.lines()).enumerate() {
+            let Parsed::Bad(bad) = event.value else { panic!("nothing parses") };
+            prop_assert_eq!(&bad.text, line);
+            let place = bad.place.strip_prefix(path.to_str().unwrap()).unwrap();
+            match place.strip_prefix("@byte ") {
+                Some(byte) => {
+                    let byte: usize = byte.parse().unwrap();
+                    prop_assert!(byte as u64 >= split_bytes);
+                    prop_assert!(text[byte..].starts_with(line));
+                    prop_assert!(byte == 0 || text.as_bytes()[byte - 1] == b'\n');
+                }
+                None => prop_assert_eq!(place, format!(":{}", number + 1)),
+            }
+        }
+    }
+
+    #[test]
+    fn collections_keep_the_contract(
+        records in prop::collection::vec(any::<u32>(), 0..50),
+        parallelism in 1u32..9,
+        max in 1usize..7,
+    ) {
+        contract(&CollectionSource::new(records.clone()), parallelism, max, &records);
+    }
+
+    #[test]
+    fn generators_keep_the_contract(
+        count in 0u64..60,
+        seed in any::<u64>(),
+        parallelism in 1u32..9,
+        max in 1usize..7,
+    ) {
+        let make = |index, rng: &mut SplitMix| (index, rng.next_u64());
+        let expected: Vec<_> =
+            (0..count).map(|index| make(index, &mut SplitMix::of(seed, index))).collect();
+        let source = GeneratorSource::new(make).seed(seed).count(count);
+        contract(&source, parallelism, max, &expected);
+    }
+}
+
+#[test]
+fn lines_longer_than_the_buffer_are_read_whole() {
+    let long = "é".repeat(900_000);
+    let text = format!("{long}\nshort\r\n{long}");
+    let (_dir, path) = file(&text);
+    let source = TextFileSource::new(&path).split_bytes(300_000);
+    contract(&source, 2, 1, &owned(&[&long, "short", &long]));
+}
+
+#[test]
+fn several_files_are_read_in_order_and_globs_by_name() {
+    let dir = TempDir::new().unwrap();
+    for name in ["b.log", "a.log", "c.txt", ".hidden.log"] {
+        fs::write(dir.path().join(name), name).unwrap();
+    }
+    fs::create_dir(dir.path().join("d.log")).unwrap();
+    let read = |source: TextFileSource| -> Vec<String> {
+        let splits = source.splits(1).unwrap();
+        let events = drain(&source, splits, 10).unwrap();
+        events.into_iter().map(|event| event.value).collect()
+    };
+    let path = |name| dir.path().join(name);
+    assert_eq!(
+        read(TextFileSource::paths([path("c.txt"), path("a.log")])),
+        ["c.txt", "a.log"]
+    );
+    let pattern = path("*.log").to_str().unwrap().to_owned();
+    assert_eq!(read(TextFileSource::glob(pattern)), ["a.log", "b.log"]);
+}
+
+#[test]
+fn missing_input_is_one_line_with_the_mend() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for (source, start) in [
+        (
+            TextFileSource::new(at("no.log")),
+            format!("no file {}: check", at("no.log")),
+        ),
+        (
+            TextFileSource::new(at("")),
+            format!("{} is not a file: to read", at("")),
+        ),
+        (
+            TextFileSource::glob(at("*.log")),
+            format!("no file matches {}: check", at("*.log")),
+        ),
+        (
+            TextFileSource::glob("a[".to_owned()),
+            "a[ is not a glob: escape".to_owned(),
+        ),
+        (
+            TextFileSource::paths::<PathBuf>([]),
+            "the list of files to read is empty".to_owned(),
+        ),
+        (
+            TextFileSource::new(at("x")).split_bytes(0),
+            "split_bytes is 0: give".to_owned(),
+        ),
+    ] {
+        let message = message(source.splits(1));
+        assert!(message.starts_with(&start), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_shrank_under_the_job_is_refused() {
+    let (_dir, path) = file("one\ntwo\n");
+    let source = TextFileSource::new(&path);
+    let splits = source.splits(1).unwrap();
+    fs::write(&path, "one\n").unwrap();
+    let message = message(drain(&source, splits, 10));
+    assert!(message.contains("shrank from 8 to 4 bytes"), "{message}");
+}
+
+#[test]
+fn a_reader_says_where_it_stands_by_line_or_else_by_byte() {
+    let (_dir, path) = file("one\ntwo\nthree\nfour\n");
+    let source = TextFileSource::new(&path).split_bytes(9);
+    let mut reader = source.reader(INSTANCE).unwrap();
+    assert_eq!(reader.position(), None);
+    let path = path.display();
+    for split in source.splits(1).unwrap() {
+        reader.add_split(split).unwrap();
+    }
+    for place in [":1", ":2", ":3", "@byte 14"] {
+        reader.read(&mut Vec::new(), 1, 0).unwrap();
+        assert_eq!(reader.position().unwrap(), format!("{path}{place}"));
+    }
+    let mut restored = source.reader(INSTANCE).unwrap();
+    restored
+        .add_split(FileSplit {
+            path: format!("{path}").into(),
+            start: 0,
+            end: 9,
+            offset: 4,
+            lines_before: Some(1),
+        })
+        .unwrap();
+    restored.read(&mut Vec::new(), 1, 0).unwrap();
+    assert_eq!(restored.position().unwrap(), format!("{path}:2"));
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_fail_at_their_place_or_are_replaced() {
+    let (_dir, path) = file(b"fine\nb\xffd\n");
+    let source = TextFileSource::new(&path);
+    let splits = || source.splits(1).unwrap();
+    let message = message(drain(&source, splits(), 10));
+    let expected = format!("{}:2: not UTF-8: convert the file", path.display());
+    assert!(message.starts_with(&expected), "{message}");
+    let lossy = drain(&source.clone().lossy_utf8(), splits(), 10).unwrap();
+    assert_eq!(lossy[1].value, "b\u{fffd}d");
+}
+
+#[test]
+fn bad_lines_fail_or_are_skipped_and_counted_or_are_collected() {
+    let (_dir, path) = file(b"n,k\n1,a\nx,b\n\xff\n4,d\n");
+    let source = TextFileSource::new(&path)
+        .skip_header()
+        .parsed_by(csv_lines::<(u32, String)>());
+    let splits = || source.splits(1).unwrap();
+
+    let message = message(drain(&source, splits(), 10));
+    let expected = format!(
+        "{}:3: cannot parse \"x,b\": field 1: invalid digit found in string; mend",
+        path.display()
+    );
+    assert!(message.starts_with(&expected), "{message}");
+
+    let skipping = source.clone().bad_lines(BadLines::Skip);
+    let mut reader = skipping.reader(INSTANCE).unwrap();
+    reader.add_split(splits().remove(0)).unwrap();
+    let mut out = Vec::new();
+    assert_eq!(step(&mut reader, &mut out, 3).unwrap(), ReadStatus::More);
+    assert_eq!((out.len(), reader.skipped(), reader.skipped()), (1, 2, 0));
+    assert_eq!(
+        step(&mut reader, &mut out, 3).unwrap(),
+        ReadStatus::SplitsDone
+    );
+    assert_eq!(out[1], Event::at(MIN_TIMESTAMP, (4, "d".to_owned())));
+
+    let found = drain(&source.clone().collecting_bad_lines(), splits(), 10).unwrap();
+    let bad: Vec<_> = found
+        .iter()
+        .filter_map(|event| match &event.value {
+            Parsed::Ok(_) => None,
+            Parsed::Bad(bad) => Some((bad.place.as_str(), bad.text.as_str())),
+        })
+        .collect();
+    let at = |line| format!("{}:{line}", path.display());
+    assert_eq!(bad, [(at(3).as_str(), "x,b"), (at(4).as_str(), "\u{fffd}")]);
+}
+
+#[test]
+fn json_lines_are_read_by_serde() {
+    let (_dir, path) = file("[1,\"a\"]\n[2,\"b\"]");
+    let source = TextFileSource::new(&path).parsed_by(json_lines::<(u32, String)>());
+    contract(&source, 1, 1, &[(1, "a".to_owned()), (2, "b".to_owned())]);
+}
+
+#[test]
+fn a_collection_that_shrank_is_refused() {
+    let split = CollectionSource::new(vec![1, 2, 3]).splits(1).unwrap();
+    let message = message(drain(&CollectionSource::new(vec![1]), split, 10));
+    assert!(
+        message.contains("of a collection that holds 1: resume with"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_generator_keeps_its_rate_over_all_its_splits() {
+    let source = GeneratorSource::new(|index, _| index).rate(100);
+    let mut readers: Vec<_> = source
+        .splits(4)
+        .unwrap()
+        .into_iter()
+        .map(|split| {
+            let mut reader = source.reader(INSTANCE).unwrap();
+            reader.add_split(split).unwrap();
+            reader
+        })
+        .collect();
+    let mut made = Vec::new();
+    for now in 5_000..6_000 {
+        for reader in &mut readers {
+            let status = reader.read(&mut made, 1_000, now).unwrap();
+            assert!(matches!(status, ReadStatus::Later(due) if due > now && due <= now + 40));
+        }
+    }
+    assert_eq!(made.len(), 100);
+    let mut values: Vec<u64> = made.into_iter().map(|event| event.value).collect();
+    values.sort_unstable();
+    assert_eq!(
+        values,
+        (0..100).collect::<Vec<_>>(),
+        "event time advances evenly"
+    );
+}
+
+#[test]
+fn a_generator_catches_up_within_a_run_but_not_after_a_restore() {
+    let source = GeneratorSource::new(|index, _| index).rate(10);
+    let mut reader = source.reader(INSTANCE).unwrap();
+    reader
+        .add_split(source.splits(1).unwrap().remove(0))
+        .unwrap();
+    let mut made = Vec::new();
+    assert_eq!(
+        reader.read(&mut made, 50, 1_000).unwrap(),
+        ReadStatus::Later(1_100)
+    );
+    assert_eq!(
+        reader.read(&mut made, 50, 900).unwrap(),
+        ReadStatus::Later(1_100)
+    );
+    assert_eq!(made.len(), 1);
+    assert_eq!(reader.read(&mut made, 2, 1_450).unwrap(), ReadStatus::More);
+    assert_eq!(
+        reader.read(&mut made, 50, 1_450).unwrap(),
+        ReadStatus::Later(1_500)
+    );
+    assert_eq!(made.len(), 5);
+
+    let mut restored = source.reader(INSTANCE).unwrap();
+    restored.add_split(reader.snapshot().remove(0)).unwrap();
+    made.clear();
+    assert_eq!(
+        restored.read(&mut made, 50, 90_000).unwrap(),
+        ReadStatus::Later(90_100)
+    );
+    assert_eq!(made, [Event::at(MIN_TIMESTAMP, 5)]);
+}
+
+#[test]
+fn a_generator_gives_times_and_refuses_a_rate_of_nothing() {
+    let source = GeneratorSource::new(|index, _| index)
+        .count(3)
+        .timestamps(|&index| index as i64 * 10);
+    let splits = source.splits(2).unwrap();
+    let made = drain(&source, splits, 10).unwrap();
+    assert_eq!(made, [Event::at(0, 0), Event::at(10, 1), Event::at(20, 2)]);
+    assert!(message(source.rate(0).splits(1)).contains("rate is 0"));
+}

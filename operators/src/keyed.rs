@@ -1,0 +1,13 @@
+//! Operators with state by key.
+
+mod aggregates;
+mod process;
+mod rolling;
+mod rows;
+mod timers;
+
+pub use aggregates::{AggregateFunction, Avg, Count, Max, Mean, Min, Sum};
+pub use process::{Keyed, KeyedProcessFunction, KeyedProcessOperator};
+pub use rolling::{Rolling, RollingAggregate, RollingOperator, RollingReduce};
+pub(crate) use rows::Rows;
+pub use timers::{TimeDomain, Timer};

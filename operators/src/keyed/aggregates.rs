@@ -1,0 +1,322 @@
+//! Aggregate functions: how records are folded into an accumulator, and the ready-made ones.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::AddAssign;
+
+use rivus_core::Record;
+use serde::{Deserialize, Serialize};
+
+/// Folds records into an accumulator, which can be merged with another.
+///
+/// ```
+/// use rivus_operators::AggregateFunction;
+///
+/// #[derive(Clone)]
+/// struct Longest;
+///
+/// impl AggregateFunction for Longest {
+///     type In = String;
+///     type Acc = String;
+///     type Out = usize;
+///     fn create(&self) -> String { String::new() }
+///     fn add(&self, acc: &mut String, word: &String) {
+///         if word.len() > acc.len() { acc.clone_from(word); }
+///     }
+///     fn merge(&self, acc: &mut String, other: String) { self.add(acc, &other); }
+///     fn result(&self, acc: &String) -> usize { acc.len() }
+/// }
+/// ```
+pub trait AggregateFunction: Clone + Send + Sync + 'static {
+    /// What it takes.
+    type In: Record;
+    /// What is kept.
+    type Acc: Record;
+    /// What comes out.
+    type Out: Record;
+
+    /// The accumulator before any record.
+    fn create(&self) -> Self::Acc;
+
+    /// Adds a record.
+    fn add(&self, acc: &mut Self::Acc, value: &Self::In);
+
+    /// Adds what another accumulator has gathered. The other's records may be older or newer.
+    fn merge(&self, acc: &mut Self::Acc, other: Self::Acc);
+
+    /// What has been gathered.
+    fn result(&self, acc: &Self::Acc) -> Self::Out;
+}
+
+/// Two aggregates of the same records at once.
+impl<A, B> AggregateFunction for (A, B)
+where
+    A: AggregateFunction,
+    B: AggregateFunction<In = A::In>,
+{
+    type In = A::In;
+    type Acc = (A::Acc, B::Acc);
+    type Out = (A::Out, B::Out);
+
+    fn create(&self) -> Self::Acc {
+        (self.0.create(), self.1.create())
+    }
+
+    #[inline]
+    fn add(&self, acc: &mut Self::Acc, value: &Self::In) {
+        self.0.add(&mut acc.0, value);
+        self.1.add(&mut acc.1, value);
+    }
+
+    fn merge(&self, acc: &mut Self::Acc, other: Self::Acc) {
+        self.0.merge(&mut acc.0, other.0);
+        self.1.merge(&mut acc.1, other.1);
+    }
+
+    fn result(&self, acc: &Self::Acc) -> Self::Out {
+        (self.0.result(&acc.0), self.1.result(&acc.1))
+    }
+}
+
+/// Number of records.
+pub struct Count<T>(PhantomData<fn(T)>);
+
+impl<T> Count<T> {
+    /// Counts.
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Count<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for Count<T> {
+    fn clone(&self) -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Record> AggregateFunction for Count<T> {
+    type In = T;
+    type Acc = u64;
+    type Out = u64;
+
+    fn create(&self) -> u64 {
+        0
+    }
+
+    #[inline]
+    fn add(&self, acc: &mut u64, _value: &T) {
+        *acc += 1;
+    }
+
+    fn merge(&self, acc: &mut u64, other: u64) {
+        *acc += other;
+    }
+
+    fn result(&self, acc: &u64) -> u64 {
+        *acc
+    }
+}
+
+macro_rules! by_field {
+    ($(#[$doc:meta])* $name:ident, $of:literal) => {
+        $(#[$doc])*
+        pub struct $name<T, N, F> {
+            field: F,
+            of: PhantomData<fn(T) -> N>,
+        }
+
+        impl<T: Record, N, F: Fn(&T) -> N + Clone + Send + Sync + 'static> $name<T, N, F> {
+            #[doc = $of]
+            pub fn of(field: F) -> Self {
+                Self { field, of: PhantomData }
+            }
+        }
+
+        impl<T, N, F: Clone> Clone for $name<T, N, F> {
+            fn clone(&self) -> Self {
+                Self { field: self.field.clone(), of: PhantomData }
+            }
+        }
+
+        impl<T, N, F> fmt::Debug for $name<T, N, F> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    };
+}
+
+by_field! {
+    /// Sum of a field.
+    ///
+    /// ```
+    /// use rivus_operators::{AggregateFunction, Sum};
+    ///
+    /// let bytes = Sum::of(|request: &(String, u64)| request.1);
+    /// let mut acc = bytes.create();
+    /// bytes.add(&mut acc, &("/".into(), 40));
+    /// bytes.add(&mut acc, &("/".into(), 2));
+    /// assert_eq!(bytes.result(&acc), 42);
+    /// ```
+    Sum, "Sums what a function finds in a record."
+}
+by_field! {
+    /// Least value of a field.
+    Min, "The least of what a function finds in the records. Values that can't be compared, such as NaN, are passed over."
+}
+by_field! {
+    /// Greatest value of a field.
+    Max, "The greatest of what a function finds in the records. Values that can't be compared, such as NaN, are passed over."
+}
+by_field! {
+    /// Mean of a field.
+    Avg, "The mean of what a function finds in the records."
+}
+
+impl<T, N, F> AggregateFunction for Sum<T, N, F>
+where
+    T: Record,
+    N: Record + Default + AddAssign,
+    F: Fn(&T) -> N + Clone + Send + Sync + 'static,
+{
+    type In = T;
+    type Acc = N;
+    type Out = N;
+
+    fn create(&self) -> N {
+        N::default()
+    }
+
+    #[inline]
+    fn add(&self, acc: &mut N, value: &T) {
+        *acc += (self.field)(value);
+    }
+
+    fn merge(&self, acc: &mut N, other: N) {
+        *acc += other;
+    }
+
+    fn result(&self, acc: &N) -> N {
+        acc.clone()
+    }
+}
+
+macro_rules! extreme {
+    ($name:ident, $better:tt) => {
+        impl<T, N, F> AggregateFunction for $name<T, N, F>
+        where
+            T: Record,
+            N: Record + Default + PartialOrd,
+            F: Fn(&T) -> N + Clone + Send + Sync + 'static,
+        {
+            type In = T;
+            type Acc = Option<N>;
+            type Out = N;
+
+            fn create(&self) -> Option<N> {
+                None
+            }
+
+            #[inline]
+            fn add(&self, acc: &mut Option<N>, value: &T) {
+                self.merge(acc, Some((self.field)(value)));
+            }
+
+            #[inline]
+            fn merge(&self, acc: &mut Option<N>, other: Option<N>) {
+                // What isn't equal to itself has no order.
+                let Some(other) = other.filter(|other| other.partial_cmp(other).is_some()) else {
+                    return;
+                };
+                if acc.as_ref().is_none_or(|best| other $better *best) {
+                    *acc = Some(other);
+                }
+            }
+
+            /// The default if no value could be compared.
+            fn result(&self, acc: &Option<N>) -> N {
+                acc.clone().unwrap_or_default()
+            }
+        }
+    };
+}
+
+extreme!(Min, <);
+extreme!(Max, >);
+
+/// What a mean is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mean {
+    /// Sum of the values.
+    pub sum: f64,
+    /// Number of values.
+    pub count: u64,
+}
+
+impl<T, F> AggregateFunction for Avg<T, f64, F>
+where
+    T: Record,
+    F: Fn(&T) -> f64 + Clone + Send + Sync + 'static,
+{
+    type In = T;
+    type Acc = Mean;
+    type Out = f64;
+
+    fn create(&self) -> Mean {
+        Mean::default()
+    }
+
+    #[inline]
+    fn add(&self, acc: &mut Mean, value: &T) {
+        acc.sum += (self.field)(value);
+        acc.count += 1;
+    }
+
+    fn merge(&self, acc: &mut Mean, other: Mean) {
+        acc.sum += other.sum;
+        acc.count += other.count;
+    }
+
+    fn result(&self, acc: &Mean) -> f64 {
+        acc.sum / acc.count as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn over<A: AggregateFunction<In = f64>>(function: &A, values: &[f64], split: usize) -> A::Out {
+        let half = |values: &[f64]| {
+            let mut acc = function.create();
+            for value in values {
+                function.add(&mut acc, value);
+            }
+            acc
+        };
+        let mut acc = half(&values[..split]);
+        function.merge(&mut acc, half(&values[split..]));
+        function.result(&acc)
+    }
+
+    #[test]
+    fn ready_made_aggregates_give_the_same_wherever_they_are_split() {
+        let values = [3.0, f64::NAN, -1.0, 8.0];
+        let finite = [3.0, -1.0, 8.0, 2.0];
+        for split in 0..=4 {
+            assert_eq!(over(&Count::new(), &values, split), 4);
+            assert_eq!(over(&Sum::of(|v: &f64| *v), &finite, split), 12.0);
+            assert_eq!(over(&Min::of(|v: &f64| *v), &values, split), -1.0);
+            assert_eq!(over(&Max::of(|v: &f64| *v), &values, split), 8.0);
+            assert_eq!(over(&Avg::of(|v: &f64| *v), &finite, split), 3.0);
+            let both = (Count::new(), Max::of(|v: &f64| *v));
+            assert_eq!(over(&both, &finite, split), (4, 8.0));
+        }
+    }
+}

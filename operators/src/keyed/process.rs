@@ -1,0 +1,425 @@
+//! `process` on a keyed stream: state, timers, side outputs.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use rivus_core::{
+    AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, Key, MIN_TIMESTAMP,
+    OperatorFactory, Outlets, Record, RowId, StateSet, Task, TaskContext, Timestamp, UserError,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Rows;
+use super::timers::{TimeDomain, Timer, TimerQueue, TimerSet};
+use crate::driver::{Driver, Work};
+use crate::outlet::Emitter;
+use crate::output::Output;
+use crate::selector::KeySelector;
+use crate::side::SideOutputs;
+
+/// What a `process` on a keyed stream does.
+///
+/// ```
+/// use rivus_core::{Event, StateSet, UserError, ValueState};
+/// use rivus_operators::{Keyed, KeyedProcessFunction, Output, Timer};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+/// #[state(crate = "rivus_core")] // only inside the workspace
+/// struct Session { clicks: ValueState<u32>, ends: ValueState<i64> }
+///
+/// /// Counts a user's clicks until there was none for half an hour.
+/// #[derive(Clone)]
+/// struct Sessions;
+///
+/// impl KeyedProcessFunction<String, String> for Sessions {
+///     type Out = u32;
+///     type State = Session;
+///
+///     fn process(
+///         &mut self,
+///         click: Event<String>,
+///         state: &mut Keyed<'_, String, Session>,
+///         _out: &mut Output<'_, u32>,
+///     ) -> Result<(), UserError> {
+///         if let Some(ends) = state.ends.take() {
+///             state.delete_event_timer(ends);
+///         }
+///         let ends = click.ts + 30 * 60 * 1000;
+///         state.ends.set(ends);
+///         state.register_event_timer(ends);
+///         *state.clicks.get_or_default() += 1;
+///         Ok(())
+///     }
+///
+///     fn on_timer(
+///         &mut self,
+///         _timer: Timer,
+///         state: &mut Keyed<'_, String, Session>,
+///         out: &mut Output<'_, u32>,
+///     ) -> Result<(), UserError> {
+///         out.emit(state.clicks.take().unwrap_or(0));
+///         state.ends.clear();
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait KeyedProcessFunction<K: Key, In>: Clone + Send + Sync + 'static {
+    /// What it emits.
+    type Out: Record;
+    /// What it keeps by key. Derive [`StateSet`].
+    type State: StateSet;
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// Whatever is to fail the attempt.
+    fn process(
+        &mut self,
+        event: Event<In>,
+        state: &mut Keyed<'_, K, Self::State>,
+        out: &mut Output<'_, Self::Out>,
+    ) -> Result<(), UserError>;
+
+    /// A timer of a key fires. Timers fire in the order (time, key group, key).
+    ///
+    /// # Errors
+    /// Whatever is to fail the attempt.
+    fn on_timer(
+        &mut self,
+        timer: Timer,
+        state: &mut Keyed<'_, K, Self::State>,
+        out: &mut Output<'_, Self::Out>,
+    ) -> Result<(), UserError> {
+        let _ = (timer, state, out);
+        Ok(())
+    }
+}
+
+/// A key's row: its state and its timers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(bound = "S: StateSet")]
+struct ProcessRow<S> {
+    state: S,
+    event_timers: TimerSet,
+    processing_timers: TimerSet,
+}
+
+impl<S: StateSet> ProcessRow<S> {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.event_timers.is_empty() && self.processing_timers.is_empty() && self.state.is_empty()
+    }
+}
+
+/// The state of the key whose record or timer is being worked on; derefs to the state, and knows the
+/// key, the times, and the key's timers.
+pub struct Keyed<'a, K, S> {
+    key: &'a K,
+    row: &'a mut ProcessRow<S>,
+    id: RowId,
+    queues: &'a mut Queues,
+    watermark: Timestamp,
+    now: Timestamp,
+}
+
+impl<K, S> Keyed<'_, K, S> {
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &K {
+        self.key
+    }
+
+    /// The watermark: event time that all inputs have reached.
+    pub fn watermark(&self) -> Timestamp {
+        self.watermark
+    }
+
+    /// Processing time, milliseconds since the epoch.
+    pub fn processing_time(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Fires when the watermark reaches a time; one that it has passed fires at the next watermark.
+    /// Registering the same time again changes nothing.
+    pub fn register_event_timer(&mut self, ts: Timestamp) {
+        if self.row.event_timers.insert(ts) {
+            self.queues.event.push(ts, self.id);
+        }
+    }
+
+    /// Fires when the wall clock reaches a time. Registering the same time again changes nothing.
+    pub fn register_processing_timer(&mut self, ts: Timestamp) {
+        if self.row.processing_timers.insert(ts) {
+            self.queues.processing.push(ts, self.id);
+        }
+    }
+
+    /// Takes a timer back. Returns whether there was one.
+    pub fn delete_event_timer(&mut self, ts: Timestamp) -> bool {
+        self.row.event_timers.remove(ts)
+    }
+
+    /// Takes a timer back. Returns whether there was one.
+    pub fn delete_processing_timer(&mut self, ts: Timestamp) -> bool {
+        self.row.processing_timers.remove(ts)
+    }
+}
+
+impl<K, S> Deref for Keyed<'_, K, S> {
+    type Target = S;
+
+    #[inline]
+    fn deref(&self) -> &S {
+        &self.row.state
+    }
+}
+
+impl<K, S> DerefMut for Keyed<'_, K, S> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.row.state
+    }
+}
+
+/// The order of the timers, by time domain.
+#[derive(Default)]
+struct Queues {
+    event: TimerQueue,
+    processing: TimerQueue,
+    /// The wake that was asked for last; later ones are implied.
+    armed: Option<Timestamp>,
+}
+
+impl Queues {
+    /// Asks to be woken for the earliest processing timer.
+    #[inline]
+    fn arm(&mut self, cx: &mut TaskContext) {
+        if let Some(earliest) = self.processing.earliest()
+            && self.armed.is_none_or(|armed| earliest < armed)
+        {
+            self.armed = Some(earliest);
+            cx.wake_at(earliest);
+        }
+    }
+}
+
+/// Makes stages of a [`KeyedProcessFunction`].
+pub struct KeyedProcessOperator<In, S, P> {
+    selector: S,
+    function: P,
+    sides: SideOutputs,
+    of: PhantomData<fn(In)>,
+}
+
+impl<In, S, P> KeyedProcessOperator<In, S, P>
+where
+    In: Record,
+    S: KeySelector<In>,
+    P: KeyedProcessFunction<S::Key, In>,
+{
+    /// Of a function; `sides` is where its side outputs are, or will be, declared.
+    pub fn new(selector: S, function: P, sides: SideOutputs) -> Self {
+        Self {
+            selector,
+            function,
+            sides,
+            of: PhantomData,
+        }
+    }
+}
+
+struct KeyedProcessing<In, S, P>
+where
+    S: KeySelector<In>,
+    P: KeyedProcessFunction<S::Key, In>,
+{
+    selector: S,
+    function: P,
+    rows: Rows<S::Key, ProcessRow<P::State>>,
+    queues: Queues,
+    watermark: Timestamp,
+}
+
+impl<In, S, P> KeyedProcessing<In, S, P>
+where
+    In: Record,
+    S: KeySelector<In>,
+    P: KeyedProcessFunction<S::Key, In>,
+{
+    /// The order is not part of the snapshot: it follows from the rows.
+    fn queue_timers(&mut self) {
+        for id in self.rows.table.ids() {
+            let row = self.rows.table.value(id);
+            for ts in row.event_timers.iter() {
+                self.queues.event.push(ts, id);
+            }
+            for ts in row.processing_timers.iter() {
+                self.queues.processing.push(ts, id);
+            }
+        }
+    }
+
+    /// Calls the function with a row, and removes the row if it is empty afterwards.
+    #[inline]
+    fn with_row(
+        &mut self,
+        id: RowId,
+        ts: Timestamp,
+        out: &mut Emitter<P::Out>,
+        cx: &TaskContext,
+        call: impl FnOnce(
+            &mut P,
+            &mut Keyed<'_, S::Key, P::State>,
+            &mut Output<'_, P::Out>,
+        ) -> Result<(), UserError>,
+    ) -> Result<(), Failure> {
+        let (key, row) = self.rows.table.row_mut(id);
+        let mut keyed = Keyed {
+            key,
+            row,
+            id,
+            queues: &mut self.queues,
+            watermark: self.watermark,
+            now: cx.now(),
+        };
+        let mut output = Output::new(ts, self.watermark, cx.now(), out);
+        call(&mut self.function, &mut keyed, &mut output).map_err(|error| Failure::user(&error))?;
+        if keyed.row.is_empty() {
+            self.rows.table.remove(id)?;
+        }
+        Ok(())
+    }
+
+    /// Fires the next timer that is due. Returns whether there was none.
+    fn fire(
+        &mut self,
+        domain: TimeDomain,
+        until: Timestamp,
+        out: &mut Emitter<P::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        let table = &self.rows.table;
+        let queue = match domain {
+            TimeDomain::Event => &mut self.queues.event,
+            TimeDomain::Processing => &mut self.queues.processing,
+        };
+        let next = queue.next_due(until, |due| {
+            due.retain(|id| table.get(*id).is_some());
+            due.sort_by(|a, b| table.key(*b).cmp(table.key(*a)));
+        });
+        let Some((ts, id)) = next else {
+            // All that were gathered may have been stale; the queue says when it is through.
+            let earliest = queue.earliest();
+            return Ok(earliest.is_none_or(|earliest| earliest > until));
+        };
+        let timers = |row: &ProcessRow<P::State>| match domain {
+            TimeDomain::Event => row.event_timers.contains(ts),
+            TimeDomain::Processing => row.processing_timers.contains(ts),
+        };
+        if !table.get(id).is_some_and(|(_, row)| timers(row)) {
+            return Ok(false);
+        }
+        self.rows.table.touch(id)?;
+        let row = self.rows.table.value_mut(id);
+        match domain {
+            TimeDomain::Event => row.event_timers.remove(ts),
+            TimeDomain::Processing => row.processing_timers.remove(ts),
+        };
+        let timer = Timer { ts, domain };
+        self.with_row(id, ts, out, cx, |function, state, output| {
+            function.on_timer(timer, state, output)
+        })?;
+        Ok(false)
+    }
+}
+
+impl<In, S, P> Work<Hashed<In>> for KeyedProcessing<In, S, P>
+where
+    In: Record,
+    S: KeySelector<In>,
+    P: KeyedProcessFunction<S::Key, In>,
+{
+    type Out = P::Out;
+
+    #[inline]
+    fn record(
+        &mut self,
+        event: Event<Hashed<In>>,
+        out: &mut Emitter<P::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        let Hashed { hash, value } = event.value;
+        let new = ProcessRow::default;
+        let id = self
+            .selector
+            .find(&mut self.rows.table, hash, &value, new)?;
+        let event = Event::at(event.ts, value);
+        self.with_row(id, event.ts, out, cx, |function, state, output| {
+            function.process(event, state, output)
+        })?;
+        self.queues.arm(cx);
+        Ok(())
+    }
+
+    fn control(
+        &mut self,
+        control: Control,
+        out: &mut Emitter<P::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        let through = match control {
+            Control::Watermark(watermark) => {
+                self.watermark = self.watermark.max(watermark);
+                self.fire(TimeDomain::Event, watermark, out, cx)?
+            }
+            Control::Tick => {
+                let through = self.fire(TimeDomain::Processing, cx.now(), out, cx)?;
+                // The wake is used up, whoever it was for.
+                self.queues.armed = None;
+                through
+            }
+            Control::Barrier(_) => {
+                self.rows.freeze(cx)?;
+                true
+            }
+            Control::Aborted(checkpoint) => {
+                self.rows.abort(checkpoint);
+                true
+            }
+            _ => true,
+        };
+        if through {
+            self.queues.arm(cx);
+        }
+        Ok(through)
+    }
+
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        self.rows.slice(rows, cx)
+    }
+}
+
+impl<In, S, P> OperatorFactory for KeyedProcessOperator<In, S, P>
+where
+    In: Record,
+    S: KeySelector<In>,
+    P: KeyedProcessFunction<S::Key, In>,
+{
+    fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
+        let mut work: KeyedProcessing<In, S, P> = KeyedProcessing {
+            selector: self.selector.clone(),
+            function: self.function.clone(),
+            rows: Rows::restore(cx)?,
+            queues: Queues::default(),
+            watermark: MIN_TIMESTAMP,
+        };
+        work.queue_timers();
+        let driver = Driver::new(work, cx, outlets, &self.sides)?;
+        Ok(AnyStage::new::<Hashed<In>>(Box::new(driver)))
+    }
+
+    fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure> {
+        Chain::<Hashed<In>>::task(stage)
+    }
+}

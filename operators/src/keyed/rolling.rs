@@ -1,0 +1,188 @@
+//! Rolling aggregates: for every record, what its key has gathered so far.
+
+use std::marker::PhantomData;
+
+use rivus_core::{
+    AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
+    Record, Task, TaskContext, ValueState,
+};
+
+use super::{AggregateFunction, Rows};
+use crate::driver::{Driver, Work};
+use crate::outlet::Emitter;
+use crate::selector::KeySelector;
+use crate::side::SideOutputs;
+
+/// How a record changes what its key has gathered. See [`RollingOperator`]'s constructors.
+pub trait Rolling<In>: Clone + Send + Sync + 'static {
+    /// What is kept by key.
+    type Acc: Record;
+    /// What comes out with the key.
+    type Out: Record;
+
+    /// Before any record.
+    fn create(&self) -> Self::Acc;
+
+    /// Adds a record and says what has been gathered.
+    fn roll(&self, acc: &mut Self::Acc, value: In) -> Self::Out;
+}
+
+/// Rolls by an [`AggregateFunction`].
+#[derive(Debug, Clone)]
+pub struct RollingAggregate<A>(A);
+
+impl<A: AggregateFunction> Rolling<A::In> for RollingAggregate<A> {
+    type Acc = A::Acc;
+    type Out = A::Out;
+
+    fn create(&self) -> A::Acc {
+        self.0.create()
+    }
+
+    #[inline]
+    fn roll(&self, acc: &mut A::Acc, value: A::In) -> A::Out {
+        self.0.add(acc, &value);
+        self.0.result(acc)
+    }
+}
+
+/// Rolls by folding each record into the first.
+#[derive(Debug, Clone)]
+pub struct RollingReduce<F>(F);
+
+impl<T: Record, F: Fn(&mut T, T) + Clone + Send + Sync + 'static> Rolling<T> for RollingReduce<F> {
+    type Acc = ValueState<T>;
+    type Out = T;
+
+    fn create(&self) -> ValueState<T> {
+        ValueState::default()
+    }
+
+    #[inline]
+    fn roll(&self, acc: &mut ValueState<T>, value: T) -> T {
+        match acc.get_mut() {
+            Some(acc) => {
+                (self.0)(acc, value);
+                acc.clone()
+            }
+            None => {
+                acc.set(value.clone());
+                value
+            }
+        }
+    }
+}
+
+/// Makes stages that emit `(key, gathered so far)` for every record.
+///
+/// ```
+/// use rivus_operators::{Count, RollingOperator, by_ref};
+///
+/// let by_word = by_ref::<String, str, _>(|word| word);
+/// let counts = RollingOperator::aggregate(by_word.clone(), Count::<String>::new());
+/// let longest = RollingOperator::reduce(by_word, |longest: &mut String, word: String| {
+///     if word.len() > longest.len() { *longest = word }
+/// });
+/// # let _: [&dyn rivus_core::OperatorFactory; 2] = [&counts, &longest];
+/// ```
+pub struct RollingOperator<In, S, R> {
+    selector: S,
+    rolling: R,
+    of: PhantomData<fn(In)>,
+}
+
+impl<S, A> RollingOperator<A::In, S, RollingAggregate<A>>
+where
+    A: AggregateFunction,
+    S: KeySelector<A::In>,
+{
+    /// By an aggregate function; emits `(S::Key, A::Out)`.
+    pub fn aggregate(selector: S, function: A) -> Self {
+        Self {
+            selector,
+            rolling: RollingAggregate(function),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T, S, F> RollingOperator<T, S, RollingReduce<F>>
+where
+    T: Record,
+    S: KeySelector<T>,
+    F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
+{
+    /// By a function that folds a record into what was gathered; emits `(S::Key, T)`.
+    pub fn reduce(selector: S, fold: F) -> Self {
+        Self {
+            selector,
+            rolling: RollingReduce(fold),
+            of: PhantomData,
+        }
+    }
+}
+
+struct RollingWork<In, S: KeySelector<In>, R: Rolling<In>> {
+    selector: S,
+    rolling: R,
+    rows: Rows<S::Key, R::Acc>,
+}
+
+impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for RollingWork<In, S, R> {
+    type Out = (S::Key, R::Out);
+
+    const ONE_FOR_ONE: bool = true;
+
+    #[inline]
+    fn record(
+        &mut self,
+        event: Event<Hashed<In>>,
+        out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        let Hashed { hash, value } = event.value;
+        let table = &mut self.rows.table;
+        let id = self
+            .selector
+            .find(table, hash, &value, || self.rolling.create())?;
+        let (key, acc) = table.row_mut(id);
+        let key = key.clone();
+        let gathered = self.rolling.roll(acc, value);
+        out.emit(event.ts, (key, gathered));
+        Ok(())
+    }
+
+    fn control(
+        &mut self,
+        control: Control,
+        _out: &mut Emitter<Self::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        match control {
+            Control::Barrier(_) => self.rows.freeze(cx)?,
+            Control::Aborted(checkpoint) => self.rows.abort(checkpoint),
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        self.rows.slice(rows, cx)
+    }
+}
+
+impl<In: Record, S: KeySelector<In>, R: Rolling<In>> OperatorFactory for RollingOperator<In, S, R> {
+    fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
+        let work: RollingWork<In, S, R> = RollingWork {
+            selector: self.selector.clone(),
+            rolling: self.rolling.clone(),
+            rows: Rows::restore(cx)?,
+        };
+        let driver = Driver::new(work, cx, outlets, &SideOutputs::new())?;
+        Ok(AnyStage::new::<Hashed<In>>(Box::new(driver)))
+    }
+
+    fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure> {
+        Chain::<Hashed<In>>::task(stage)
+    }
+}

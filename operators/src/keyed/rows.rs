@@ -1,0 +1,78 @@
+//! The rows of a keyed operator and their part in checkpoints.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use rivus_core::{BuildContext, CheckpointId, Failure, Key, OperatorUid, Table, TaskContext};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Name of the rows among an operator's states.
+const ROWS: &str = "rows";
+
+/// A table that knows whose it is and which checkpoint it is being written for.
+pub(crate) struct Rows<K, V> {
+    pub(crate) table: Table<K, V>,
+    uid: OperatorUid,
+    frozen: Option<CheckpointId>,
+}
+
+impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
+    /// The rows that the attempt starts from.
+    pub(crate) fn restore(cx: &BuildContext<'_>) -> Result<Self, Failure> {
+        let table = Table::restore(
+            cx.info.key_groups(),
+            cx.info.max_parallelism,
+            cx.uid,
+            ROWS,
+            cx.restored,
+        )?;
+        Ok(Self {
+            table,
+            uid: cx.uid.clone(),
+            frozen: None,
+        })
+    }
+
+    pub(crate) fn uid(&self) -> &OperatorUid {
+        &self.uid
+    }
+
+    /// Begins to write the rows, as they are now, into the open snapshot.
+    pub(crate) fn freeze(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
+        let rows = self.table.len() as u64;
+        cx.metrics.state_rows.store(rows, Relaxed);
+        let snapshot = cx.open_snapshot()?;
+        self.frozen = Some(snapshot.checkpoint());
+        self.table.freeze(&self.uid, ROWS, snapshot)?;
+        Ok(())
+    }
+
+    /// The checkpoint will never complete. One that was begun since goes on.
+    pub(crate) fn abort(&mut self, checkpoint: CheckpointId) {
+        if self.frozen == Some(checkpoint) {
+            self.thaw();
+        }
+    }
+
+    fn thaw(&mut self) {
+        self.frozen = None;
+        self.table.thaw();
+    }
+
+    /// Writes a slice, if the open snapshot is the one that the rows are frozen for.
+    pub(crate) fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        match &mut cx.snapshot {
+            Some(snapshot) if self.frozen == Some(snapshot.checkpoint()) => {
+                let done = self.table.slice(rows, snapshot)?;
+                if done {
+                    self.frozen = None;
+                }
+                Ok(done)
+            }
+            _ => {
+                self.thaw();
+                Ok(true)
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The end of a chain that writes to a [`Sink`].
+//!
+//! ```text
+//! snapshot  blob "sink" = { instance, writer, pending }    pending: checkpoint -> committables
+//! ```
+//!
+//! A committable is pending from its barrier until its commit, allowed by the completion of its
+//! checkpoint or of a later one, has succeeded. It is in every snapshot until then, so a checkpoint that
+//! completes while the commits of the one before are still under way loses nothing. What a restored
+//! snapshot holds is committed again when the actor says [`Control::Completed`] for the restored
+//! checkpoint.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rivus_core::{
+    AnyStage, Barrier, BuildContext, Chain, CheckpointId, CheckpointKind, CommitRequest, Committer,
+    Control, Event, Failure, OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Sink,
+    SinkWriter, Stage, SubtaskMetrics, Task, TaskContext, UserError,
+};
+use serde::{Deserialize, Serialize};
+
+/// Name of its state in a snapshot.
+const STATE: &str = "sink";
+
+/// Makes stages that write to a sink. Nothing comes after it.
+pub struct SinkOperator<S> {
+    sink: S,
+}
+
+impl<S: Sink> SinkOperator<S> {
+    /// Of a sink.
+    pub fn new(sink: S) -> Self {
+        Self { sink }
+    }
+}
+
+/// What a snapshot holds. `P` are committables, borrowed when written.
+#[derive(Debug, Serialize, Deserialize)]
+struct SinkState<W, P> {
+    /// Which writer wrote it.
+    instance: u32,
+    writer: W,
+    pending: BTreeMap<CheckpointId, P>,
+}
+
+/// The committables of one checkpoint.
+struct Pending<C> {
+    committables: Arc<Vec<C>>,
+    /// Whether a worker has been asked to commit them.
+    requested: bool,
+    /// Whether the worker has.
+    committed: Arc<AtomicBool>,
+}
+
+impl<C> Pending<C> {
+    fn new(committables: Vec<C>) -> Self {
+        Self {
+            committables: Arc::new(committables),
+            requested: false,
+            committed: Arc::default(),
+        }
+    }
+}
+
+type AllPending<S> = BTreeMap<CheckpointId, Pending<<S as Sink>::Committable>>;
+
+impl<S: Sink> SinkOperator<S> {
+    /// The state of the writer in this place, and the committables that are its to commit: at a lower
+    /// parallelism those of writers that are no more, too.
+    fn restored(
+        &self,
+        cx: &BuildContext<'_>,
+    ) -> Result<(Option<S::State>, AllPending<S>), Failure> {
+        let instance = cx.instance();
+        let states: Vec<SinkState<S::State, Vec<S::Committable>>> =
+            cx.restored.blobs(cx.uid, STATE)?;
+        let mut writer = None;
+        let mut pending: BTreeMap<CheckpointId, Vec<S::Committable>> = BTreeMap::new();
+        for state in states {
+            if state.instance % instance.parallelism != instance.index {
+                continue;
+            }
+            for (checkpoint, committables) in state.pending {
+                pending.entry(checkpoint).or_default().extend(committables);
+            }
+            if state.instance == instance.index {
+                writer = Some(state.writer);
+            }
+        }
+        let pending = pending
+            .into_iter()
+            .map(|(checkpoint, committables)| (checkpoint, Pending::new(committables)))
+            .collect();
+        Ok((writer, pending))
+    }
+}
+
+impl<S: Sink> OperatorFactory for SinkOperator<S> {
+    fn stage(&self, cx: &BuildContext<'_>, _outlets: Outlets) -> Result<AnyStage, Failure> {
+        let (state, pending) = self.restored(cx)?;
+        let writer = self
+            .sink
+            .writer(cx.instance(), state)
+            .map_err(|error| Failure::user(&error))?;
+        Ok(AnyStage::new::<S::In>(Box::new(Writing::<S> {
+            writer,
+            committer: self.sink.committer(),
+            pending,
+            uid: cx.uid.clone(),
+            operator: cx.operator,
+        })))
+    }
+
+    fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure> {
+        Chain::<S::In>::task(stage)
+    }
+}
+
+struct Writing<S: Sink> {
+    writer: S::Writer,
+    committer: Option<Arc<dyn Committer<S::Committable>>>,
+    pending: AllPending<S>,
+    uid: OperatorUid,
+    operator: OperatorIndex,
+}
+
+impl<S: Sink> Writing<S> {
+    fn prepare(&mut self, barrier: Barrier, cx: &mut TaskContext) -> Result<(), Failure> {
+        let last = barrier.kind == CheckpointKind::Final;
+        let user = |error: UserError| Failure::user(&error);
+        let committables = self.writer.prepare_commit(barrier.id, last).map_err(user)?;
+        if self.committer.is_some() && !committables.is_empty() {
+            self.pending.insert(barrier.id, Pending::new(committables));
+        }
+        self.pending
+            .retain(|_, pending| !pending.committed.load(Ordering::Acquire));
+        let state = SinkState {
+            instance: cx.info.attempt.subtask.index,
+            writer: self.writer.snapshot().map_err(user)?,
+            pending: self
+                .pending
+                .iter()
+                .map(|(checkpoint, pending)| (*checkpoint, pending.committables.as_slice()))
+                .collect(),
+        };
+        let snapshot = cx.open_snapshot()?;
+        snapshot.blob(&self.uid, STATE, &state)?;
+        Ok(())
+    }
+
+    /// Asks for everything to be committed that this checkpoint makes durable.
+    fn commit(&mut self, completed: CheckpointId, cx: &mut TaskContext) {
+        let Some(committer) = &self.committer else {
+            return;
+        };
+        for (checkpoint, pending) in self.pending.range_mut(..=completed) {
+            if std::mem::replace(&mut pending.requested, true) {
+                continue;
+            }
+            let committer = Arc::clone(committer);
+            let committables = Arc::clone(&pending.committables);
+            let committed = Arc::clone(&pending.committed);
+            cx.commits.push(CommitRequest {
+                operator: self.uid.clone(),
+                checkpoint: *checkpoint,
+                commit: Box::new(move || {
+                    for committable in committables.iter() {
+                        committer.commit(committable)?;
+                    }
+                    committed.store(true, Ordering::Release);
+                    Ok(())
+                }),
+            });
+        }
+    }
+}
+
+impl<S: Sink> Stage<S::In> for Writing<S> {
+    fn run(&mut self, run: Vec<Event<S::In>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        cx.enter(self.operator);
+        let records = run.len() as u64;
+        self.writer
+            .write(run)
+            .map_err(|error| Failure::user(&error))?;
+        SubtaskMetrics::add(&cx.metrics.records_out, records);
+        Ok(Progress::Done)
+    }
+
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        cx.enter(self.operator);
+        match control {
+            Control::Flush => self.writer.flush().map_err(|error| Failure::user(&error))?,
+            Control::Barrier(barrier) => self.prepare(barrier, cx)?,
+            Control::Completed(checkpoint) => self.commit(checkpoint, cx),
+            // What an aborted checkpoint would have committed waits for the next one.
+            Control::Aborted(_)
+            | Control::Watermark(_)
+            | Control::Idle
+            | Control::Waiting
+            | Control::Tick
+            | Control::EndOfInput => {}
+        }
+        Ok(Progress::Done)
+    }
+
+    fn resume(&mut self, _cx: &mut TaskContext) -> Result<Progress, Failure> {
+        Ok(Progress::Done)
+    }
+
+    fn slice(&mut self, _rows: usize, _cx: &mut TaskContext) -> Result<bool, Failure> {
+        Ok(true)
+    }
+}

@@ -1,0 +1,280 @@
+//! The head of a chain that reads a [`Source`].
+//!
+//! ```text
+//! snapshot  blob "splits" = { instance, parallelism, received, no_more, finished, unfinished }
+//! ```
+//!
+//! After a restore at the same parallelism each reader takes its own blob. At another, all readers see
+//! all blobs and deal the unfinished splits among themselves by their order, so each is read once.
+
+use rivus_core::ReadStatus;
+use rivus_core::{
+    Batch, BuildContext, Control, EncodedSplit, Event, Failure, MAX_TIMESTAMP, OperatorIndex,
+    OperatorUid, Outlets, Progress, Source, SourceFactory, SourceReader, SourceTask, SourceTurn,
+    SplitId, SubtaskMetrics, Task, TaskContext, UserError, codec,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::outlet::{Outlet, only_outlet};
+
+/// Name of its state in a snapshot.
+const STATE: &str = "splits";
+
+/// Makes tasks that read a source.
+pub struct SourceOperator<S> {
+    source: S,
+}
+
+impl<S: Source> SourceOperator<S> {
+    /// Of a source.
+    pub fn new(source: S) -> Self {
+        Self { source }
+    }
+}
+
+impl<S: Source> SourceFactory for SourceOperator<S> {
+    fn splits(&self, parallelism: u32) -> Result<Vec<EncodedSplit>, UserError> {
+        let splits = self.source.splits(parallelism)?;
+        let mut encoded = Vec::with_capacity(splits.len());
+        for (index, split) in splits.iter().enumerate() {
+            encoded.push(EncodedSplit {
+                id: SplitId(index as u32),
+                bytes: codec::encode(split)?,
+            });
+        }
+        Ok(encoded)
+    }
+
+    fn task(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<Box<dyn Task>, Failure> {
+        let reader = self
+            .source
+            .reader(cx.instance())
+            .map_err(|error| Failure::user(&error))?;
+        let mut task: Reading<S> = Reading {
+            reader,
+            received: Vec::new(),
+            no_more: false,
+            end: End::Ahead,
+            next: only_outlet(outlets)?,
+            uid: cx.uid.clone(),
+            operator: cx.operator,
+        };
+        task.restore(cx)?;
+        Ok(Box::new(task))
+    }
+}
+
+/// What a snapshot holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct SourceState<T> {
+    /// Which reader wrote it, of how many.
+    instance: u32,
+    parallelism: u32,
+    received: Vec<SplitId>,
+    no_more: bool,
+    finished: bool,
+    unfinished: Vec<T>,
+}
+
+/// What is still to be said at the end of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// There is more to read.
+    Ahead,
+    /// The last watermark is due, then the end.
+    Watermark,
+    /// The end is due.
+    EndOfInput,
+    /// All is said; barriers still come.
+    Said,
+}
+
+struct Reading<S: Source> {
+    reader: S::Reader,
+    received: Vec<SplitId>,
+    no_more: bool,
+    end: End,
+    next: Outlet<S::Out>,
+    uid: OperatorUid,
+    operator: OperatorIndex,
+}
+
+impl<S: Source> Reading<S> {
+    fn restore(&mut self, cx: &BuildContext<'_>) -> Result<(), Failure> {
+        let mut states: Vec<SourceState<S::Split>> = cx.restored.blobs(cx.uid, STATE)?;
+        if states.is_empty() {
+            return Ok(());
+        }
+        let instance = cx.instance();
+        states.sort_by_key(|state| state.instance);
+        let rescaled = states
+            .iter()
+            .any(|state| state.parallelism != instance.parallelism);
+        self.no_more = states.iter().all(|state| state.no_more);
+        let mut place = 0;
+        for state in states {
+            if !rescaled && state.instance != instance.index {
+                continue;
+            }
+            self.received.extend(state.received);
+            if !rescaled {
+                self.no_more = state.no_more;
+                if state.finished {
+                    // The channels behind are new: the end has to be said again.
+                    self.end = End::Watermark;
+                }
+            }
+            for split in state.unfinished {
+                if !rescaled || place % instance.parallelism == instance.index {
+                    self.add(split)?;
+                }
+                place += 1;
+            }
+        }
+        self.received.sort_unstable();
+        self.received.dedup();
+        Ok(())
+    }
+
+    fn add(&mut self, split: S::Split) -> Result<(), Failure> {
+        self.reader
+            .add_split(split)
+            .map_err(|error| Failure::user(&error))
+    }
+
+    fn snapshot(&self, cx: &mut TaskContext) -> Result<(), Failure> {
+        let state = SourceState {
+            instance: cx.info.attempt.subtask.index,
+            parallelism: cx.info.parallelism,
+            received: self.received.clone(),
+            no_more: self.no_more,
+            finished: self.end != End::Ahead,
+            unfinished: self.reader.snapshot(),
+        };
+        let snapshot = cx.open_snapshot()?;
+        snapshot.blob(&self.uid, STATE, &state)?;
+        Ok(())
+    }
+
+    /// Says what is still to be said at the end.
+    fn say_end(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        loop {
+            let control = match self.end {
+                End::Ahead | End::Said => return Ok(Progress::Done),
+                End::Watermark => {
+                    self.end = End::EndOfInput;
+                    Control::Watermark(MAX_TIMESTAMP)
+                }
+                End::EndOfInput => {
+                    self.end = End::Said;
+                    Control::EndOfInput
+                }
+            };
+            let progress = self.next.control(control, cx)?;
+            if !progress.is_done() {
+                return Ok(progress);
+            }
+        }
+    }
+
+    fn finish(&mut self, cx: &mut TaskContext) -> Result<SourceTurn, Failure> {
+        let progress = self.say_end(cx)?;
+        Ok(if progress.is_done() {
+            SourceTurn::Finished
+        } else {
+            SourceTurn::Read(progress)
+        })
+    }
+}
+
+impl<S: Source> SourceTask for Reading<S> {
+    fn read(&mut self, cx: &mut TaskContext) -> Result<SourceTurn, Failure> {
+        if self.end != End::Ahead {
+            return self.finish(cx);
+        }
+        cx.enter(self.operator);
+        let max = cx.info.batch_records.max(1);
+        let mut run: Vec<Event<S::Out>> = Vec::with_capacity(max);
+        let status = self
+            .reader
+            .read(&mut run, max, cx.now())
+            .map_err(|error| Failure::user(&error))?;
+        cx.set_position(self.reader.position());
+        if !run.is_empty() {
+            SubtaskMetrics::add(&cx.metrics.records_in, run.len() as u64);
+            // A reader that has no more says so again when it is next asked.
+            return Ok(SourceTurn::Read(self.next.run(run, cx)?));
+        }
+        match status {
+            ReadStatus::More => Ok(SourceTurn::Read(Progress::Done)),
+            ReadStatus::Later(at) => {
+                cx.wake_at(at);
+                Ok(SourceTurn::Later)
+            }
+            ReadStatus::SplitsDone if self.no_more => {
+                self.end = End::Watermark;
+                self.finish(cx)
+            }
+            ReadStatus::SplitsDone => {
+                let progress = self.next.control(Control::Waiting, cx)?;
+                Ok(if progress.is_done() {
+                    SourceTurn::NeedsSplit
+                } else {
+                    SourceTurn::Read(progress)
+                })
+            }
+        }
+    }
+
+    fn add_splits(&mut self, splits: Vec<EncodedSplit>, no_more: bool) -> Result<(), Failure> {
+        for split in splits {
+            if let Err(place) = self.received.binary_search(&split.id) {
+                self.add(codec::decode(&split.bytes)?)?;
+                self.received.insert(place, split.id);
+            }
+        }
+        self.no_more |= no_more;
+        Ok(())
+    }
+
+    fn received(&self) -> &[SplitId] {
+        &self.received
+    }
+}
+
+impl<S: Source> Task for Reading<S> {
+    fn batch(
+        &mut self,
+        _input: usize,
+        _batch: Box<dyn Batch>,
+        _cx: &mut TaskContext,
+    ) -> Result<Progress, Failure> {
+        Err(Failure::job(
+            "a batch reached a source, which has no input; this is a defect in Rivus",
+        ))
+    }
+
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        cx.enter(self.operator);
+        if let Control::Barrier(_) = control {
+            self.snapshot(cx)?;
+        }
+        self.next.control(control, cx)
+    }
+
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        let progress = self.next.resume(cx)?;
+        if !progress.is_done() {
+            return Ok(progress);
+        }
+        self.say_end(cx)
+    }
+
+    fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
+        self.next.slice(rows, cx)
+    }
+
+    fn source(&mut self) -> Option<&mut dyn SourceTask> {
+        Some(self)
+    }
+}

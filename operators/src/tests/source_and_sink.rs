@@ -1,0 +1,449 @@
+use std::sync::{Arc, Mutex};
+
+use rivus_core::{
+    Barrier, BuildContext, CheckpointId, CheckpointKind, Committer, Control, EncodedSplit, Event,
+    ManualClock, OperatorFactory, OperatorIndex, OperatorUid, Outlets, ParallelInstance, Progress,
+    ReadStatus, RestoredState, Sink, SinkWriter, SnapshotBuilder, Source, SourceFactory,
+    SourceReader, SourceTurn, Stage, Task, TaskContext, Timestamp, UserError,
+};
+
+use crate::testing::*;
+use crate::{SinkOperator, SourceOperator};
+
+/// Counts from `next` to before `end`.
+type Range = (u32, u32);
+
+struct Ranges(Vec<Range>);
+
+#[derive(Default)]
+struct RangeReader(Vec<Range>);
+
+impl Source for Ranges {
+    type Out = u32;
+    type Split = Range;
+    type Reader = RangeReader;
+
+    fn splits(&self, _parallelism: u32) -> Result<Vec<Range>, UserError> {
+        Ok(self.0.clone())
+    }
+
+    fn reader(&self, _instance: ParallelInstance) -> Result<RangeReader, UserError> {
+        Ok(RangeReader::default())
+    }
+}
+
+impl SourceReader for RangeReader {
+    type Out = u32;
+    type Split = Range;
+
+    fn add_split(&mut self, split: Range) -> Result<(), UserError> {
+        self.0.push(split);
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        out: &mut Vec<Event<u32>>,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<ReadStatus, UserError> {
+        while out.len() < max
+            && let Some((next, end)) = self.0.first_mut()
+        {
+            if *next == 50 && now < 1_000 {
+                return Ok(ReadStatus::Later(1_000));
+            }
+            if next < end {
+                out.push(Event::at(i64::from(*next), *next));
+                *next += 1;
+            } else {
+                self.0.remove(0);
+            }
+        }
+        Ok(if self.0.is_empty() {
+            ReadStatus::SplitsDone
+        } else {
+            ReadStatus::More
+        })
+    }
+
+    fn snapshot(&self) -> Vec<Range> {
+        self.0.clone()
+    }
+
+    fn position(&self) -> Option<String> {
+        self.0.first().map(|(next, _)| format!("range:{next}"))
+    }
+}
+
+/// A source's task as its actor drives it.
+struct Reading {
+    task: Box<dyn Task>,
+    cx: TaskContext,
+    log: Log,
+}
+
+impl Reading {
+    fn new(place: (u32, u32), snapshots: &[bytes::Bytes], seed: u64) -> Self {
+        let log = Log::default();
+        let cx = world(place.0, place.1, &Arc::new(ManualClock::default()));
+        let restored = RestoredState::parse(snapshots).unwrap();
+        let uid = OperatorUid::from(UID);
+        let build = BuildContext {
+            info: &cx.info,
+            restored: &restored,
+            uid: &uid,
+            operator: OperatorIndex(0),
+        };
+        let outlets = main_only(debug::<u32>)(&log, seed);
+        let task = source().task(&build, outlets).unwrap();
+        Self { task, cx, log }
+    }
+
+    fn give(&mut self, ids: &[usize], no_more: bool) {
+        let splits = source().splits(1).unwrap();
+        let splits = ids.iter().map(|id| splits[*id].clone()).collect();
+        self.task
+            .source()
+            .unwrap()
+            .add_splits(splits, no_more)
+            .unwrap();
+    }
+
+    /// Reads until there is something else to say than that a run was read.
+    fn read_all(&mut self) -> SourceTurn {
+        loop {
+            self.cx.begin_turn();
+            let turn = self.task.source().unwrap().read(&mut self.cx).unwrap();
+            let SourceTurn::Read(mut progress) = turn else {
+                return turn;
+            };
+            while !progress.is_done() {
+                progress = self.task.resume(&mut self.cx).unwrap();
+            }
+        }
+    }
+
+    fn read_once(&mut self) {
+        let turn = self.task.source().unwrap().read(&mut self.cx).unwrap();
+        assert_eq!(turn, SourceTurn::Read(Progress::Done));
+    }
+
+    fn snapshot(&mut self) -> bytes::Bytes {
+        let id = CheckpointId(1);
+        let kind = CheckpointKind::Checkpoint;
+        self.cx.snapshot = Some(SnapshotBuilder::new(id));
+        let barrier = Control::Barrier(Barrier { id, kind });
+        let mut progress = self.task.control(barrier, &mut self.cx).unwrap();
+        while !progress.is_done() {
+            progress = self.task.resume(&mut self.cx).unwrap();
+        }
+        self.cx.snapshot.take().unwrap().finish().concat().into()
+    }
+
+    fn said(&self) -> String {
+        self.log.words().join(" ")
+    }
+}
+
+fn source() -> SourceOperator<Ranges> {
+    SourceOperator::new(Ranges(vec![(0, 2), (10, 13), (20, 30), (50, 51)]))
+}
+
+#[test]
+fn a_source_reads_its_splits_and_then_says_the_end_once() {
+    for seed in 0..5 {
+        let mut reading = Reading::new((0, 1), &[], seed);
+        assert_eq!(reading.read_all(), SourceTurn::NeedsSplit);
+        reading.give(&[0, 1], false);
+        assert_eq!(reading.read_all(), SourceTurn::NeedsSplit);
+        reading.give(&[], true);
+        assert_eq!(reading.read_all(), SourceTurn::Finished);
+        assert_eq!(reading.read_all(), SourceTurn::Finished);
+        reading.snapshot();
+        let said = reading.said().replace("wait ", "");
+        assert_eq!(said, "0@0 1@1 10@10 11@11 12@12 !max end |");
+        assert_eq!(reading.cx.metrics.figures().records_in, 5);
+    }
+}
+
+#[test]
+fn a_split_that_comes_twice_is_read_once_even_after_a_restore() {
+    let mut reading = Reading::new((0, 1), &[], 0);
+    reading.give(&[1, 0], false);
+    reading.give(&[0], false);
+    reading.read_once();
+    let snapshot = reading.snapshot();
+    assert_eq!(reading.said(), "10@10 11@11 12@12 0@0 |");
+    let mut back = Reading::new((0, 1), &[snapshot], 3);
+    let received = back.task.source().unwrap().received().to_vec();
+    assert_eq!(received.iter().map(|id| id.0).collect::<Vec<_>>(), [0, 1]);
+    back.give(&[0, 1], true);
+    assert_eq!(back.read_all(), SourceTurn::Finished);
+    assert_eq!(back.said(), "1@1 !max end");
+}
+
+#[test]
+fn a_source_restored_after_its_end_says_the_end_again() {
+    let mut reading = Reading::new((0, 1), &[], 0);
+    reading.give(&[0], true);
+    assert_eq!(reading.read_all(), SourceTurn::Finished);
+    let snapshot = reading.snapshot();
+    for seed in 0..5 {
+        let mut back = Reading::new((0, 1), std::slice::from_ref(&snapshot), seed);
+        assert_eq!(back.read_all(), SourceTurn::Finished);
+        assert_eq!(back.said(), "!max end");
+    }
+}
+
+#[test]
+fn a_source_that_has_nothing_yet_asks_to_be_woken() {
+    let mut reading = Reading::new((0, 1), &[], 0);
+    reading.give(&[3], true);
+    assert_eq!(reading.read_all(), SourceTurn::Later);
+    assert_eq!(reading.cx.take_wake(), Some(1_000));
+}
+
+#[test]
+fn after_rescaling_every_unfinished_split_is_read_by_exactly_one_reader() {
+    let mut snapshots = Vec::new();
+    for (index, splits) in [(0, [0, 1]), (1, [2, 2])] {
+        let mut reading = Reading::new((index, 2), &[], 0);
+        reading.give(&splits, true);
+        reading.read_once();
+        snapshots.push(reading.snapshot());
+    }
+    for parallelism in [1, 3] {
+        let mut read = Vec::new();
+        for index in 0..parallelism {
+            let mut back = Reading::new((index, parallelism), &snapshots, 0);
+            back.give(&[0, 1, 2], true);
+            assert_eq!(back.read_all(), SourceTurn::Finished);
+            read.extend(back.log.words());
+        }
+        read.retain(|word| word.contains('@'));
+        read.sort();
+        let rest = [
+            "12@12", "24@24", "25@25", "26@26", "27@27", "28@28", "29@29",
+        ];
+        assert_eq!(read, rest);
+    }
+}
+
+/// Lines that can be seen.
+type Shelf = Arc<Mutex<Vec<String>>>;
+
+struct Shop {
+    shelf: Shelf,
+    two_phase: bool,
+}
+
+#[derive(Default)]
+struct Packer {
+    open: Vec<u32>,
+    written: u32,
+    last: bool,
+}
+
+struct Clerk(Shelf);
+
+impl Committer<Vec<u32>> for Clerk {
+    fn commit(&self, committable: &Vec<u32>) -> Result<(), UserError> {
+        if committable.contains(&13) {
+            return Err("13 is unlucky".into());
+        }
+        self.0.lock().unwrap().push(format!("{committable:?}"));
+        Ok(())
+    }
+}
+
+impl Sink for Shop {
+    type In = u32;
+    type State = u32;
+    type Committable = Vec<u32>;
+    type Writer = Packer;
+
+    fn writer(&self, _: ParallelInstance, state: Option<u32>) -> Result<Packer, UserError> {
+        Ok(Packer {
+            written: state.unwrap_or(0),
+            ..Packer::default()
+        })
+    }
+
+    fn committer(&self) -> Option<Arc<dyn Committer<Vec<u32>>>> {
+        let clerk = Arc::new(Clerk(Arc::clone(&self.shelf)));
+        self.two_phase
+            .then_some(clerk as Arc<dyn Committer<Vec<u32>>>)
+    }
+}
+
+impl SinkWriter for Packer {
+    type In = u32;
+    type State = u32;
+    type Committable = Vec<u32>;
+
+    fn write(&mut self, run: Vec<Event<u32>>) -> Result<(), UserError> {
+        self.written += run.len() as u32;
+        self.open.extend(run.into_iter().map(|event| event.value));
+        Ok(())
+    }
+
+    fn prepare_commit(&mut self, _: CheckpointId, last: bool) -> Result<Vec<Vec<u32>>, UserError> {
+        self.last = last;
+        let open = std::mem::take(&mut self.open);
+        Ok(if open.is_empty() { vec![] } else { vec![open] })
+    }
+
+    fn snapshot(&mut self) -> Result<u32, UserError> {
+        Ok(self.written)
+    }
+}
+
+struct Selling {
+    stage: Box<dyn Stage<u32>>,
+    cx: TaskContext,
+}
+
+impl Selling {
+    fn new(shop: Shop, snapshots: &[bytes::Bytes]) -> Self {
+        let cx = world(0, 1, &Arc::new(ManualClock::default()));
+        let restored = RestoredState::parse(snapshots).unwrap();
+        let uid = OperatorUid::from(UID);
+        let build = BuildContext {
+            info: &cx.info,
+            restored: &restored,
+            uid: &uid,
+            operator: OperatorIndex(0),
+        };
+        let nothing: Outlets = main_only(debug::<u32>)(&Log::default(), 0);
+        let stage = SinkOperator::new(shop).stage(&build, nothing).unwrap();
+        let stage = stage.typed().unwrap();
+        Self { stage, cx }
+    }
+
+    fn write(&mut self, value: u32) {
+        let run = vec![Event::at(0, value)];
+        assert!(self.stage.run(run, &mut self.cx).unwrap().is_done());
+    }
+
+    fn barrier(&mut self, id: u64) -> bytes::Bytes {
+        let id = CheckpointId(id);
+        let kind = CheckpointKind::Checkpoint;
+        self.cx.snapshot = Some(SnapshotBuilder::new(id));
+        self.control(Control::Barrier(Barrier { id, kind }));
+        self.cx.snapshot.take().unwrap().finish().concat().into()
+    }
+
+    fn control(&mut self, control: Control) {
+        assert!(self.stage.control(control, &mut self.cx).unwrap().is_done());
+    }
+
+    /// Completes a checkpoint; returns the checkpoints whose commits are asked for.
+    fn completed(&mut self, id: u64) -> Vec<u64> {
+        self.control(Control::Completed(CheckpointId(id)));
+        self.cx
+            .commits
+            .iter()
+            .map(|commit| commit.checkpoint.0)
+            .collect()
+    }
+
+    /// What the worker does.
+    fn commit_all(&mut self) -> Result<(), UserError> {
+        self.cx
+            .commits
+            .drain(..)
+            .try_for_each(|commit| (commit.commit)())
+    }
+}
+
+fn shop() -> (Shelf, Shop) {
+    let shelf = Shelf::default();
+    let shop = Shop {
+        shelf: Arc::clone(&shelf),
+        two_phase: true,
+    };
+    (shelf, shop)
+}
+
+fn on(shelf: &Shelf) -> String {
+    shelf.lock().unwrap().join(" ")
+}
+
+#[test]
+fn nothing_is_seen_before_its_checkpoint_completes() {
+    let (shelf, shop) = shop();
+    let mut selling = Selling::new(shop, &[]);
+    selling.write(1);
+    selling.barrier(1);
+    selling.write(2);
+    assert_eq!(selling.completed(1), [1]);
+    selling.commit_all().unwrap();
+    assert_eq!(on(&shelf), "[1]");
+    assert!(selling.completed(1).is_empty(), "announced again");
+    assert_eq!(selling.cx.metrics.figures().records_out, 2);
+}
+
+#[test]
+fn what_an_aborted_checkpoint_prepared_is_committed_with_the_next() {
+    let (shelf, shop) = shop();
+    let mut selling = Selling::new(shop, &[]);
+    selling.write(1);
+    selling.barrier(1);
+    selling.control(Control::Aborted(CheckpointId(1)));
+    selling.write(2);
+    selling.barrier(2);
+    selling.write(3);
+    selling.barrier(3);
+    assert_eq!(selling.completed(2), [1, 2]);
+    selling.commit_all().unwrap();
+    assert_eq!(on(&shelf), "[1] [2]");
+}
+
+#[test]
+fn a_commit_that_is_not_confirmed_stays_in_the_next_snapshot() {
+    let (shelf, one) = shop();
+    let mut selling = Selling::new(one, &[]);
+    selling.write(1);
+    selling.barrier(1);
+    assert_eq!(selling.completed(1), [1]);
+    // The worker hasn't got to it when the next barrier comes, and the process dies after that.
+    let snapshot = selling.barrier(2);
+    let two = Shop {
+        shelf: Arc::clone(&shelf),
+        two_phase: true,
+    };
+    let mut back = Selling::new(two, &[snapshot]);
+    assert_eq!(back.completed(2), [1]);
+    back.commit_all().unwrap();
+    assert_eq!(on(&shelf), "[1]");
+    let three = Shop {
+        shelf: Arc::clone(&shelf),
+        two_phase: true,
+    };
+    let snapshot = back.barrier(3);
+    assert!(Selling::new(three, &[snapshot]).completed(3).is_empty());
+}
+
+#[test]
+fn a_commit_that_fails_says_so() {
+    let (_, shop) = shop();
+    let mut selling = Selling::new(shop, &[]);
+    selling.write(13);
+    selling.barrier(1);
+    selling.completed(1);
+    let error = selling.commit_all().unwrap_err();
+    assert_eq!(error.to_string(), "13 is unlucky");
+}
+
+#[test]
+fn a_sink_without_a_committer_keeps_no_committables() {
+    let shop = Shop {
+        shelf: Shelf::default(),
+        two_phase: false,
+    };
+    let mut selling = Selling::new(shop, &[]);
+    selling.write(1);
+    selling.barrier(1);
+    assert!(selling.completed(1).is_empty());
+}

@@ -1,0 +1,210 @@
+//! The actors that run an environment's jobs: one node, in this process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorRef};
+use rivus_actors::{
+    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Runtimes, Seed, TokioClock,
+};
+use rivus_core::job::JobOptions;
+use rivus_core::{JobGraph, JobId, Timestamp};
+use rivus_state::{
+    Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
+
+use crate::error::JobError;
+
+/// On which threads the actors run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeMode {
+    /// On two runtimes of their own: control actors on one, subtasks on the other with this many workers
+    /// (0: one per core).
+    Threads {
+        /// Workers of the data runtime.
+        workers: usize,
+    },
+    /// All on the current runtime, which must be a current-thread one: a simulation, whose clock can be
+    /// paused and whose every run with the same seed is the same. Storage in memory only.
+    Current,
+}
+
+/// Where checkpoints and job logs lie.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// In memory: jobs survive the death of any actor, not of the process.
+    Memory,
+    /// In a directory.
+    Directory(PathBuf),
+    /// In a storage that was made elsewhere, such as by a test.
+    Objects(ObjectStorage),
+}
+
+impl Storage {
+    fn open(&self) -> Result<ObjectStorage, JobError> {
+        match self {
+            Self::Memory => Ok(ObjectStorage::in_memory()),
+            Self::Objects(objects) => Ok(objects.clone()),
+            Self::Directory(path) => ObjectStorage::directory(path)
+                .map_err(|error| JobError::Setup(rivus_core::Failure::user(&error.into()).message)),
+        }
+    }
+}
+
+/// How a cluster is set up.
+#[derive(Clone)]
+pub(crate) struct ClusterSettings {
+    pub(crate) node: NodeConfig,
+    pub(crate) mode: RuntimeMode,
+    pub(crate) storage: Storage,
+    pub(crate) seed: Option<u64>,
+    pub(crate) starts_at: Option<Timestamp>,
+    pub(crate) probe: Option<Arc<dyn Probe>>,
+}
+
+/// A node and the threads it runs on.
+pub(crate) struct Cluster {
+    context: Arc<NodeContext>,
+    node: ActorRef<NodeMessage>,
+    /// Control and data; none in a simulation.
+    runtimes: Vec<Runtime>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(settings: ClusterSettings) -> Result<Self, JobError> {
+        let objects = settings.storage.open()?;
+        let (handles, runtimes) = runtimes(settings.mode)?;
+        let blocking: Arc<dyn Blocking> = match settings.mode {
+            RuntimeMode::Threads { .. } => Arc::new(Pool::new(handles.control.clone())),
+            RuntimeMode::Current => Arc::new(Inline),
+        };
+        let log = JobLog::new(objects.clone());
+        let seed = settings.seed.unwrap_or_else(entropy);
+        let seed = Seed::new(seed);
+        log.probe(seed.nonce())
+            .map_err(|error| JobError::Setup(rivus_core::Failure::user(&error.into()).message))?;
+        let unix_millis = settings.starts_at.unwrap_or_else(wall_clock);
+        let election = InProcessElection::new(settings.node.lease);
+        let control = handles.control.clone();
+        let context = Arc::new(NodeContext {
+            config: settings.node,
+            clock: Arc::new(TokioClock::starting_at(unix_millis)),
+            seed,
+            runtimes: handles,
+            blocking,
+            checkpoints: CheckpointStorage::new(objects),
+            log,
+            election: Arc::new(election),
+            programs: rivus_actors::Shared::default(),
+            peers: rivus_actors::Shared::default(),
+            probe: settings.probe,
+        });
+        let arguments = Arc::clone(&context);
+        let spawned = control
+            .spawn(async move { Actor::spawn(None, NodeActor, arguments).await })
+            .await;
+        let node = match spawned {
+            Ok(Ok((node, _))) => node,
+            Ok(Err(error)) => {
+                return Err(JobError::Setup(format!("the node did not start: {error}")));
+            }
+            Err(error) => return Err(JobError::Setup(format!("the node did not start: {error}"))),
+        };
+        Ok(Self {
+            context,
+            node,
+            runtimes,
+        })
+    }
+
+    pub(crate) fn node(&self) -> &ActorRef<NodeMessage> {
+        &self.node
+    }
+
+    pub(crate) fn submit(
+        &self,
+        name: &str,
+        graph: JobGraph,
+        options: JobOptions,
+    ) -> (JobId, watch::Receiver<JobView>) {
+        let job = JobId(self.context.seed.uuid());
+        (job, self.resume(job, name, graph, options))
+    }
+
+    /// Runs a job under an id that may have a log already.
+    pub(crate) fn resume(
+        &self,
+        job: JobId,
+        name: &str,
+        graph: JobGraph,
+        options: JobOptions,
+    ) -> watch::Receiver<JobView> {
+        self.context.programs.insert(job, Arc::new(graph));
+        let (sender, receiver) = watch::channel(JobView::new(job, name.to_owned()));
+        let _ = self.node.cast(NodeMessage::Submit {
+            job,
+            name: name.to_owned(),
+            options: Box::new(options),
+            view: sender,
+        });
+        receiver
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.node.kill();
+        for runtime in self.runtimes.drain(..) {
+            // Dropping a runtime waits, which must not happen on another runtime's thread.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, Vec<Runtime>), JobError> {
+    let workers = match mode {
+        RuntimeMode::Current => {
+            let current = Handle::try_current().map_err(|_| {
+                JobError::Setup("RuntimeMode::Current needs a tokio runtime to run on".into())
+            })?;
+            let handles = Runtimes {
+                control: current.clone(),
+                data: current,
+            };
+            return Ok((handles, Vec::new()));
+        }
+        RuntimeMode::Threads { workers: 0 } => {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        }
+        RuntimeMode::Threads { workers } => workers,
+    };
+    let build = |name: &str, workers: usize| {
+        Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name(name)
+            .enable_time()
+            .build()
+            .map_err(|error| JobError::Setup(format!("threads can't be started: {error}")))
+    };
+    let control = build("rivus-control", 1)?;
+    let data = build("rivus-data", workers)?;
+    let handles = Runtimes {
+        control: control.handle().clone(),
+        data: data.handle().clone(),
+    };
+    Ok((handles, vec![control, data]))
+}
+
+/// The wall clock, read once; from then on time is tokio's.
+#[allow(clippy::disallowed_methods)]
+fn wall_clock() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_epoch.map_or(0, |time| time.as_millis() as Timestamp)
+}
+
+/// A seed for those who don't want to choose one.
+fn entropy() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}

@@ -1,0 +1,248 @@
+//! Where a job is written and run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivus_actors::{NodeConfig, Probe};
+use rivus_connectors::CollectionSource;
+use rivus_core::job::{JobOptions, RestartStrategy};
+use rivus_core::{Event, JobId, Operator, Record, Source, Timestamp};
+use rivus_operators::SourceOperator;
+use tokio::sync::Mutex;
+
+use crate::cluster::{Cluster, ClusterSettings, RuntimeMode, Storage};
+use crate::error::JobError;
+use crate::handle::{JobHandle, JobResult};
+use crate::program::{NewNode, Program};
+use crate::stream::DataStream;
+
+/// Where a job is written and run. Cheap to clone; clones write to the same program.
+#[derive(Clone)]
+pub struct StreamEnvironment {
+    program: Program,
+    options: JobOptions,
+    settings: ClusterSettings,
+    /// Started with the first job; all jobs of the environment share it.
+    cluster: Arc<Mutex<Option<Arc<Cluster>>>>,
+}
+
+/// Settings of an environment; see [`StreamEnvironment::builder`].
+#[derive(Clone)]
+pub struct EnvironmentBuilder {
+    parallelism: u32,
+    max_parallelism: Option<u32>,
+    chaining: bool,
+    slots: Option<u32>,
+    options: JobOptions,
+    settings: ClusterSettings,
+}
+
+impl Default for StreamEnvironment {
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl StreamEnvironment {
+    /// An environment with other settings than the default ones.
+    ///
+    /// ```
+    /// use rivus::{Storage, StreamEnvironment};
+    /// use std::time::Duration;
+    ///
+    /// let env = StreamEnvironment::builder()
+    ///     .parallelism(2)
+    ///     .checkpoint_interval(Duration::from_secs(1))
+    ///     .storage(Storage::Memory)
+    ///     .build();
+    /// ```
+    pub fn builder() -> EnvironmentBuilder {
+        EnvironmentBuilder {
+            parallelism: 1,
+            max_parallelism: None,
+            chaining: true,
+            slots: None,
+            options: JobOptions::default(),
+            settings: ClusterSettings {
+                node: NodeConfig::default(),
+                mode: RuntimeMode::Threads { workers: 0 },
+                storage: Storage::Memory,
+                seed: None,
+                starts_at: None,
+                probe: None,
+            },
+        }
+    }
+
+    /// A stream of what a source yields.
+    pub fn from_source<S: Source>(&self, source: S) -> DataStream<S::Out> {
+        let operator = Operator::Source(Arc::new(SourceOperator::new(source)));
+        let node = NewNode::new("source", operator, Vec::new());
+        let origin = self.program.add::<S::Out>(node);
+        DataStream::new(self.program.clone(), vec![origin])
+    }
+
+    /// A stream of the records of a collection.
+    pub fn from_collection<T: Record>(&self, records: Vec<T>) -> DataStream<T> {
+        self.from_source(CollectionSource::new(records))
+    }
+
+    /// A stream of records that have their times already. Watermarks still have to be assigned.
+    pub fn from_events<T: Record>(&self, events: Vec<Event<T>>) -> DataStream<T> {
+        self.from_source(CollectionSource::timestamped(events))
+    }
+
+    /// Runs the job that was written and waits for its end. The environment is empty then, and the next
+    /// job can be written.
+    ///
+    /// # Errors
+    /// If the program can't run, fails for good, or is canceled.
+    pub async fn execute(&self, name: &str) -> Result<JobResult, JobError> {
+        self.start(name).await?.wait().await
+    }
+
+    /// Starts the job that was written. The environment is empty then, and the next job can be written.
+    ///
+    /// # Errors
+    /// If the program can't run, or the environment can't be set up.
+    pub async fn start(&self, name: &str) -> Result<JobHandle, JobError> {
+        let graph = self.program.take()?;
+        let cluster = self.cluster().await?;
+        let (job, view) = cluster.submit(name, graph, self.options.clone());
+        Ok(JobHandle { job, view, cluster })
+    }
+
+    /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
+    /// died. The program must be the same. A job without a log is started under the given id.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn resume(&self, name: &str, job: JobId) -> Result<JobHandle, JobError> {
+        let graph = self.program.take()?;
+        let cluster = self.cluster().await?;
+        let view = cluster.resume(job, name, graph, self.options.clone());
+        Ok(JobHandle { job, view, cluster })
+    }
+
+    async fn cluster(&self) -> Result<Arc<Cluster>, JobError> {
+        let mut cluster = self.cluster.lock().await;
+        if let Some(cluster) = &*cluster {
+            return Ok(Arc::clone(cluster));
+        }
+        let started = Arc::new(Cluster::start(self.settings.clone()).await?);
+        *cluster = Some(Arc::clone(&started));
+        Ok(started)
+    }
+}
+
+impl EnvironmentBuilder {
+    /// Subtasks of every operator that doesn't say otherwise. Default 1.
+    pub fn parallelism(mut self, parallelism: u32) -> Self {
+        self.parallelism = parallelism;
+        self
+    }
+
+    /// Number of key groups, and so the most subtasks that can ever share keyed state. Default 128. It
+    /// can't change once a job has state.
+    pub fn max_parallelism(mut self, max_parallelism: u32) -> Self {
+        self.max_parallelism = Some(max_parallelism);
+        self
+    }
+
+    /// Whether operators of equal parallelism on forward edges share a subtask. Default true.
+    pub fn chaining(mut self, chaining: bool) -> Self {
+        self.chaining = chaining;
+        self
+    }
+
+    /// Slots of each TaskManager. Default: what the environment's parallelism needs.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// TaskManagers in this process. Default 1.
+    pub fn task_managers(mut self, task_managers: u32) -> Self {
+        self.settings.node.task_managers = task_managers;
+        self
+    }
+
+    /// JobManagers in this process: one leads, the others stand by. Default 2.
+    pub fn job_managers(mut self, job_managers: u32) -> Self {
+        self.settings.node.job_managers = job_managers;
+        self
+    }
+
+    /// Time from one checkpoint's start to the next. Default 10 s.
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.options.checkpoint_interval = Some(interval);
+        self
+    }
+
+    /// No checkpoints but the final one of a bounded job.
+    pub fn without_checkpoints(mut self) -> Self {
+        self.options.checkpoint_interval = None;
+        self
+    }
+
+    /// What happens after a failure. Default: exponential delay.
+    pub fn restart(mut self, strategy: RestartStrategy) -> Self {
+        self.options.restart = strategy;
+        self
+    }
+
+    /// All settings of the jobs.
+    pub fn options(mut self, options: JobOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Where checkpoints and job logs lie. Default: in memory.
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.settings.storage = storage;
+        self
+    }
+
+    /// On which threads the actors run. Default: their own, a worker per core.
+    pub fn runtime(mut self, mode: RuntimeMode) -> Self {
+        self.settings.mode = mode;
+        self
+    }
+
+    /// Settings of the node: leases, heartbeats, timeouts.
+    pub fn node(mut self, node: NodeConfig) -> Self {
+        self.settings.node = node;
+        self
+    }
+
+    /// Where all randomness comes from. Default: the system.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
+    /// What the wall clock shows at the start, milliseconds since the epoch. Default: what it shows.
+    pub fn starts_at(mut self, unix_millis: Timestamp) -> Self {
+        self.settings.starts_at = Some(unix_millis);
+        self
+    }
+
+    /// Looks in on every actor, and may break it. For tests.
+    pub fn probe(mut self, probe: Arc<dyn Probe>) -> Self {
+        self.settings.probe = Some(probe);
+        self
+    }
+
+    /// The environment.
+    pub fn build(mut self) -> StreamEnvironment {
+        let managers = self.settings.node.task_managers.max(1);
+        let needed = self.parallelism.div_ceil(managers);
+        self.settings.node.slots = self.slots.unwrap_or(needed.max(self.settings.node.slots));
+        StreamEnvironment {
+            program: Program::new(self.parallelism, self.max_parallelism, self.chaining),
+            options: self.options,
+            settings: self.settings,
+            cluster: Arc::default(),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The program as it is being written: nodes, edges, and the mistakes found on the way.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rivus_core::{
+    DEFAULT_MAX_PARALLELISM, Exchange, Forward, JobGraph, NodeId, Operator, OutputFactory,
+    Rebalance, Record, RouteFactory, SideTag, StreamEdge, StreamGraph, StreamNode, TypedOutput,
+};
+use rivus_operators::{SideOutputTag, SideOutputs};
+
+use crate::error::JobError;
+
+/// A program that several streams write to.
+#[derive(Clone)]
+pub(crate) struct Program(Arc<Mutex<Draft>>);
+
+struct Draft {
+    nodes: Vec<Node>,
+    mistakes: Vec<String>,
+    parallelism: u32,
+    max_parallelism: u32,
+    chaining: bool,
+    /// Counts the jobs that this program was started as; streams of an earlier one are stale.
+    generation: u32,
+}
+
+struct Node {
+    name: String,
+    uid: Option<String>,
+    /// Given by the user, or else the environment's.
+    parallelism: Option<u32>,
+    operator: Operator,
+    inputs: Vec<StreamEdge>,
+    output: Arc<dyn OutputFactory>,
+    sides: BTreeMap<SideTag, Arc<dyn OutputFactory>>,
+    declared: SideOutputs,
+    assigns_watermarks: bool,
+    needs_watermarks: bool,
+}
+
+/// A new operator.
+pub(crate) struct NewNode {
+    pub(crate) name: &'static str,
+    pub(crate) operator: Operator,
+    pub(crate) inputs: Vec<StreamEdge>,
+    pub(crate) declared: SideOutputs,
+    pub(crate) assigns_watermarks: bool,
+    pub(crate) needs_watermarks: bool,
+}
+
+impl NewNode {
+    pub(crate) fn new(name: &'static str, operator: Operator, inputs: Vec<StreamEdge>) -> Self {
+        Self {
+            name,
+            operator,
+            inputs,
+            declared: SideOutputs::new(),
+            assigns_watermarks: false,
+            needs_watermarks: false,
+        }
+    }
+}
+
+/// An output that a stream stands for.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) node: NodeId,
+    pub(crate) side: Option<SideTag>,
+    pub(crate) exchange: Exchange,
+    generation: u32,
+}
+
+impl Program {
+    pub(crate) fn new(parallelism: u32, max_parallelism: Option<u32>, chaining: bool) -> Self {
+        Self(Arc::new(Mutex::new(Draft {
+            nodes: Vec::new(),
+            mistakes: Vec::new(),
+            parallelism,
+            max_parallelism: max_parallelism.unwrap_or(DEFAULT_MAX_PARALLELISM),
+            chaining,
+            generation: 0,
+        })))
+    }
+
+    fn draft(&self) -> MutexGuard<'_, Draft> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an operator whose main output carries `T`.
+    pub(crate) fn add<T: Record>(&self, new: NewNode) -> Origin {
+        let mut draft = self.draft();
+        let node = NodeId(draft.nodes.len());
+        draft.nodes.push(Node {
+            name: new.name.to_owned(),
+            uid: None,
+            parallelism: None,
+            operator: new.operator,
+            inputs: new.inputs,
+            output: Arc::new(TypedOutput::<T>::default()),
+            sides: BTreeMap::new(),
+            declared: new.declared,
+            assigns_watermarks: new.assigns_watermarks,
+            needs_watermarks: new.needs_watermarks,
+        });
+        Origin {
+            node,
+            side: None,
+            exchange: Exchange::Auto,
+            generation: draft.generation,
+        }
+    }
+
+    /// Declares a side output of an operator.
+    pub(crate) fn side<S: Record>(&self, origin: &Origin, tag: &SideOutputTag<S>) -> Origin {
+        self.edit(origin, "side_output", |node| {
+            node.declared.declare(tag);
+            let output = Arc::new(TypedOutput::<S>::default());
+            node.sides.insert(tag.name().to_owned(), output);
+        });
+        Origin {
+            side: Some(tag.name().to_owned()),
+            exchange: Exchange::Auto,
+            ..origin.clone()
+        }
+    }
+
+    /// Changes the operator behind an origin.
+    fn edit(&self, origin: &Origin, what: &str, edit: impl FnOnce(&mut Node)) {
+        let mut draft = self.draft();
+        if origin.generation != draft.generation {
+            draft.mistakes.push(format!(
+                ".{what}(..) on a stream of a job that was started already: write each job anew from the environment"
+            ));
+            return;
+        }
+        if let Some(node) = draft.nodes.get_mut(origin.node.0) {
+            edit(node);
+        }
+    }
+
+    /// The one operator that a stream's settings are for.
+    pub(crate) fn set(
+        &self,
+        origins: &[Origin],
+        what: &str,
+        edit: impl FnOnce(&mut NodeSettings<'_>),
+    ) {
+        match origins {
+            [origin] if origin.side.is_none() => self.edit(origin, what, |node| {
+                edit(&mut NodeSettings {
+                    name: &mut node.name,
+                    uid: &mut node.uid,
+                    parallelism: &mut node.parallelism,
+                });
+            }),
+            _ => self.draft().mistakes.push(format!(
+                ".{what}(..) on a union or a side output, which is no operator: set it on the operator before or behind"
+            )),
+        }
+    }
+
+    /// Edges from some outputs of type `T`; `route` sends over a given exchange.
+    pub(crate) fn edges<T: Record>(&self, origins: &[Origin]) -> Vec<StreamEdge> {
+        let edges = origins.iter().map(|origin| {
+            let rebalance: Arc<dyn RouteFactory> = Arc::new(Rebalance::<T>::default());
+            let route: Arc<dyn RouteFactory> = match origin.exchange {
+                Exchange::Broadcast => Arc::new(rivus_core::Broadcast::<T>::default()),
+                Exchange::Rebalance => Arc::clone(&rebalance),
+                _ => Arc::new(Forward::<T>::default()),
+            };
+            (origin, route, Some(rebalance))
+        });
+        self.checked(edges)
+    }
+
+    /// Edges from some outputs that send by key.
+    pub(crate) fn keyed_edges(
+        &self,
+        origins: &[Origin],
+        route: Arc<dyn RouteFactory>,
+    ) -> Vec<StreamEdge> {
+        let hashed: Vec<Origin> = origins
+            .iter()
+            .map(|origin| Origin {
+                exchange: Exchange::Hash,
+                ..origin.clone()
+            })
+            .collect();
+        self.checked(
+            hashed
+                .iter()
+                .map(|origin| (origin, Arc::clone(&route), None)),
+        )
+    }
+
+    fn checked<'a>(
+        &self,
+        edges: impl Iterator<
+            Item = (
+                &'a Origin,
+                Arc<dyn RouteFactory>,
+                Option<Arc<dyn RouteFactory>>,
+            ),
+        >,
+    ) -> Vec<StreamEdge> {
+        let mut draft = self.draft();
+        let mut checked = Vec::new();
+        for (origin, route, rebalance) in edges {
+            if origin.generation != draft.generation {
+                draft.mistakes.push(
+                    "a stream of a job that was started already is used in another: write each job anew from the environment"
+                        .to_owned(),
+                );
+                continue;
+            }
+            checked.push(StreamEdge {
+                from: origin.node,
+                side: origin.side.clone(),
+                exchange: origin.exchange,
+                route,
+                rebalance,
+            });
+        }
+        checked
+    }
+
+    /// Notes a mistake, to be reported when the job is built.
+    pub(crate) fn mistake(&self, mistake: String) {
+        self.draft().mistakes.push(mistake);
+    }
+
+    /// Takes the program as it stands and begins an empty one.
+    pub(crate) fn take(&self) -> Result<JobGraph, JobError> {
+        let mut draft = self.draft();
+        draft.generation += 1;
+        let nodes = std::mem::take(&mut draft.nodes);
+        let mistakes = std::mem::take(&mut draft.mistakes);
+        if let Some(first) = mistakes.into_iter().next() {
+            return Err(JobError::Program(first));
+        }
+        let parallelism = draft.parallelism;
+        let nodes = nodes
+            .into_iter()
+            .enumerate()
+            .map(|(place, node)| StreamNode {
+                // Derived from its place, it holds as long as nothing is put in before it.
+                uid: rivus_core::OperatorUid(
+                    node.uid.unwrap_or_else(|| format!("{}-{place}", node.name)),
+                ),
+                name: node.name,
+                parallelism: node.parallelism.unwrap_or(parallelism),
+                operator: node.operator,
+                inputs: node.inputs,
+                output: node.output,
+                sides: node.sides,
+                assigns_watermarks: node.assigns_watermarks,
+                needs_watermarks: node.needs_watermarks,
+            })
+            .collect();
+        Ok(JobGraph::new(StreamGraph {
+            nodes,
+            max_parallelism: draft.max_parallelism,
+            chaining: draft.chaining,
+        })?)
+    }
+}
+
+/// What can be set on an operator.
+pub(crate) struct NodeSettings<'a> {
+    pub(crate) name: &'a mut String,
+    pub(crate) uid: &'a mut Option<String>,
+    pub(crate) parallelism: &'a mut Option<u32>,
+}

@@ -1,0 +1,299 @@
+//! Streams without a key.
+
+use std::fmt::{Debug, Display};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use rivus_connectors::{CollectSink, Collected, PrintSink};
+use rivus_core::{Exchange, HashBy, Key, Operator, OperatorFactory, Record, Sink, UserError};
+use rivus_operators::{
+    Filter, FlatMap, KeySelector, Map, OnError, ProcessFunction, ProcessOperator, SideOutputTag,
+    SideOutputs, SinkOperator, TimestampAssigner, TryMap, WatermarkGenerator, WatermarkOperator,
+    WatermarkStrategy, by_ref, by_value,
+};
+use serde::Serialize;
+
+use crate::keyed::KeyedStream;
+use crate::program::{NewNode, Origin, Program};
+
+/// A stream of records of type `T`.
+///
+/// Methods that take a function add an operator; [`name`](Self::name), [`uid`](Self::uid) and
+/// [`parallelism`](Self::parallelism) set something on the operator that was added last.
+pub struct DataStream<T> {
+    pub(crate) program: Program,
+    pub(crate) origins: Vec<Origin>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for DataStream<T> {
+    fn clone(&self) -> Self {
+        Self {
+            program: self.program.clone(),
+            origins: self.origins.clone(),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T: Record> DataStream<T> {
+    pub(crate) fn new(program: Program, origins: Vec<Origin>) -> Self {
+        Self {
+            program,
+            origins,
+            of: PhantomData,
+        }
+    }
+
+    /// Adds an operator behind this stream.
+    pub(crate) fn add<Out: Record>(
+        &self,
+        name: &'static str,
+        operator: impl OperatorFactory + 'static,
+        change: impl FnOnce(&mut NewNode),
+    ) -> DataStream<Out> {
+        let inputs = self.program.edges::<T>(&self.origins);
+        let mut node = NewNode::new(name, Operator::Transform(Arc::new(operator)), inputs);
+        change(&mut node);
+        let origin = self.program.add::<Out>(node);
+        DataStream::new(self.program.clone(), vec![origin])
+    }
+
+    /// The operator's name, for people.
+    #[must_use]
+    pub fn name(self, name: &str) -> Self {
+        let set = |node: &mut crate::program::NodeSettings<'_>| name.clone_into(node.name);
+        self.program.set(&self.origins, "name", set);
+        self
+    }
+
+    /// The operator's stable name, by which its state is found again when the program has changed.
+    #[must_use]
+    pub fn uid(self, uid: &str) -> Self {
+        self.program.set(&self.origins, "uid", |node| {
+            *node.uid = Some(uid.to_owned())
+        });
+        self
+    }
+
+    /// How many subtasks the operator has.
+    #[must_use]
+    pub fn parallelism(self, parallelism: u32) -> Self {
+        self.program.set(&self.origins, "parallelism", |node| {
+            *node.parallelism = Some(parallelism);
+        });
+        self
+    }
+
+    /// One record for each.
+    pub fn map<Out, F>(&self, map: F) -> DataStream<Out>
+    where
+        Out: Record,
+        F: Fn(T) -> Out + Clone + Send + Sync + 'static,
+    {
+        self.add("map", Map::new(map), |_| {})
+    }
+
+    /// Only the records for which `keep` holds.
+    pub fn filter<F>(&self, keep: F) -> DataStream<T>
+    where
+        F: Fn(&T) -> bool + Clone + Send + Sync + 'static,
+    {
+        self.add("filter", Filter::new(keep), |_| {})
+    }
+
+    /// Any number of records for each.
+    ///
+    /// However many one record gives, memory stays bounded and a cancel is heard: they are made as they
+    /// are wanted.
+    pub fn flat_map<I, F>(&self, map: F) -> DataStream<I::Item>
+    where
+        I: IntoIterator + 'static,
+        I::IntoIter: Send,
+        I::Item: Record,
+        F: Fn(T) -> I + Clone + Send + Sync + 'static,
+    {
+        self.add("flat_map", FlatMap::<T, I, F>::new(map), |_| {})
+    }
+
+    /// One record for each, or what `on_error` says: fail the attempt, skip and count, or a side output.
+    pub fn try_map<Out, E, F>(&self, map: F, on_error: OnError<T>) -> DataStream<Out>
+    where
+        Out: Record,
+        E: Into<UserError> + 'static,
+        F: Fn(T) -> Result<Out, E> + Clone + Send + Sync + 'static,
+    {
+        self.add("try_map", TryMap::new(map, on_error), |_| {})
+    }
+
+    /// What a [`ProcessFunction`] makes of each record. It has no timers: those need a key.
+    ///
+    /// ```compile_fail
+    /// # use rivus::*;
+    /// # fn f(stream: DataStream<u32>) {
+    /// #[derive(Clone)]
+    /// struct Timeout;
+    /// impl ProcessFunction<u32> for Timeout {
+    ///     type Out = u32;
+    ///     fn process(&mut self, event: Event<u32>, out: &mut Output<'_, u32>) -> Result<(), UserError> {
+    ///         out.register_event_timer(event.ts + 1_000); // there is no such method: key_by first
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn process<P: ProcessFunction<T>>(&self, function: P) -> DataStream<P::Out> {
+        let sides = SideOutputs::new();
+        let operator = ProcessOperator::new(function, sides.clone());
+        self.add("process", operator, |node| node.declared = sides)
+    }
+
+    /// Gives records their time and makes watermarks. Event-time windows and timers need it before them.
+    pub fn assign_watermarks<G, S>(&self, strategy: WatermarkStrategy<T, G, S>) -> DataStream<T>
+    where
+        G: WatermarkGenerator<T>,
+        S: TimestampAssigner<T>,
+    {
+        let operator = WatermarkOperator::new(strategy);
+        self.add("watermarks", operator, |node| {
+            node.assigns_watermarks = true
+        })
+    }
+
+    /// The records of both.
+    pub fn union(&self, other: &DataStream<T>) -> DataStream<T> {
+        let origins = [self.origins.as_slice(), other.origins.as_slice()].concat();
+        DataStream::new(self.program.clone(), origins)
+    }
+
+    /// What the operator added last emits under a tag.
+    pub fn side_output<S: Record>(&self, tag: &SideOutputTag<S>) -> DataStream<S> {
+        let origins = self
+            .origins
+            .iter()
+            .map(|origin| self.program.side(origin, tag));
+        DataStream::new(self.program.clone(), origins.collect())
+    }
+
+    /// The next operator's subtasks take turns.
+    #[must_use]
+    pub fn rebalance(self) -> Self {
+        self.exchange(Exchange::Rebalance)
+    }
+
+    /// Each of the next operator's subtasks gets every record.
+    #[must_use]
+    pub fn broadcast(self) -> Self {
+        self.exchange(Exchange::Broadcast)
+    }
+
+    /// The next operator's subtask of the same number takes the records; the parallelism must be equal.
+    #[must_use]
+    pub fn forward(self) -> Self {
+        self.exchange(Exchange::Forward)
+    }
+
+    fn exchange(mut self, exchange: Exchange) -> Self {
+        for origin in &mut self.origins {
+            origin.exchange = exchange;
+        }
+        self
+    }
+
+    /// All records of a key to one subtask, where state is kept by key. Makes a key for each record; where
+    /// it would be a clone of something in the record, [`key_by_ref`](Self::key_by_ref) is cheaper.
+    pub fn key_by<K, F>(
+        &self,
+        key: F,
+    ) -> KeyedStream<T, impl KeySelector<T, Key = K> + use<T, K, F>>
+    where
+        K: Key,
+        F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+    {
+        self.key_by_selector(by_value(key))
+    }
+
+    /// Like [`key_by`](Self::key_by), by something that the record owns: allocates only for a new key.
+    pub fn key_by_ref<Q, F>(
+        &self,
+        key: F,
+    ) -> KeyedStream<T, impl KeySelector<T, Key = Q::Owned> + use<T, Q, F>>
+    where
+        Q: ToOwned + Serialize + Ord + ?Sized + 'static,
+        Q::Owned: Key,
+        F: Fn(&T) -> &Q + Clone + Send + Sync + 'static,
+    {
+        self.key_by_selector(by_ref(key))
+    }
+
+    fn key_by_selector<S: KeySelector<T>>(&self, selector: S) -> KeyedStream<T, S> {
+        let by = selector.clone();
+        let route = Arc::new(HashBy::<T, _>::new(move |value: &T| by.hash(value)));
+        let edges = self.program.keyed_edges(&self.origins, route);
+        KeyedStream::new(self.program.clone(), edges, selector)
+    }
+
+    /// Sends the stream to a sink.
+    pub fn sink_to<S: Sink<In = T>>(&self, sink: S) -> SinkHandle {
+        let stream: DataStream<T> = self.add("sink", SinkOperator::new(sink), |_| {});
+        SinkHandle {
+            program: stream.program,
+            origins: stream.origins,
+        }
+    }
+
+    /// Collects the stream in memory, exactly once.
+    pub fn collect(&self) -> Collected<T> {
+        let sink = CollectSink::new();
+        let collected = sink.collected();
+        let _ = self.sink_to(sink).name("collect");
+        collected
+    }
+
+    /// Prints every record to standard output; after a failure some are printed again.
+    pub fn print(&self) -> SinkHandle
+    where
+        T: Display,
+    {
+        self.sink_to(PrintSink::display()).name("print")
+    }
+
+    /// Like [`print`](Self::print), in debug form.
+    pub fn print_debug(&self) -> SinkHandle
+    where
+        T: Debug,
+    {
+        self.sink_to(PrintSink::debug()).name("print")
+    }
+}
+
+/// A sink that was added, for its settings.
+pub struct SinkHandle {
+    program: Program,
+    origins: Vec<Origin>,
+}
+
+impl SinkHandle {
+    /// The sink's name, for people.
+    pub fn name(self, name: &str) -> Self {
+        self.program
+            .set(&self.origins, "name", |node| name.clone_into(node.name));
+        self
+    }
+
+    /// The sink's stable name, by which its state is found again.
+    pub fn uid(self, uid: &str) -> Self {
+        self.program.set(&self.origins, "uid", |node| {
+            *node.uid = Some(uid.to_owned())
+        });
+        self
+    }
+
+    /// How many subtasks write.
+    pub fn parallelism(self, parallelism: u32) -> Self {
+        self.program.set(&self.origins, "parallelism", |node| {
+            *node.parallelism = Some(parallelism);
+        });
+        self
+    }
+}

@@ -1,0 +1,71 @@
+//! Whole jobs in this process: what a user would write first.
+
+use std::time::Duration;
+
+use rivus::{
+    Count, Event, JobStatus, RuntimeMode, StreamEnvironment, WatermarkStrategy, WindowAssigner,
+    Windowed,
+};
+
+fn counted(mut rows: Vec<Windowed<u32, u64>>) -> Vec<(u32, i64, u64)> {
+    rows.sort();
+    rows.into_iter()
+        .map(|row| (row.key, row.window.start, row.value))
+        .collect()
+}
+
+fn expected(events: &[Event<u32>], size: i64) -> Vec<(u32, i64, u64)> {
+    let mut counts = std::collections::BTreeMap::new();
+    for event in events {
+        *counts
+            .entry((event.value, event.ts.div_euclid(size) * size))
+            .or_insert(0) += 1;
+    }
+    counts
+        .into_iter()
+        .map(|((key, start), count)| (key, start, count))
+        .collect()
+}
+
+fn events(count: i64) -> Vec<Event<u32>> {
+    (0..count)
+        .map(|n| Event::at(n * 7, (n * n % 13) as u32))
+        .collect()
+}
+
+fn window_job(
+    env: &StreamEnvironment,
+    events: Vec<Event<u32>>,
+) -> rivus::connectors::Collected<Windowed<u32, u64>> {
+    env.from_events(events)
+        .assign_watermarks(WatermarkStrategy::bounded_out_of_orderness(
+            Duration::from_millis(100),
+        ))
+        .key_by(|value| *value)
+        .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+        .aggregate(Count::new())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_windowed_count_runs_on_one_thread_with_a_virtual_clock() {
+    let env = StreamEnvironment::builder()
+        .parallelism(2)
+        .runtime(RuntimeMode::Current)
+        .seed(1)
+        .build();
+    let input = events(20_000);
+    let out = window_job(&env, input.clone());
+    let result = env.execute("count").await.unwrap();
+    assert_eq!(counted(out.values()), expected(&input, 1_000));
+    assert!(matches!(result.view.status, JobStatus::Ended(_)));
+}
+
+#[tokio::test]
+async fn a_windowed_count_runs_on_threads() {
+    let env = StreamEnvironment::builder().parallelism(2).build();
+    let input = events(200_000);
+    let out = window_job(&env, input.clone());
+    env.execute("count").await.unwrap();
+    assert_eq!(counted(out.values()), expected(&input, 1_000));
+}
