@@ -40,7 +40,7 @@ impl Lines<File> {
         buffer: Vec<u8>,
         max_line_bytes: usize,
     ) -> io::Result<Self> {
-        let before = offset;
+        let before = offset.saturating_sub(1);
         file.seek(SeekFrom::Start(before))?;
         let mut lines = Self::new(file, before, buffer, max_line_bytes);
         if offset > 0 {
