@@ -41,6 +41,7 @@ mod handle;
 mod keyed;
 mod program;
 mod stream;
+mod telemetry;
 mod windowed;
 
 pub use cluster::{RuntimeMode, Storage};

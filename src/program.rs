@@ -225,11 +225,6 @@ impl Program {
         checked
     }
 
-    /// Notes a mistake, to be reported when the job is built.
-    pub(crate) fn mistake(&self, mistake: String) {
-        self.draft().mistakes.push(mistake);
-    }
-
     /// Takes the program as it stands and begins an empty one.
     pub(crate) fn take(&self) -> Result<JobGraph, JobError> {
         let mut draft = self.draft();

@@ -31,7 +31,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "rivus-core",
         &["tokio", "ractor", "object_store", "rand", "futures"],
     ),
-    ("rivus-operators", &["tokio", "ractor", "object_store", "rand"]),
+    (
+        "rivus-operators",
+        &["tokio", "ractor", "object_store", "rand"],
+    ),
     ("rivus-connectors", &["tokio", "ractor", "rand"]),
     ("rivus-state", &["ractor"]),
 ];
@@ -63,7 +66,10 @@ fn dependencies_point_down_only() {
     );
     for (name, allowed) in ARROWS {
         for dependency in found[name].iter().filter(|name| known.contains(*name)) {
-            assert!(allowed.contains(dependency), "{name} must not see {dependency}");
+            assert!(
+                allowed.contains(dependency),
+                "{name} must not see {dependency}"
+            );
         }
     }
     for (name, forbidden) in FORBIDDEN {

@@ -1,7 +1,7 @@
 //! The leader: lives exactly as long as its process leads. Supervises the Dispatcher, the ResourceManager
 //! and a JobMaster per job. Its death ends none of the jobs' tasks, which hang on another branch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ pub struct JobManagerState {
     dispatcher: ActorRef<DispatcherMessage>,
     resource_manager: ActorRef<ResourceManagerMessage>,
     masters: BTreeMap<JobId, ActorRef<JobMasterMessage>>,
+    /// Jobs whose end was asked for; their masters are told when they start.
+    cancels: BTreeSet<JobId>,
     deaths: Intensity,
 }
 
@@ -122,6 +124,7 @@ impl Actor for JobManagerActor {
             dispatcher,
             resource_manager,
             masters: BTreeMap::new(),
+            cancels: BTreeSet::new(),
             deaths: Intensity::default(),
         };
         state.announce();
@@ -151,12 +154,14 @@ impl Actor for JobManagerActor {
                 }
             }
             JobManagerMessage::JobEnded { job, outcome } => {
+                state.cancels.remove(&job);
                 if let Some(master) = state.masters.remove(&job) {
                     master.stop(None);
                 }
                 let _ = state.args.root.cast(NodeMessage::JobEnded { job, outcome });
             }
             JobManagerMessage::Cancel(job) => {
+                state.cancels.insert(job);
                 if let Some(master) = state.masters.get(&job) {
                     let _ = master.cast(JobMasterMessage::Cancel);
                 }
@@ -245,6 +250,9 @@ impl JobManagerState {
         let spawned = Actor::spawn_linked(None, JobMasterActor, args, supervisor).await;
         match spawned {
             Ok((master, _)) => {
+                if self.cancels.contains(&job) {
+                    let _ = master.cast(JobMasterMessage::Cancel);
+                }
                 self.masters.insert(job, master);
                 Ok(())
             }

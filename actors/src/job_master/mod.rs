@@ -144,6 +144,8 @@ pub struct JobMasterState {
     options: Arc<JobOptions>,
     figures: BTreeMap<AttemptId, SubtaskFigures>,
     checkpoint_took: Option<Duration>,
+    /// Whether somebody asked for the job's end before this leader had decided how things stand.
+    cancel_asked: bool,
     ended: bool,
 }
 
@@ -182,6 +184,7 @@ impl Actor for JobMasterActor {
             options: Arc::default(),
             figures: BTreeMap::new(),
             checkpoint_took: None,
+            cancel_asked: false,
             ended: false,
             args,
         };
@@ -218,7 +221,7 @@ impl Actor for JobMasterActor {
             }
             JobMasterMessage::JobDone => state.decide(JobEvent::JobDone)?,
             JobMasterMessage::FailJob(failure) => state.decide(JobEvent::FailJob(failure))?,
-            JobMasterMessage::Cancel => state.decide(JobEvent::Cancel)?,
+            JobMasterMessage::Cancel => state.cancel()?,
             JobMasterMessage::Timer(timer) => state.decide(JobEvent::Timer(timer))?,
             JobMasterMessage::SlotsGranted(slots) => {
                 state.decide(JobEvent::SlotsGranted(slots))?;
@@ -354,6 +357,14 @@ impl JobMasterState {
                 });
             }
         }
+        Ok(())
+    }
+
+    fn cancel(&mut self) -> Result<(), ActorProcessingErr> {
+        if self.takeover.is_over() {
+            return self.decide(JobEvent::Cancel);
+        }
+        self.cancel_asked = true;
         Ok(())
     }
 

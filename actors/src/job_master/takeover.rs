@@ -203,7 +203,11 @@ impl JobMasterState {
         self.pass(Step::Decide)?;
         self.takeover.decided = true;
         let reports = std::mem::take(&mut self.takeover.reports);
-        self.decide(JobEvent::Collected(reports.into_values().collect()))
+        self.decide(JobEvent::Collected(reports.into_values().collect()))?;
+        if self.cancel_asked {
+            return self.decide(JobEvent::Cancel);
+        }
+        Ok(())
     }
 
     /// A new coordinator wants to know what the tasks have acknowledged.

@@ -1,0 +1,101 @@
+//! A job's figures as OpenTelemetry metrics.
+//!
+//! Rivus depends on the OpenTelemetry API only: which exporter gets the figures is the application's
+//! choice. Log events go through `tracing`; an application that wants them as OpenTelemetry spans and logs
+//! installs the bridge of its choice as a subscriber.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use rivus_actors::{JobView, SubtaskView};
+use rivus_core::MIN_TIMESTAMP;
+
+use crate::handle::JobHandle;
+
+/// A subtask's figure, and the name it is known by outside.
+type Figure = (&'static str, &'static str, fn(&SubtaskView) -> u64);
+
+const COUNTERS: [Figure; 6] = [
+    ("rivus.records.in", "{record}", |task| {
+        task.figures.records_in
+    }),
+    ("rivus.records.out", "{record}", |task| {
+        task.figures.records_out
+    }),
+    ("rivus.records.late", "{record}", |task| task.figures.late),
+    ("rivus.time.busy", "us", |task| task.figures.busy_us),
+    ("rivus.time.backpressured", "us", |task| {
+        task.figures.backpressured_us
+    }),
+    ("rivus.time.idle", "us", |task| task.figures.idle_us),
+];
+
+/// A job's figure, and the name it is known by outside.
+type JobFigure = (&'static str, fn(&JobView) -> u64);
+
+const JOB_COUNTERS: [JobFigure; 3] = [
+    ("rivus.job.checkpoints", |view| view.checkpoints),
+    ("rivus.job.restarts", |view| u64::from(view.restarts)),
+    ("rivus.job.takeovers", |view| u64::from(view.takeovers)),
+];
+
+impl JobHandle {
+    /// Offers the job's figures to a meter, which reads them whenever it collects.
+    ///
+    /// Per subtask, with the attributes `job`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`,
+    /// `rivus.time.busy`, `.backpressured`, `.idle` (microseconds, each counter from the attempt's start)
+    /// and the gauge `rivus.watermark` (milliseconds since the epoch). Per job: `rivus.job.checkpoints`,
+    /// `.restarts`, `.takeovers`.
+    ///
+    /// ```no_run
+    /// # async fn f(env: rivus::StreamEnvironment) -> Result<(), rivus::JobError> {
+    /// let job = env.start("views").await?;
+    /// job.observe(&opentelemetry::global::meter("my-application"));
+    /// # Ok(()) }
+    /// ```
+    pub fn observe(&self, meter: &Meter) {
+        for (name, unit, figure) in COUNTERS {
+            let view = self.view.clone();
+            meter
+                .u64_observable_counter(name)
+                .with_unit(unit)
+                .with_callback(move |observer| {
+                    let view = view.borrow();
+                    for task in &view.subtasks {
+                        observer.observe(figure(task), &attributes(&view, task));
+                    }
+                })
+                .build();
+        }
+        for (name, figure) in JOB_COUNTERS {
+            let view = self.view.clone();
+            meter
+                .u64_observable_counter(name)
+                .with_callback(move |observer| {
+                    let view = view.borrow();
+                    let job = KeyValue::new("job", view.name.clone());
+                    observer.observe(figure(&view), &[job]);
+                })
+                .build();
+        }
+        let view = self.view.clone();
+        meter
+            .i64_observable_gauge("rivus.watermark")
+            .with_unit("ms")
+            .with_callback(move |observer| {
+                let view = view.borrow();
+                let known = |task: &&SubtaskView| task.figures.watermark > MIN_TIMESTAMP;
+                for task in view.subtasks.iter().filter(known) {
+                    observer.observe(task.figures.watermark, &attributes(&view, task));
+                }
+            })
+            .build();
+    }
+}
+
+fn attributes(view: &JobView, task: &SubtaskView) -> [KeyValue; 3] {
+    [
+        KeyValue::new("job", view.name.clone()),
+        KeyValue::new("vertex", task.name.clone()),
+        KeyValue::new("subtask", i64::from(task.attempt.subtask.index)),
+    ]
+}
