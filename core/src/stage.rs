@@ -63,7 +63,7 @@ pub struct Barrier {
 /// Everything that passes through a chain beside records.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Control {
-    /// No record before this time will follow; what does is late.
+    /// No record at or before this time will follow; what does is late.
     Watermark(Timestamp),
     /// No input is active: don't wait for this subtask's watermark until it sends something.
     Idle,

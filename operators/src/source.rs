@@ -84,7 +84,7 @@ enum End {
     /// The last watermark is due, then the end.
     Watermark,
     /// The end is due.
-    EndOfInput,
+    Input,
     /// All is said; barriers still come.
     Said,
 }
@@ -162,10 +162,10 @@ impl<S: Source> Reading<S> {
             let control = match self.end {
                 End::Ahead | End::Said => return Ok(Progress::Done),
                 End::Watermark => {
-                    self.end = End::EndOfInput;
+                    self.end = End::Input;
                     Control::Watermark(MAX_TIMESTAMP)
                 }
-                End::EndOfInput => {
+                End::Input => {
                     self.end = End::Said;
                     Control::EndOfInput
                 }

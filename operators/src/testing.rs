@@ -385,6 +385,8 @@ impl<'a, In: Record> Rig<'a, In> {
     pub(crate) fn barrier(&mut self, position: usize) -> Result<(), Failure> {
         self.checkpoints += 1;
         let id = CheckpointId(self.checkpoints);
+        // One that is still being written is given up.
+        self.open = None;
         let kind = CheckpointKind::Checkpoint;
         self.cx.snapshot = Some(SnapshotBuilder::new(id));
         self.control(Control::Barrier(Barrier { id, kind }))?;
@@ -437,6 +439,7 @@ impl<'a, In: Record> Rig<'a, In> {
             return Ok(0);
         };
         self.log.truncate(saved.log);
+        self.watermark = saved.watermark;
         if saved.watermark != MIN_TIMESTAMP {
             self.control(Control::Watermark(saved.watermark))?;
         }

@@ -21,7 +21,7 @@ use rivus_core::job::{JobOptions, SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, Clock, Element, EncodedSplit,
     Failure, Inputs, JobGraph, JobId, OperatorUid, Outputs, RestoredState, SubtaskInfo,
-    SubtaskMetrics, Task, TaskContext,
+    SubtaskMetrics, Task, TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 
@@ -66,8 +66,11 @@ pub enum SubtaskMessage {
     },
     /// A turn is due.
     Step,
-    /// A processing time that was asked for has come.
-    Wake,
+    /// A processing time that was asked for has come; an older wish is ignored.
+    Wake {
+        /// Which.
+        at: Timestamp,
+    },
     /// Begin a checkpoint. Sources only.
     TriggerCheckpoint(Barrier),
     /// Channels have been parked long enough.
@@ -232,9 +235,10 @@ impl Actor for SubtaskActor {
                     state.step();
                 }
             }
-            SubtaskMessage::Wake => {
-                state.work()?.wake();
-                state.step();
+            SubtaskMessage::Wake { at } => {
+                if state.work()?.wake(at) {
+                    state.step();
+                }
             }
             SubtaskMessage::TriggerCheckpoint(barrier) => {
                 state.work()?.trigger(barrier);

@@ -141,10 +141,15 @@ impl Work {
         self.flushed = false;
     }
 
-    pub(super) fn wake(&mut self) {
-        self.wake_due = None;
-        self.todo
-            .push_back(Todo::Control(Control::Tick, Then::Nothing));
+    /// Returns whether the wake-up is the one that is due.
+    pub(super) fn wake(&mut self, at: Timestamp) -> bool {
+        let due = self.wake_due == Some(at);
+        if due {
+            self.wake_due = None;
+            self.todo
+                .push_back(Todo::Control(Control::Tick, Then::Nothing));
+        }
+        due
     }
 
     pub(super) fn trigger(&mut self, barrier: Barrier) {
@@ -561,7 +566,7 @@ impl SubtaskState {
         node.send_later(
             &self.myself,
             Duration::from_millis(wait),
-            SubtaskMessage::Wake,
+            SubtaskMessage::Wake { at },
         );
     }
 }

@@ -17,6 +17,9 @@ use crate::output::Output;
 use crate::selector::KeySelector;
 use crate::side::SideOutputs;
 
+/// Name of its own state in a snapshot.
+const STATE: &str = "watermark";
+
 /// What a `process` on a keyed stream does.
 ///
 /// ```
@@ -238,7 +241,10 @@ where
     function: P,
     rows: Rows<S::Key, ProcessRow<P::State>>,
     queues: Queues,
+    /// Part of the snapshot: a watermark that is only said again after a restore fires nothing.
     watermark: Timestamp,
+    /// Whether the watermark that is being worked on is a new one.
+    advancing: bool,
 }
 
 impl<In, S, P> KeyedProcessing<In, S, P>
@@ -370,8 +376,14 @@ where
     ) -> Result<bool, Failure> {
         let through = match control {
             Control::Watermark(watermark) => {
-                self.watermark = self.watermark.max(watermark);
-                self.fire(TimeDomain::Event, watermark, out, cx)?
+                if watermark > self.watermark {
+                    self.watermark = watermark;
+                    self.advancing = true;
+                }
+                let through =
+                    !self.advancing || self.fire(TimeDomain::Event, watermark, out, cx)?;
+                self.advancing = !through;
+                through
             }
             Control::Tick => {
                 let through = self.fire(TimeDomain::Processing, cx.now(), out, cx)?;
@@ -381,6 +393,8 @@ where
             }
             Control::Barrier(_) => {
                 self.rows.freeze(cx)?;
+                let snapshot = cx.open_snapshot()?;
+                snapshot.blob(self.rows.uid(), STATE, &self.watermark)?;
                 true
             }
             Control::Aborted(checkpoint) => {
@@ -407,12 +421,14 @@ where
     P: KeyedProcessFunction<S::Key, In>,
 {
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
+        let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
         let mut work: KeyedProcessing<In, S, P> = KeyedProcessing {
             selector: self.selector.clone(),
             function: self.function.clone(),
             rows: Rows::restore(cx)?,
             queues: Queues::default(),
-            watermark: MIN_TIMESTAMP,
+            watermark: watermarks.into_iter().min().unwrap_or(MIN_TIMESTAMP),
+            advancing: false,
         };
         work.queue_timers();
         let driver = Driver::new(work, cx, outlets, &self.sides)?;

@@ -1,10 +1,10 @@
 use std::sync::{Arc, Mutex};
 
 use rivus_core::{
-    Barrier, BuildContext, CheckpointId, CheckpointKind, Committer, Control, EncodedSplit, Event,
-    ManualClock, OperatorFactory, OperatorIndex, OperatorUid, Outlets, ParallelInstance, Progress,
-    ReadStatus, RestoredState, Sink, SinkWriter, SnapshotBuilder, Source, SourceFactory,
-    SourceReader, SourceTurn, Stage, Task, TaskContext, Timestamp, UserError,
+    Barrier, BuildContext, CheckpointId, CheckpointKind, Committer, Control, Event, ManualClock,
+    OperatorFactory, OperatorIndex, OperatorUid, Outlets, ParallelInstance, Progress, ReadStatus,
+    RestoredState, Sink, SinkWriter, SnapshotBuilder, Source, SourceFactory, SourceReader,
+    SourceTurn, Stage, Task, TaskContext, Timestamp, UserError,
 };
 
 use crate::testing::*;

@@ -66,7 +66,7 @@ fn one_record_that_gives_a_million_leaves_the_turn_often() {
     let many = FlatMap::new(|(_, number): Pair| 0..number);
     let outlets = main_only(|_: &i64| String::new());
     let mut rig = Rig::new(&many, &outlets, 0);
-    rig.run(vec![Event::at(0, ("k".to_owned(), 1_000_000))])
+    rig.run(vec![Event::at(0, ("k".to_owned(), 1_000_000_i64))])
         .unwrap();
     assert_eq!(rig.log.len(), 1_000_000);
 }

@@ -63,6 +63,8 @@ struct Assigner<T, G, S> {
     generator: G,
     timestamps: S,
     clock: Option<IdleClock>,
+    /// Whether the source waits for work to be handed to it.
+    waiting: bool,
     seen: Seen,
     /// The last watermark that this attempt has sent.
     sent: Timestamp,
@@ -145,6 +147,7 @@ where
         if let Some(clock) = &mut self.clock {
             clock.active(cx.now());
         }
+        self.waiting = false;
         self.observe(&mut run);
         let mut progress = self.next.run(run, cx)?;
         if progress.is_done() {
@@ -163,6 +166,7 @@ where
             Control::Watermark(_) => pass = None,
             Control::Barrier(_) => self.snapshot(cx)?,
             Control::Waiting => {
+                self.waiting = true;
                 if let Some(clock) = &mut self.clock {
                     clock.start(cx.now());
                     clock.stop(cx.now());
@@ -201,6 +205,7 @@ where
         }
         if let Some(clock) = &mut self.clock
             && progress.is_done()
+            && !self.waiting
         {
             clock.go_on(cx.now());
         }
@@ -227,6 +232,7 @@ where
             generator,
             timestamps: self.strategy.timestamps.clone(),
             clock: idleness.map(IdleClock::new),
+            waiting: false,
             seen,
             sent: MIN_TIMESTAMP,
             due: None,

@@ -11,6 +11,7 @@
 //! don't fire twice.
 
 use std::marker::PhantomData;
+use std::ops::Bound::{Excluded, Included};
 use std::time::Duration;
 
 use rivus_core::{
@@ -158,6 +159,9 @@ struct Firing {
     pane: i64,
     at: usize,
 }
+
+/// What was taken out: the key, if its row went too, and the pane.
+type TakenPane<K, A> = (Option<K>, Option<A>);
 
 struct Windowing<In, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> {
     selector: S,
@@ -366,6 +370,10 @@ where
         let (from, _) = self.panes.of_window(self.unfired);
         let pane = self.index.first(from..)?;
         let window = self.panes.first_window(pane).max(self.unfired);
+        if window > self.panes.last_window(pane) {
+            // At the end of time panes of different windows fall together.
+            return None;
+        }
         (self.panes.fires_at(window, 0) <= self.watermark).then_some(Firing {
             window,
             pane,
@@ -405,7 +413,7 @@ where
         for _ in 0..STEP {
             let Some(id) = self.index.rows(firing.pane).get(firing.at).copied() else {
                 firing.at = 0;
-                match self.index.first(firing.pane.saturating_add(1)..to) {
+                match self.index.first((Excluded(firing.pane), Included(to))) {
                     Some(pane) => firing.pane = pane,
                     None => {
                         self.unfired = firing.window.saturating_add(1);
@@ -471,11 +479,7 @@ where
     }
 
     /// Takes a pane out of a row; and the row out of the table, with its key, if that was its last.
-    fn take_pane(
-        &mut self,
-        id: RowId,
-        pane: i64,
-    ) -> Result<(Option<S::Key>, Option<L::Acc>), Failure> {
+    fn take_pane(&mut self, id: RowId, pane: i64) -> Result<TakenPane<S::Key, L::Acc>, Failure> {
         let table = &mut self.rows.table;
         if table.value(id).len() == 1 {
             return Ok(match table.remove(id)? {

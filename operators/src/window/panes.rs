@@ -43,10 +43,10 @@ impl<A> PaneRing<A> {
         self.0.binary_search_by_key(&pane, |(pane, _)| *pane)
     }
 
-    /// The panes from one to before another.
-    pub(super) fn range(&self, from: i64, to: i64) -> &[(i64, A)] {
-        let start = self.0.partition_point(|(pane, _)| *pane < from);
-        let end = self.0.partition_point(|(pane, _)| *pane < to);
+    /// The panes from one to another, both included.
+    pub(super) fn range(&self, first: i64, last: i64) -> &[(i64, A)] {
+        let start = self.0.partition_point(|(pane, _)| *pane < first);
+        let end = self.0.partition_point(|(pane, _)| *pane <= last);
         &self.0[start..end.max(start)]
     }
 
