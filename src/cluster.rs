@@ -86,7 +86,9 @@ impl Cluster {
         log.probe(seed.nonce())
             .map_err(|error| JobError::Setup(rivus_core::Failure::user(&error.into()).message))?;
         let unix_millis = settings.starts_at.unwrap_or_else(wall_clock);
-        let election = InProcessElection::new(settings.node.lease);
+        // Behind the terms of whatever process used the storage before this one.
+        let first_term = unix_millis.max(0) as u64;
+        let election = InProcessElection::new(settings.node.lease).after_term(first_term);
         let control = handles.control.clone();
         let context = Arc::new(NodeContext {
             config: settings.node,

@@ -4,12 +4,14 @@ use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use rivus_connectors::{CollectSink, Collected, PrintSink};
-use rivus_core::{Exchange, HashBy, Key, Operator, OperatorFactory, Record, Sink, UserError};
+use rivus_connectors::{BadLine, CollectSink, Collected, Parsed, PrintSink};
+use rivus_core::{
+    Event, Exchange, HashBy, Key, Operator, OperatorFactory, Record, Sink, UserError,
+};
 use rivus_operators::{
-    Filter, FlatMap, KeySelector, Map, OnError, ProcessFunction, ProcessOperator, SideOutputTag,
-    SideOutputs, SinkOperator, TimestampAssigner, TryMap, WatermarkGenerator, WatermarkOperator,
-    WatermarkStrategy, by_ref, by_value,
+    Filter, FlatMap, KeySelector, Map, OnError, Output, ProcessFunction, ProcessOperator,
+    SideOutputTag, SideOutputs, SinkOperator, TimestampAssigner, TryMap, WatermarkGenerator,
+    WatermarkOperator, WatermarkStrategy, by_ref, by_value,
 };
 use serde::Serialize;
 
@@ -264,6 +266,47 @@ impl<T: Record> DataStream<T> {
         T: Debug,
     {
         self.sink_to(PrintSink::debug()).name("print")
+    }
+}
+
+impl<T: Record> DataStream<Parsed<T>> {
+    /// The lines that could be parsed; the others go to a side output of the stream that this returns.
+    ///
+    /// ```
+    /// use rivus::connectors::{BadLine, TextFileSource};
+    /// use rivus::{SideOutputTag, StreamEnvironment};
+    ///
+    /// let env = StreamEnvironment::default();
+    /// let bad: SideOutputTag<BadLine> = SideOutputTag::new("bad lines");
+    /// let source = TextFileSource::new("numbers.txt").parsed_by(str::parse::<u32>).collecting_bad_lines();
+    /// let numbers = env.from_source(source).bad_lines_to(&bad);
+    /// numbers.side_output(&bad).print_debug();
+    /// ```
+    pub fn bad_lines_to(&self, tag: &SideOutputTag<BadLine>) -> DataStream<T> {
+        self.process(SplitParsed { bad: tag.clone() })
+            .name("parsed")
+    }
+}
+
+/// Tells parsed lines from bad ones.
+#[derive(Clone)]
+struct SplitParsed {
+    bad: SideOutputTag<BadLine>,
+}
+
+impl<T: Record> ProcessFunction<Parsed<T>> for SplitParsed {
+    type Out = T;
+
+    fn process(
+        &mut self,
+        event: Event<Parsed<T>>,
+        out: &mut Output<'_, T>,
+    ) -> Result<(), UserError> {
+        match event.value {
+            Parsed::Ok(value) => out.emit(value),
+            Parsed::Bad(line) => out.side(&self.bad, line),
+        }
+        Ok(())
     }
 }
 

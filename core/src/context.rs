@@ -136,6 +136,12 @@ impl TaskContext {
         self.running = Some(operator.0);
     }
 
+    /// Uid of the operator whose code ran last.
+    pub fn running(&self) -> Option<&str> {
+        let uid = self.operators.get(self.running?)?;
+        Some(&uid.0)
+    }
+
     /// Notes where the source stands.
     pub fn set_position(&mut self, position: Option<String>) {
         self.position = position;

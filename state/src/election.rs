@@ -120,6 +120,14 @@ impl InProcessElection {
         }
     }
 
+    /// The same, but every term is greater than `term`. An election that forgets with its process must begin behind
+    /// the terms of the process before it, or the logs take its leaders for old ones.
+    #[must_use]
+    pub fn after_term(self, term: u64) -> Self {
+        self.state().term = term;
+        self
+    }
+
     /// Each change is a few plain assignments, so a poisoned lock holds nothing half done.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

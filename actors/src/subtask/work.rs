@@ -17,6 +17,9 @@ use crate::job_tasks::TaskEvent;
 use crate::planted;
 use crate::probe::Step;
 
+/// A turn that takes longer is worth a warning.
+const SLOW_TURN: Duration = Duration::from_secs(1);
+
 /// What follows when a piece of work is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Then {
@@ -413,6 +416,12 @@ impl SubtaskState {
             Err(panic) => return Err(Box::new(work.cx.locate(panic_failure(&*panic)))),
         };
         let ended = self.args.node.clock.monotonic();
+        if ended.saturating_sub(work.turn_began) > SLOW_TURN {
+            // Everything else that this subtask should do waits: user code must not block.
+            let attempt = self.args.attempt;
+            let operator = work.cx.running();
+            tracing::warn!(%attempt, operator, "a turn took longer than a second: blocking user code?");
+        }
         work.account(ended, turn);
         self.send_outgoing()?;
         self.run_effects()?;

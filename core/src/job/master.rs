@@ -23,7 +23,9 @@ use super::restart::{RestartDecision, RestartState};
 use super::state::JobState;
 use crate::failure::{Failure, FailureScope};
 use crate::graph::JobGraph;
-use crate::ids::{AttemptId, CheckpointId, Incarnation, Slot, SubtaskId, VertexId};
+use crate::ids::{
+    AttemptId, CheckpointId, Incarnation, OperatorUid, Slot, SubtaskId, VertexId,
+};
 use crate::source::{EncodedSplit, SplitId};
 
 /// What happens to a job's master, after its log has been fenced and replayed.
@@ -158,6 +160,12 @@ struct Region {
     phase: RegionPhase,
 }
 
+/// The operator to blame, and where the source stood.
+type Place = (Option<OperatorUid>, Option<String>);
+
+/// Failures in a row at the same place after which it is called poison.
+const POISON_AFTER: u32 = 3;
+
 /// Whether the coordinator may have something under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Checkpoints {
@@ -183,6 +191,8 @@ pub struct JobMachine {
     promised: BTreeMap<VertexId, BTreeSet<SplitId>>,
     /// What adopted executions reported, until the coordinator was told.
     adopted: Vec<TaskReport>,
+    /// Where the last failure happened, and how often in a row.
+    repeated: Option<(Place, u32)>,
     /// Whether the job's end is on its way to the log.
     ending: bool,
     /// Whether a takeover is being decided.
@@ -222,6 +232,7 @@ impl JobMachine {
             drained: BTreeSet::new(),
             promised: BTreeMap::new(),
             adopted: Vec::new(),
+            repeated: None,
             ending: false,
             deciding: false,
             restart: RestartState::default(),
@@ -647,6 +658,7 @@ impl JobMachine {
         ) {
             return;
         }
+        let failure = self.note_repetition(failure);
         let random = (self.random)();
         let strategy = &self.state.options.restart;
         match self.restart.on_failure(strategy, now, random) {
@@ -661,6 +673,21 @@ impl JobMachine {
                 }));
             }
         }
+    }
+
+    /// A record that fails the attempt again and again is named as poison.
+    fn note_repetition(&mut self, mut failure: Failure) -> Failure {
+        let place = (failure.operator.clone(), failure.position.clone());
+        let times = match &self.repeated {
+            Some((known, times)) if *known == place && place.1.is_some() => times + 1,
+            _ => 1,
+        };
+        self.repeated = Some((place, times));
+        if times >= POISON_AFTER {
+            let poison = format!("; the {times}th failure in a row at this place: a poison record");
+            failure.message.push_str(&poison);
+        }
+        failure
     }
 
     fn task_manager_lost(
