@@ -205,15 +205,19 @@ impl CoordinatorState {
     }
 }
 
-/// Deletes the objects of checkpoints that the log has superseded.
-pub(crate) fn delete_checkpoints(node: &NodeContext, job: JobId, ids: Vec<CheckpointId>) {
+/// Deletes everything that is stored of checkpoints below `keep`: superseded ones, and what aborted ones left
+/// behind. The log's retention only moves forward, so even a leader that doesn't know yet that it has been
+/// replaced deletes nothing that its successor needs.
+pub(crate) fn delete_checkpoints_below(node: &NodeContext, job: JobId, keep: CheckpointId) {
     let storage = node.checkpoints.clone();
     node.blocking.run(Box::new(move || {
-        for id in ids {
-            if let Err(error) = storage.delete_checkpoint(job, id) {
-                // It is garbage; the next clean-up of this job sees it again.
-                tracing::warn!(%job, checkpoint = %id, %error, "a checkpoint could not be deleted");
-            }
+        let deleted = storage.list(job).and_then(|stored| {
+            let mut old = stored.into_iter().filter(|id| *id < keep);
+            old.try_for_each(|id| storage.delete_checkpoint(job, id))
+        });
+        if let Err(error) = deleted {
+            // It is garbage; the next checkpoint's clean-up sees it again.
+            tracing::warn!(%job, %error, "an old checkpoint could not be deleted");
         }
     }));
 }

@@ -12,7 +12,7 @@ use rivus_state::{Append, StorageError};
 
 use super::{JobMasterArgs, JobMasterMessage, JobMasterState};
 use crate::context::NodeContext;
-use crate::coordinator::delete_checkpoints;
+use crate::coordinator::delete_checkpoints_below;
 use crate::job_manager::JobManagerMessage;
 use crate::probe::Step;
 
@@ -145,12 +145,9 @@ impl JobMasterState {
         | LogEntry::CheckpointCommitted { .. } = &entry
         {
             self.decide(JobEvent::Appended(entry.clone()))?;
-            let superseded = self.machine.as_mut().map(|m| m.take_superseded());
-            match superseded {
-                Some(ids) if !ids.is_empty() => {
-                    delete_checkpoints(&self.args.node, self.args.job, ids);
-                }
-                _ => {}
+            let retained = self.machine.as_ref().and_then(|m| m.state().oldest());
+            if let (LogEntry::CheckpointCompleted { .. }, Some(oldest)) = (&entry, retained) {
+                delete_checkpoints_below(&self.args.node, self.args.job, oldest);
             }
             self.coordinate(CheckpointEvent::Appended(entry));
             Ok(())

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{
-    CheckpointEvent, JobAction, JobEvent, JobMachine, JobOptions, JobReport, JobState, JobTimer,
+    CheckpointEvent, JobAction, JobEvent, JobMachine, JobOptions, JobOutcome, JobReport, JobTimer,
     LogEntry, Manifest, TaskReport, Tasks,
 };
 use rivus_core::{
@@ -32,7 +32,7 @@ use self::log::{Appended, LogWriter};
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
 use crate::coordinator::{
-    CoordinatorActor, CoordinatorArgs, CoordinatorMessage, delete_checkpoints,
+    CoordinatorActor, CoordinatorArgs, CoordinatorMessage, delete_checkpoints_below,
 };
 use crate::job_manager::JobManagerMessage;
 use crate::job_tasks::{JobCommand, TaskEvent};
@@ -595,16 +595,15 @@ impl JobMasterState {
 
     /// The terminal entry is in the log; now what the job left may go. A failed job's checkpoints stay,
     /// for whoever wants to know why.
-    fn clean_up(&self, outcome: &rivus_core::job::JobOutcome) {
+    fn clean_up(&self, outcome: &JobOutcome) {
         let Some(machine) = &self.machine else {
             return;
         };
-        let state: &JobState = machine.state();
-        let mut ids = state.superseded.clone();
-        if !matches!(outcome, rivus_core::job::JobOutcome::Failed(_)) {
-            ids.extend(state.completed.iter().map(|(id, _)| *id));
-        }
-        delete_checkpoints(&self.args.node, self.args.job, ids);
+        let keep = match outcome {
+            JobOutcome::Failed(_) => machine.state().oldest().unwrap_or_default(),
+            JobOutcome::Completed | JobOutcome::Canceled => CheckpointId(u64::MAX),
+        };
+        delete_checkpoints_below(&self.args.node, self.args.job, keep);
         let _ = self
             .args
             .resource_manager

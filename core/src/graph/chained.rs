@@ -206,3 +206,232 @@ fn chained_to(written: &StreamGraph, node: &StreamNode) -> Option<NodeId> {
     let equal = written.nodes[edge.from.0].parallelism == node.parallelism;
     (written.chaining && forward && equal).then_some(edge.from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::context::SubtaskInfo;
+    use crate::graph::ChainBuilder;
+    use crate::graph::picture::{plan, program, program_and_routes};
+    use crate::ids::AttemptId;
+    use crate::snapshot::RestoredState;
+
+    /// The plan as a picture: `[a -> b]:2 [c]:1<-0~hash`.
+    fn picture(graph: &JobGraph) -> String {
+        let vertices = graph.vertices.iter().map(|vertex| {
+            let inputs: Vec<String> = vertex
+                .inputs
+                .iter()
+                .map(|edge| format!("{}~{}", edge.from.0, edge.exchange))
+                .collect();
+            let arrow = if inputs.is_empty() { "" } else { "<-" };
+            let (name, width) = (&vertex.name, vertex.parallelism);
+            format!("[{name}]:{width}{arrow}{}", inputs.join("+"))
+        });
+        vertices.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn plans_in_pictures() {
+        let table = [
+            // Forward and auto edges between equals chain, to any depth.
+            ("a:2; b:2 <- a; c:2 <- b~forward", "[a -> b -> c]:2"),
+            // Every other exchange crosses.
+            ("a:2; b:2 <- a~hash", "[a]:2 [b]:2<-0~hash"),
+            ("a:2; b:2 <- a~rebalance", "[a]:2 [b]:2<-0~rebalance"),
+            ("a:2; b:2 <- a~broadcast", "[a]:2 [b]:2<-0~broadcast"),
+            // Auto between unequals is a rebalance.
+            ("a:2; b:3 <- a", "[a]:2 [b]:3<-0~rebalance"),
+            // A union is a head, whatever its edges; auto between equals is a forward edge then.
+            (
+                "a:2; b:2; c:2 <- a b",
+                "[a]:2 [b]:2 [c]:2<-0~forward+1~forward",
+            ),
+            (
+                "a:2; b:3; c:2 <- a b",
+                "[a]:2 [b]:3 [c]:2<-0~forward+1~rebalance",
+            ),
+            ("a:1; b:1 <- a a", "[a]:1 [b]:1<-0~forward+0~forward"),
+            // A chain is a tree: one operator may feed several of its own vertex and of others.
+            (
+                "a:2; b:2 <- a; c:2 <- a; d:1 <- a",
+                "[a -> b -> c]:2 [d]:1<-0~rebalance",
+            ),
+            // Side outputs are edges like any other.
+            (
+                "a:2; b:2 <- a.late; c:1 <- a.late~hash",
+                "[a -> b]:2 [c]:1<-0~hash",
+            ),
+            // What is downstream of a crossing begins a chain of its own.
+            ("a:2; b:2 <- a~hash; c:2 <- b", "[a]:2 [b -> c]:2<-0~hash"),
+        ];
+        for (written, expected) in table {
+            assert_eq!(picture(&plan(written)), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn without_chaining_every_operator_is_a_vertex() {
+        let mut written = program("a:2; b:2 <- a; c:2 <- b~hash");
+        written.chaining = false;
+        let expected = "[a]:2 [b]:2<-0~forward [c]:2<-1~hash";
+        assert_eq!(picture(&JobGraph::new(written).unwrap()), expected);
+    }
+
+    #[test]
+    fn only_a_vertex_that_begins_with_a_source_is_one() {
+        let graph = plan("a:1; b:1 <- a; c:1 <- b~hash");
+        let sources: Vec<bool> = graph.vertices.iter().map(|v| v.is_source).collect();
+        assert_eq!(sources, [true, false]);
+        assert_eq!(graph.operators(VertexId(0)), ["a".into(), "b".into()]);
+    }
+
+    #[test]
+    fn the_fingerprint_stands_for_uids_edges_widths_and_key_groups_and_for_nothing_else() {
+        let of = |text: &str| plan(text).fingerprint();
+        let base = of("a:2; b:2 <- a~hash");
+        let others = [
+            "x:2; b:2 <- a~hash".replace("a~", "x~"),
+            "a:2; b:1 <- a~hash".into(),
+            "a:2; b:2 <- a~rebalance".into(),
+            "a:2; b:2 <- a~hash a~hash".into(),
+            "a:2; b:2 <- a".into(),
+        ];
+        for other in others {
+            assert_ne!(of(&other), base, "{other}");
+        }
+        let mut wider = program("a:2; b:2 <- a~hash");
+        wider.max_parallelism = 256;
+        assert_ne!(JobGraph::new(wider).unwrap().fingerprint(), base);
+        let mut renamed = program("a:2; b:2 <- a~hash");
+        renamed.nodes[0].name = "for people".into();
+        assert_eq!(JobGraph::new(renamed).unwrap().fingerprint(), base);
+    }
+
+    /// The picture of a random program: inputs always come first, forward only joins equals.
+    fn programs() -> impl Strategy<Value = (String, bool)> {
+        let input = (any::<prop::sample::Index>(), 0..5_usize, any::<bool>());
+        let node = (1..4_u32, prop::collection::vec(input, 0..4));
+        (prop::collection::vec(node, 1..9), any::<bool>()).prop_map(|(nodes, chaining)| {
+            let mut text = String::new();
+            for (index, (width, inputs)) in nodes.iter().enumerate() {
+                text.push_str(&format!("n{index}:{width} <-"));
+                for (from, exchange, side) in inputs.iter().filter(|_| index > 0) {
+                    let from = from.index(index);
+                    let side = if *side { ".late" } else { "" };
+                    let exchange = match exchange {
+                        1 if nodes[from].0 == *width => "forward",
+                        2 => "hash",
+                        3 => "rebalance",
+                        4 => "broadcast",
+                        _ => "auto",
+                    };
+                    text.push_str(&format!(" n{from}{side}~{exchange}"));
+                }
+                text.push(';');
+            }
+            (text, chaining)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_operator_stands_in_one_chain_behind_the_one_it_reads((text, chaining) in programs()) {
+            let mut written = program(&text);
+            written.chaining = chaining;
+            let graph = JobGraph::new(written).unwrap();
+            let mut seen = BTreeSet::new();
+            for vertex in &graph.vertices {
+                prop_assert!(chaining || vertex.nodes.len() == 1);
+                for (place, id) in vertex.nodes.iter().enumerate() {
+                    prop_assert!(seen.insert(*id), "{id:?} stands in two chains");
+                    let node = graph.node(*id);
+                    prop_assert_eq!(node.parallelism, vertex.parallelism);
+                    if place > 0 {
+                        prop_assert_eq!(node.inputs.len(), 1);
+                        let from = node.inputs[0].from;
+                        prop_assert!(vertex.nodes[..place].contains(&from));
+                    } else {
+                        prop_assert_eq!(vertex.inputs.len(), node.inputs.len());
+                    }
+                }
+            }
+            prop_assert_eq!(seen.len(), graph.written.nodes.len());
+        }
+
+        #[test]
+        fn senders_receivers_and_lanes_are_three_views_of_the_same_channels((text, chaining) in programs()) {
+            let mut written = program(&text);
+            written.chaining = chaining;
+            let graph = JobGraph::new(written).unwrap();
+            let mut sent = BTreeSet::new();
+            for sender in graph.subtasks() {
+                for (lane, (edge, receiver)) in graph.receivers(sender).into_iter().enumerate() {
+                    prop_assert_ne!(edge.exchange, Exchange::Auto);
+                    prop_assert_eq!((edge.from, edge.to), (sender.vertex, receiver.vertex));
+                    prop_assert!(sent.insert((edge.id, sender, receiver)), "a channel twice");
+                    prop_assert_eq!(graph.lane(sender, edge.id, receiver), Some(lane));
+                }
+            }
+            let mut received = BTreeSet::new();
+            for receiver in graph.subtasks() {
+                let mut inputs = Vec::new();
+                for (edge, sender) in graph.senders(receiver) {
+                    prop_assert!(received.insert((edge.id, sender, receiver)), "a channel twice");
+                    inputs.push(edge.input);
+                }
+                prop_assert!(inputs.is_sorted(), "channels stand in the order of the inputs");
+            }
+            prop_assert_eq!(sent, received);
+        }
+
+        #[test]
+        fn a_built_chain_writes_to_the_lanes_that_the_plan_says((text, chaining) in programs()) {
+            let (mut written, routed) = program_and_routes(&text);
+            written.chaining = chaining;
+            let graph = JobGraph::new(written).unwrap();
+            for subtask in graph.subtasks() {
+                let info = info(&graph, subtask);
+                let restored = RestoredState::default();
+                let builder = ChainBuilder { graph: &graph, info: &info, restored: &restored };
+                prop_assert!(builder.build().is_ok());
+                let mut built = BTreeMap::new();
+                for (node, input, rebalance, lanes) in routed.lock().unwrap().drain(..) {
+                    for lane in lanes {
+                        prop_assert!(built.insert(lane, (node, input, rebalance)).is_none());
+                    }
+                }
+                let planned: BTreeMap<_, _> = graph
+                    .receivers(subtask)
+                    .into_iter()
+                    .map(|(edge, _)| {
+                        let auto = graph.node(edge.node).inputs[edge.input].exchange == Exchange::Auto;
+                        let rebalance = auto && edge.exchange == Exchange::Rebalance;
+                        (edge.node.0, edge.input, rebalance)
+                    })
+                    .enumerate()
+                    .collect();
+                prop_assert_eq!(built, planned);
+            }
+        }
+    }
+
+    fn info(graph: &JobGraph, subtask: SubtaskId) -> SubtaskInfo {
+        let _ = ManualClock::default();
+        SubtaskInfo {
+            attempt: AttemptId {
+                subtask,
+                attempt: 1,
+            },
+            parallelism: graph.vertex(subtask.vertex).parallelism,
+            max_parallelism: graph.written.max_parallelism,
+            batch_records: 4,
+            batch_bytes: 1 << 20,
+        }
+    }
+}

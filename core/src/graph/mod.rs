@@ -8,3 +8,165 @@ mod written;
 pub use build::ChainBuilder;
 pub use chained::{JobEdge, JobGraph, JobVertex};
 pub use written::{Exchange, GraphError, NodeId, Operator, StreamEdge, StreamGraph, StreamNode};
+
+/// Programs as pictures, for tests all over this crate.
+///
+/// ```text
+/// a:2!; b:2 <- a; c:1? <- b~hash a.late~rebalance
+/// ```
+///
+/// A node is `name:parallelism`; `!` assigns watermarks, `?` needs them. Behind the arrow stand its
+/// inputs, `from[.side][~exchange]`, `auto` unless it says otherwise; a node without any is a source.
+#[cfg(test)]
+pub(crate) mod picture {
+    use std::collections::BTreeMap;
+    use std::ops::Range;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::context::{SubtaskInfo, TaskContext};
+    use crate::event::Event;
+    use crate::failure::{Failure, UserError};
+    use crate::source::EncodedSplit;
+    use crate::stage::{AnyStage, Control, Progress, Stage};
+    use crate::task::{
+        BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, Task,
+    };
+    use crate::{Chain, TypedOutput};
+
+    /// Does nothing, of type `u32`.
+    pub(crate) struct Idle;
+
+    /// Notes which lanes an edge was given: `(receiver's node, its input, rebalance?, lanes)`.
+    pub(crate) type Routed = Arc<Mutex<Vec<(usize, usize, bool, Range<usize>)>>>;
+
+    struct Noting {
+        node: usize,
+        input: usize,
+        rebalance: bool,
+        routed: Routed,
+    }
+
+    impl Stage<u32> for Idle {
+        fn run(&mut self, _: Vec<Event<u32>>, _: &mut TaskContext) -> Result<Progress, Failure> {
+            Ok(Progress::Done)
+        }
+        fn control(&mut self, _: Control, _: &mut TaskContext) -> Result<Progress, Failure> {
+            Ok(Progress::Done)
+        }
+        fn resume(&mut self, _: &mut TaskContext) -> Result<Progress, Failure> {
+            Ok(Progress::Done)
+        }
+        fn slice(&mut self, _: usize, _: &mut TaskContext) -> Result<bool, Failure> {
+            Ok(true)
+        }
+    }
+
+    impl SourceFactory for Idle {
+        fn splits(&self, _: u32) -> Result<Vec<EncodedSplit>, UserError> {
+            Ok(Vec::new())
+        }
+        fn task(&self, _: &BuildContext<'_>, outlets: Outlets) -> Result<Box<dyn Task>, Failure> {
+            Chain::<u32>::task(outlets.main)
+        }
+    }
+
+    impl OperatorFactory for Idle {
+        fn stage(&self, _: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
+            Ok(outlets.main)
+        }
+        fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure> {
+            Chain::<u32>::task(stage)
+        }
+    }
+
+    impl RouteFactory for Noting {
+        fn router(&self, _: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
+            let note = (self.node, self.input, self.rebalance, lanes);
+            self.routed.lock().unwrap().push(note);
+            AnyStage::new::<u32>(Box::new(Idle))
+        }
+    }
+
+    fn node(index: usize, text: &str, names: &[String], routed: &Routed) -> StreamNode {
+        let (head, inputs) = text.split_once("<-").unwrap_or((text, ""));
+        let (name, parallelism) = head.trim().split_once(':').expect("name:parallelism");
+        let output: Arc<dyn OutputFactory> = Arc::new(TypedOutput::<u32>::default());
+        let edges = inputs.split_whitespace().enumerate();
+        let inputs: Vec<StreamEdge> = edges
+            .map(|(input, text)| {
+                let (from, exchange) = text.split_once('~').unwrap_or((text, "auto"));
+                let (from, side) = match from.split_once('.') {
+                    Some((from, side)) => (from, Some(side.to_owned())),
+                    None => (from, None),
+                };
+                let exchange = match exchange {
+                    "auto" => Exchange::Auto,
+                    "forward" => Exchange::Forward,
+                    "hash" => Exchange::Hash,
+                    "rebalance" => Exchange::Rebalance,
+                    "broadcast" => Exchange::Broadcast,
+                    other => panic!("no exchange {other}"),
+                };
+                let route = |rebalance| {
+                    Arc::new(Noting {
+                        node: index,
+                        input,
+                        rebalance,
+                        routed: Arc::clone(routed),
+                    })
+                };
+                StreamEdge {
+                    from: NodeId(names.iter().position(|name| name == from).expect(from)),
+                    side,
+                    exchange,
+                    route: route(false),
+                    rebalance: (exchange == Exchange::Auto)
+                        .then(|| route(true) as Arc<dyn RouteFactory>),
+                }
+            })
+            .collect();
+        let operator = if inputs.is_empty() {
+            Operator::Source(Arc::new(Idle))
+        } else {
+            Operator::Transform(Arc::new(Idle))
+        };
+        StreamNode {
+            uid: name.into(),
+            name: name.to_owned(),
+            parallelism: parallelism.trim_end_matches(['!', '?']).parse().unwrap(),
+            operator,
+            inputs,
+            output: Arc::clone(&output),
+            sides: BTreeMap::from([("late".to_owned(), output)]),
+            assigns_watermarks: parallelism.contains('!'),
+            needs_watermarks: parallelism.contains('?'),
+        }
+    }
+
+    /// A program from its picture, and where its routers will note their lanes.
+    pub(crate) fn program_and_routes(text: &str) -> (StreamGraph, Routed) {
+        let routed = Routed::default();
+        let mut nodes: Vec<StreamNode> = Vec::new();
+        for text in text.split(';').filter(|text| !text.trim().is_empty()) {
+            let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+            nodes.push(node(nodes.len(), text, &names, &routed));
+        }
+        let program = StreamGraph {
+            nodes,
+            max_parallelism: 128,
+            chaining: true,
+        };
+        (program, routed)
+    }
+
+    /// A program from its picture.
+    pub(crate) fn program(text: &str) -> StreamGraph {
+        program_and_routes(text).0
+    }
+
+    /// A plan from its program's picture.
+    pub(crate) fn plan(text: &str) -> JobGraph {
+        JobGraph::new(program(text)).unwrap()
+    }
+}

@@ -249,3 +249,91 @@ impl StreamGraph {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::picture::program;
+
+    /// What a program is told, for the ones that are refused.
+    fn refusal(text: &str, change: impl Fn(&mut StreamGraph)) -> String {
+        let mut program = program(text);
+        change(&mut program);
+        match program.check() {
+            Ok(()) => "fine".into(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn every_program_that_cannot_run_is_told_the_operator_and_the_mend() {
+        let as_written = |_: &mut StreamGraph| {};
+        let cases = [
+            (
+                refusal("", as_written),
+                "the job is empty: begin with a source, such as env.from_collection(..)",
+            ),
+            (
+                refusal("a:1; b:1 <- a; c:1 <- b", |program| {
+                    program.nodes[2].uid = "a".into();
+                }),
+                "operators \"a\" and \"c\" both have uid \"a\": give one another .uid(..)",
+            ),
+            (
+                refusal("a:1; b:129 <- a", as_written),
+                "operator \"b\" has parallelism 129, above the job's max_parallelism 128: lower it, or \
+                 raise .max_parallelism(..) (which can't change once the job has state)",
+            ),
+            (
+                refusal("a:1; b:0 <- a", as_written),
+                "operator \"b\" has parallelism 0: give it at least .parallelism(1)",
+            ),
+            (
+                refusal("a:1", |program| program.max_parallelism = 0),
+                "max_parallelism is 0: it must lie between 1 and 32768",
+            ),
+            (
+                refusal("a:1", |program| program.max_parallelism = 32_769),
+                "max_parallelism is 32769: it must lie between 1 and 32768",
+            ),
+            (
+                refusal("a:1; b:1 <- a; c:1? <- b~hash", as_written),
+                "operator \"c\" works in event time, but no watermarks reach it from \"a\": call \
+                 .assign_watermarks(..) between the two",
+            ),
+            (
+                refusal("a:2; b:3 <- a~forward", as_written),
+                "\"a\" (2 subtasks) forwards to \"b\" (3): make them equal, or use .rebalance()",
+            ),
+        ];
+        for (actual, expected) in cases {
+            assert_eq!(actual, expected);
+        }
+    }
+
+    #[test]
+    fn watermarks_must_reach_an_operator_on_every_way_from_a_source() {
+        // The picture, and whether every way is marked.
+        let table = [
+            ("a:1!; b:1? <- a", true),
+            ("a:1; b:1! <- a; c:1? <- b~hash", true),
+            ("a:1!; b:1; c:1? <- a b", false),
+            ("a:1!; b:1; c:1! <- b; d:1? <- a c", true),
+            ("a:1; b:1 <- a; c:1! <- b; d:1? <- b c", false),
+            ("a:1; b:1! <- a; c:1? <- b.late", true),
+            ("a:1; b:1 <- a", true),
+        ];
+        for (picture, fine) in table {
+            assert_eq!(program(picture).check().is_ok(), fine, "{picture}");
+        }
+    }
+
+    #[test]
+    fn the_limits_themselves_are_allowed() {
+        for (parallelism, max) in [(1, 1), (128, 128), (32_768, 32_768)] {
+            let mut program = program(&format!("a:{parallelism}"));
+            program.max_parallelism = max;
+            assert_eq!(program.check(), Ok(()));
+        }
+    }
+}

@@ -23,9 +23,7 @@ use super::restart::{RestartDecision, RestartState};
 use super::state::JobState;
 use crate::failure::{Failure, FailureScope};
 use crate::graph::JobGraph;
-use crate::ids::{
-    AttemptId, CheckpointId, Incarnation, OperatorUid, Slot, SubtaskId, VertexId,
-};
+use crate::ids::{AttemptId, CheckpointId, Incarnation, OperatorUid, Slot, SubtaskId, VertexId};
 use crate::source::{EncodedSplit, SplitId};
 
 /// What happens to a job's master, after its log has been fenced and replayed.
@@ -253,11 +251,6 @@ impl JobMachine {
     /// Remembers the manifest of a checkpoint that is about to be completed.
     pub fn set_manifest(&mut self, manifest: Manifest) {
         self.manifest = Some(manifest);
-    }
-
-    /// Takes the checkpoints whose objects nobody needs any more.
-    pub fn take_superseded(&mut self) -> Vec<CheckpointId> {
-        std::mem::take(&mut self.state.superseded)
     }
 
     /// Whether every region runs.

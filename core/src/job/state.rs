@@ -57,8 +57,6 @@ pub struct JobState {
     pub completed: Vec<(CheckpointId, CheckpointKind)>,
     /// Checkpoints completed in the job's life.
     pub completed_in_all: u64,
-    /// Completed checkpoints that are no longer needed; their objects may be deleted.
-    pub superseded: Vec<CheckpointId>,
     /// The highest checkpoint all of whose effects are known to be visible.
     pub committed: CheckpointId,
     /// Restarts that were decided and not carried out.
@@ -87,6 +85,11 @@ impl JobState {
             state.apply(entry);
         }
         state
+    }
+
+    /// The oldest checkpoint that is kept; whatever is stored below it is garbage.
+    pub fn oldest(&self) -> Option<CheckpointId> {
+        self.completed.first().map(|(id, _)| *id)
     }
 
     /// The checkpoint that a restart begins from.
@@ -145,8 +148,7 @@ impl JobState {
                 self.completed.push((*id, *kind));
                 let retained = self.options.retained_checkpoints.max(1);
                 let excess = self.completed.len().saturating_sub(retained);
-                let dropped = self.completed.drain(..excess);
-                self.superseded.extend(dropped.map(|(id, _)| id));
+                self.completed.drain(..excess);
             }
             LogEntry::CheckpointAborted { .. } => self.in_flight = None,
             LogEntry::CheckpointCommitted { id } => self.committed = *id,
