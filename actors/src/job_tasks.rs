@@ -114,6 +114,13 @@ pub enum JobTasksMessage {
         /// What.
         event: TaskEvent,
     },
+    /// An execution's actor has been started. It may have died already.
+    Spawned {
+        /// The execution.
+        attempt: AttemptId,
+        /// Its actor.
+        actor: ActorRef<SubtaskMessage>,
+    },
     /// An execution could not be started.
     SpawnFailed {
         /// The execution.
@@ -168,6 +175,8 @@ pub struct JobTasksState {
     graph: Option<Arc<JobGraph>>,
     tasks: BTreeMap<AttemptId, TaskEntry>,
     by_actor: BTreeMap<ActorId, AttemptId>,
+    /// Deaths of actors that were heard of before their birth: events of children overtake messages.
+    early_deaths: BTreeMap<ActorId, TaskEvent>,
     leader: Option<Leader>,
     leaderless: bool,
     /// So that an old timer changes nothing.
@@ -194,6 +203,7 @@ impl Actor for JobTasksActor {
             graph: None,
             tasks: BTreeMap::new(),
             by_actor: BTreeMap::new(),
+            early_deaths: BTreeMap::new(),
             leader: None,
             leaderless: false,
             leaders_lost: 0,
@@ -223,6 +233,7 @@ impl Actor for JobTasksActor {
                 state.tell(attempt, event);
                 state.end_if_asked(attempt);
             }
+            JobTasksMessage::Spawned { attempt, actor } => state.spawned(attempt, actor),
             JobTasksMessage::SpawnFailed { attempt, reason } => {
                 let failure = Failure::attempt(format!("{attempt} could not be started: {reason}"));
                 state.over(attempt, TaskEvent::Failed(failure));
@@ -429,17 +440,39 @@ impl JobTasksState {
         self.spawn(attempt, args);
     }
 
-    /// Starts an execution on the data runtime. It is known from its first message on.
+    /// Starts an execution on the data runtime. It may be spoken to as soon as it has
+    /// registered itself.
     fn spawn(&mut self, attempt: AttemptId, args: SubtaskArgs) {
         let myself = self.myself.clone();
         let data = self.args.node.runtimes.data.clone();
         data.spawn(async move {
             let spawned = Actor::spawn_linked(None, SubtaskActor, args, myself.get_cell()).await;
-            if let Err(error) = spawned {
-                let reason = error.to_string();
-                let _ = myself.cast(JobTasksMessage::SpawnFailed { attempt, reason });
-            }
+            let message = match spawned {
+                Ok((actor, _)) => JobTasksMessage::Spawned { attempt, actor },
+                Err(error) => JobTasksMessage::SpawnFailed {
+                    attempt,
+                    reason: error.to_string(),
+                },
+            };
+            let _ = myself.cast(message);
         });
+    }
+
+    /// An execution's actor is there, unless its death has been heard of before.
+    fn spawned(&mut self, attempt: AttemptId, actor: ActorRef<SubtaskMessage>) {
+        if let Some(event) = self.early_deaths.remove(&actor.get_id()) {
+            self.over(attempt, event);
+            return;
+        }
+        self.by_actor.insert(actor.get_id(), attempt);
+        match self.tasks.get_mut(&attempt) {
+            Some(task) if !task.report.phase.is_over() => {
+                task.actor = Some(actor);
+                self.end_if_asked(attempt);
+            }
+            // Given up while it was being started.
+            _ => actor.kill(),
+        }
     }
 
     /// The actor of an execution, which registers itself as it starts.
@@ -506,7 +539,6 @@ impl JobTasksState {
     /// Ends an execution because it can't work.
     fn fail(&mut self, attempt: AttemptId, failure: Failure) {
         if let Some(actor) = self.actor(attempt) {
-            self.by_actor.remove(&actor.get_id());
             actor.kill();
         }
         self.over(attempt, TaskEvent::Failed(failure));
@@ -546,18 +578,12 @@ impl JobTasksState {
     }
 
     fn actor_over(&mut self, actor: &ActorCell, event: TaskEvent) {
-        let known = self.by_actor.remove(&actor.get_id());
-        let attempt = known.or_else(|| {
-            // It ended before anybody had spoken to it.
-            let job = self.args.job;
-            let peers = &self.args.node.peers;
-            self.tasks.keys().copied().find(|attempt| {
-                peers
-                    .get(&(job, *attempt))
-                    .is_some_and(|peer| peer.get_id() == actor.get_id())
-            })
-        });
-        if let Some(attempt) = attempt {
+        let Some(attempt) = self.by_actor.remove(&actor.get_id()) else {
+            self.early_deaths.insert(actor.get_id(), event);
+            return;
+        };
+        let task = self.tasks.get(&attempt);
+        if task.is_some_and(|task| !task.report.phase.is_over()) {
             self.over(attempt, event);
         }
     }

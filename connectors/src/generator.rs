@@ -191,6 +191,24 @@ impl<T: Record> SourceReader for GeneratorReader<T> {
         for scheduled in &mut self.splits {
             scheduled.started.get_or_insert(now);
         }
+        let mut max = max;
+        while let [only] = self.splits.as_mut_slice() {
+            // The usual case: nothing to choose between, and one look at the rate for all that is due.
+            let due = only.due_by(now, rate, max);
+            if due == 0 {
+                break;
+            }
+            max -= due;
+            for _ in 0..due {
+                let index = only.split.next;
+                out.push(self.source.record(index));
+                self.last = Some(index);
+                if !only.advance() {
+                    self.splits.clear();
+                    break;
+                }
+            }
+        }
         for _ in 0..max {
             let lowest = self
                 .splits
@@ -241,6 +259,22 @@ impl Scheduled {
         let waited_ms =
             (u128::from(self.split.next - self.first) * 1_000).div_ceil(u128::from(rate.max(1)));
         Some(started.saturating_add(i64::try_from(waited_ms).unwrap_or(i64::MAX)))
+    }
+
+    /// How many of its next records are due, at most `max`.
+    fn due_by(&self, now: Timestamp, rate: Option<u64>, max: usize) -> usize {
+        let (Some(rate), Some(started)) = (rate, self.started) else {
+            return max;
+        };
+        let passed_ms = u128::try_from(now.saturating_sub(started)).unwrap_or(0);
+        // The last index that is due, counted from the first.
+        let last = passed_ms * u128::from(rate.max(1)) / 1_000;
+        let done = u128::from(self.split.next - self.first);
+        if last < done {
+            return 0;
+        }
+        let due = (last - done) / u128::from(self.split.step.max(1)) + 1;
+        usize::try_from(due).map_or(max, |due| due.min(max))
     }
 
     /// Goes on to its next index; false if there is none.

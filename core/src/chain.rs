@@ -147,3 +147,93 @@ impl<T: Record> Stage<T> for FanOut<T> {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::context::SubtaskInfo;
+    use crate::router::tests::{Bench, Seen, by_key, check_channel, drive, givens, info};
+    use crate::router::{Broadcast, Forward, Rebalance};
+    use crate::task::RouteFactory;
+
+    /// A fork in front of routers with so many lanes each.
+    fn fork(routes: &[(&dyn RouteFactory, usize)], info: &SubtaskInfo) -> Bench {
+        let mut first = 0;
+        let mut consumers = Vec::new();
+        for (routes, lanes) in routes {
+            consumers.push(routes.router(info, first..first + lanes));
+            first += lanes;
+        }
+        let stage = TypedOutput::<u32>::default().fan_out(consumers).unwrap();
+        Bench::new(stage, first, info.clone())
+    }
+
+    #[test]
+    fn forks_in_pictures() {
+        let table = [
+            ("+9 1,2,3 w5 |1 $", "[1, 2, 3] w5 |1 $ / [1, 2, 3] w5 |1 $"),
+            // A branch without credit keeps the others waiting, never back, and gets nothing twice.
+            ("0+9 1,2,3,4", "[1, 2, 3] /  !"),
+            ("0+9 1,2,3,4 1+9", "[1, 2, 3] [4] / [1, 2, 3] [4]"),
+            ("0+9 1 |1", "[1] |1 /  !"),
+            ("0+9 1 |1 1+1", "[1] |1 / [1] |1"),
+            ("1 |1 1+1", " / [1] |1 !"),
+            ("1 |1 1+1 0+1 $", "[1] |1 $ / [1] |1 $"),
+        ];
+        for (script, expected) in table {
+            let forward = Forward::<u32>::default();
+            let mut bench = fork(&[(&forward, 1), (&forward, 1)], &info(3));
+            bench.play(script);
+            assert_eq!(bench.picture(), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_nobody_reads_takes_everything() {
+        let mut bench = fork(&[], &info(3));
+        bench.play("1,2,3 w5 i |1 f $");
+        assert!(!bench.blocked);
+    }
+
+    #[test]
+    fn a_stage_of_another_type_is_refused_with_both_types() {
+        let text = Forward::<String>::default().router(&info(3), 0..1);
+        let number = Forward::<u32>::default().router(&info(3), 1..2);
+        let joined = TypedOutput::<u32>::default().fan_out(vec![text, number]);
+        let failure = joined.err().unwrap().to_string();
+        assert!(failure.contains("u32") && failure.contains("String"), "{failure}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_branch_gets_everything_once_whatever_the_credits(
+            givens in givens(), batch in 1..6_usize, hashed in 1..4_usize, widths in 1..4_usize,
+        ) {
+            let (forward, hash) = (Forward::<u32>::default(), by_key());
+            let (broadcast, rebalance) =
+                (Broadcast::<u32>::default(), Rebalance::<u32>::default());
+            let routes: [(&dyn RouteFactory, usize); 4] =
+                [(&forward, 1), (&hash, hashed), (&broadcast, widths), (&rebalance, 1)];
+            let mut bench = fork(&routes, &info(batch));
+            let told = drive(&mut bench, &givens);
+            let mut lanes = bench.seen.iter();
+            check_channel(&told, lanes.next().unwrap(), |_| true)?;
+            let mut by_hash: Vec<Seen> = Vec::new();
+            for _ in 0..hashed {
+                by_hash.extend(lanes.next().unwrap());
+            }
+            for lane in lanes {
+                check_channel(&told, lane, |_| true)?;
+            }
+            let records = |seen: &[Seen]| {
+                let is_record = |seen: &Seen| matches!(seen, Seen::Record(_));
+                let mut records: Vec<_> = seen.iter().copied().filter(is_record).collect();
+                records.sort_unstable();
+                records
+            };
+            prop_assert_eq!(records(&told), records(&by_hash));
+        }
+    }
+}

@@ -99,11 +99,9 @@ impl Inputs {
         self.queued_bytes
     }
 
-    /// Whether every channel has ended and nothing is left.
+    /// Whether every channel has ended. Barriers may still follow.
     pub fn ended(&self) -> bool {
-        self.channels
-            .iter()
-            .all(|channel| channel.ended && channel.queue.is_empty())
+        self.channels.iter().all(|channel| channel.ended)
     }
 
     /// How much the sender of a channel may have sent in all.
@@ -229,6 +227,22 @@ mod tests {
         assert!(inputs.file(0, 0, Element::Idle).is_err());
         assert!(inputs.file(0, 2, Element::Idle).is_err());
         inputs.file(0, 1, Element::Idle).unwrap();
+    }
+
+    #[test]
+    fn a_barrier_behind_an_end_does_not_hide_it() {
+        let mut inputs = inputs(2, 1_000);
+        let barrier = crate::stage::Barrier {
+            id: CheckpointId(1),
+            kind: crate::stage::CheckpointKind::Checkpoint,
+        };
+        inputs.file(0, 0, Element::EndOfInput).unwrap();
+        inputs.take().unwrap();
+        assert!(!inputs.ended());
+        inputs.file(0, 1, Element::Barrier(barrier)).unwrap();
+        inputs.file(1, 0, Element::EndOfInput).unwrap();
+        while !matches!(inputs.take(), Some((1, Element::EndOfInput))) {}
+        assert!(inputs.ended());
     }
 
     #[test]

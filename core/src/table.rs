@@ -82,6 +82,12 @@ struct Frozen {
     ahead: Vec<u8>,
 }
 
+/// Rows below which a table is taken to lie in the caches anyway.
+const WARM_FROM: usize = 16_384;
+
+/// Probes whose waits for memory overlap; more than a core can have under way.
+const WARM_TOGETHER: usize = 64;
+
 /// Keyed state of one operator in one subtask.
 ///
 /// ```
@@ -241,6 +247,37 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         match self.groups[id.group as usize].slots.get(id.row as usize)? {
             Slot::Row(row) => Some((&row.key, &row.value)),
             Slot::Free(_) => None,
+        }
+    }
+
+    /// Reads ahead what the records with these hashes will need, if the table is larger than a cache.
+    ///
+    /// One probe after the other waits for memory at each step; here the same step of many probes is done
+    /// together, and their waits overlap.
+    pub fn warm(&self, hashes: impl Iterator<Item = u64>) {
+        if self.len < WARM_FROM {
+            return;
+        }
+        let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
+        let mut hashes = hashes.peekable();
+        while hashes.peek().is_some() {
+            let mut count = 0;
+            for hash in hashes.by_ref().take(WARM_TOGETHER) {
+                let group = self.group_of(hash);
+                let tag = tag(hash);
+                let index = &self.groups[group as usize].index;
+                if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
+                    found[count] = (group, bucket.row);
+                    count += 1;
+                }
+            }
+            let mut epochs = 0;
+            for (group, row) in &found[..count] {
+                if let Slot::Row(row) = &self.groups[*group as usize].slots[*row as usize] {
+                    epochs ^= row.epoch;
+                }
+            }
+            std::hint::black_box(epochs);
         }
     }
 

@@ -20,6 +20,10 @@ pub(crate) trait Work<In>: Send {
     /// Whether it gives about one record for each it takes.
     const ONE_FOR_ONE: bool = false;
 
+    /// Looks at a run before its records are taken one by one, to read ahead what they need.
+    #[inline]
+    fn look_ahead(&self, _run: &[Event<In>]) {}
+
     /// Takes a record.
     fn record(
         &mut self,
@@ -139,6 +143,7 @@ impl<In: Send, W: Work<In>> Stage<In> for Driver<In, W> {
         if W::ONE_FOR_ONE {
             self.out.expect(run.len());
         }
+        self.work.look_ahead(&run);
         self.rest = run.into_iter();
         self.advance(cx)
     }

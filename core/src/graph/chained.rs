@@ -180,17 +180,20 @@ impl JobGraph {
             .vertices
             .iter()
             .map(|vertex| {
-                let uids: Vec<String> = self
-                    .operators(vertex.id)
-                    .into_iter()
-                    .map(|uid| uid.0)
-                    .collect();
-                let edges: Vec<(usize, u32, String)> = vertex
-                    .inputs
+                let operators: Vec<_> = vertex
+                    .nodes
                     .iter()
-                    .map(|edge| (edge.input, edge.from.0, edge.exchange.to_string()))
+                    .map(|id| {
+                        let node = self.node(*id);
+                        let inputs: Vec<_> = node
+                            .inputs
+                            .iter()
+                            .map(|edge| (edge.from.0, &edge.side, edge.exchange.to_string()))
+                            .collect();
+                        (id.0, &node.uid.0, inputs)
+                    })
                     .collect();
-                (uids, vertex.parallelism, edges)
+                (vertex.parallelism, operators)
             })
             .collect();
         key_hash(&(self.written.max_parallelism, shape))
@@ -214,7 +217,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::ManualClock;
     use crate::context::SubtaskInfo;
     use crate::graph::ChainBuilder;
     use crate::graph::picture::{plan, program, program_and_routes};
@@ -301,6 +303,7 @@ mod tests {
             "a:2; b:2 <- a~rebalance".into(),
             "a:2; b:2 <- a~hash a~hash".into(),
             "a:2; b:2 <- a".into(),
+            "a:2; b:2 <- a.late~hash".into(),
         ];
         for other in others {
             assert_ne!(of(&other), base, "{other}");
@@ -308,6 +311,11 @@ mod tests {
         let mut wider = program("a:2; b:2 <- a~hash");
         wider.max_parallelism = 256;
         assert_ne!(JobGraph::new(wider).unwrap().fingerprint(), base);
+        // Inside one chain, too, it matters who reads from whom, and what.
+        let tree = of("a:1; b:1 <- a; c:1 <- a");
+        assert_ne!(tree, of("a:1; b:1 <- a; c:1 <- b"));
+        assert_ne!(tree, of("a:1; b:1 <- a; c:1 <- a.late"));
+        assert_ne!(tree, of("a:1; b:1 <- a~forward; c:1 <- a~hash"));
         let mut renamed = program("a:2; b:2 <- a~hash");
         renamed.nodes[0].name = "for people".into();
         assert_eq!(JobGraph::new(renamed).unwrap().fingerprint(), base);
@@ -422,7 +430,6 @@ mod tests {
     }
 
     fn info(graph: &JobGraph, subtask: SubtaskId) -> SubtaskInfo {
-        let _ = ManualClock::default();
         SubtaskInfo {
             attempt: AttemptId {
                 subtask,

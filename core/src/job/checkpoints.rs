@@ -136,6 +136,10 @@ pub struct CheckpointMachine {
     /// Completed, and announced to these, who have not said that their effects are visible.
     uncommitted: Option<(Barrier, BTreeSet<SubtaskId>)>,
     tasks: Option<Tasks>,
+    /// What tasks said of the checkpoint under way before this coordinator knew who takes part.
+    early: Vec<CheckpointEvent>,
+    /// Whether the final checkpoint's effects are visible.
+    done: bool,
     quiescing: bool,
     drained: bool,
     last_started: Duration,
@@ -164,6 +168,10 @@ impl CheckpointMachine {
             pending,
             uncommitted,
             tasks: None,
+            early: Vec::new(),
+            done: state
+                .latest()
+                .is_some_and(|(id, kind)| kind == CheckpointKind::Final && id <= state.committed),
             quiescing: false,
             drained: false,
             last_started: now,
@@ -183,29 +191,16 @@ impl CheckpointMachine {
                 self.quiescing = true;
                 self.tasks = None;
                 self.drained = false;
+                self.early.clear();
                 self.abort("tasks are being restarted", &mut actions);
             }
             CheckpointEvent::Tick => {}
             CheckpointEvent::AllDrained => self.drained = true,
-            CheckpointEvent::Acknowledged {
-                attempt,
-                id,
-                snapshot,
-            } => {
-                if self.takes_part(attempt)
-                    && let Some(pending) = self.running(id)
-                {
-                    pending.acknowledged.insert(attempt.subtask, snapshot);
-                    self.complete_if_acknowledged(&mut actions);
-                }
-            }
-            CheckpointEvent::Declined {
-                attempt,
-                id,
-                reason,
-            } => {
-                if self.takes_part(attempt) && self.running(id).is_some() {
-                    self.abort(&format!("{attempt} declined: {reason}"), &mut actions);
+            CheckpointEvent::Acknowledged { id, .. } | CheckpointEvent::Declined { id, .. } => {
+                if self.tasks.is_some() {
+                    self.told(event, &mut actions);
+                } else if self.running(id).is_some() {
+                    self.early.push(event);
                 }
             }
             CheckpointEvent::Committed { attempt, id } => {
@@ -228,10 +223,18 @@ impl CheckpointMachine {
     /// When `Tick` is wanted next, if nothing else happens.
     pub fn next_tick(&self, now: Duration) -> Option<Duration> {
         let at = match &self.pending {
-            Some(pending) => pending.started + self.options.checkpoint_timeout,
+            Some(pending) => match pending.phase {
+                Phase::Running | Phase::Storing => {
+                    pending.started + self.options.checkpoint_timeout
+                }
+                // Time can't help while an entry is being written.
+                Phase::Triggering | Phase::Completing | Phase::Aborting => return None,
+            },
             None => {
                 self.tasks.as_ref()?;
-                if self.drained {
+                if self.final_is_complete() {
+                    return None;
+                } else if self.drained {
                     self.final_due()
                 } else {
                     self.due()?
@@ -251,6 +254,10 @@ impl CheckpointMachine {
         self.quiescing = false;
         self.tasks = Some(tasks);
         self.last_started = now;
+        if self.done {
+            // Its leader died before it could end the job.
+            actions.push(CheckpointAction::JobDone);
+        }
         if let Some((barrier, waiting)) = &mut self.uncommitted {
             // Announced again: whoever has committed says so at once.
             *waiting = self.tasks.iter().flatten().map(|(id, _)| *id).collect();
@@ -260,10 +267,12 @@ impl CheckpointMachine {
             .iter()
             .filter(|report| self.takes_part(report.attempt))
             .collect();
-        self.drained = !running.is_empty()
-            && running
-                .iter()
-                .all(|report| report.phase == TaskPhase::Drained);
+        // Those without a report have just been restarted. The master may have said it before this.
+        let drained = running
+            .iter()
+            .filter(|report| report.phase == TaskPhase::Drained);
+        self.drained |= drained.count() == self.tasks.iter().flatten().count();
+        let early = std::mem::take(&mut self.early);
         let Some(pending) = &self.pending else {
             return;
         };
@@ -271,6 +280,12 @@ impl CheckpointMachine {
         if let Some(report) = running.iter().find(|report| report.declined >= id) {
             let reason = format!("{} declined while there was no leader", report.attempt);
             self.abort(&reason, actions);
+            return;
+        }
+        if running.len() < self.tasks.iter().flatten().count() {
+            // Those without a report were restarted, and stand somewhere else than when it was triggered;
+            // a final one would end the job before they have read their input again.
+            self.abort("tasks were restarted when the leader took over", actions);
             return;
         }
         let known: Vec<(SubtaskId, SubtaskSnapshot)> = running
@@ -286,6 +301,37 @@ impl CheckpointMachine {
             pending.acknowledged.extend(known);
             actions.push(CheckpointAction::Trigger(pending.barrier));
             self.complete_if_acknowledged(actions);
+        }
+        for event in early {
+            self.told(event, actions);
+        }
+    }
+
+    /// A task has acknowledged the checkpoint under way, or declined it.
+    fn told(&mut self, event: CheckpointEvent, actions: &mut Vec<CheckpointAction>) {
+        match event {
+            CheckpointEvent::Acknowledged {
+                attempt,
+                id,
+                snapshot,
+            } => {
+                if self.takes_part(attempt)
+                    && let Some(pending) = self.running(id)
+                {
+                    pending.acknowledged.insert(attempt.subtask, snapshot);
+                    self.complete_if_acknowledged(actions);
+                }
+            }
+            CheckpointEvent::Declined {
+                attempt,
+                id,
+                reason,
+            } => {
+                if self.takes_part(attempt) && self.running(id).is_some() {
+                    self.abort(&format!("{attempt} declined: {reason}"), actions);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -383,7 +429,8 @@ impl CheckpointMachine {
                     acknowledged: BTreeMap::new(),
                     started: now,
                 });
-                if pending.barrier.id != *id {
+                // The predecessor may have asked for the same one.
+                if pending.barrier.id != *id || pending.phase != Phase::Triggering {
                     return;
                 }
                 pending.phase = Phase::Running;
@@ -393,6 +440,9 @@ impl CheckpointMachine {
                     actions.push(CheckpointAction::Trigger(pending.barrier));
                 }
             }
+            // The first verdict counts; this one is of a predecessor, or comes after it.
+            LogEntry::CheckpointCompleted { id, .. } | LogEntry::CheckpointAborted { id, .. }
+                if self.pending.as_ref().is_none_or(|p| p.barrier.id != *id) => {}
             LogEntry::CheckpointCompleted { id, kind } => {
                 self.pending = None;
                 self.last_ended = now;
@@ -408,8 +458,12 @@ impl CheckpointMachine {
             LogEntry::CheckpointAborted { id, reason } => {
                 self.pending = None;
                 self.last_ended = now;
-                self.failed_in_a_row += 1;
                 actions.push(CheckpointAction::AnnounceAborted(*id));
+                if self.tasks.is_none() {
+                    // It gave way to a restart, and that is counted elsewhere.
+                    return;
+                }
+                self.failed_in_a_row += 1;
                 if let Some(tolerated) = self.options.tolerable_checkpoint_failures
                     && self.failed_in_a_row > tolerated
                 {
@@ -424,6 +478,7 @@ impl CheckpointMachine {
                     && barrier.id == *id
                 {
                     if barrier.kind == CheckpointKind::Final {
+                        self.done = true;
                         actions.push(CheckpointAction::JobDone);
                     }
                     self.uncommitted = None;
@@ -477,12 +532,14 @@ impl CheckpointMachine {
         }
     }
 
+    /// Whether there is nothing more to take a checkpoint of.
+    fn final_is_complete(&self) -> bool {
+        let waits = self.uncommitted.as_ref();
+        self.done || waits.is_some_and(|(barrier, _)| barrier.kind == CheckpointKind::Final)
+    }
+
     fn trigger_if_due(&mut self, now: Duration, actions: &mut Vec<CheckpointAction>) {
-        let final_is_done = self
-            .uncommitted
-            .as_ref()
-            .is_some_and(|(barrier, _)| barrier.kind == CheckpointKind::Final);
-        if self.pending.is_some() || self.tasks.is_none() || final_is_done {
+        if self.pending.is_some() || self.tasks.is_none() || self.final_is_complete() {
             return;
         }
         let kind = if self.drained && now >= self.final_due() {

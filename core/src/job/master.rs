@@ -185,6 +185,10 @@ pub struct JobMachine {
     /// Executions that are known to be over.
     over: BTreeSet<AttemptId>,
     drained: BTreeSet<AttemptId>,
+    /// TaskManagers that are gone.
+    lost: BTreeSet<Incarnation>,
+    /// What tasks said before the takeover was decided; none since then.
+    early: Option<BTreeMap<AttemptId, TaskPhase>>,
     /// Splits whose assignment is on its way to the log.
     promised: BTreeMap<VertexId, BTreeSet<SplitId>>,
     /// What adopted executions reported, until the coordinator was told.
@@ -209,6 +213,7 @@ impl JobMachine {
             .enumerate()
             .flat_map(|(index, subtasks)| subtasks.iter().map(move |id| (*id, index)))
             .collect();
+        let restart = RestartState::after(state.restarts);
         let sources = graph.vertices.iter().filter(|vertex| vertex.is_source);
         let widths = graph.vertices.iter().map(|vertex| vertex.parallelism);
         Self {
@@ -228,12 +233,14 @@ impl JobMachine {
             checkpoints: Checkpoints::Quiet,
             over: BTreeSet::new(),
             drained: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            early: Some(BTreeMap::new()),
             promised: BTreeMap::new(),
             adopted: Vec::new(),
             repeated: None,
             ending: false,
             deciding: false,
-            restart: RestartState::default(),
+            restart,
             random,
         }
     }
@@ -248,9 +255,12 @@ impl JobMachine {
         self.manifest.as_ref()
     }
 
-    /// Remembers the manifest of a checkpoint that is about to be completed.
+    /// Remembers the manifest of a checkpoint that is about to be completed. One that was aborted while
+    /// its manifest was being stored must not take the place of the one to start from.
     pub fn set_manifest(&mut self, manifest: Manifest) {
-        self.manifest = Some(manifest);
+        if self.state.in_flight.is_some_and(|(id, _)| id == manifest.id) {
+            self.manifest = Some(manifest);
+        }
     }
 
     /// Whether every region runs.
@@ -265,14 +275,18 @@ impl JobMachine {
         let mut actions = Vec::new();
         match event {
             JobEvent::Collected(reports) => self.decide(reports, now, &mut actions),
-            JobEvent::LateReport(report) => self.cancel_strays(&report.tasks, &mut actions),
+            JobEvent::LateReport(report) => self.compare(report, now, &mut actions),
             JobEvent::SplitsFound { source, splits } => match splits {
+                Ok(_) if self.is_ending() => {}
                 Ok(splits) => {
                     actions.push(JobAction::Append(LogEntry::SplitsFound { source, splits }));
                 }
                 Err(failure) => self.fail_job(failure, &mut actions),
             },
             JobEvent::SlotsGranted(slots) => {
+                for slot in &slots {
+                    self.lost.remove(&slot.incarnation);
+                }
                 self.slots = slots;
                 self.deploy(&mut actions);
             }
@@ -281,14 +295,19 @@ impl JobMachine {
                 self.deploy(&mut actions);
             }
             JobEvent::ManifestRead(Err(failure)) => self.fail_job(failure, &mut actions),
-            JobEvent::TaskReady(attempt) => self.ready(attempt, &mut actions),
+            JobEvent::TaskReady(attempt) => {
+                self.note_early(attempt, TaskPhase::Ready);
+                self.ready(attempt, &mut actions);
+            }
             JobEvent::TaskDrained(attempt) => {
+                self.note_early(attempt, TaskPhase::Drained);
                 if self.is_current(attempt) {
                     self.drained.insert(attempt);
                     self.tell_if_drained(&mut actions);
                 }
             }
             JobEvent::TaskFailed(attempt, failure) => {
+                self.note_early(attempt, TaskPhase::Failed(failure.clone()));
                 self.over.insert(attempt);
                 if self.is_current(attempt) {
                     self.task_failed(attempt, failure, now, &mut actions);
@@ -296,6 +315,7 @@ impl JobMachine {
                 self.advance_stopped(&mut actions);
             }
             JobEvent::TaskCanceled(attempt) => {
+                self.note_early(attempt, TaskPhase::Canceled);
                 self.over.insert(attempt);
                 self.advance_stopped(&mut actions);
             }
@@ -314,6 +334,8 @@ impl JobMachine {
                     actions.push(JobAction::Append(LogEntry::CancelRequested));
                 }
             }
+            // An answer to a question that was put to a coordinator before this one is no answer.
+            JobEvent::Quiesced if self.checkpoints != Checkpoints::Quiescing => {}
             JobEvent::Quiesced => {
                 self.checkpoints = Checkpoints::Quiet;
                 self.advance_stopped(&mut actions);
@@ -329,7 +351,7 @@ impl JobMachine {
                     self.allocate(region, &mut actions);
                 }
             }
-            JobEvent::Appended(entry) => self.appended(&entry, &mut actions),
+            JobEvent::Appended(entry) => self.appended(&entry, now, &mut actions),
         }
         actions
     }
@@ -338,10 +360,17 @@ impl JobMachine {
 
     /// The DECIDE step of a takeover; also how a new job starts, with nothing in the log or the reports.
     fn decide(&mut self, reports: Vec<JobReport>, now: Duration, actions: &mut Vec<JobAction>) {
-        let tasks: Vec<TaskReport> = reports
+        let mut tasks: Vec<TaskReport> = reports
             .into_iter()
             .flat_map(|report| report.tasks)
             .collect();
+        // What was heard of a task is news, its report is older.
+        let early = self.early.take().unwrap_or_default();
+        for task in &mut tasks {
+            if let Some(phase) = early.get(&task.attempt) {
+                task.phase = phase.clone();
+            }
+        }
         self.cancel_strays(&tasks, actions);
         let mut known: BTreeMap<AttemptId, TaskReport> = tasks
             .into_iter()
@@ -364,6 +393,7 @@ impl JobMachine {
         if self.is_ending() {
             // A cancel that was asked for, or a failure, is seen through by whoever leads.
             actions.push(JobAction::Cancel(self.alive()));
+            self.quiesce(actions);
             self.end_if_over(actions);
             return;
         }
@@ -399,6 +429,7 @@ impl JobMachine {
         if let Some(wait) = intent {
             actions.push(JobAction::Cancel(self.alive_in(index)));
             self.regions[index].phase = RegionPhase::Stopping(wait);
+            self.quiesce(actions);
             return;
         }
         let attempts: Vec<AttemptId> = subtasks
@@ -447,6 +478,67 @@ impl JobMachine {
             actions.push(JobAction::Run(attempts));
         }
         self.regions[index].phase = RegionPhase::Running;
+    }
+
+    /// Remembers what happened to a task while others had still to report.
+    fn note_early(&mut self, attempt: AttemptId, phase: TaskPhase) {
+        if let Some(early) = &mut self.early {
+            early.insert(attempt, phase);
+        }
+    }
+
+    /// Compares a report that nobody waited for with what the log says. What runs as it should is left
+    /// alone. Strays end; and so does what had been given up for lost, before its subtask is tried again.
+    fn compare(&mut self, report: JobReport, now: Duration, actions: &mut Vec<JobAction>) {
+        self.lost.remove(&report.incarnation);
+        self.cancel_strays(&report.tasks, actions);
+        let (over, alive): (Vec<TaskReport>, Vec<TaskReport>) = report
+            .tasks
+            .into_iter()
+            .filter(|task| self.is_current(task.attempt))
+            .partition(|task| task.phase.is_over());
+        if self.state.outcome.is_some() {
+            let left: Vec<AttemptId> = alive.iter().map(|task| task.attempt).collect();
+            if !left.is_empty() {
+                actions.push(JobAction::Finish(left));
+            }
+            return;
+        }
+        for task in over {
+            if self.over.insert(task.attempt) {
+                let failure = match task.phase {
+                    TaskPhase::Failed(failure) => failure,
+                    _ => Failure::attempt(format!("{} was canceled", task.attempt)),
+                };
+                self.task_failed(task.attempt, failure, now, actions);
+            }
+        }
+        let returned = alive.iter().map(|task| task.attempt);
+        let returned: Vec<AttemptId> = returned.filter(|task| self.over.contains(task)).collect();
+        for attempt in returned {
+            self.end_returned(attempt, actions);
+        }
+        self.advance_stopped(actions);
+    }
+
+    /// Ends an execution that had been given up for lost.
+    fn end_returned(&mut self, attempt: AttemptId, actions: &mut Vec<JobAction>) {
+        let region = &mut self.regions[self.region_of[&attempt.subtask]];
+        if region.phase == RegionPhase::Logging {
+            // Too late to wait for it: its successor is on its way to the log.
+            actions.push(JobAction::Cancel(vec![attempt]));
+            return;
+        }
+        self.over.remove(&attempt);
+        match region.phase {
+            // It is ended with the others, when the entry is written.
+            RegionPhase::Failing => return,
+            RegionPhase::BackingOff | RegionPhase::Allocating => {
+                region.phase = RegionPhase::Stopping(Duration::ZERO);
+            }
+            _ => {}
+        }
+        actions.push(JobAction::Cancel(vec![attempt]));
     }
 
     /// Ends executions that the log doesn't know, or that have been replaced.
@@ -568,6 +660,9 @@ impl JobMachine {
         let RegionPhase::Deploying(waiting) = &mut region.phase else {
             return;
         };
+        if self.state.cancel_requested || self.state.failing.is_some() {
+            return;
+        }
         waiting.remove(&attempt);
         if waiting.is_empty() {
             region.phase = RegionPhase::Running;
@@ -578,7 +673,7 @@ impl JobMachine {
     }
 
     fn start_checkpoints_if_running(&mut self, actions: &mut Vec<JobAction>) {
-        if !self.is_running() || self.checkpoints != Checkpoints::Quiet {
+        if !self.is_running() || self.is_ending() || self.checkpoints != Checkpoints::Quiet {
             return;
         }
         self.checkpoints = Checkpoints::On;
@@ -606,7 +701,7 @@ impl JobMachine {
         let Some(pool) = self.state.splits.get(&source) else {
             return;
         };
-        if !self.is_current(attempt) || self.is_ending() {
+        if !self.is_current(attempt) || self.over.contains(&attempt) || self.is_ending() {
             return;
         }
         let promised = self.promised.entry(source).or_default();
@@ -689,7 +784,14 @@ impl JobMachine {
         now: Duration,
         actions: &mut Vec<JobAction>,
     ) {
+        self.lost.insert(incarnation);
+        let granted = self.slots.len();
         self.slots.retain(|slot| slot.incarnation != incarnation);
+        let waits = |region: &Region| region.phase == RegionPhase::Allocating;
+        if self.slots.len() < granted && self.regions.iter().any(waits) {
+            // They had been granted, so nobody looks for others unless asked again.
+            actions.push(JobAction::RequestSlots(self.slots_needed));
+        }
         let lost: Vec<(AttemptId, Slot)> = self
             .state
             .executions
@@ -698,16 +800,28 @@ impl JobMachine {
             .filter(|execution| !self.over.contains(&execution.attempt))
             .map(|execution| (execution.attempt, execution.slot.clone()))
             .collect();
-        for (attempt, slot) in lost {
-            self.over.insert(attempt);
-            let failure = Failure::attempt(format!("TaskManager {} was lost", slot.task_manager));
-            self.task_failed(attempt, failure, now, actions);
-        }
+        self.lose(&lost, now, actions);
         self.advance_stopped(actions);
     }
 
+    fn lose(
+        &mut self,
+        lost: &[(AttemptId, Slot)],
+        now: Duration,
+        actions: &mut Vec<JobAction>,
+    ) {
+        self.over.extend(lost.iter().map(|(attempt, _)| *attempt));
+        for (attempt, slot) in lost {
+            let failure = Failure::attempt(format!("TaskManager {} was lost", slot.task_manager));
+            self.task_failed(*attempt, failure, now, actions);
+        }
+    }
+
     fn quiesce(&mut self, actions: &mut Vec<JobAction>) {
-        if self.checkpoints == Checkpoints::On {
+        // What an earlier leader left under way must not be completed by tasks that were restarted: a
+        // final checkpoint would end the job before they have read their input again.
+        let left = self.checkpoints == Checkpoints::Quiet && self.state.in_flight.is_some();
+        if self.checkpoints == Checkpoints::On || left {
             self.checkpoints = Checkpoints::Quiescing;
             actions.push(JobAction::Quiesce);
         }
@@ -747,7 +861,8 @@ impl JobMachine {
     }
 
     fn end_if_over(&mut self, actions: &mut Vec<JobAction>) {
-        if self.ending || self.checkpoints != Checkpoints::Quiet || !self.alive().is_empty() {
+        let ended = self.ending || self.state.outcome.is_some();
+        if ended || self.checkpoints != Checkpoints::Quiet || !self.alive().is_empty() {
             return;
         }
         let outcome = match &self.state.failing {
@@ -766,7 +881,7 @@ impl JobMachine {
 
     // --- the log -------------------------------------------------------------------------------------
 
-    fn appended(&mut self, entry: &LogEntry, actions: &mut Vec<JobAction>) {
+    fn appended(&mut self, entry: &LogEntry, now: Duration, actions: &mut Vec<JobAction>) {
         self.state.apply(entry);
         match entry {
             LogEntry::SplitsFound { .. } => {
@@ -818,6 +933,10 @@ impl JobMachine {
                     attempts: attempts.clone(),
                     restore: *restore,
                 });
+                // A TaskManager may have been lost while the entry was being written.
+                let mut gone = attempts.clone();
+                gone.retain(|(_, slot)| self.lost.contains(&slot.incarnation));
+                self.lose(&gone, now, actions);
             }
             LogEntry::FailoverStarted { region, wait, .. } => {
                 if let Some(first) = region.first() {

@@ -43,7 +43,8 @@ impl Default for JobOptions {
             restart: RestartStrategy::default(),
             batch_records: 1_024,
             batch_bytes: 1 << 20,
-            input_bytes: 8 << 20,
+            // About what a core's second-level cache holds: more under way is only read from memory again.
+            input_bytes: 512 << 10,
         }
     }
 }

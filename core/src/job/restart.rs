@@ -71,6 +71,14 @@ pub struct RestartState {
 }
 
 impl RestartState {
+    /// What is left to remember of so many restarts under earlier leaders: their number.
+    pub fn after(restarts: u32) -> Self {
+        Self {
+            count: restarts,
+            ..Self::default()
+        }
+    }
+
     /// Decides after a failure at `now`. `random` lies in 0..1, from the one seed.
     pub fn on_failure(
         &mut self,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, SubtaskId};
 use crate::source::{EncodedSplit, SplitId};
 
 /// The splits of one source.
@@ -46,9 +46,18 @@ impl SplitPool {
             .map(|(id, _)| *id)
     }
 
-    /// Goes back to a checkpoint: exactly these had been handed out.
-    pub fn rewind(&mut self, received: impl IntoIterator<Item = SplitId>) {
-        self.assigned = received.into_iter().map(|id| (id, None)).collect();
+    /// Some of the readers go back to a checkpoint, up to which they had been given exactly these splits.
+    /// What other readers have stays theirs, and so does what was read before an earlier checkpoint: it is
+    /// in this one too.
+    pub fn rewind(
+        &mut self,
+        readers: &BTreeSet<SubtaskId>,
+        received: impl IntoIterator<Item = SplitId>,
+    ) {
+        self.assigned
+            .retain(|_, to| to.is_none_or(|reader| !readers.contains(&reader.subtask)));
+        self.assigned
+            .extend(received.into_iter().map(|id| (id, None)));
     }
 
     /// A split by its number.

@@ -120,7 +120,11 @@ impl JobState {
                 self.splits.insert(*source, SplitPool::new(splits.clone()));
             }
             LogEntry::SplitsAssigned { attempt, splits } => {
-                if let Some(pool) = self.splits.get_mut(&attempt.subtask.vertex) {
+                // What was promised to a reader that has been replaced meanwhile is nobody's.
+                let reader = self.executions.get(&attempt.subtask);
+                if reader.is_some_and(|reader| reader.attempt == *attempt)
+                    && let Some(pool) = self.splits.get_mut(&attempt.subtask.vertex)
+                {
                     splits
                         .iter()
                         .for_each(|split| pool.assign(*split, *attempt));
@@ -131,10 +135,10 @@ impl JobState {
                 restore,
                 received,
             } => {
-                self.apply_deployed(attempts, *restore);
+                let deployed = self.apply_deployed(attempts, *restore);
                 for (source, splits) in received {
                     if let Some(pool) = self.splits.get_mut(source) {
-                        pool.rewind(splits.iter().copied());
+                        pool.rewind(&deployed, splits.iter().copied());
                     }
                 }
             }
@@ -142,6 +146,9 @@ impl JobState {
                 self.last_checkpoint = *id;
                 self.in_flight = Some((*id, *kind));
             }
+            // The first verdict counts: a coordinator that was restarted may give another.
+            LogEntry::CheckpointCompleted { id, .. } | LogEntry::CheckpointAborted { id, .. }
+                if self.in_flight.is_none_or(|(pending, _)| pending != *id) => {}
             LogEntry::CheckpointCompleted { id, kind } => {
                 self.in_flight = None;
                 self.completed_in_all += 1;
@@ -174,7 +181,11 @@ impl JobState {
         }
     }
 
-    fn apply_deployed(&mut self, attempts: &[(AttemptId, Slot)], restore: Option<CheckpointId>) {
+    fn apply_deployed(
+        &mut self,
+        attempts: &[(AttemptId, Slot)],
+        restore: Option<CheckpointId>,
+    ) -> BTreeSet<SubtaskId> {
         for (attempt, slot) in attempts {
             let execution = Execution {
                 attempt: *attempt,
@@ -186,5 +197,6 @@ impl JobState {
         let deployed: BTreeSet<SubtaskId> = attempts.iter().map(|(a, _)| a.subtask).collect();
         self.failovers
             .retain(|failover| failover.subtasks.is_disjoint(&deployed));
+        deployed
     }
 }

@@ -348,6 +348,11 @@ where
 {
     type Out = P::Out;
 
+    fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
+        let hashes = run.iter().map(|event| event.value.hash);
+        self.rows.table.warm(hashes);
+    }
+
     #[inline]
     fn record(
         &mut self,

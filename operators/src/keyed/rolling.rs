@@ -133,6 +133,11 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
 
     const ONE_FOR_ONE: bool = true;
 
+    fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
+        let hashes = run.iter().map(|event| event.value.hash);
+        self.rows.table.warm(hashes);
+    }
+
     #[inline]
     fn record(
         &mut self,

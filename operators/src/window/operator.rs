@@ -519,6 +519,11 @@ where
 {
     type Out = Windowed<S::Key, L::Out>;
 
+    fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
+        let hashes = run.iter().map(|event| event.value.hash);
+        self.rows.table.warm(hashes);
+    }
+
     #[inline]
     fn record(
         &mut self,

@@ -1,0 +1,716 @@
+//! The world around the leader: who acts next, who dies, and what must hold throughout.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use rivus_core::job::{
+    JobAction, JobEvent, JobOptions, JobOutcome, JobReport, JobState, LogEntry, Manifest,
+    RestartStrategy,
+};
+use rivus_core::{
+    AttemptId, CheckpointId, EncodedSplit, Incarnation, JobGraph, LeaderEpoch, Slot, SplitId,
+    SubtaskId, TaskManagerId,
+};
+use uuid::Uuid;
+
+use crate::leader::{Blocking, Leader};
+use crate::plan::plan;
+use crate::tasks::{Command, Snapshots, TaskManagerModel};
+
+/// How often in 10,000 steps something dies, as long as there is chaos.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Chaos {
+    pub leader: u64,
+    pub coordinator: u64,
+    pub task_manager: u64,
+    pub task: u64,
+    pub decline: u64,
+    /// How often somebody asks for the job's end.
+    pub cancel: u64,
+    /// How often a new leader stops waiting for reports although their senders live.
+    pub impatience: u64,
+}
+
+/// What has died.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deaths {
+    pub leaders: u32,
+    pub coordinators: u32,
+    pub task_managers: u32,
+    pub tasks: u32,
+    pub impatient: u32,
+}
+
+impl AddAssign for Deaths {
+    fn add_assign(&mut self, other: Self) {
+        self.leaders += other.leaders;
+        self.coordinators += other.coordinators;
+        self.task_managers += other.task_managers;
+        self.tasks += other.tasks;
+        self.impatient += other.impatient;
+    }
+}
+
+/// Splits of each source.
+const SPLITS: u32 = 12;
+const TASK_MANAGERS: u32 = 3;
+const SLOTS: u32 = 2;
+/// Steps of chaos, and how many more it may take then.
+const CHAOS_STEPS: u32 = 3_000;
+const PEACE_STEPS: u32 = 20_000;
+
+/// SplitMix64: the same numbers everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn chance(&mut self, in_10_000: u64) -> bool {
+        self.next() % 10_000 < in_10_000
+    }
+}
+
+pub struct World {
+    seed: u64,
+    random: Random,
+    chaos: Chaos,
+    pub deaths: Deaths,
+    graph: JobGraph,
+    now: Duration,
+    log: Vec<LogEntry>,
+    /// The fold over the log.
+    truth: JobState,
+    leader: Option<Leader>,
+    epoch: LeaderEpoch,
+    task_managers: Vec<TaskManagerModel>,
+    incarnations: u128,
+    snapshots: Snapshots,
+    manifests: BTreeMap<CheckpointId, Manifest>,
+    /// What the ResourceManager has found out and not told yet.
+    announcements: VecDeque<Announcement>,
+    /// The leader dies at this entry, before it or after it.
+    dies_at: Option<(usize, bool)>,
+    /// Attempts that were ever in a `Deployed` entry.
+    attempts: BTreeSet<AttemptId>,
+    /// Checkpoints that have their verdict.
+    verdicts: BTreeSet<CheckpointId>,
+    canceled: bool,
+    history: VecDeque<String>,
+}
+
+enum Announcement {
+    Joined(Incarnation),
+    Lost(Incarnation),
+    Granted(Vec<Slot>),
+}
+
+/// Who acts next.
+#[derive(Clone, Copy)]
+enum Actor {
+    Elect,
+    Obey(usize),
+    Hear(usize),
+    ResourceManager,
+    Announce,
+    Coordinator,
+    Master,
+    Write,
+    Written,
+    Blocking(usize),
+    Decide,
+    Task(usize, AttemptId),
+    Time,
+}
+
+impl World {
+    pub fn new(shape: &[(&str, u32, Option<usize>)], seed: u64, chaos: Chaos) -> Self {
+        let options = JobOptions {
+            checkpoint_interval: Some(Duration::from_secs(2)),
+            // Nothing here may need it.
+            checkpoint_timeout: Duration::from_secs(1_000_000),
+            restart: RestartStrategy::FixedDelay {
+                attempts: u32::MAX,
+                delay: Duration::from_secs(1),
+            },
+            ..JobOptions::default()
+        };
+        let mut world = Self {
+            seed,
+            random: Random(seed),
+            chaos,
+            deaths: Deaths::default(),
+            graph: plan(shape),
+            now: Duration::ZERO,
+            log: Vec::new(),
+            truth: JobState::default(),
+            leader: None,
+            epoch: LeaderEpoch(0),
+            task_managers: Vec::new(),
+            incarnations: 0,
+            snapshots: Snapshots::new(),
+            manifests: BTreeMap::new(),
+            announcements: VecDeque::new(),
+            dies_at: None,
+            attempts: BTreeSet::new(),
+            verdicts: BTreeSet::new(),
+            canceled: false,
+            history: VecDeque::new(),
+        };
+        world.write(LogEntry::Submitted {
+            name: "job".into(),
+            fingerprint: 0,
+            options: Box::new(options),
+        });
+        for name in 0..TASK_MANAGERS {
+            world.start_task_manager(name);
+        }
+        world
+    }
+
+    pub fn leader_dies_at(&mut self, entry: usize, after: bool) {
+        // The first entry was there before any leader.
+        self.dies_at = Some((entry + 1, after));
+    }
+
+    pub fn run_to_the_end(&mut self) {
+        for step in 0..CHAOS_STEPS + PEACE_STEPS {
+            let over = self.leader.as_ref().is_some_and(|leader| leader.ended);
+            if over {
+                return self.check_end();
+            }
+            if step < CHAOS_STEPS {
+                self.chaos();
+            }
+            let actors = self.actors();
+            let actor = actors[self.random.below(actors.len())];
+            self.act(actor);
+            self.send_commands();
+        }
+        panic!("the job has not ended: {:#?}", self.truth);
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.history.len() == 400 {
+            self.history.pop_front();
+        }
+        self.history.push_back(what());
+    }
+
+    // --- who acts ---
+
+    fn actors(&self) -> Vec<Actor> {
+        let mut actors = Vec::new();
+        for (index, task_manager) in self.task_managers.iter().enumerate() {
+            if !task_manager.inbox.is_empty() {
+                actors.extend([Actor::Obey(index); 4]);
+            }
+            if !task_manager.outbox.is_empty() {
+                actors.extend([Actor::Hear(index); 4]);
+            }
+            let tasks = task_manager.tasks.iter().filter(|(_, t)| t.is_alive());
+            actors.extend(tasks.map(|(attempt, _)| Actor::Task(index, *attempt)));
+        }
+        let Some(leader) = &self.leader else {
+            actors.push(Actor::Elect);
+            return actors;
+        };
+        actors.extend([Actor::Time, Actor::ResourceManager]);
+        let enabled = [
+            (Actor::Announce, !self.announcements.is_empty()),
+            (Actor::Coordinator, leader.has_messages()),
+            (Actor::Master, !leader.said.is_empty()),
+            (
+                Actor::Write,
+                leader.written.is_none() && !leader.queue.is_empty(),
+            ),
+            (Actor::Written, leader.written.is_some()),
+            (Actor::Decide, self.may_decide(leader)),
+        ];
+        for (actor, enabled) in enabled {
+            if enabled {
+                actors.extend([actor; 4]);
+            }
+        }
+        actors.extend((0..leader.blocking.len()).map(Actor::Blocking));
+        actors
+    }
+
+    /// The collect timeout passes for those who are dead, and for the living if the leader is impatient.
+    fn may_decide(&self, leader: &Leader) -> bool {
+        let alive = |incarnation: &Incarnation| {
+            let mut task_managers = self.task_managers.iter();
+            task_managers.any(|task_manager| task_manager.incarnation == *incarnation)
+        };
+        leader.collected(!leader.expected().iter().any(alive))
+    }
+
+    fn act(&mut self, actor: Actor) {
+        match actor {
+            Actor::Elect => self.elect(),
+            Actor::Obey(index) => self.obey(index),
+            Actor::Hear(index) => {
+                let task_manager = &mut self.task_managers[index];
+                let incarnation = task_manager.incarnation;
+                if let Some((epoch, told)) = task_manager.outbox.pop_front()
+                    && epoch == self.epoch
+                {
+                    self.note(|| format!("heard {told:?}"));
+                    if let Some(leader) = &mut self.leader {
+                        leader.told(incarnation, told, self.now);
+                    }
+                }
+            }
+            Actor::ResourceManager => self.resource_manager(),
+            Actor::Announce => self.announce(),
+            Actor::Coordinator => self.lead(|leader, now| leader.coordinator_steps(now)),
+            Actor::Master => self.lead(|leader, now| leader.hears_coordinator(now)),
+            Actor::Write => self.write_next(),
+            Actor::Written => self.lead(|leader, now| leader.appended(now)),
+            Actor::Blocking(index) => self.blocking(index),
+            Actor::Decide => self.decide(),
+            Actor::Task(index, attempt) => self.task_steps(index, attempt),
+            Actor::Time => {
+                self.now += Duration::from_millis(self.random.next() % 500);
+                self.lead(|leader, now| leader.time_passes(now));
+            }
+        }
+    }
+
+    fn lead(&mut self, step: impl FnOnce(&mut Leader, Duration)) {
+        if let Some(leader) = &mut self.leader {
+            step(leader, self.now);
+        }
+    }
+
+    fn elect(&mut self) {
+        self.epoch = self.epoch.next();
+        self.write(LogEntry::Leader {
+            epoch: self.epoch,
+            term: self.epoch.0,
+        });
+        let state = JobState::replay(&self.log);
+        self.announcements.clear();
+        self.leader = Some(Leader::new(state, &self.graph, self.now));
+    }
+
+    fn kill_leader(&mut self) {
+        if self.leader.take().is_some() {
+            self.note(|| "THE LEADER DIES".into());
+            self.deaths.leaders += 1;
+        }
+    }
+
+    fn send_commands(&mut self) {
+        let Some(leader) = &mut self.leader else {
+            return;
+        };
+        let commands = std::mem::take(&mut leader.commands);
+        for (incarnation, command) in commands {
+            let mut task_managers = self.task_managers.iter_mut();
+            if let Some(to) = task_managers.find(|to| to.incarnation == incarnation) {
+                to.inbox.push_back((self.epoch, command));
+            }
+        }
+    }
+
+    // --- the log ---
+
+    fn write_next(&mut self) {
+        let Some(leader) = &mut self.leader else {
+            return;
+        };
+        let at = self.log.len();
+        let dies = self.dies_at.filter(|(entry, _)| *entry <= at);
+        if dies.is_some() {
+            self.dies_at = None;
+        }
+        if matches!(dies, Some((_, false))) {
+            return self.kill_leader();
+        }
+        if let Some(entry) = leader.queue.pop_front() {
+            leader.written = Some(entry.clone());
+            self.write(entry);
+        }
+        if dies.is_some() {
+            self.kill_leader();
+        }
+    }
+
+    fn write(&mut self, entry: LogEntry) {
+        self.note(|| format!("LOG {entry:?}"));
+        let is_leader = matches!(entry, LogEntry::Leader { .. });
+        assert!(
+            self.truth.outcome.is_none() || is_leader,
+            "{entry:?} after the terminal entry"
+        );
+        match &entry {
+            LogEntry::Deployed { attempts, .. } => {
+                for (attempt, _) in attempts {
+                    assert!(self.attempts.insert(*attempt), "{attempt} is used twice");
+                }
+            }
+            LogEntry::CheckpointTriggered { id, .. } => {
+                assert!(!self.verdicts.contains(id), "{id} is used twice");
+            }
+            LogEntry::CheckpointCompleted { id, .. } | LogEntry::CheckpointAborted { id, .. } => {
+                // Of a coordinator that was restarted there may be a second, which doesn't count.
+                let first = self.verdicts.insert(*id);
+                assert!(first || self.deaths.coordinators > 0, "two verdicts on {id}");
+            }
+            _ => {}
+        }
+        self.truth.apply(&entry);
+        self.log.push(entry);
+    }
+
+    // --- the takeover ---
+
+    fn decide(&mut self) {
+        let Some(leader) = &mut self.leader else {
+            return;
+        };
+        let early: Vec<_> = leader.queue.iter().cloned().collect();
+        let (reports, actions) = leader.take_over(self.now);
+        self.note(|| format!("DECIDED {actions:?}"));
+        if early.is_empty() {
+            self.check_matches(&reports, &actions);
+        }
+    }
+
+    /// What reports say to be as the log has it is never restarted.
+    fn check_matches(&self, reports: &[JobReport], actions: &[JobAction]) {
+        let alive: BTreeSet<AttemptId> = reports
+            .iter()
+            .flat_map(|report| &report.tasks)
+            .filter(|task| !task.phase.is_over())
+            .map(|task| task.attempt)
+            .collect();
+        // A task may have died since it reported; the leader may have heard of it.
+        let dead = |attempt: &AttemptId| {
+            let mut task_managers = self.task_managers.iter();
+            !task_managers.any(|t| t.tasks.get(attempt).is_some_and(|task| task.is_alive()))
+        };
+        for action in actions {
+            if let JobAction::Append(LogEntry::FailoverStarted { region, .. }) = action {
+                let current = |subtask: &SubtaskId| self.truth.executions[subtask].attempt;
+                let broken = region
+                    .iter()
+                    .map(current)
+                    .any(|attempt| !alive.contains(&attempt) || dead(&attempt));
+                assert!(broken, "{region:?} ran, and is restarted");
+            }
+        }
+    }
+
+    // --- slots and storage ---
+
+    fn resource_manager(&mut self) {
+        let Some(leader) = &mut self.leader else {
+            return;
+        };
+        let alive: BTreeSet<Incarnation> =
+            self.task_managers.iter().map(|t| t.incarnation).collect();
+        let mut known = leader.joined.clone();
+        for announcement in &self.announcements {
+            match announcement {
+                Announcement::Joined(incarnation) => known.insert(*incarnation),
+                Announcement::Lost(incarnation) => known.remove(incarnation),
+                Announcement::Granted(_) => true,
+            };
+        }
+        if let Some(gone) = known.difference(&alive).next()
+            && self.random.chance(5_000)
+        {
+            leader.joined.remove(gone);
+            self.announcements.push_back(Announcement::Lost(*gone));
+        } else if let Some(new) = alive.difference(&known).next() {
+            self.announcements.push_back(Announcement::Joined(*new));
+        } else if let Some(count) = leader.wanted {
+            let slots = known.iter().flat_map(|incarnation| {
+                (0..SLOTS).map(|index| Slot {
+                    task_manager: TaskManagerId("t".into()),
+                    incarnation: *incarnation,
+                    index,
+                })
+            });
+            let mut slots: Vec<Slot> = slots.collect();
+            if slots.len() >= count {
+                leader.wanted = None;
+                let first = self.random.below(slots.len());
+                slots.rotate_left(first);
+                slots.truncate(count);
+                self.announcements.push_back(Announcement::Granted(slots));
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        let (Some(leader), Some(announcement)) =
+            (&mut self.leader, self.announcements.pop_front())
+        else {
+            return;
+        };
+        match announcement {
+            Announcement::Joined(incarnation) => leader.joins(incarnation),
+            Announcement::Lost(incarnation) => leader.lost(incarnation, self.now),
+            Announcement::Granted(slots) => {
+                leader.decide(JobEvent::SlotsGranted(slots), self.now);
+            }
+        }
+    }
+
+    fn blocking(&mut self, index: usize) {
+        let Some(leader) = &mut self.leader else {
+            return;
+        };
+        match leader.blocking.swap_remove(index) {
+            Blocking::FindSplits(source) => {
+                let splits = (0..SPLITS).map(|id| EncodedSplit {
+                    id: SplitId(id),
+                    bytes: Vec::new(),
+                });
+                let splits = Ok(splits.collect());
+                leader.decide(JobEvent::SplitsFound { source, splits }, self.now);
+            }
+            Blocking::ReadManifest(id) => {
+                let manifest = Box::new(self.manifests[&id].clone());
+                leader.decide(JobEvent::ManifestRead(Ok(manifest)), self.now);
+            }
+            Blocking::StoreManifest(by, manifest) => {
+                self.manifests.insert(manifest.id, manifest.clone());
+                leader.manifest_stored(by, manifest);
+            }
+        }
+    }
+
+    // --- tasks ---
+
+    fn start_task_manager(&mut self, name: u32) {
+        self.incarnations += 1;
+        self.task_managers.push(TaskManagerModel {
+            name,
+            incarnation: Incarnation(Uuid::from_u128(self.incarnations)),
+            tasks: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            epoch: LeaderEpoch(0),
+        });
+    }
+
+    fn obey(&mut self, index: usize) {
+        let before = self.task_managers[index].inbox.front().cloned();
+        if let Some((epoch, command)) = &before
+            && *epoch >= self.task_managers[index].epoch
+        {
+            self.check_command(command, index);
+        }
+        let task_manager = &mut self.task_managers[index];
+        let command = task_manager.obey(&self.graph, &mut self.snapshots);
+        self.note(|| format!("t{index} obeys {command:?}"));
+        self.check_readers();
+    }
+
+    /// An entry is in the log before anything that follows from it is seen by a task; and no subtask has
+    /// two executions at a time.
+    fn check_command(&self, command: &Command, index: usize) {
+        match command {
+            Command::Deploy(attempts, manifest) => {
+                for (attempt, _) in attempts {
+                    assert!(self.attempts.contains(attempt), "{attempt} is not logged");
+                    if self.deaths.impatient > 0 {
+                        continue;
+                    }
+                    for task_manager in &self.task_managers {
+                        let mut tasks = task_manager.tasks.values();
+                        let twin = tasks.find(|task| {
+                            task.report.attempt.subtask == attempt.subtask
+                                && task.is_alive()
+                                && task.report.attempt != *attempt
+                        });
+                        let twin = twin.map(|task| task.report.attempt);
+                        assert_eq!(twin, None, "{attempt} beside it, in t{index}");
+                    }
+                }
+                if let Some(manifest) = manifest {
+                    self.check_completed(manifest.id);
+                }
+            }
+            Command::Completed(id) => self.check_completed(*id),
+            Command::Trigger(_, barrier) => assert!(self.truth.last_checkpoint >= barrier.id),
+            Command::AddSplits(attempt, splits, _) => {
+                for split in splits {
+                    let logged = self.log.iter().any(|entry| match entry {
+                        LogEntry::SplitsAssigned {
+                            attempt: to,
+                            splits,
+                        } => to == attempt && splits.contains(split),
+                        _ => false,
+                    });
+                    assert!(logged, "{split:?} for {attempt} is not logged");
+                }
+            }
+            Command::Report | Command::Connect(_) | Command::End(_) | Command::Aborted => {}
+        }
+    }
+
+    fn check_completed(&self, id: CheckpointId) {
+        let completed = self.log.iter().any(|entry| match entry {
+            LogEntry::CheckpointCompleted { id: logged, .. } => *logged == id,
+            _ => false,
+        });
+        assert!(completed, "{id} is not complete");
+    }
+
+    /// No split is with two readers that count.
+    fn check_readers(&self) {
+        let mut readers: BTreeMap<(u32, SplitId), AttemptId> = BTreeMap::new();
+        for task_manager in &self.task_managers {
+            for (attempt, task) in &task_manager.tasks {
+                let current = self.truth.executions.get(&attempt.subtask);
+                if !task.is_alive() || current.is_none_or(|e| e.attempt != *attempt) {
+                    continue;
+                }
+                for split in task.received() {
+                    let source = attempt.subtask.vertex.0;
+                    if let Some(other) = readers.insert((source, *split), *attempt) {
+                        panic!("{split:?} is with {other} and {attempt}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn task_steps(&mut self, index: usize, attempt: AttemptId) {
+        let senders: Option<Vec<(CheckpointId, bool)>> = self
+            .graph
+            .senders(attempt.subtask)
+            .iter()
+            .map(|(_, sender)| {
+                let mut task_managers = self.task_managers.iter();
+                task_managers.find_map(|task_manager| task_manager.as_sender(*sender))
+            })
+            .collect();
+        self.task_managers[index].step(attempt, senders.as_deref(), &mut self.snapshots);
+    }
+
+    // --- chaos ---
+
+    fn chaos(&mut self) {
+        let chaos = self.chaos;
+        if self.random.chance(chaos.leader) {
+            self.kill_leader();
+        }
+        if self.random.chance(chaos.coordinator)
+            && let Some(leader) = &mut self.leader
+        {
+            leader.restart_coordinator(self.now);
+            self.deaths.coordinators += 1;
+            self.note(|| "THE COORDINATOR DIES".into());
+        }
+        if self.random.chance(chaos.task_manager) {
+            let index = self.random.below(self.task_managers.len());
+            let dead = self.task_managers.remove(index);
+            self.deaths.task_managers += 1;
+            self.note(|| format!("TASK MANAGER {:?} DIES", dead.incarnation));
+            self.start_task_manager(dead.name);
+        }
+        if self.random.chance(chaos.task)
+            && let Some((index, attempt)) = self.some_task()
+        {
+            self.note(|| format!("{attempt} DIES"));
+            self.task_managers[index].fail(attempt);
+            self.deaths.tasks += 1;
+        }
+        if self.random.chance(chaos.decline)
+            && let Some((index, attempt)) = self.some_task()
+        {
+            self.task_managers[index].decline(attempt, self.truth.last_checkpoint);
+        }
+        if self.random.chance(chaos.cancel)
+            && let Some(leader) = &mut self.leader
+        {
+            leader.decide(JobEvent::Cancel, self.now);
+            self.canceled = true;
+        }
+        if let Some(leader) = &mut self.leader
+            && leader.collected(true)
+            && !leader.expected().is_empty()
+            && self.random.chance(chaos.impatience)
+        {
+            leader.take_over(self.now);
+            self.deaths.impatient += 1;
+            self.note(|| "THE LEADER LOSES PATIENCE".into());
+        }
+    }
+
+    fn some_task(&mut self) -> Option<(usize, AttemptId)> {
+        let mut alive = Vec::new();
+        for (index, task_manager) in self.task_managers.iter().enumerate() {
+            let tasks = task_manager.tasks.iter().filter(|(_, t)| t.is_alive());
+            alive.extend(tasks.map(|(attempt, _)| (index, *attempt)));
+        }
+        if alive.is_empty() {
+            return None;
+        }
+        let chosen = self.random.below(alive.len());
+        Some(alive[chosen])
+    }
+
+    // --- the end ---
+
+    fn check_end(&self) {
+        let outcome = self.truth.outcome.as_ref().expect("an outcome in the log");
+        if self.canceled {
+            assert!(matches!(
+                outcome,
+                JobOutcome::Canceled | JobOutcome::Completed
+            ));
+        } else {
+            assert_eq!(*outcome, JobOutcome::Completed);
+        }
+        if *outcome != JobOutcome::Completed {
+            return;
+        }
+        let (id, _) = self.truth.latest().expect("a final checkpoint");
+        assert_eq!(self.truth.committed, id);
+        let mut read: BTreeMap<u32, Vec<SplitId>> = BTreeMap::new();
+        for (subtask, snapshot) in &self.manifests[&id].subtasks {
+            let content = &self.snapshots[&snapshot.snapshot.name];
+            let of_source = read.entry(subtask.vertex.0).or_default();
+            of_source.extend(&content.read);
+        }
+        let all: Vec<SplitId> = (0..SPLITS).map(SplitId).collect();
+        for vertex in self.graph.vertices.iter().filter(|v| v.is_source) {
+            let read = read.get_mut(&vertex.id.0).expect("a source");
+            read.sort_unstable();
+            assert_eq!(*read, all, "{} read", vertex.name);
+        }
+        if self.deaths == Deaths::default() {
+            assert_eq!((self.truth.restarts, self.truth.takeovers), (0, 0));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in &self.history {
+                eprintln!("{line}");
+            }
+            let shape: Vec<&str> = self.graph.vertices.iter().map(|v| &*v.name).collect();
+            let (seed, chaos) = (self.seed, self.chaos);
+            eprintln!("RIVUS_SEED={seed} of {shape:?} with {chaos:?}");
+        }
+    }
+}
