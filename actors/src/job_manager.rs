@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use rivus_core::JobId;
 use rivus_core::job::{JobOptions, JobOutcome};
-use rivus_core::{JobId, TaskManagerId};
 
 use crate::context::NodeContext;
 use crate::dispatcher::{DispatcherActor, DispatcherArgs, DispatcherMessage};
@@ -50,8 +50,8 @@ pub enum JobManagerMessage {
     View(Box<JobView>),
     /// Another leader has written to a log: this one's time is over.
     Fenced,
-    /// A TaskManager of this process has died.
-    TaskManagerDied(TaskManagerId),
+    /// The actor of a TaskManager of this process has died.
+    TaskManagerDied(ActorId),
 }
 
 /// What the actor is started with.

@@ -230,6 +230,10 @@ impl Actor for JobTasksActor {
             JobTasksMessage::Task { attempt, event } => {
                 state.pass(Step::TaskEvent, &myself)?;
                 state.note(attempt, &event);
+                if let TaskEvent::Drained | TaskEvent::Committed { .. } = event {
+                    // The task may end before its figures are next due.
+                    state.tell_figures(|other| other == attempt);
+                }
                 state.tell(attempt, event);
                 state.end_if_asked(attempt);
             }
@@ -640,16 +644,20 @@ impl JobTasksState {
     }
 
     fn measure(&mut self) {
+        self.tell_figures(|_| true);
+        self.measure_later();
+    }
+
+    fn tell_figures(&self, of: impl Fn(AttemptId) -> bool) {
         let figures: Vec<(AttemptId, SubtaskFigures)> = self
             .tasks
             .iter()
-            .filter(|(_, task)| !task.report.phase.is_over())
+            .filter(|(attempt, task)| of(**attempt) && !task.report.phase.is_over())
             .map(|(attempt, task)| (*attempt, task.metrics.figures()))
             .collect();
         if let Some(leader) = &self.leader {
             let _ = leader.master.cast(JobMasterMessage::Figures(figures));
         }
-        self.measure_later();
     }
 
     fn measure_later(&self) {

@@ -400,7 +400,7 @@ impl NodeState {
         }
         if let Some(task_manager) = task_manager {
             if let Some(leader) = &self.leader {
-                let died = JobManagerMessage::TaskManagerDied(task_manager.clone());
+                let died = JobManagerMessage::TaskManagerDied(id);
                 let _ = leader.manager.cast(died);
             }
             self.start_task_manager(task_manager).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use rivus_core::{Incarnation, JobId, Slot, TaskManagerId};
 
 use crate::context::NodeContext;
@@ -29,9 +29,14 @@ pub enum ResourceManagerMessage {
         actor: ActorRef<TaskManagerMessage>,
     },
     /// A TaskManager lives.
-    Heartbeat(Incarnation),
-    /// A TaskManager is gone; its supervisor says so.
-    Died(TaskManagerId),
+    Heartbeat {
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// Its actor, to be asked to register again if it was given up.
+        actor: ActorRef<TaskManagerMessage>,
+    },
+    /// The actor of a TaskManager is gone; its supervisor says so. Its successor may have registered before.
+    Died(ActorId),
     /// Look who has been silent for too long.
     Check,
     /// A JobMaster wants to hear of TaskManagers, those that are there already first.
@@ -99,8 +104,8 @@ impl Actor for ResourceManagerActor {
         message: ResourceManagerMessage,
         state: &mut ResourceManagerState,
     ) -> Result<(), ActorProcessingErr> {
+        let cell = myself.get_cell();
         let pass = |state: &ResourceManagerState, step| {
-            let cell = myself.get_cell();
             state
                 .node
                 .pass(ActorKind::ResourceManager, &"", step, &cell)
@@ -116,14 +121,18 @@ impl Actor for ResourceManagerActor {
                 pass(state, Step::Register)?;
                 state.register(id, incarnation, slots, &jobs, actor);
             }
-            ResourceManagerMessage::Heartbeat(incarnation) => {
+            ResourceManagerMessage::Heartbeat { incarnation, actor } => {
                 let now = state.node.now();
-                if let Some(entry) = state.task_managers.get_mut(&incarnation) {
-                    entry.last_heard = now;
+                match state.task_managers.get_mut(&incarnation) {
+                    Some(entry) => entry.last_heard = now,
+                    None => {
+                        let found = TaskManagerMessage::LeaderFound(myself);
+                        let _ = actor.cast(found);
+                    }
                 }
             }
-            ResourceManagerMessage::Died(id) => {
-                state.lose(|entry| entry.id == id);
+            ResourceManagerMessage::Died(actor) => {
+                state.lose(|entry| entry.actor.get_id() == actor);
             }
             ResourceManagerMessage::Check => {
                 let (now, timeout) = (state.node.now(), state.node.config.heartbeat_timeout);

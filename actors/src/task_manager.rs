@@ -110,7 +110,10 @@ impl Actor for TaskManagerActor {
             }
             TaskManagerMessage::Heartbeat => {
                 if let Some(resource_manager) = &state.resource_manager {
-                    let heartbeat = ResourceManagerMessage::Heartbeat(state.incarnation);
+                    let heartbeat = ResourceManagerMessage::Heartbeat {
+                        incarnation: state.incarnation,
+                        actor: myself.clone(),
+                    };
                     let _ = resource_manager.cast(heartbeat);
                 }
                 let interval = state.args.node.config.heartbeat_interval;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use rivus_core::job::{CheckpointEvent, JobEvent, LogEntry};
-use rivus_core::{Failure, JobId, codec};
+use rivus_core::{CheckpointId, Failure, JobId, codec};
 use rivus_state::{Append, StorageError};
 
 use super::{JobMasterArgs, JobMasterMessage, JobMasterState};
@@ -63,6 +63,15 @@ impl LogWriter {
     pub(super) fn start_at(&mut self, slot: u64) {
         self.next = slot;
         self.compacted = slot;
+    }
+
+    /// The highest checkpoint id among the entries that wait to be written.
+    pub(super) fn last_checkpoint(&self) -> CheckpointId {
+        let ids = self.queue.iter().filter_map(|entry| match entry {
+            LogEntry::CheckpointTriggered { id, .. } => Some(*id),
+            _ => None,
+        });
+        ids.max().unwrap_or_default()
     }
 
     /// Writes the first entry of the queue; once more, if it was being written.

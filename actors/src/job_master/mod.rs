@@ -216,8 +216,11 @@ impl Actor for JobMasterActor {
             JobMasterMessage::AnnounceAborted(id) => state.command_all(|| JobCommand::Aborted(id)),
             JobMasterMessage::CheckpointTook(took) => state.checkpoint_took = Some(took),
             JobMasterMessage::Quiesced => {
-                state.checkpointing = Checkpointing::Quiet;
-                state.decide(JobEvent::Quiesced)?;
+                // A coordinator that has died since may have answered before its successor was asked.
+                if matches!(state.checkpointing, Checkpointing::Quiescing) {
+                    state.checkpointing = Checkpointing::Quiet;
+                    state.decide(JobEvent::Quiesced)?;
+                }
             }
             JobMasterMessage::JobDone => state.decide(JobEvent::JobDone)?,
             JobMasterMessage::FailJob(failure) => state.decide(JobEvent::FailJob(failure))?,
@@ -506,13 +509,16 @@ impl JobMasterState {
             return Ok(());
         };
         let max_parallelism = self.args.graph.written.max_parallelism;
+        let mut known = machine.state().clone();
+        // What a predecessor has asked for is about to be true; its ids are taken.
+        known.last_checkpoint = known.last_checkpoint.max(self.log.last_checkpoint());
         let args = CoordinatorArgs {
             node: Arc::clone(&self.args.node),
             job: self.args.job,
             graph: Arc::clone(&self.args.graph),
             master: self.myself.clone(),
             machine: rivus_core::job::CheckpointMachine::new(
-                machine.state(),
+                &known,
                 max_parallelism,
                 self.args.node.now(),
             ),

@@ -30,6 +30,8 @@ pub(super) struct Takeover {
     reports: BTreeMap<Incarnation, JobReport>,
     collecting: bool,
     decided: bool,
+    /// Whether the log belongs to another plan than this process has.
+    mismatch: bool,
 }
 
 impl Takeover {
@@ -123,12 +125,7 @@ impl JobMasterState {
         let random = Box::new(move || node.seed.fraction());
         self.machine = Some(JobMachine::new(state, &self.args.graph, random));
         self.spawn_coordinator().await?;
-        if mismatch {
-            return self.decide(JobEvent::FailJob(Failure::job(
-                "this process has another plan for the job than the one that was submitted: \
-                 run it with the program that it was submitted with",
-            )));
-        }
+        self.takeover.mismatch = mismatch;
         self.takeover.collecting = true;
         self.subscribe();
         let timeout = self.args.node.config.collect_timeout;
@@ -165,6 +162,7 @@ impl JobMasterState {
         incarnation: Incarnation,
     ) -> Result<(), ActorProcessingErr> {
         if self.takeover.decided {
+            self.takeover.expected.remove(&incarnation);
             self.decide(JobEvent::TaskManagerLost(incarnation))?;
             return self.recollect_if_complete();
         }
@@ -205,7 +203,13 @@ impl JobMasterState {
         let reports = std::mem::take(&mut self.takeover.reports);
         self.decide(JobEvent::Collected(reports.into_values().collect()))?;
         if self.cancel_asked {
-            return self.decide(JobEvent::Cancel);
+            self.decide(JobEvent::Cancel)?;
+        }
+        if self.takeover.mismatch {
+            self.decide(JobEvent::FailJob(Failure::job(
+                "this process has another plan for the job than the one that was submitted: \
+                 run it with the program that it was submitted with",
+            )))?;
         }
         Ok(())
     }
