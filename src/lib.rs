@@ -58,7 +58,7 @@ pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
     CheckpointId, Committer, Event, Failure, FailureScope, GraphError, JobId, Key, ListState,
     MapState, ParallelInstance, ReadStatus, Record, Sink, SinkWriter, Source, SourceReader,
-    StateSet, Timestamp, UserError, ValueState,
+    StateField, StateSet, Timestamp, UserError, ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, Max, Min, OnError, Output,

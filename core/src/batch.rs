@@ -89,6 +89,17 @@ impl<T: Record> Batch for Rows<T> {
     }
 }
 
+/// Bytes that a run's buffer may have: it stays in the nearest caches from one operator to the next. Beyond 64 KiB
+/// mimalloc, moreover, takes fresh memory from the system for every single buffer, which the kernel clears first.
+const RUN_BYTES: usize = 32 << 10;
+
+/// How many records a run may have, so that its buffer is one that the allocator keeps. At least 1.
+pub const fn run_records<T>(wanted: usize) -> usize {
+    let fitting = RUN_BYTES / size_of::<Event<T>>();
+    let records = if fitting < wanted { fitting } else { wanted };
+    if records == 0 { 1 } else { records }
+}
+
 /// How many records of a batch are measured.
 const SAMPLES: usize = 4;
 

@@ -150,10 +150,14 @@ impl<T: Record> Stage<T> for FanOut<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::ManualClock;
     use crate::context::SubtaskInfo;
+    use crate::outputs::Outputs;
     use crate::router::tests::{Bench, Seen, by_key, check_channel, drive, givens, info};
     use crate::router::{Broadcast, Forward, Rebalance};
     use crate::task::RouteFactory;
@@ -190,6 +194,81 @@ mod tests {
         }
     }
 
+    /// Keeps everything that it is given for so many turns, and is touched by nobody else meanwhile.
+    struct Slow {
+        turns: usize,
+        left: usize,
+        how: Progress,
+    }
+
+    impl Slow {
+        fn begin(&mut self) -> Result<Progress, Failure> {
+            assert_eq!(self.left, 0, "given something while it keeps something");
+            self.left = self.turns;
+            Ok(self.progress())
+        }
+
+        fn progress(&self) -> Progress {
+            if self.left == 0 {
+                Progress::Done
+            } else {
+                self.how
+            }
+        }
+    }
+
+    impl Stage<u32> for Slow {
+        fn run(&mut self, _: Vec<Event<u32>>, _: &mut TaskContext) -> Result<Progress, Failure> {
+            self.begin()
+        }
+        fn control(&mut self, _: Control, _: &mut TaskContext) -> Result<Progress, Failure> {
+            self.begin()
+        }
+        fn resume(&mut self, _: &mut TaskContext) -> Result<Progress, Failure> {
+            assert!(self.left > 0, "resumed while it keeps nothing");
+            self.left -= 1;
+            Ok(self.progress())
+        }
+        fn slice(&mut self, _: usize, _: &mut TaskContext) -> Result<bool, Failure> {
+            self.left = self.left.saturating_sub(1);
+            Ok(self.left == 0)
+        }
+    }
+
+    #[test]
+    fn only_branches_that_keep_something_are_resumed_and_the_slowest_says_when_all_are_done() {
+        let slow = |turns, how| {
+            let left = 0;
+            AnyStage::new::<u32>(Box::new(Slow { turns, left, how }))
+        };
+        let branches = vec![
+            slow(2, Progress::Blocked),
+            slow(0, Progress::Blocked),
+            slow(3, Progress::Yielded),
+        ];
+        let fork = TypedOutput::<u32>::default().fan_out(branches).unwrap();
+        let mut fork = fork.typed::<u32>().unwrap();
+        let mut cx = fork_context();
+        for _ in 0..2 {
+            let mut steps = vec![fork.control(Control::Flush, &mut cx).unwrap()];
+            while !steps.last().unwrap().is_done() {
+                steps.push(fork.resume(&mut cx).unwrap());
+            }
+            let (blocked, yielded) = (Progress::Blocked, Progress::Yielded);
+            assert_eq!(steps, [blocked, blocked, yielded, Progress::Done]);
+        }
+        // Slices go to all, until all are through.
+        assert_eq!(fork.run(Vec::new(), &mut cx).unwrap(), Progress::Blocked);
+        let slices = [(); 3].map(|()| fork.slice(1, &mut cx).unwrap());
+        assert_eq!(slices, [false, false, true]);
+    }
+
+    fn fork_context() -> TaskContext {
+        let clock = Arc::new(ManualClock::default());
+        let outputs = Outputs::new(0);
+        TaskContext::new(info(1), outputs, Arc::default(), Vec::new(), clock)
+    }
+
     #[test]
     fn an_output_that_nobody_reads_takes_everything() {
         let mut bench = fork(&[], &info(3));
@@ -203,7 +282,10 @@ mod tests {
         let number = Forward::<u32>::default().router(&info(3), 1..2);
         let joined = TypedOutput::<u32>::default().fan_out(vec![text, number]);
         let failure = joined.err().unwrap().to_string();
-        assert!(failure.contains("u32") && failure.contains("String"), "{failure}");
+        assert!(
+            failure.contains("u32") && failure.contains("String"),
+            "{failure}"
+        );
     }
 
     proptest! {

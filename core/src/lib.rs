@@ -33,7 +33,7 @@ mod task;
 mod watermark;
 
 pub use alignment::{Alignment, AlignmentAction};
-pub use batch::{Batch, Rows, record_bytes};
+pub use batch::{Batch, Rows, record_bytes, run_records};
 pub use chain::{Chain, TypedOutput};
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
@@ -57,7 +57,9 @@ pub use outputs::{Element, Outgoing, Outputs};
 pub use router::{Broadcast, Forward, HashBy, Rebalance};
 pub use schema::Schema;
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
-pub use snapshot::{RestoredState, SectionHeader, SectionId, SnapshotBuilder, encode_row};
+pub use snapshot::{
+    RestoredState, RowFrames, SectionHeader, SectionId, SnapshotBuilder, encode_row,
+};
 pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
 pub use state_set::{ListState, MapState, StateField, StateSet, ValueState};

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::batch::{Rows, record_bytes};
+use crate::batch::{Rows, record_bytes, run_records};
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::event::{Event, Hashed, Record, Timestamp};
 use crate::failure::Failure;
@@ -26,9 +26,14 @@ use crate::task::RouteFactory;
 pub trait Route<T>: Send + 'static {
     /// The record as it travels.
     type Wire: Record;
+    /// What was learnt of a record while its channel was found.
+    type Mark: Copy;
 
-    /// The channel, counted from the edge's first, and the record.
-    fn route(&mut self, value: T) -> (usize, Self::Wire);
+    /// The channel, counted from the edge's first. By reference, so that the record is moved once only.
+    fn lane(&mut self, value: &T) -> (usize, Self::Mark);
+
+    /// The record as it travels.
+    fn wire(mark: Self::Mark, value: T) -> Self::Wire;
 }
 
 /// By key: all records of a key go to the one subtask that owns its key group.
@@ -40,13 +45,19 @@ pub struct HashRoute<F> {
 
 impl<T: Record, F: Fn(&T) -> u64 + Send + 'static> Route<T> for HashRoute<F> {
     type Wire = Hashed<T>;
+    type Mark = u64;
 
     #[inline]
-    fn route(&mut self, value: T) -> (usize, Hashed<T>) {
-        let hash = (self.hash)(&value);
+    fn lane(&mut self, value: &T) -> (usize, u64) {
+        let hash = (self.hash)(value);
         let group = KeyGroup::of(hash, self.max_parallelism);
         let lane = group.owner(self.lanes, self.max_parallelism);
-        (lane as usize, Hashed { hash, value })
+        (lane as usize, hash)
+    }
+
+    #[inline]
+    fn wire(hash: u64, value: T) -> Hashed<T> {
+        Hashed { hash, value }
     }
 }
 
@@ -58,14 +69,20 @@ pub struct RebalanceRoute {
 
 impl<T: Record> Route<T> for RebalanceRoute {
     type Wire = T;
+    type Mark = ();
 
     #[inline]
-    fn route(&mut self, value: T) -> (usize, T) {
+    fn lane(&mut self, _value: &T) -> (usize, ()) {
         self.next += 1;
         if self.next >= self.lanes {
             self.next = 0;
         }
-        (self.next, value)
+        (self.next, ())
+    }
+
+    #[inline]
+    fn wire((): (), value: T) -> T {
+        value
     }
 }
 
@@ -74,10 +91,16 @@ pub struct ForwardRoute;
 
 impl<T: Record> Route<T> for ForwardRoute {
     type Wire = T;
+    type Mark = ();
 
     #[inline]
-    fn route(&mut self, value: T) -> (usize, T) {
-        (0, value)
+    fn lane(&mut self, _value: &T) -> (usize, ()) {
+        (0, ())
+    }
+
+    #[inline]
+    fn wire((): (), value: T) -> T {
+        value
     }
 }
 
@@ -127,7 +150,7 @@ impl<T: Record, R: Route<T>> Router<T, R> {
             buffers,
             rest: Vec::new().into_iter(),
             pending: None,
-            full: info.batch_records,
+            full: run_records::<R::Wire>(info.batch_records),
             batch_bytes: info.batch_bytes,
             routed: 0,
             sent: 0,
@@ -146,7 +169,7 @@ impl<T: Record, R: Route<T>> Router<T, R> {
         let rows = std::mem::take(&mut self.buffers[index].rows);
         if self.sent.is_multiple_of(MEASURE_EVERY) {
             let fitting = self.batch_bytes / record_bytes(&rows);
-            self.full = fitting.clamp(1, cx.info.batch_records);
+            self.full = fitting.clamp(1, run_records::<R::Wire>(cx.info.batch_records));
         }
         self.sent += 1;
         SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);
@@ -188,17 +211,17 @@ impl<T: Record, R: Route<T>> Router<T, R> {
                 return Progress::Blocked;
             }
         }
-        while let Some(event) = self.rest.next() {
-            let (index, value) = self.route.route(event.value);
+        while let Some(next) = self.rest.as_slice().first() {
+            let (index, mark) = self.route.lane(&next.value);
             self.routed += 1;
             let buffer = &mut self.buffers[index];
             if buffer.rows.capacity() == 0 {
                 buffer.rows.reserve_exact(self.full);
             }
-            buffer.rows.push(Event {
-                ts: event.ts,
-                value,
-            });
+            let Some(event) = self.rest.next() else {
+                break;
+            };
+            buffer.rows.push(event.map(|value| R::wire(mark, value)));
             if buffer.rows.len() >= self.full && !self.send_all(index, cx) {
                 return Progress::Blocked;
             }
@@ -696,7 +719,7 @@ pub(crate) mod tests {
     type Hash = fn(&u32) -> u64;
 
     pub(crate) fn by_key() -> HashBy<u32, Hash> {
-        HashBy::new(|value| key_hash(value))
+        HashBy::new(key_hash)
     }
 
     fn played(routes: &dyn RouteFactory, lanes: usize, script: &str) -> String {
@@ -773,7 +796,10 @@ pub(crate) mod tests {
             &Broadcast::<u32>::default(),
             2,
             &[
-                ("+9 1,2,3 w5 i |1 $", "[1, 2, 3] w5 i |1 $ / [1, 2, 3] w5 i |1 $"),
+                (
+                    "+9 1,2,3 w5 i |1 $",
+                    "[1, 2, 3] w5 i |1 $ / [1, 2, 3] w5 i |1 $",
+                ),
                 // To all or to none.
                 ("0+9 1,2,3", " /  !"),
                 ("0+9 1,2,3 1+1", "[1, 2, 3] / [1, 2, 3]"),
@@ -816,7 +842,9 @@ pub(crate) mod tests {
             bench.play("f");
             let sent = bench.seen[0].len();
             assert_eq!(sent, 101);
-            let longest = bench.pictures[0].iter().map(|batch| batch.split(',').count());
+            let longest = bench.pictures[0]
+                .iter()
+                .map(|batch| batch.split(',').count());
             assert!(longest.max().unwrap() <= 3, "{:?}", bench.pictures);
         }
     }

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::ids::OperatorUid;
 use crate::key::{Key, KeyGroup, KeyGroupRange};
 use crate::schema::Schema;
-use crate::snapshot::{RestoredState, SectionHeader, SectionId, SnapshotBuilder, encode_row};
+use crate::snapshot::{RestoredState, RowFrames, SectionHeader, SectionId, SnapshotBuilder};
 
 /// Where a row lies until it is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,8 +78,8 @@ struct Frozen {
     section: SectionId,
     group: usize,
     row: usize,
-    /// Rows written ahead of their turn.
-    ahead: Vec<u8>,
+    /// Rows written and not yet handed on, many of them ahead of their turn.
+    rows: RowFrames,
 }
 
 /// Rows below which a table is taken to lie in the caches anyway.
@@ -236,7 +236,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                     return Ok(());
                 }
                 row.epoch = self.epoch;
-                write_row(row, &mut frozen.ahead)
+                write_row(row, &mut frozen.rows)
             }
         }
     }
@@ -383,7 +383,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             section,
             group: 0,
             row: 0,
-            ahead: Vec::new(),
+            rows: RowFrames::default(),
         });
         Ok(())
     }
@@ -414,7 +414,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                     && row.epoch != self.epoch
                 {
                     row.epoch = self.epoch;
-                    write_row(row, &mut frozen.ahead)?;
+                    write_row(row, &mut frozen.rows)?;
                 }
             }
             budget -= end - frozen.row;
@@ -426,9 +426,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                 budget = budget.saturating_sub(1);
             }
         }
-        snapshot.rows(frozen.section, &frozen.ahead);
-        frozen.ahead.clear();
         let done = frozen.group == self.groups.len();
+        snapshot.row_frames(frozen.section, &mut frozen.rows, done);
         if done {
             self.frozen = None;
         }
@@ -508,9 +507,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
 fn write_row<K: Serialize, V: Serialize>(
     row: &Row<K, V>,
-    out: &mut Vec<u8>,
+    out: &mut RowFrames,
 ) -> Result<(), CodecError> {
-    encode_row(row.hash, out, |out| {
+    out.row(row.hash, |out| {
         codec::encode_into(&row.key, out)?;
         codec::encode_into(&row.value, out)
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rivus_core::{
     AnyStage, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record, SideTag, Stage,
-    TaskContext, Timestamp,
+    TaskContext, Timestamp, run_records,
 };
 
 use crate::side::{SideOutputTag, SideOutputs};
@@ -170,7 +170,7 @@ impl<Out: Record> Emitter<Out> {
             rows: Vec::new(),
             sides: declared.build(sides)?,
             operator: cx.operator,
-            full: cx.info.batch_records.max(1),
+            full: run_records::<Out>(cx.info.batch_records),
         })
     }
 

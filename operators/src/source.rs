@@ -11,7 +11,7 @@ use rivus_core::ReadStatus;
 use rivus_core::{
     Batch, BuildContext, Control, EncodedSplit, Event, Failure, MAX_TIMESTAMP, OperatorIndex,
     OperatorUid, Outlets, Progress, Source, SourceFactory, SourceReader, SourceTask, SourceTurn,
-    SplitId, SubtaskMetrics, Task, TaskContext, UserError, codec,
+    SplitId, SubtaskMetrics, Task, TaskContext, UserError, codec, run_records,
 };
 use serde::{Deserialize, Serialize};
 
@@ -193,7 +193,7 @@ impl<S: Source> SourceTask for Reading<S> {
             return self.finish(cx);
         }
         cx.enter(self.operator);
-        let max = cx.info.batch_records.max(1);
+        let max = run_records::<S::Out>(cx.info.batch_records);
         let mut run: Vec<Event<S::Out>> = Vec::with_capacity(max);
         let status = self
             .reader

@@ -23,10 +23,10 @@ pub struct Appended {
 }
 
 /// Wait before a write that failed is repeated.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// Failed writes in a row after which the leader gives up: whoever leads next may reach the storage.
-const RETRIES: u32 = 50;
+pub(super) const RETRIES: u32 = 50;
 
 /// Entries after which the log is folded into a snapshot.
 const COMPACT_EVERY: u64 = 1_000;

@@ -45,6 +45,8 @@ use crate::view::{JobStatus, JobView, SubtaskView};
 pub enum JobMasterMessage {
     /// The log has been fenced and read.
     Replayed(Box<Result<Replayed, Failure>>),
+    /// Fence again: the storage failed before.
+    FenceAgain,
     /// A TaskManager is there.
     TaskManagerJoined {
         /// Its name.
@@ -240,6 +242,7 @@ impl Actor for JobMasterActor {
                     machine.set_manifest(*manifest);
                 }
             }
+            JobMasterMessage::FenceAgain => state.fence(),
             JobMasterMessage::Replayed(replayed) => state.replayed(*replayed).await?,
             JobMasterMessage::TaskManagerJoined {
                 id,

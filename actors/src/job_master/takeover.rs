@@ -8,6 +8,7 @@ use rivus_core::job::{CheckpointEvent, JobEvent, JobMachine, JobReport, JobState
 use rivus_core::{Failure, Incarnation, JobId, TaskManagerId, codec};
 use rivus_state::{Append, JobLog};
 
+use super::log::{RETRIES, RETRY};
 use super::{Checkpointing, JobMasterMessage, JobMasterState};
 use crate::job_manager::JobManagerMessage;
 use crate::job_tasks::JobCommand;
@@ -28,6 +29,8 @@ pub(super) struct Takeover {
     /// Who runs something of the job by the log and has not reported.
     expected: BTreeSet<Incarnation>,
     reports: BTreeMap<Incarnation, JobReport>,
+    /// Failed tries to fence and read the log.
+    failures: u32,
     collecting: bool,
     decided: bool,
     /// Whether the log belongs to another plan than this process has.
@@ -103,11 +106,26 @@ impl JobMasterState {
         }));
     }
 
+    /// The log can't be reached, or not be read; again soon.
+    fn fence_again(&mut self, failure: Failure) -> Result<(), ActorProcessingErr> {
+        self.takeover.failures += 1;
+        if self.takeover.failures > RETRIES {
+            return Err(Box::new(failure));
+        }
+        tracing::warn!(job = %self.args.job, %failure, "the log can't be taken over, again soon");
+        let node = &self.args.node;
+        node.send_later(&self.myself, RETRY, JobMasterMessage::FenceAgain);
+        Ok(())
+    }
+
     pub(super) async fn replayed(
         &mut self,
         replayed: Result<Replayed, Failure>,
     ) -> Result<(), ActorProcessingErr> {
-        let Replayed { state, next } = replayed?;
+        let Replayed { state, next } = match replayed {
+            Ok(replayed) => replayed,
+            Err(failure) => return self.fence_again(failure),
+        };
         self.pass(Step::Replay)?;
         self.log.start_at(next);
         self.options = Arc::new(state.options.clone());

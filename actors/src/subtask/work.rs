@@ -60,6 +60,13 @@ enum Waiting {
     Credit,
 }
 
+/// For how long a turn takes up further pieces of work. A turn costs some microseconds, most of them for waking the
+/// other worker, which is much beside a batch and little beside this.
+const STINT: Duration = Duration::from_micros(400);
+
+/// Pieces of work in one turn, at most; in a simulation the clock stands still.
+const PIECES: u32 = 32;
+
 /// A subtask's work and where it stands.
 pub(super) struct Work {
     pub(super) task: Box<dyn Task>,
@@ -232,17 +239,22 @@ impl Work {
         self.effects.push(Effect::Abandon(id));
     }
 
-    /// One turn: one piece of work, then a slice of a snapshot.
+    /// One turn: some pieces of work, then a slice of a snapshot.
     fn turn(&mut self, waiting_bytes: usize) -> Result<Turn, Failure> {
         self.cx.begin_turn();
         self.turn_began = self.cx.monotonic();
-        let mut turn = match self.kept {
-            Some(then) => {
-                let progress = self.task.resume(&mut self.cx)?;
-                self.note(progress, then)
+        let mut turn = self.piece()?;
+        for _ in 1..PIECES {
+            let only_credits = |effect: &Effect| matches!(effect, Effect::Credit(_));
+            if turn != Turn::Again
+                || !self.effects.iter().all(only_credits)
+                || !self.cx.commits.is_empty()
+                || self.cx.monotonic().saturating_sub(self.turn_began) >= STINT
+            {
+                break;
             }
-            None => self.next_work()?,
-        };
+            turn = self.piece()?;
+        }
         if self.slicing && self.slice(turn == Turn::Again, waiting_bytes)? {
             turn = match turn {
                 Turn::Blocked => Turn::Blocked,
@@ -250,6 +262,16 @@ impl Work {
             };
         }
         Ok(turn)
+    }
+
+    fn piece(&mut self) -> Result<Turn, Failure> {
+        match self.kept {
+            Some(then) => {
+                let progress = self.task.resume(&mut self.cx)?;
+                Ok(self.note(progress, then))
+            }
+            None => self.next_work(),
+        }
     }
 
     /// Notes how far a piece of work got.

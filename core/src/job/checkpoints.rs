@@ -326,10 +326,8 @@ impl CheckpointMachine {
                 attempt,
                 id,
                 reason,
-            } => {
-                if self.takes_part(attempt) && self.running(id).is_some() {
-                    self.abort(&format!("{attempt} declined: {reason}"), actions);
-                }
+            } if self.takes_part(attempt) && self.running(id).is_some() => {
+                self.abort(&format!("{attempt} declined: {reason}"), actions);
             }
             _ => {}
         }

@@ -412,9 +412,7 @@ fn what_goes_wrong_aborts_the_checkpoint_and_the_next_has_another_number() {
 fn time_that_runs_out_on_the_log_itself_aborts_nothing() {
     let mut coordinator = Coordinator::new();
     coordinator.quietly(&[ALL, "@10s tick"]);
-    coordinator.play(
-        "@200s tick | ",
-    );
+    coordinator.play("@200s tick | ");
     let mut coordinator = Coordinator::completing();
     coordinator.play(
         "@200s tick | 
@@ -903,9 +901,9 @@ fn a_final_checkpoint_in_flight_does_not_end_a_job_whose_tasks_were_restarted() 
          written     | call off 1
          @12s tick   | log triggered 2",
     );
-    coordinator.successor(false).play(
-        "start a0#1=drained b0#1=acked:1 | trigger 1!",
-    );
+    coordinator
+        .successor(false)
+        .play("start a0#1=drained b0#1=acked:1 | trigger 1!");
 }
 
 #[test]

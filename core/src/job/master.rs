@@ -258,7 +258,11 @@ impl JobMachine {
     /// Remembers the manifest of a checkpoint that is about to be completed. One that was aborted while
     /// its manifest was being stored must not take the place of the one to start from.
     pub fn set_manifest(&mut self, manifest: Manifest) {
-        if self.state.in_flight.is_some_and(|(id, _)| id == manifest.id) {
+        if self
+            .state
+            .in_flight
+            .is_some_and(|(id, _)| id == manifest.id)
+        {
             self.manifest = Some(manifest);
         }
     }
@@ -804,12 +808,7 @@ impl JobMachine {
         self.advance_stopped(actions);
     }
 
-    fn lose(
-        &mut self,
-        lost: &[(AttemptId, Slot)],
-        now: Duration,
-        actions: &mut Vec<JobAction>,
-    ) {
+    fn lose(&mut self, lost: &[(AttemptId, Slot)], now: Duration, actions: &mut Vec<JobAction>) {
         self.over.extend(lost.iter().map(|(attempt, _)| *attempt));
         for (attempt, slot) in lost {
             let failure = Failure::attempt(format!("TaskManager {} was lost", slot.task_manager));

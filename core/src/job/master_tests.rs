@@ -380,7 +380,9 @@ fn entry_picture(entry: &LogEntry) -> String {
             format!("deployed {}{}", names(&attempts), restore_picture(restore))
         }
         LogEntry::FailoverStarted { region, cause, .. } => {
-            let region = region.iter().map(|id| format!("{}{}", letter(id.vertex), id.index));
+            let region = region
+                .iter()
+                .map(|id| format!("{}{}", letter(id.vertex), id.index));
             let region: Vec<String> = region.collect();
             format!("failover {} ({})", region.join(" "), cause.message)
         }
@@ -689,7 +691,8 @@ fn a_manifest_that_cannot_be_read_fails_the_job() {
 }
 
 #[test]
-fn the_manifest_of_a_checkpoint_that_was_aborted_does_not_take_the_place_of_the_one_to_start_from() {
+fn the_manifest_of_a_checkpoint_that_was_aborted_does_not_take_the_place_of_the_one_to_start_from()
+{
     let mut job = Job::running("a:1");
     job.checkpoint(1, &[]);
     job.play(
@@ -1136,10 +1139,7 @@ fn what_is_missing_or_over_fails_its_region_only() {
             "c0#1=running d0#1=canceled",
             "d0#1 was canceled while there was no leader",
         ),
-        (
-            "c0#1=running",
-            "d0#1 was gone when the leader took over",
-        ),
+        ("c0#1=running", "d0#1 was gone when the leader took over"),
         // Conflicting: an execution that has been replaced stands where the current one should.
         (
             "c0#9=running d0#1=running",
@@ -1400,9 +1400,8 @@ fn a_reader_that_waits_when_all_splits_are_gone_is_told_so_by_the_next_leader() 
          slots         | log deployed a0#1
          written       | deploy a0#1",
     );
-    job.successor().play(
-        "collected a0#1=running+needs | give a0#1 no more; checkpoints of a0#1 (1 known)",
-    );
+    job.successor()
+        .play("collected a0#1=running+needs | give a0#1 no more; checkpoints of a0#1 (1 known)");
 }
 
 #[test]
@@ -1503,16 +1502,37 @@ fn the_first_verdict_on_a_checkpoint_counts() {
         (vec![triggered(one)], vec![], 0, Some(1)),
         (vec![triggered(one), completed(one)], vec![1], 1, None),
         (
-            vec![triggered(one), completed(one), triggered(two), completed(two)],
+            vec![
+                triggered(one),
+                completed(one),
+                triggered(two),
+                completed(two),
+            ],
             vec![2],
             2,
             None,
         ),
         // A coordinator that was restarted says again what its predecessor had said.
-        (vec![triggered(one), completed(one), completed(one)], vec![1], 1, None),
-        (vec![triggered(one), completed(one), aborted(one)], vec![1], 1, None),
         (
-            vec![triggered(one), aborted(one), completed(one), triggered(two), aborted(one)],
+            vec![triggered(one), completed(one), completed(one)],
+            vec![1],
+            1,
+            None,
+        ),
+        (
+            vec![triggered(one), completed(one), aborted(one)],
+            vec![1],
+            1,
+            None,
+        ),
+        (
+            vec![
+                triggered(one),
+                aborted(one),
+                completed(one),
+                triggered(two),
+                aborted(one),
+            ],
             vec![],
             0,
             Some(2),
@@ -1523,7 +1543,11 @@ fn the_first_verdict_on_a_checkpoint_counts() {
         let completed: Vec<u64> = state.completed.iter().map(|(id, _)| id.0).collect();
         assert_eq!(completed, retained, "{entries:?}");
         assert_eq!(state.completed_in_all, in_all, "{entries:?}");
-        assert_eq!(state.in_flight.map(|(id, _)| id.0), in_flight, "{entries:?}");
+        assert_eq!(
+            state.in_flight.map(|(id, _)| id.0),
+            in_flight,
+            "{entries:?}"
+        );
     }
 }
 
@@ -1557,13 +1581,18 @@ fn regions_are_what_channels_join() {
         ("a:1; b:1 <- a~hash; c:1; d:1 <- c~hash", "a0b0 c0d0"),
         ("a:2; b:2; c:1 <- a b", "a0a1b0b1c0"),
         // Joined far downstream only.
-        ("a:1; b:1 <- a~hash; c:1; d:1 <- c~hash; e:1 <- b~hash d~hash", "a0b0c0d0e0"),
+        (
+            "a:1; b:1 <- a~hash; c:1; d:1 <- c~hash; e:1 <- b~hash d~hash",
+            "a0b0c0d0e0",
+        ),
     ];
     for (graph, expected) in table {
         let words: Vec<String> = regions(&plan(graph))
             .iter()
             .map(|region| {
-                let names = region.iter().map(|id| format!("{}{}", letter(id.vertex), id.index));
+                let names = region
+                    .iter()
+                    .map(|id| format!("{}{}", letter(id.vertex), id.index));
                 names.collect::<String>()
             })
             .collect();

@@ -75,3 +75,48 @@ impl SplitPool {
         self.splits.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::VertexId;
+
+    fn reader(index: u32, attempt: u32) -> AttemptId {
+        let vertex = VertexId(0);
+        let subtask = SubtaskId { vertex, index };
+        AttemptId { subtask, attempt }
+    }
+
+    /// What can still be handed out, in order.
+    fn free(pool: &SplitPool) -> Vec<u32> {
+        let mut promised = BTreeSet::new();
+        while let Some(id) = pool.next(&promised) {
+            promised.insert(id);
+        }
+        promised.iter().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn a_split_is_free_until_it_is_handed_out_and_again_when_its_reader_goes_back_behind_it() {
+        let splits = (0..6).map(|id| EncodedSplit {
+            id: SplitId(id),
+            bytes: Vec::new(),
+        });
+        let mut pool = SplitPool::new(splits.collect());
+        for (id, index) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
+            pool.assign(SplitId(id), reader(index, 1));
+        }
+        assert_eq!(free(&pool), [4, 5]);
+        let first = BTreeSet::from([reader(0, 1).subtask]);
+        // The first reader goes back to where it had been given 0 only; the second reads on.
+        pool.rewind(&first, [SplitId(0)]);
+        assert_eq!(free(&pool), [2, 4, 5]);
+        // To where it had been given nothing: what an earlier checkpoint holds is in this one too.
+        pool.assign(SplitId(2), reader(0, 2));
+        pool.rewind(&first, []);
+        assert_eq!(free(&pool), [2, 4, 5]);
+        let both = BTreeSet::from([reader(0, 1).subtask, reader(1, 1).subtask]);
+        pool.rewind(&both, [SplitId(1), SplitId(2)]);
+        assert_eq!(free(&pool), [3, 4, 5]);
+    }
+}

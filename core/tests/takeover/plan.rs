@@ -73,5 +73,5 @@ pub fn plan(shape: &[(&str, u32, Option<usize>)]) -> JobGraph {
         max_parallelism: 128,
         chaining: true,
     })
-    .unwrap()
+    .expect("a shape that can run")
 }

@@ -366,7 +366,10 @@ impl World {
             LogEntry::CheckpointCompleted { id, .. } | LogEntry::CheckpointAborted { id, .. } => {
                 // Of a coordinator that was restarted there may be a second, which doesn't count.
                 let first = self.verdicts.insert(*id);
-                assert!(first || self.deaths.coordinators > 0, "two verdicts on {id}");
+                assert!(
+                    first || self.deaths.coordinators > 0,
+                    "two verdicts on {id}"
+                );
             }
             _ => {}
         }
@@ -456,8 +459,7 @@ impl World {
     }
 
     fn announce(&mut self) {
-        let (Some(leader), Some(announcement)) =
-            (&mut self.leader, self.announcements.pop_front())
+        let (Some(leader), Some(announcement)) = (&mut self.leader, self.announcements.pop_front())
         else {
             return;
         };

@@ -1,0 +1,90 @@
+//! Counts the words of a text: the smallest job with a key.
+//!
+//! It shows a source of lines, `flat_map`, `key_by`, and how a bounded stream ends: words have no time of
+//! their own, so all of them lie in one window, which closes when the text is over. Each word is emitted
+//! once, however often it occurs.
+//!
+//! ```text
+//! cargo run --example word_count                                   # a built-in text
+//! cargo run --example word_count -- README.md --parallelism 4 --top 20
+//! ```
+
+mod cli;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use rivus::connectors::TextFileSource;
+use rivus::{
+    JobError, RestartStrategy, StreamEnvironment, UserError, WatermarkStrategy, WindowAssigner,
+};
+
+/// Ecclesiastes 1:4-7, King James Version.
+pub const TEXT: &str = "\
+One generation passeth away, and another generation cometh: but the earth abideth for ever.
+The sun also ariseth, and the sun goeth down, and hasteth to his place where he arose.
+The wind goeth toward the south, and turneth about unto the north; it whirleth about continually,
+and the wind returneth again according to his circuits.
+All the rivers run into the sea; yet the sea is not full;
+unto the place from whence the rivers come, thither they return again.";
+
+/// Counts the words of a text and prints the most frequent ones.
+#[derive(Parser)]
+pub struct Args {
+    /// The text; a built-in one if no file is named.
+    file: Option<PathBuf>,
+    /// How many subtasks count.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=128))]
+    parallelism: u32,
+    /// How many words to print.
+    #[arg(long, default_value_t = 10)]
+    top: usize,
+}
+
+#[allow(dead_code)] // not when a test includes this file
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args: Args = cli::parse();
+    cli::end(run(&args).await)
+}
+
+async fn run(args: &Args) -> Result<(), UserError> {
+    let words = word_count(args).await?;
+    let top = words.iter().take(args.top);
+    cli::print(top.map(|(word, count)| format!("{count:>8}  {word}")))?;
+    Ok(())
+}
+
+/// The words and how often they occur, the most frequent first, equally frequent ones by name.
+pub async fn word_count(args: &Args) -> Result<Vec<(String, u64)>, JobError> {
+    let env = StreamEnvironment::builder()
+        .parallelism(args.parallelism)
+        .restart(RestartStrategy::None) // a missing file won't be there at the second try
+        .build();
+    let lines = match &args.file {
+        Some(file) => env.from_source(TextFileSource::new(file).lossy_utf8()),
+        None => env.from_collection(TEXT.lines().map(str::to_owned).collect()),
+    };
+    let counts = lines
+        .flat_map(|line: String| words(&line))
+        .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|_: &String| 0))
+        .key_by_ref(|word| word.as_str())
+        .window(WindowAssigner::tumbling(Duration::from_millis(1)))
+        .count()
+        .collect();
+    env.execute("word count").await?;
+    let counts = counts.values().into_iter();
+    let mut counts: Vec<_> = counts.map(|row| (row.key, row.value)).collect();
+    counts.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
+    Ok(counts)
+}
+
+/// The words of a line, in lower case.
+fn words(line: &str) -> Vec<String> {
+    line.split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}

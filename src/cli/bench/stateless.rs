@@ -1,0 +1,156 @@
+//! Four chained stateless operators beside one fused loop.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use rivus::Event;
+
+use super::Setup;
+use super::bid::{Bid, Draft, key_of};
+use super::comparison::{Comparison, Pace};
+use super::job;
+use super::meter::{Reading, quiet};
+use super::observed::ObservedSink;
+use super::source::Bids;
+
+const BAR: f64 = 0.9;
+const KEYS: u64 = 1_000;
+
+/// How the chain is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Records of each run.
+    #[arg(long, default_value_t = 20_000_000)]
+    records: u64,
+    /// Rounds, each of every contestant.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Subtasks of the chain.
+    #[arg(long, default_value_t = 1)]
+    parallelism: u32,
+    /// Only the engine, for a profile.
+    #[arg(long)]
+    engine_only: bool,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            records: 20_000_000,
+            rounds: 5,
+            parallelism: 1,
+            engine_only: false,
+        }
+    }
+}
+
+// The user's functions, one and the same for loop and engine.
+
+fn to_euros(mut bid: Bid) -> Bid {
+    bid.price = bid.price * 89 / 100;
+    bid
+}
+
+fn is_serious(bid: &Bid) -> bool {
+    bid.price >= 1 << 16
+}
+
+fn anonymous(mut bid: Bid) -> Bid {
+    bid.user.truncate(9);
+    bid
+}
+
+fn is_wanted(bid: &Bid) -> bool {
+    !bid.auction.is_multiple_of(16)
+}
+
+pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
+    println!(
+        "\nstateless: source -> map -> filter -> map -> filter -> sink, chained, parallelism {}; \
+         {} records, checkpoints each second",
+        args.parallelism, args.records
+    );
+    if args.engine_only {
+        for _ in 0..args.rounds {
+            let pace = engine(setup, args).await?;
+            println!("  {:.2} | {:.2}", pace.per_second(), pace.per_cpu());
+        }
+        return Ok(());
+    }
+    let mut comparison = Comparison::new(&["loop", "borrowed loop", "engine"]);
+    for _ in 0..args.rounds {
+        let mut round = vec![owned(args.records), borrowed(args.records)];
+        round.push(engine(setup, args).await?);
+        quiet().await;
+        comparison.add(round);
+    }
+    comparison.conclude(BAR);
+    Ok(())
+}
+
+fn owned(records: u64) -> Pace {
+    let reading = Reading::take();
+    let mut draft = Draft::new();
+    for number in 0..records {
+        let bid = draft.bid(number, key_of(number, KEYS));
+        let event = Event::at(bid.time as i64, black_box(bid)).map(to_euros);
+        if !is_serious(&event.value) {
+            continue;
+        }
+        let event = event.map(anonymous);
+        if !is_wanted(&event.value) {
+            continue;
+        }
+        black_box(event);
+    }
+    Pace {
+        records,
+        used: reading.used(),
+    }
+}
+
+fn borrowed(records: u64) -> Pace {
+    let reading = Reading::take();
+    let mut draft = Draft::new();
+    for number in 0..records {
+        let mut bid = black_box(draft.borrowed(number, key_of(number, KEYS)));
+        bid.price = bid.price * 89 / 100;
+        if bid.price < 1 << 16 {
+            continue;
+        }
+        bid.user = &bid.user[..9];
+        if bid.auction.is_multiple_of(16) {
+            continue;
+        }
+        black_box(bid);
+    }
+    Pace {
+        records,
+        used: reading.used(),
+    }
+}
+
+async fn engine(setup: &Setup, args: &Args) -> anyhow::Result<Pace> {
+    let env = job::environment(setup, args.parallelism, Some(Duration::from_secs(1)), true);
+    env.from_source(Bids {
+        records: args.records,
+        keys: KEYS,
+        pace: None,
+    })
+    .map(to_euros)
+    .filter(is_serious)
+    .map(anonymous)
+    .filter(is_wanted)
+    .sink_to(ObservedSink::new(|_, run: &[Event<Bid>]| {
+        black_box(run);
+    }));
+    let ran = job::run(env, "stateless").await?;
+    println!(
+        "  engine: {} checkpoints, {} threads",
+        ran.result.view.checkpoints, ran.threads
+    );
+    Ok(Pace {
+        records: args.records,
+        used: ran.used,
+    })
+}

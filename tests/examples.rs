@@ -1,0 +1,214 @@
+//! The examples beside naive computations of the same answers, on real logs if `../shared/data` is there
+//! and on the small ones in `examples/data` otherwise.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::duplicate_mod)] // each example has its own `mod cli`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use rivus::{RestartStrategy, StreamEnvironment};
+
+#[path = "../examples/ssh_bruteforce.rs"]
+mod ssh_bruteforce;
+#[path = "../examples/top_pages.rs"]
+mod top_pages;
+#[path = "../examples/word_count.rs"]
+mod word_count;
+
+const MINUTE: i64 = 60_000;
+
+/// The small log of the project, and the real one where it is.
+fn logs(name: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let both = [root.join("examples/data"), root.join("../shared/data")];
+    let both = both.map(|dir| dir.join(name));
+    assert!(both[0].exists(), "the project's own log is there");
+    both.into_iter().filter(|log| log.exists()).collect()
+}
+
+fn arguments<A: Parser>(line: &str, log: &Path) -> A {
+    let words = ["example", log.to_str().unwrap()];
+    A::try_parse_from(words.into_iter().chain(line.split_whitespace())).unwrap()
+}
+
+fn environment(parallelism: u32) -> StreamEnvironment {
+    StreamEnvironment::builder()
+        .parallelism(parallelism)
+        .restart(RestartStrategy::None)
+        .build()
+}
+
+fn text(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).unwrap().to_string()
+}
+
+fn millis(format: &str, time: &str) -> i64 {
+    let at = DateTime::strptime(format, time).unwrap();
+    let at = at.to_zoned(TimeZone::UTC).unwrap();
+    at.timestamp().as_millisecond()
+}
+
+#[tokio::test]
+async fn words_are_counted_at_every_parallelism() {
+    let mut naive = BTreeMap::new();
+    for word in word_count::TEXT.split(|letter: char| !letter.is_alphabetic()) {
+        *naive.entry(word.to_lowercase()).or_insert(0_u64) += 1;
+    }
+    naive.remove("");
+    for parallelism in ["1", "3"] {
+        let args = ["word_count", "--parallelism", parallelism];
+        let args = word_count::Args::try_parse_from(args).unwrap();
+        let counted = word_count::word_count(&args).await.unwrap();
+        assert_eq!(counted[0], ("the".to_owned(), 12));
+        assert!(counted.is_sorted_by_key(|(word, count)| (u64::MAX - count, word.clone())));
+        assert_eq!(BTreeMap::from_iter(counted), naive);
+    }
+}
+
+/// Every window's pages, ranked: each request is looked at anew for each window.
+fn naive_top_pages(log: &str, size: i64, slide: i64, top: usize) -> Vec<top_pages::Ranked> {
+    let requests: Vec<(i64, &str)> = log
+        .lines()
+        .filter(|line| line.contains(" +0000 "))
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (millis("%d/%m/%Y:%H:%M:%S", words[3]), words[6])
+        })
+        .collect();
+    let first = requests.iter().map(|(at, _)| *at).min().unwrap();
+    let last = requests.iter().map(|(at, _)| *at).max().unwrap();
+    let mut rows = Vec::new();
+    let mut start = (first - size).div_euclid(slide) * slide;
+    while start <= last {
+        let mut views: BTreeMap<&str, u64> = BTreeMap::new();
+        for (at, path) in &requests {
+            if (start..start + size).contains(at) {
+                *views.entry(path).or_default() += 1;
+            }
+        }
+        let mut pages: Vec<_> = views.into_iter().collect();
+        pages.sort_by_key(|(path, views)| (u64::MAX - views, *path));
+        for (at, (path, views)) in pages.into_iter().take(top).enumerate() {
+            rows.push(top_pages::Ranked {
+                start: text(start),
+                end: text(start + size),
+                rank: at + 1,
+                path: path.to_owned(),
+                views,
+            });
+        }
+        start += slide;
+    }
+    rows
+}
+
+#[tokio::test]
+async fn top_pages_are_those_of_a_naive_computation() {
+    for log in logs("apache_access.log") {
+        let lines = std::fs::read_to_string(&log).unwrap();
+        let expected = naive_top_pages(&lines, 60 * MINUTE, 20 * MINUTE, 3);
+        assert!(expected.len() > 10, "the log is too small to show anything");
+        for parallelism in [1, 2, 3] {
+            let args = arguments("--size 1h --slide 20m --top 3", &log);
+            let env = environment(parallelism);
+            let found = top_pages::top_pages(&env, &args).collect();
+            env.execute("top pages").await.unwrap();
+            let mut found = found.values();
+            found.sort();
+            assert_eq!(found, expected, "{} at {parallelism}", log.display());
+        }
+    }
+}
+
+/// Addresses' failures by time; then a walk over each: a burst begins after `within` without a failure.
+fn naive_bursts(log: &str, threshold: u64, within: i64) -> Vec<(i64, String, u64, i64)> {
+    let mut failures: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for line in log
+        .lines()
+        .filter(|line| line.contains("Failed password for"))
+    {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let time = ["2023", words[0], words[1], words[2]].join(" ");
+        let times = match words.iter().position(|word| *word == "repeated") {
+            Some(at) => words[at + 1].parse().unwrap(),
+            None => 1,
+        };
+        // ... ADDRESS port PORT ssh2
+        let address = words[words.len() - 4].to_owned();
+        let at = millis("%Y %b %d %H:%M:%S", &time);
+        failures.entry(address).or_default().extend(vec![at; times]);
+    }
+    let mut bursts = Vec::new();
+    for (address, mut times) in failures {
+        times.sort_unstable();
+        let mut reported = false;
+        for at in BTreeSet::from_iter(&times) {
+            let quiet = |since: &i64| times.iter().all(|other| other >= at || other < since);
+            if quiet(&(at - within)) {
+                reported = false;
+            }
+            let recent = times
+                .iter()
+                .filter(|other| (at - within..=*at).contains(other));
+            let (count, first) = (recent.clone().count() as u64, recent.min().unwrap());
+            if count >= threshold && !reported {
+                reported = true;
+                bursts.push((*at, address.clone(), count, *first));
+            }
+        }
+    }
+    bursts.sort();
+    bursts
+}
+
+#[tokio::test]
+async fn bursts_of_failed_logins_are_those_of_a_naive_computation() {
+    for log in logs("openssh_auth.log") {
+        let lines = std::fs::read_to_string(&log).unwrap();
+        for (threshold, seconds) in [(5, 60), (3, 600), (2, 10), (1, 60)] {
+            let expected = naive_bursts(&lines, threshold, seconds * 1_000);
+            assert!(
+                !expected.is_empty(),
+                "the log is too quiet to show anything"
+            );
+            for parallelism in [1, 3] {
+                let line = format!("--threshold {threshold} --within {seconds}s");
+                let args = arguments(&line, &log);
+                let env = environment(parallelism);
+                let found = ssh_bruteforce::bursts(&env, &args).collect();
+                env.execute("ssh bruteforce").await.unwrap();
+                let found = found.values().into_iter();
+                let mut found: Vec<_> = found
+                    .map(|burst| (burst.at, burst.address, burst.failures, burst.since))
+                    .collect();
+                found.sort();
+                assert_eq!(found, expected, "{} {line}", log.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_option_is_refused_in_one_line() {
+    for line in [
+        "--size 0s",
+        "--slide soon",
+        "--top many",
+        "--parallelism 0",
+        "--bogus",
+    ] {
+        let words = ["top_pages", "a.log"].into_iter().chain(line.split(' '));
+        let Err(error) = top_pages::Args::try_parse_from(words) else {
+            panic!("{line} was taken");
+        };
+        let error = top_pages::cli::one_line(&error);
+        assert!(
+            error.starts_with("error: ") && !error.contains('\n'),
+            "{error}"
+        );
+    }
+}
