@@ -1,6 +1,8 @@
 //! Which jobs there are: submits new ones and recovers those that an earlier leader left.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::{JobOptions, LogEntry};
@@ -12,6 +14,8 @@ use crate::probe::{ActorKind, Step};
 
 /// What the actor is told.
 pub enum DispatcherMessage {
+    /// Look which jobs have a log.
+    Recover,
     /// Jobs that have a log.
     Recovered(Result<Vec<JobId>, String>),
     /// A new job. Asked for again by the client's process until a master has begun with it.
@@ -27,8 +31,8 @@ pub enum DispatcherMessage {
     Submitted {
         /// The job.
         job: JobId,
-        /// Why not.
-        error: Option<String>,
+        /// Its name and settings, to try again, and why it could not be written.
+        failed: Option<(String, Box<JobOptions>, String)>,
     },
 }
 
@@ -43,10 +47,18 @@ pub struct DispatcherArgs {
 /// The actor.
 pub struct DispatcherActor;
 
+/// Wait before a job is submitted again that could not be logged.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Failed tries after which its client is told.
+const RETRIES: u32 = 50;
+
 /// What the actor remembers: nothing that the store doesn't know.
 pub struct DispatcherState {
     args: DispatcherArgs,
     myself: ActorRef<DispatcherMessage>,
+    /// Failed tries to log new jobs.
+    failures: BTreeMap<JobId, u32>,
 }
 
 impl Actor for DispatcherActor {
@@ -61,7 +73,11 @@ impl Actor for DispatcherActor {
     ) -> Result<DispatcherState, ActorProcessingErr> {
         args.node
             .spawned(ActorKind::Dispatcher, &"", myself.get_cell());
-        let state = DispatcherState { args, myself };
+        let state = DispatcherState {
+            args,
+            myself,
+            failures: BTreeMap::new(),
+        };
         state.recover();
         Ok(state)
     }
@@ -75,21 +91,30 @@ impl Actor for DispatcherActor {
         match message {
             DispatcherMessage::Recovered(jobs) => {
                 state.pass(Step::Recover)?;
-                for job in jobs? {
-                    let _ = state.args.manager.cast(JobManagerMessage::StartMaster(job));
+                match jobs {
+                    Ok(jobs) => jobs.into_iter().for_each(|job| {
+                        let _ = state.args.manager.cast(JobManagerMessage::StartMaster(job));
+                    }),
+                    Err(error) => {
+                        tracing::warn!(error, "the jobs' logs can't be listed, again soon");
+                        let node = &state.args.node;
+                        node.send_later(&state.myself, RETRY, DispatcherMessage::Recover);
+                    }
                 }
             }
+            DispatcherMessage::Recover => state.recover(),
             DispatcherMessage::Submit { job, name, options } => {
                 state.pass(Step::Submit)?;
                 state.submit(job, name, options);
             }
-            DispatcherMessage::Submitted { job, error } => {
-                let message = match error {
-                    None => JobManagerMessage::StartMaster(job),
-                    Some(error) => JobManagerMessage::SubmitFailed { job, error },
-                };
-                let _ = state.args.manager.cast(message);
+            DispatcherMessage::Submitted { job, failed: None } => {
+                state.failures.remove(&job);
+                let _ = state.args.manager.cast(JobManagerMessage::StartMaster(job));
             }
+            DispatcherMessage::Submitted {
+                job,
+                failed: Some((name, options, error)),
+            } => state.submit_failed(job, name, options, error),
         }
         Ok(())
     }
@@ -124,6 +149,10 @@ impl DispatcherState {
         };
         let (log, nonce, myself) = (node.log.clone(), node.seed.nonce(), self.myself.clone());
         node.blocking.run(Box::new(move || {
+            let LogEntry::Submitted { name, options, .. } = &entry else {
+                return;
+            };
+            let (name, options) = (name.clone(), options.clone());
             let written = codec::encode(&entry)
                 .map_err(|error| Failure::from(error).message)
                 .and_then(|bytes| {
@@ -131,8 +160,23 @@ impl DispatcherState {
                     log.append(job, 0, nonce, &bytes)
                         .map_err(|error| Failure::user(&error.into()).message)
                 });
-            let error = written.err();
-            let _ = myself.cast(DispatcherMessage::Submitted { job, error });
+            let failed = written.err().map(|error| (name, options, error));
+            let _ = myself.cast(DispatcherMessage::Submitted { job, failed });
         }));
+    }
+
+    /// The storage may be back in a moment.
+    fn submit_failed(&mut self, job: JobId, name: String, options: Box<JobOptions>, error: String) {
+        let failures = self.failures.entry(job).or_insert(0);
+        *failures += 1;
+        if *failures > RETRIES {
+            self.failures.remove(&job);
+            let failed = JobManagerMessage::SubmitFailed { job, error };
+            let _ = self.args.manager.cast(failed);
+            return;
+        }
+        tracing::warn!(%job, error, "a job can't be logged, again soon");
+        let again = DispatcherMessage::Submit { job, name, options };
+        self.args.node.send_later(&self.myself, RETRY, again);
     }
 }

@@ -229,6 +229,10 @@ impl Actor for JobTasksActor {
             }
             JobTasksMessage::Task { attempt, event } => {
                 state.pass(Step::TaskEvent, &myself)?;
+                if state.is_over(attempt) {
+                    // Its end has overtaken what it had to say.
+                    return Ok(());
+                }
                 state.note(attempt, &event);
                 if let TaskEvent::Drained | TaskEvent::Committed { .. } = event {
                     // The task may end before its figures are next due.
@@ -596,6 +600,12 @@ impl JobTasksState {
         self.args.node.peers.remove(&(self.args.job, attempt));
         self.note(attempt, &event);
         self.tell(attempt, event);
+    }
+
+    /// Whether an execution has ended.
+    fn is_over(&self, attempt: AttemptId) -> bool {
+        let task = self.tasks.get(&attempt);
+        task.is_some_and(|task| task.report.phase.is_over())
     }
 
     /// Leaves a mark in the report.

@@ -28,7 +28,9 @@ use rivus_core::{
     SubtaskFigures, TaskManagerId, VertexId, codec,
 };
 
-use self::log::{Appended, LogWriter};
+use rivus_state::StorageError;
+
+use self::log::{Appended, LogWriter, RETRY};
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
 use crate::coordinator::{
@@ -84,6 +86,10 @@ pub enum JobMasterMessage {
     },
     /// A manifest that was asked for.
     ManifestRead(Result<Box<Manifest>, Failure>),
+    /// A manifest that was asked for can't be reached at present.
+    ManifestUnread(CheckpointId),
+    /// Time to read it again.
+    ReadManifest(CheckpointId),
     /// A manifest that is about to be completed.
     ManifestStored(Box<Manifest>),
     /// The outcome of a write to the log.
@@ -237,6 +243,11 @@ impl Actor for JobMasterActor {
             JobMasterMessage::ManifestRead(manifest) => {
                 state.decide(JobEvent::ManifestRead(manifest))?;
             }
+            JobMasterMessage::ManifestUnread(id) => {
+                let again = JobMasterMessage::ReadManifest(id);
+                state.args.node.send_later(&state.myself, RETRY, again);
+            }
+            JobMasterMessage::ReadManifest(id) => state.read_manifest(id),
             JobMasterMessage::ManifestStored(manifest) => {
                 if let Some(machine) = &mut state.machine {
                     machine.set_manifest(*manifest);
@@ -248,7 +259,7 @@ impl Actor for JobMasterActor {
                 id,
                 incarnation,
                 actor,
-            } => state.task_manager_joined(&id, incarnation, actor),
+            } => state.task_manager_joined(&id, incarnation, actor)?,
             JobMasterMessage::TaskManagerLost(incarnation) => {
                 state.task_manager_lost(incarnation)?;
             }
@@ -486,10 +497,22 @@ impl JobMasterState {
         let (job, myself) = (self.args.job, self.myself.clone());
         let storage = self.args.node.checkpoints.clone();
         self.args.node.blocking.run(Box::new(move || {
-            let manifest = storage
-                .read_manifest(job, id)
-                .map_err(|error| Failure::job(Failure::user(&error.into()).message))
-                .and_then(|bytes| Ok(Box::new(codec::decode::<Manifest>(&bytes)?)));
+            let manifest = match storage.read_manifest(job, id) {
+                Ok(bytes) => codec::decode::<Manifest>(&bytes)
+                    .map(Box::new)
+                    .map_err(|error| Failure::job(Failure::from(error).message)),
+                Err(error)
+                    if error.is_damage() || matches!(error, StorageError::Missing { .. }) =>
+                {
+                    // Asking again won't help.
+                    Err(Failure::job(Failure::user(&error.into()).message))
+                }
+                Err(error) => {
+                    tracing::warn!(%job, %error, "a manifest can't be read, again soon");
+                    let _ = myself.cast(JobMasterMessage::ManifestUnread(id));
+                    return;
+                }
+            };
             let _ = myself.cast(JobMasterMessage::ManifestRead(manifest));
         }));
     }

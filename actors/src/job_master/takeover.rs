@@ -169,10 +169,27 @@ impl JobMasterState {
         id: &TaskManagerId,
         incarnation: Incarnation,
         actor: ActorRef<TaskManagerMessage>,
-    ) {
+    ) -> Result<(), ActorProcessingErr> {
         tracing::debug!(job = %self.args.job, task_manager = %id, "a TaskManager is there");
         self.command(&actor, JobCommand::Report);
         self.task_managers.insert(incarnation, actor);
+        for earlier in self.earlier_lives(id, incarnation) {
+            self.task_managers.remove(&earlier);
+            self.task_manager_lost(earlier)?;
+        }
+        Ok(())
+    }
+
+    /// Lives of a TaskManager at which something of the job is logged, and whose end a new life proves: the
+    /// ResourceManager that knew them may have died too.
+    fn earlier_lives(&self, id: &TaskManagerId, now: Incarnation) -> BTreeSet<Incarnation> {
+        let machine = self.machine.iter();
+        machine
+            .flat_map(|machine| machine.state().executions.values())
+            .map(|execution| &execution.slot)
+            .filter(|slot| slot.task_manager == *id && slot.incarnation != now)
+            .map(|slot| slot.incarnation)
+            .collect()
     }
 
     pub(super) fn task_manager_lost(
@@ -184,7 +201,7 @@ impl JobMasterState {
             self.decide(JobEvent::TaskManagerLost(incarnation))?;
             return self.recollect_if_complete();
         }
-        self.task_managers.remove(&incarnation);
+        // It may itself be alive, and only what it ran of this job be gone.
         self.takeover.expected.remove(&incarnation);
         self.takeover.reports.remove(&incarnation);
         self.decide_if_collected()
