@@ -1,0 +1,393 @@
+//! The probe that breaks actors as a plan says, and writes down everything that it sees.
+//!
+//! What it sees goes into a hash: virtual time, kind of actor, label, step, and every fault. Deaths do not:
+//! ractor keeps an actor's children in a randomly seeded map, so orphans die in any order, and nothing
+//! that the engine does may depend on it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ractor::{ActorCell, ActorStatus};
+use rivus::connectors::SplitMix;
+use rivus::engine::{ActorKind, Fault, Probe, Step};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::plan::{Arm, Crash, Injection, Kill, Plan};
+
+/// A step and the kind of actor that passes it.
+pub type Cell = (ActorKind, Step);
+
+/// How often each cell was hit so that the actor died of it.
+pub type Hits = BTreeMap<(Cell, Fault), HitCount>;
+
+/// Hits of one cell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HitCount {
+    /// Before any checkpoint that held state.
+    pub before_state: u32,
+    /// After one.
+    pub with_state: u32,
+}
+
+/// The last so many observations are kept, to be printed with a failure; all, if one seed is replayed.
+fn trace_length() -> usize {
+    match std::env::var_os("RIVUS_SEED") {
+        Some(_) => usize::MAX,
+        None => 60,
+    }
+}
+
+/// A probe that breaks what its plan says.
+pub struct Faults {
+    inner: Mutex<Inner>,
+    /// Told when the process has crashed at a step.
+    crash: Notify,
+}
+
+struct Inner {
+    started: Instant,
+    injections: Vec<Armed>,
+    rng: SplitMix,
+    emitted: Arc<AtomicU64>,
+    /// Whether the checkpoint under way was triggered when records had been read.
+    holds_state: bool,
+    state_checkpoints: u32,
+    /// When the first checkpoint that holds state was complete.
+    first_state: Option<Duration>,
+    actors: BTreeMap<(ActorKind, String), ActorCell>,
+    spawned: Vec<(ActorKind, String, ActorCell)>,
+    struck: Vec<Struck>,
+    hits: Hits,
+    external: u32,
+    /// The process's present life.
+    life: usize,
+    /// Whether it is over.
+    crashed: bool,
+    /// The step at which it ends, and how often that is still to be passed.
+    crash_at: Option<(Cell, u32)>,
+    hash: u64,
+    seen: u64,
+    trace: VecDeque<String>,
+    trace_length: usize,
+}
+
+struct Armed {
+    injection: Injection,
+    passed: u32,
+    left: u32,
+}
+
+/// A fault whose victim is not known to be dead yet.
+struct Struck {
+    cell: Cell,
+    fault: Fault,
+    victim: ActorCell,
+    with_state: bool,
+}
+
+impl Faults {
+    /// A probe for one run. Must be made within the runtime whose time it shows.
+    pub fn new(plan: &Plan, emitted: Arc<AtomicU64>) -> Self {
+        let armed = |injection: &Injection| Armed {
+            injection: *injection,
+            passed: 0,
+            left: injection.times,
+        };
+        let inner = Inner {
+            started: Instant::now(),
+            injections: plan.injections.iter().map(armed).collect(),
+            rng: SplitMix::of(plan.seed, 3),
+            emitted,
+            holds_state: false,
+            state_checkpoints: 0,
+            first_state: None,
+            actors: BTreeMap::new(),
+            spawned: Vec::new(),
+            struck: Vec::new(),
+            hits: Hits::new(),
+            external: 0,
+            life: 0,
+            crashed: false,
+            crash_at: None,
+            hash: 0xcbf2_9ce4_8422_2325,
+            seen: 0,
+            trace: VecDeque::new(),
+            trace_length: trace_length(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+            crash: Notify::new(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the run has lasted.
+    pub fn elapsed(&self) -> Duration {
+        self.inner().started.elapsed()
+    }
+
+    /// A digest of everything that was seen, in order.
+    pub fn hash(&self) -> u64 {
+        self.inner().hash
+    }
+
+    /// How much was seen.
+    pub fn seen(&self) -> u64 {
+        self.inner().seen
+    }
+
+    /// What was seen last.
+    pub fn trace(&self) -> Vec<String> {
+        self.inner().trace.iter().cloned().collect()
+    }
+
+    /// Checkpoints that held state when they completed.
+    pub fn state_checkpoints(&self) -> u32 {
+        self.inner().state_checkpoints
+    }
+
+    /// Faults at steps of which an actor died.
+    pub fn hits(&self) -> Hits {
+        let mut inner = self.inner();
+        inner.settle();
+        inner.hits.clone()
+    }
+
+    /// Kills from outside that hit a living actor.
+    pub fn external_kills(&self) -> u32 {
+        self.inner().external
+    }
+
+    /// Labels of all executions that were started, in order.
+    pub fn executions(&self) -> Vec<String> {
+        let inner = self.inner();
+        let subtasks = inner
+            .spawned
+            .iter()
+            .filter(|(kind, ..)| *kind == ActorKind::Subtask);
+        subtasks.map(|(_, label, _)| label.clone()).collect()
+    }
+
+    /// Actors of these kinds that still live.
+    pub fn living(&self, kinds: &[ActorKind]) -> Vec<String> {
+        let inner = self.inner();
+        let alive = inner.spawned.iter().filter(|(kind, _, actor)| {
+            kinds.contains(kind) && actor.get_status() != ActorStatus::Stopped
+        });
+        alive
+            .map(|(kind, label, _)| format!("{kind:?} {label}"))
+            .collect()
+    }
+
+    /// Whether a fault may strike.
+    pub fn is_armed(&self, arm: Arm) -> bool {
+        self.inner().is_armed(arm)
+    }
+
+    /// Kills one of the living. Returns whether there was one.
+    pub fn kill_one(&self, kill: &Kill) -> bool {
+        let mut inner = self.inner();
+        let alive: Vec<(String, ActorCell)> = inner
+            .spawned
+            .iter()
+            .filter(|(kind, _, actor)| {
+                *kind == kill.kind && actor.get_status() == ActorStatus::Running
+            })
+            .map(|(_, label, actor)| (label.clone(), actor.clone()))
+            .collect();
+        if alive.is_empty() {
+            return false;
+        }
+        let (label, actor) = &alive[inner.rng.below(alive.len() as u64) as usize];
+        inner.note(&format!("{:?} {label} is killed from outside", kill.kind));
+        inner.external += 1;
+        actor.kill();
+        true
+    }
+
+    /// The process begins a life, which may have a step at which it ends.
+    pub fn begin_life(&self, life: usize, crash: Option<Crash>) {
+        let mut inner = self.inner();
+        inner.life = life;
+        inner.crashed = false;
+        inner.crash_at = match crash {
+            Some(Crash::Step(kind, step, passings)) => Some(((kind, step), passings)),
+            _ => None,
+        };
+    }
+
+    /// The process dies here and now.
+    pub fn end_life(&self) {
+        let mut inner = self.inner();
+        if !inner.crashed {
+            inner.crashed = true;
+            inner.note("the process crashes");
+        }
+    }
+
+    /// Whether a life of the process is over, so that nothing it does may have an effect.
+    pub fn is_over(&self, life: usize) -> bool {
+        let inner = self.inner();
+        inner.life > life || inner.crashed
+    }
+
+    /// Waits until the process crashes at a step.
+    pub async fn crashed(&self) {
+        self.crash.notified().await;
+    }
+
+    /// Writes down something that happened outside the engine.
+    pub fn note(&self, what: &str) {
+        self.inner().note(what);
+    }
+}
+
+impl Probe for Faults {
+    fn spawned(&self, kind: ActorKind, label: &dyn Display, actor: ActorCell) {
+        let label = label.to_string();
+        let mut inner = self.inner();
+        inner.note(&format!("{kind:?} {label} starts"));
+        inner.actors.insert((kind, label.clone()), actor.clone());
+        inner.spawned.push((kind, label, actor));
+    }
+
+    fn at(&self, kind: ActorKind, label: &dyn Display, step: Step) -> Option<Fault> {
+        let mut inner = self.inner();
+        inner.settle();
+        if inner.crashed {
+            return Some(Fault::Kill);
+        }
+        inner.note(&format!("{kind:?} {label} {step:?}"));
+        if inner.crashes_at((kind, step)) {
+            drop(inner);
+            self.end_life();
+            self.crash.notify_one();
+            return Some(Fault::Kill);
+        }
+        inner.follow_checkpoints(step);
+        let fault = inner.due(kind, step)?;
+        inner.note(&format!("{fault:?} strikes {kind:?} {label} at {step:?}"));
+        let victim = inner.actors.get(&(kind, label.to_string())).cloned();
+        let with_state = inner.state_checkpoints > 0;
+        inner.struck.extend(victim.map(|victim| Struck {
+            cell: (kind, step),
+            fault,
+            victim,
+            with_state,
+        }));
+        Some(fault)
+    }
+}
+
+impl Inner {
+    fn is_armed(&self, arm: Arm) -> bool {
+        match arm {
+            Arm::Start => true,
+            Arm::State(checkpoints) => self.state_checkpoints >= checkpoints,
+            Arm::After(number) => self
+                .injections
+                .get(number)
+                .is_some_and(|armed| armed.left < armed.injection.times),
+        }
+    }
+
+    /// Counts a step down on which the process crashes.
+    fn crashes_at(&mut self, cell: Cell) -> bool {
+        match &mut self.crash_at {
+            Some((at, passings)) if *at == cell => {
+                *passings -= 1;
+                *passings == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an injection has struck as often as the one that it follows.
+    fn has_followed(&self, injection: &Armed) -> bool {
+        let struck = |armed: &Armed| armed.injection.times - armed.left;
+        match injection.injection.arm {
+            Arm::After(number) => struck(injection) >= struck(&self.injections[number]),
+            Arm::Start | Arm::State(_) => false,
+        }
+    }
+
+    /// A checkpoint holds state if records had been read when it was triggered: all of them precede its
+    /// barriers, so they are in its snapshots.
+    fn follow_checkpoints(&mut self, step: Step) {
+        match step {
+            Step::Trigger => self.holds_state = self.emitted.load(Relaxed) > 0,
+            Step::Announce if self.holds_state => {
+                self.state_checkpoints += 1;
+                let now = self.started.elapsed();
+                self.first_state.get_or_insert(now);
+            }
+            _ => {}
+        }
+    }
+
+    fn due(&mut self, kind: ActorKind, step: Step) -> Option<Fault> {
+        for at in 0..self.injections.len() {
+            let Injection {
+                kind: of,
+                step: on,
+                arm,
+                every,
+                fault,
+                ..
+            } = self.injections[at].injection;
+            let unarmed = !self.is_armed(arm) || self.has_followed(&self.injections[at]);
+            if of != kind || on != step || unarmed {
+                continue;
+            }
+            let armed = &mut self.injections[at];
+            armed.passed += 1;
+            if armed.left > 0 && armed.passed % every == 0 {
+                armed.left -= 1;
+                return Some(fault);
+            }
+        }
+        None
+    }
+
+    /// Counts the victims that have died.
+    fn settle(&mut self) {
+        if self.struck.is_empty() {
+            return;
+        }
+        let hits = &mut self.hits;
+        self.struck.retain(|struck| {
+            let dead = struck.victim.get_status() == ActorStatus::Stopped;
+            if dead {
+                let count = hits.entry((struck.cell, struck.fault)).or_default();
+                match struck.with_state {
+                    true => count.with_state += 1,
+                    false => count.before_state += 1,
+                }
+            }
+            !dead
+        });
+    }
+
+    fn note(&mut self, what: &str) {
+        let at = self.started.elapsed().as_micros() as u64;
+        let bytes = at.to_le_bytes().into_iter().chain(what.bytes());
+        for byte in bytes {
+            // FNV-1a: any digest would do, this one needs nothing.
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        self.seen += 1;
+        if self.trace.len() == self.trace_length {
+            self.trace.pop_front();
+        }
+        self.trace
+            .push_back(format!("{:>9.3} ms  {what}", at as f64 / 1_000.0));
+    }
+}

@@ -1,0 +1,157 @@
+//! What a seed makes of a job: its shape, its size, how finely it is cut.
+
+use std::time::Duration;
+
+use rivus::connectors::SplitMix;
+
+use crate::paced::Pace;
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shape {
+    /// Keyed tumbling windows are counted.
+    Tumbling,
+    /// Keyed sliding windows are counted.
+    Sliding,
+    /// A rolling aggregate that depends on the order of a key's records.
+    Rolling,
+    /// A process function with event timers, maps and lists.
+    Timers,
+    /// Flat map, rebalance, window, a second key, reduce, files.
+    MultiStage,
+    /// The union of two sources with late records: not confluent.
+    Union,
+    /// Every subtask of the next operator gets every record.
+    Broadcast,
+    /// A collection in many small splits.
+    ManySplits,
+    /// Text files in many small splits.
+    TextFiles,
+}
+
+impl Shape {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Tumbling,
+        Self::Sliding,
+        Self::Rolling,
+        Self::Timers,
+        Self::MultiStage,
+        Self::Union,
+        Self::Broadcast,
+        Self::ManySplits,
+        Self::TextFiles,
+    ];
+}
+
+/// A job, and the cluster that it runs on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobSpec {
+    /// Where its records come from.
+    pub seed: u64,
+    /// What it does.
+    pub shape: Shape,
+    /// Records in all.
+    pub records: u64,
+    /// Keys of each source subtask.
+    pub keys: u64,
+    /// Source subtasks, and all others' that don't say otherwise.
+    pub parallelism: u32,
+    /// Subtasks behind the first exchange.
+    pub wide: u32,
+    /// TaskManagers.
+    pub task_managers: u32,
+    /// Candidates for leadership.
+    pub job_managers: u32,
+    /// Records in a full batch.
+    pub batch_records: usize,
+    /// Bytes that may wait at a subtask's inputs.
+    pub input_bytes: usize,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Duration,
+    /// Completed checkpoints that are kept.
+    pub retained: usize,
+    /// Whether operators are chained.
+    pub chaining: bool,
+    /// How fast its sources are read.
+    pub pace: Pace,
+}
+
+impl JobSpec {
+    /// The job of a seed.
+    pub fn of(seed: u64) -> Self {
+        let shape = Shape::ALL[(seed % Shape::ALL.len() as u64) as usize];
+        Self::shaped(shape, seed)
+    }
+
+    /// The job of a seed, of a given shape.
+    pub fn shaped(shape: Shape, seed: u64) -> Self {
+        let mut rng = SplitMix::of(seed, 1);
+        let parallelism = 1 + rng.below(4) as u32;
+        // The sources take about this long, if nothing happens.
+        let lasts = 1_500 + rng.below(2_000);
+        let records = 600 + rng.below(1_800);
+        let bursts = 12 + rng.below(60);
+        let pace = Pace {
+            burst: (records / bursts / u64::from(parallelism)).max(1) as usize,
+            every: Duration::from_millis(lasts / bursts),
+        };
+        // Where the two go together, triggers come in the middle of bursts.
+        let checkpoint_interval = match rng.below(4) {
+            0 => Duration::from_millis([20, 50, 100, 250][rng.below(4) as usize]),
+            multiple => pace.every * multiple as u32,
+        };
+        Self {
+            seed,
+            shape,
+            records,
+            keys: 1 + rng.below(12),
+            parallelism,
+            wide: 1 + rng.below(4) as u32,
+            task_managers: 1 + rng.below(2) as u32,
+            job_managers: 2 + rng.below(2) as u32,
+            batch_records: [2, 4, 8, 32][rng.below(4) as usize],
+            input_bytes: [64, 64, 512, 4_096][rng.below(4) as usize],
+            checkpoint_interval,
+            retained: 1 + rng.below(2) as usize,
+            chaining: rng.below(4) > 0,
+            pace,
+        }
+    }
+
+    /// The job on which steps are hit one by one: wide enough that every step is passed.
+    pub fn directed(shape: Shape, seed: u64) -> Self {
+        Self {
+            seed,
+            shape,
+            records: 1_600,
+            keys: 6,
+            parallelism: 2,
+            wide: 2,
+            task_managers: 2,
+            job_managers: 2,
+            batch_records: 8,
+            input_bytes: 512,
+            checkpoint_interval: Duration::from_millis(60),
+            retained: 1,
+            chaining: true,
+            pace: Pace {
+                burst: 16,
+                every: Duration::from_millis(60),
+            },
+        }
+    }
+
+    /// Whether the undisturbed run's output is the only right one.
+    pub fn is_confluent(&self) -> bool {
+        self.shape != Shape::Union
+    }
+}
+
+impl JobSpec {
+    /// About how long its sources are read, if nothing happens.
+    pub fn lasts(&self) -> Duration {
+        let per_burst = self.pace.burst as u64 * u64::from(self.parallelism);
+        self.pace.every * self.records.div_ceil(per_burst).max(1) as u32
+    }
+}

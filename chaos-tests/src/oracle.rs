@@ -1,0 +1,156 @@
+//! What must be true of a run's output.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::jobs::{Committed, JobSpec, Line, Reading, fold};
+use rivus::connectors::SplitMix;
+
+/// Compares a run with the undisturbed one. Returns what is wrong.
+pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
+    match spec.is_confluent() {
+        true => same_by_key(&undisturbed.main, &run.main),
+        false => accepted_and_serial(spec, run),
+    }
+}
+
+fn by_key(lines: &[Line]) -> BTreeMap<&str, Vec<&str>> {
+    let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (key, value) in lines {
+        keys.entry(key).or_default().push(value);
+    }
+    keys
+}
+
+/// Each key has the same results in the same order; so all of it is the same as a multiset.
+fn same_by_key(expected: &[Line], found: &[Line]) -> Vec<String> {
+    let (expected, found) = (by_key(expected), by_key(found));
+    let keys: BTreeSet<&str> = expected.keys().chain(found.keys()).copied().collect();
+    let differs = |key: &&str| expected.get(key) != found.get(key);
+    keys.into_iter()
+        .filter(differs)
+        .map(|key| difference(key, &expected, &found))
+        .collect()
+}
+
+fn difference(
+    key: &str,
+    expected: &BTreeMap<&str, Vec<&str>>,
+    found: &BTreeMap<&str, Vec<&str>>,
+) -> String {
+    let nothing = Vec::new();
+    let expected = expected.get(key).unwrap_or(&nothing);
+    let found = found.get(key).unwrap_or(&nothing);
+    let same = expected
+        .iter()
+        .zip(found)
+        .take_while(|(e, f)| e == f)
+        .count();
+    format!(
+        "key {key}: {} results instead of {}; from result {same} on there is {:?} instead of {:?}",
+        found.len(),
+        expected.len(),
+        found.get(same),
+        expected.get(same),
+    )
+}
+
+/// All records of the two sources of the union.
+fn input(spec: &JobSpec) -> BTreeMap<u64, Reading> {
+    let mut all = BTreeMap::new();
+    for source in 0..2 {
+        for index in 0..spec.records {
+            let mut rng = SplitMix::of(spec.seed + source, index);
+            let mut reading = Reading::generate(spec, index, &mut rng);
+            reading.id += source * spec.records;
+            all.insert(reading.id, reading);
+        }
+    }
+    all
+}
+
+fn accepted_and_serial(spec: &JobSpec, run: &Committed) -> Vec<String> {
+    let input = input(spec);
+    let mut wrong = exactly_once(&input, run);
+    for (key, results) in by_key(&run.serial) {
+        if let Err(reason) = serial_order(key, &results, &input) {
+            wrong.push(format!("the rolling aggregate of key {key}: {reason}"));
+        }
+    }
+    let folded: usize = run.serial.len();
+    if folded != input.len() {
+        wrong.push(format!(
+            "{folded} records were aggregated instead of {}",
+            input.len()
+        ));
+    }
+    wrong.truncate(10);
+    wrong
+}
+
+/// Accepted plus late records are the input, each exactly once and in its own window and key.
+fn exactly_once(input: &BTreeMap<u64, Reading>, run: &Committed) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    for (key, window) in &run.main {
+        let Some((start, members)) = window.split_once(':') else {
+            continue;
+        };
+        let start: i64 = start.parse().unwrap_or_default();
+        for id in members.split(',').filter_map(|id| id.parse::<u64>().ok()) {
+            *times.entry(id).or_default() += 1;
+            let fits = input.get(&id).is_some_and(|reading| {
+                reading.key.to_string() == *key && (start..start + 200).contains(&reading.ts)
+            });
+            if !fits {
+                wrong.push(format!("record {id} is in window {start} of key {key}"));
+            }
+        }
+    }
+    for (_, id) in &run.late {
+        *times.entry(id.parse().unwrap_or(u64::MAX)).or_default() += 1;
+    }
+    for id in input.keys() {
+        let found = times.remove(id).unwrap_or_default();
+        if found != 1 {
+            wrong.push(format!("record {id} is accepted or late {found} times"));
+        }
+    }
+    wrong.extend(
+        times
+            .keys()
+            .map(|id| format!("record {id} is not in the input")),
+    );
+    wrong
+}
+
+/// A key's rolling results follow from its records in some order, in which each source's records stand in
+/// their own order.
+fn serial_order(key: &str, results: &[&str], input: &BTreeMap<u64, Reading>) -> Result<(), String> {
+    let half = input.len() as u64 / 2;
+    let (mut folded, mut last) = (0, [None::<u64>; 2]);
+    for (at, result) in results.iter().enumerate() {
+        let fields: Vec<u64> = result.split(' ').filter_map(|f| f.parse().ok()).collect();
+        let [count, id, told] = fields[..] else {
+            return Err(format!("can't be read: {result}"));
+        };
+        let reading = input
+            .get(&id)
+            .filter(|reading| reading.key.to_string() == key);
+        let reading = reading.ok_or(format!("record {id} is not of this key"))?;
+        folded = fold(folded, reading);
+        let source = (id / half) as usize;
+        if count != at as u64 + 1 || told != folded {
+            return Err(format!(
+                "result {at} ({result}) does not follow from the ones before"
+            ));
+        }
+        if last[source].is_some_and(|last| last >= id) {
+            return Err(format!(
+                "record {id} comes after {:?} of its own source",
+                last[source]
+            ));
+        }
+        last[source] = Some(id);
+    }
+    Ok(())
+}

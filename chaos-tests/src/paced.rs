@@ -1,0 +1,120 @@
+//! A source that yields its records in bursts, so that a bounded job lasts for seconds of virtual time.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use rivus::{Event, ParallelInstance, ReadStatus, Source, SourceReader, Timestamp, UserError};
+
+/// How fast a source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Records at once, per subtask.
+    pub burst: usize,
+    /// From one burst to the next.
+    pub every: Duration,
+}
+
+/// Any source, at a pace. On a clock that stands still while there is work, every burst meets the same
+/// credits, barriers and timers each time.
+#[derive(Debug, Clone)]
+pub struct Paced<S> {
+    inner: S,
+    pace: Pace,
+    /// So many times the splits that the inner source would make.
+    finer: u32,
+    /// Records that all readers have yielded, repeats included.
+    emitted: Arc<AtomicU64>,
+}
+
+/// Reads in bursts.
+pub struct PacedReader<R> {
+    inner: R,
+    pace: Pace,
+    emitted: Arc<AtomicU64>,
+    /// What is left of the burst.
+    left: usize,
+    /// When the next burst begins.
+    next: Timestamp,
+}
+
+impl<S> Paced<S> {
+    /// A source at a pace; what it yields is counted in `emitted`.
+    pub fn new(inner: S, pace: Pace, emitted: Arc<AtomicU64>) -> Self {
+        Self {
+            inner,
+            pace,
+            finer: 1,
+            emitted,
+        }
+    }
+
+    /// Cut into so many times more splits.
+    #[must_use]
+    pub fn finer(mut self, times: u32) -> Self {
+        self.finer = times;
+        self
+    }
+}
+
+impl<S: Source> Source for Paced<S> {
+    type Out = S::Out;
+    type Split = S::Split;
+    type Reader = PacedReader<S::Reader>;
+
+    fn splits(&self, parallelism: u32) -> Result<Vec<S::Split>, UserError> {
+        self.inner.splits(parallelism * self.finer)
+    }
+
+    fn reader(&self, instance: ParallelInstance) -> Result<Self::Reader, UserError> {
+        Ok(PacedReader {
+            inner: self.inner.reader(instance)?,
+            pace: self.pace,
+            emitted: Arc::clone(&self.emitted),
+            left: 0,
+            next: Timestamp::MIN,
+        })
+    }
+}
+
+impl<R: SourceReader> SourceReader for PacedReader<R> {
+    type Out = R::Out;
+    type Split = R::Split;
+
+    fn add_split(&mut self, split: R::Split) -> Result<(), UserError> {
+        self.inner.add_split(split)
+    }
+
+    fn read(
+        &mut self,
+        out: &mut Vec<Event<R::Out>>,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<ReadStatus, UserError> {
+        if self.left == 0 {
+            if now < self.next {
+                return Ok(ReadStatus::Later(self.next));
+            }
+            self.left = self.pace.burst;
+            self.next = now + self.pace.every.as_millis() as Timestamp;
+        }
+        let before = out.len();
+        let status = self.inner.read(out, max.min(self.left), now)?;
+        let read = out.len() - before;
+        self.left -= read;
+        self.emitted.fetch_add(read as u64, Relaxed);
+        Ok(match status {
+            ReadStatus::More if self.left == 0 => ReadStatus::Later(self.next),
+            status => status,
+        })
+    }
+
+    fn snapshot(&self) -> Vec<R::Split> {
+        self.inner.snapshot()
+    }
+
+    fn position(&self) -> Option<String> {
+        self.inner.position()
+    }
+}

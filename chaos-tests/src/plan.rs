@@ -1,0 +1,247 @@
+//! What is broken in a run, and when.
+
+use std::time::Duration;
+
+use rivus::connectors::SplitMix;
+use rivus::engine::{ActorKind, Fault, Step};
+
+use crate::jobs::JobSpec;
+
+/// From when on a fault may strike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arm {
+    /// From the start.
+    Start,
+    /// Once so many checkpoints that hold state are complete.
+    State(u32),
+    /// As often as the plan's injection of this number has struck.
+    After(usize),
+}
+
+/// A fault at a step of a protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Injection {
+    /// Who is hit.
+    pub kind: ActorKind,
+    /// Where.
+    pub step: Step,
+    /// How.
+    pub fault: Fault,
+    /// From when on.
+    pub arm: Arm,
+    /// It strikes at each `every`th passing.
+    pub every: u32,
+    /// How often it strikes.
+    pub times: u32,
+}
+
+/// A kill from outside, wherever the actor happens to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kill {
+    /// Who is hit: one of the living, by the seed.
+    pub kind: ActorKind,
+    /// From when on.
+    pub arm: Arm,
+    /// How long after that.
+    pub after: Duration,
+}
+
+/// Storage that fails now and then, once a checkpoint with state is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoragePlan {
+    /// One operation in so many fails.
+    pub one_in: u64,
+    /// Faults in all.
+    pub times: u32,
+}
+
+/// When the process dies, all of it at once: its actors do nothing more, and storage hears nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// So long after its start.
+    At(Duration),
+    /// When the step is passed for the so manieth time since its start.
+    Step(ActorKind, Step, u32),
+}
+
+/// Everything that is broken in one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// From which the storage faults and the victims of kills are drawn.
+    pub seed: u64,
+    /// Faults at steps.
+    pub injections: Vec<Injection>,
+    /// Kills from outside.
+    pub kills: Vec<Kill>,
+    /// Storage that fails.
+    pub storage: Option<StoragePlan>,
+    /// How each life of the process but the last one ends.
+    pub crashes: Vec<Crash>,
+}
+
+/// Actors whose death no running task may notice.
+pub const LEADERS: [ActorKind; 6] = [
+    ActorKind::LeaderElection,
+    ActorKind::JobManager,
+    ActorKind::Dispatcher,
+    ActorKind::ResourceManager,
+    ActorKind::JobMaster,
+    ActorKind::CheckpointCoordinator,
+];
+
+/// Actors on the branch where the work is done.
+pub const WORKERS: [ActorKind; 3] = [
+    ActorKind::TaskManager,
+    ActorKind::JobTasks,
+    ActorKind::Subtask,
+];
+
+/// All three ways to fail.
+pub const FAULTS: [Fault; 3] = [Fault::Panic, Fault::Error, Fault::Kill];
+
+impl Plan {
+    /// Nothing is broken.
+    pub fn undisturbed() -> Self {
+        Self::default()
+    }
+
+    /// What a seed breaks.
+    pub fn of(seed: u64, spec: &JobSpec) -> Self {
+        let mut rng = SplitMix::of(seed, 2);
+        let kinds: &[&[ActorKind]] = match rng.below(4) {
+            0 => &[&LEADERS],
+            1 => &[&WORKERS],
+            _ => &[&LEADERS, &WORKERS],
+        };
+        let kinds: Vec<ActorKind> = kinds.concat();
+        let early = rng.below(5) == 0;
+        let mut plan = Self {
+            seed,
+            ..Self::default()
+        };
+        for _ in 0..1 + rng.below(5) {
+            plan.injections.push(injection(&mut rng, &kinds, early));
+        }
+        if kinds.len() == LEADERS.len() + WORKERS.len() {
+            plan.injections
+                .extend(double_fault(&mut rng, plan.injections.len()));
+        }
+        for _ in 0..1 + rng.below(3) {
+            plan.kills.push(kill(&mut rng, &kinds, early));
+        }
+        if rng.below(4) == 0 {
+            plan.storage = Some(StoragePlan {
+                one_in: 4 + rng.below(30),
+                times: 1 + rng.below(6) as u32,
+            });
+        }
+        if rng.below(6) == 0 {
+            plan.crashes = (0..1 + rng.below(3))
+                .map(|_| crash(&mut rng, spec))
+                .collect();
+        }
+        plan
+    }
+
+    /// What a seed breaks in real time: kills only, for steps pass in another order each time.
+    pub fn on_threads(seed: u64, spec: &JobSpec) -> Self {
+        let mut rng = SplitMix::of(seed, 5);
+        let kinds = [LEADERS.as_slice(), WORKERS.as_slice()].concat();
+        let lasts = spec.lasts().as_millis() as u64;
+        let kills = (0..3 + rng.below(4)).map(|_| Kill {
+            after: Duration::from_millis(rng.below(lasts * 3 / 4)),
+            ..kill(&mut rng, &kinds, false)
+        });
+        Self {
+            seed,
+            kills: kills.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether every fault hits the leader's side only, and only once the job runs: then no task may
+    /// notice.
+    pub fn spares_tasks(&self) -> bool {
+        let spared = |kind: &ActorKind, arm: &Arm| LEADERS.contains(kind) && *arm != Arm::Start;
+        self.injections.iter().all(|i| spared(&i.kind, &i.arm))
+            && self.kills.iter().all(|k| spared(&k.kind, &k.arm))
+            && self.storage.is_none()
+            && self.crashes.is_empty()
+    }
+}
+
+fn arm(rng: &mut SplitMix, early: bool) -> Arm {
+    match early {
+        true => Arm::Start,
+        false => Arm::State(1 + rng.below(3) as u32),
+    }
+}
+
+fn injection(rng: &mut SplitMix, kinds: &[ActorKind], early: bool) -> Injection {
+    let steps: Vec<(ActorKind, Step)> = Step::ALL
+        .into_iter()
+        .filter(|(kind, _)| kinds.contains(kind))
+        .collect();
+    let (kind, step) = steps[rng.below(steps.len() as u64) as usize];
+    Injection {
+        kind,
+        step,
+        fault: FAULTS[rng.below(3) as usize],
+        arm: arm(rng, early),
+        every: 1 + rng.below(12) as u32,
+        times: 1 + rng.below(2) as u32,
+    }
+}
+
+/// A leader dies around the entry that completes a checkpoint, and a task on hearing of it: the next
+/// leader finds neither as the log has it. `at` is the number of the first of the two injections.
+fn double_fault(rng: &mut SplitMix, at: usize) -> [Injection; 2] {
+    let leader = [
+        (ActorKind::JobMaster, Step::BeforeAppend),
+        (ActorKind::JobMaster, Step::AfterAppend),
+        (ActorKind::CheckpointCoordinator, Step::Complete),
+        (ActorKind::CheckpointCoordinator, Step::Announce),
+    ];
+    let task = [
+        (ActorKind::Subtask, Step::Committed),
+        (ActorKind::Subtask, Step::Commit),
+        (ActorKind::Subtask, Step::Batch),
+        (ActorKind::JobTasks, Step::TaskEvent),
+    ];
+    let (kind, step) = leader[rng.below(4) as usize];
+    let first = Injection {
+        kind,
+        step,
+        fault: FAULTS[rng.below(3) as usize],
+        arm: Arm::State(1),
+        every: 2 + rng.below(6) as u32,
+        times: 3,
+    };
+    let (kind, step) = task[rng.below(4) as usize];
+    let second = Injection {
+        kind,
+        step,
+        fault: FAULTS[rng.below(3) as usize],
+        arm: Arm::After(at),
+        every: 1,
+        times: 3,
+    };
+    [first, second]
+}
+
+fn crash(rng: &mut SplitMix, spec: &JobSpec) -> Crash {
+    let lasts = spec.lasts().as_millis() as u64;
+    if rng.below(3) == 0 {
+        return Crash::At(Duration::from_millis(rng.below(lasts)));
+    }
+    let (kind, step) = Step::ALL[rng.below(Step::ALL.len() as u64) as usize];
+    Crash::Step(kind, step, 1 + rng.below(20) as u32)
+}
+
+fn kill(rng: &mut SplitMix, kinds: &[ActorKind], early: bool) -> Kill {
+    Kill {
+        kind: kinds[rng.below(kinds.len() as u64) as usize],
+        arm: arm(rng, early),
+        after: Duration::from_millis(rng.below(1_500)),
+    }
+}

@@ -1,0 +1,342 @@
+//! One run of one job under one plan: on one thread, with a virtual clock.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivus::engine::state::ObjectStorage;
+use rivus::{
+    JobError, JobHandle, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RuntimeMode,
+    Storage, StreamEnvironment,
+};
+use tokio::runtime::Builder;
+use tokio::time::Instant;
+
+use crate::faults::{Faults, Hits};
+use crate::jobs::{Committed, JobSpec, World};
+use crate::plan::{Crash, Kill, LEADERS, Plan, WORKERS};
+use crate::storage::FlakyStorage;
+
+/// What the wall clock shows when a run begins.
+const STARTS_AT: i64 = 1_700_000_000_000;
+
+/// A job that has not ended by then hangs: virtual time, then real time.
+const BOUND: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(60)];
+
+/// How long actors of an ended job may take to go.
+const GOING: Duration = Duration::from_secs(5);
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it committed.
+    pub committed: Committed,
+    /// The job as it was seen last.
+    pub view: Option<JobView>,
+    /// What was broken against the rules, beside the output.
+    pub violations: Vec<String>,
+    /// A digest of everything that happened.
+    pub hash: u64,
+    /// How much happened.
+    pub seen: u64,
+    /// What happened last.
+    pub trace: Vec<String>,
+    /// Faults at steps of which an actor died.
+    pub hits: Hits,
+    /// Kills from outside of which an actor died.
+    pub kills: u32,
+    /// Virtual time until the job's end.
+    pub lasted: Duration,
+    /// Checkpoints that held state.
+    pub state_checkpoints: u32,
+}
+
+/// Runs a job on one thread with a virtual clock: the same every time.
+///
+/// # Errors
+/// If the runtime or the job's files can't be set up.
+pub fn simulate(spec: &JobSpec, plan: &Plan) -> io::Result<Outcome> {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    let world = World::new(spec.clone())?;
+    runtime.block_on(async {
+        // The clock was stopped between two ticks; from its first tick on it shows whole milliseconds.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Run::new(world, plan, RuntimeMode::Current)
+            .to_the_end()
+            .await
+    })
+}
+
+/// Runs a job on threads, in real time: different every time.
+///
+/// # Errors
+/// If the runtime or the job's files can't be set up.
+pub fn run_on_threads(spec: &JobSpec, plan: &Plan) -> io::Result<Outcome> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()?;
+    let world = World::new(spec.clone())?;
+    let mode = RuntimeMode::Threads { workers: 2 };
+    runtime.block_on(async { Run::new(world, plan, mode).to_the_end().await })
+}
+
+struct Run<'a> {
+    world: World,
+    plan: &'a Plan,
+    mode: RuntimeMode,
+    faults: Arc<Faults>,
+    objects: ObjectStorage,
+    violations: Vec<String>,
+}
+
+/// How one life of the simulated process ended.
+enum Life {
+    Ended(Result<JobView, JobError>),
+    Crashed,
+    Hung,
+}
+
+impl<'a> Run<'a> {
+    fn new(world: World, plan: &'a Plan, mode: RuntimeMode) -> Self {
+        let faults = Arc::new(Faults::new(plan, Arc::clone(&world.emitted)));
+        Self {
+            world,
+            plan,
+            mode,
+            faults,
+            objects: ObjectStorage::in_memory(),
+            violations: Vec::new(),
+        }
+    }
+
+    fn environment(&self, life: usize) -> StreamEnvironment {
+        let spec = &self.world.spec;
+        let options = JobOptions {
+            checkpoint_interval: Some(spec.checkpoint_interval),
+            checkpoint_timeout: Duration::from_secs(20),
+            alignment_timeout: Duration::from_secs(5),
+            retained_checkpoints: spec.retained,
+            restart: RestartStrategy::ExponentialDelay {
+                initial: Duration::from_millis(20),
+                max: Duration::from_secs(1),
+                factor: 1.5,
+                jitter: 0.1,
+                reset_after: Duration::from_secs(60),
+            },
+            batch_records: spec.batch_records,
+            input_bytes: spec.input_bytes,
+            ..JobOptions::default()
+        };
+        let node = NodeConfig {
+            task_managers: spec.task_managers,
+            job_managers: spec.job_managers,
+            ..NodeConfig::default()
+        };
+        let flaky = FlakyStorage::new(self.plan, life, Arc::clone(&self.faults));
+        let objects = self.objects.clone().with_faults(Arc::new(flaky));
+        StreamEnvironment::builder()
+            .parallelism(spec.parallelism)
+            .slots(spec.parallelism.max(spec.wide))
+            .chaining(spec.chaining)
+            .node(node)
+            .options(options)
+            .runtime(self.mode)
+            .storage(Storage::Objects(objects))
+            .seed(self.plan.seed ^ (life as u64) << 32)
+            .starts_at(STARTS_AT + self.faults.elapsed().as_millis() as i64)
+            .probe(Arc::clone(&self.faults) as _)
+            .build()
+    }
+
+    fn bound(&self) -> Duration {
+        match self.mode {
+            RuntimeMode::Current => BOUND[0],
+            RuntimeMode::Threads { .. } => BOUND[1],
+        }
+    }
+
+    async fn to_the_end(mut self) -> io::Result<Outcome> {
+        let began = Instant::now();
+        let result = self.live(began).await;
+        let lasted = began.elapsed();
+        let view = match result {
+            Ok(view) => Some(view),
+            Err(reason) => {
+                self.violations.push(reason);
+                None
+            }
+        };
+        let trace = self.faults.trace();
+        let (hash, seen) = (self.faults.hash(), self.faults.seen());
+        self.expect_gone().await;
+        if let Some(view) = &view {
+            self.expect_spared(view);
+        }
+        Ok(Outcome {
+            committed: self.world.committed()?,
+            view,
+            hash,
+            seen,
+            trace,
+            hits: self.faults.hits(),
+            kills: self.faults.external_kills(),
+            lasted,
+            state_checkpoints: self.faults.state_checkpoints(),
+            violations: self.violations,
+        })
+    }
+
+    /// Lives through all crashes. Returns the job's last view, or why it did not end well.
+    async fn live(&mut self, began: Instant) -> Result<JobView, String> {
+        let mut job = None;
+        for life in 0.. {
+            let crash = self.plan.crashes.get(life).copied();
+            match self.one_life(life, &mut job, crash, began).await? {
+                Life::Ended(Ok(view)) => return Ok(view),
+                Life::Ended(Err(error)) => {
+                    return Err(format!("the job did not complete: {error}"));
+                }
+                Life::Hung => {
+                    let done = self
+                        .world
+                        .emitted
+                        .load(std::sync::atomic::Ordering::Relaxed);
+                    return Err(format!(
+                        "the job hangs: no end after {:?}, {done} records read",
+                        self.bound()
+                    ));
+                }
+                Life::Crashed => {
+                    self.faults.end_life();
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+            }
+        }
+        unreachable!("there are fewer crashes than lives")
+    }
+
+    async fn one_life(
+        &mut self,
+        life: usize,
+        job: &mut Option<JobId>,
+        crash: Option<Crash>,
+        began: Instant,
+    ) -> Result<Life, String> {
+        self.faults.begin_life(life, crash);
+        let env = self.environment(life);
+        self.world.build(&env);
+        let handle = match job {
+            None => env.start("chaos").await,
+            Some(job) => env.resume("chaos", *job).await,
+        };
+        let handle = handle.map_err(|error| format!("the job did not start: {error}"))?;
+        *job = Some(handle.id());
+        let killers: Vec<_> = match life {
+            0 => self
+                .plan
+                .kills
+                .iter()
+                .map(|kill| self.killer(*kill))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let left = self.bound().saturating_sub(began.elapsed());
+        let ended = tokio::select! {
+            biased;
+            () = self.crash(crash) => Life::Crashed,
+            ended = handle.clone().wait() => Life::Ended(ended.map(|result| result.view)),
+            () = tokio::time::sleep(left) => Life::Hung,
+        };
+        killers.iter().for_each(|killer| killer.abort());
+        if let Life::Hung = ended {
+            self.violations.push(where_it_hangs(&handle));
+        }
+        Ok(ended)
+    }
+
+    async fn crash(&self, crash: Option<Crash>) {
+        match crash {
+            Some(Crash::At(after)) => tokio::time::sleep(after).await,
+            Some(Crash::Step(..)) => self.faults.crashed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until a kill may strike, and strikes.
+    fn killer(&self, kill: Kill) -> tokio::task::JoinHandle<()> {
+        let faults = Arc::clone(&self.faults);
+        tokio::spawn(async move {
+            while !faults.is_armed(kill.arm) {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            tokio::time::sleep(kill.after).await;
+            faults.kill_one(&kill);
+        })
+    }
+
+    /// The environment is gone: so must be every actor, and with them all that held the process together.
+    async fn expect_gone(&mut self) {
+        let kinds = [LEADERS.as_slice(), WORKERS.as_slice()].concat();
+        let began = Instant::now();
+        let mut living = self.faults.living(&kinds);
+        while !living.is_empty() && began.elapsed() < GOING {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            living = self.faults.living(&kinds);
+        }
+        if !living.is_empty() {
+            self.violations
+                .push(format!("actors are left: {}", living.join(", ")));
+        }
+    }
+
+    /// Leaders came and went: no task may have noticed.
+    fn expect_spared(&mut self, view: &JobView) {
+        if view.restarted_by_takeover > 0 && self.plan.spares_tasks() {
+            let count = view.restarted_by_takeover;
+            self.violations
+                .push(format!("{count} attempts were restarted by a takeover"));
+        }
+        if !self.plan.spares_tasks() {
+            return;
+        }
+        if view.restarts > 0 {
+            let why = view.last_failure.clone().unwrap_or_default();
+            self.violations.push(format!(
+                "only leaders died, and yet there were {} restarts; the last: {why}",
+                view.restarts
+            ));
+        }
+        let mut executions = self.faults.executions();
+        let started = executions.len();
+        executions.sort();
+        executions.dedup();
+        let again = executions
+            .iter()
+            .filter(|label| !label.ends_with("#1"))
+            .count();
+        if again > 0 || started != executions.len() {
+            self.violations.push(format!(
+                "only leaders died, and yet of {started} executions {again} are no first ones"
+            ));
+        }
+    }
+}
+
+fn where_it_hangs(handle: &JobHandle) -> String {
+    let view = handle.view();
+    let mut lines = vec![format!(
+        "hangs in {:?}, epoch {}, last checkpoint {:?}, {} restarts, last failure {:?}",
+        view.status, view.epoch, view.last_checkpoint, view.restarts, view.last_failure
+    )];
+    lines.extend(view.subtasks.iter().map(|subtask| {
+        format!(
+            "  {} {}: {:?}",
+            subtask.attempt, subtask.name, subtask.figures
+        )
+    }));
+    lines.join("\n")
+}

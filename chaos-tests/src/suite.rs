@@ -1,0 +1,232 @@
+//! Seeds, one after the other: each is a job, a plan, a run, and a verdict.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::panic;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use crate::jobs::{Committed, JobSpec};
+use crate::oracle::judge;
+use crate::plan::Plan;
+use crate::simulation::{Outcome, simulate};
+
+/// A run that takes longer in real time has stopped letting time pass: it can't be waited for.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// What is wrong with a seed.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// Which.
+    pub seed: u64,
+    /// What is wrong.
+    pub violations: Vec<String>,
+    /// Job, plan and what happened last.
+    pub story: String,
+}
+
+/// Runs a seed and judges it. Returns the disturbed run.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(seed: u64) -> Result<Outcome, Box<Failed>> {
+    let spec = JobSpec::of(seed);
+    let plan = Plan::of(seed, &spec);
+    References::default().check(&spec, &plan)
+}
+
+/// Undisturbed runs, each made once.
+#[derive(Default)]
+pub struct References(Mutex<HashMap<String, Arc<Committed>>>);
+
+impl References {
+    /// What a job commits if nothing happens to it.
+    fn of(&self, spec: &JobSpec) -> Result<Arc<Committed>, Judged> {
+        let name = format!("{spec:?}");
+        if let Some(committed) = lock(&self.0).get(&name) {
+            return Ok(Arc::clone(committed));
+        }
+        let run = simulate(spec, &Plan::undisturbed()).map_err(Judged::error)?;
+        if !run.violations.is_empty() {
+            let mut judged = Judged::of(&run, run.violations.clone());
+            judged
+                .violations
+                .insert(0, "nothing was broken, and yet:".into());
+            return Err(judged);
+        }
+        let committed = Arc::new(run.committed);
+        lock(&self.0).insert(name, Arc::clone(&committed));
+        Ok(committed)
+    }
+
+    /// Runs a job under a plan and judges it. Returns the run.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, spec: &JobSpec, plan: &Plan) -> Result<Outcome, Box<Failed>> {
+        self.check_by(spec, plan, simulate)
+    }
+
+    /// As [`check`](Self::check), with another way to run the job under the plan.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_by(
+        &self,
+        spec: &JobSpec,
+        plan: &Plan,
+        run: impl Fn(&JobSpec, &Plan) -> io::Result<Outcome>,
+    ) -> Result<Outcome, Box<Failed>> {
+        let judged = self.of(spec).and_then(|undisturbed| {
+            let outcome = run(spec, plan).map_err(Judged::error)?;
+            let mut violations = outcome.violations.clone();
+            violations.extend(judge(spec, &undisturbed, &outcome.committed));
+            match violations.is_empty() {
+                true => Ok(outcome),
+                false => Err(Judged::of(&outcome, violations)),
+            }
+        });
+        judged.map_err(|judged| {
+            let trace = judged.trace.join("\n");
+            Box::new(Failed {
+                seed: plan.seed,
+                violations: judged.violations,
+                story: format!("{spec:#?}\n{plan:#?}\n{trace}"),
+            })
+        })
+    }
+}
+
+/// What is wrong with a run, and what happened last.
+struct Judged {
+    violations: Vec<String>,
+    trace: Vec<String>,
+}
+
+impl Judged {
+    fn of(run: &Outcome, violations: Vec<String>) -> Self {
+        Self {
+            violations,
+            trace: run.trace.clone(),
+        }
+    }
+
+    fn error(error: io::Error) -> Self {
+        Self {
+            violations: vec![error.to_string()],
+            trace: Vec::new(),
+        }
+    }
+}
+
+/// Keeps panics that were asked for off the screen.
+pub fn hush() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let told = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let text = info.payload_as_str().unwrap_or_default();
+            if !text.starts_with("an injected fault") {
+                told(info);
+            }
+        }));
+    });
+}
+
+/// Calls `each` for every item on all cores, and gathers what it returns; `at_most` says what is stuck if
+/// one never returns.
+pub fn on_all_cores<T: Send, R: Send>(
+    items: Vec<T>,
+    name: impl Fn(&T) -> String + Sync,
+    each: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    hush();
+    let queue = Mutex::new(items.into_iter().collect::<VecDeque<T>>());
+    let results = Mutex::new(Vec::new());
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(item) = lock(&queue).pop_front() {
+                    let watched = watch(name(&item));
+                    let result = each(item);
+                    drop(watched);
+                    lock(&results).push(result);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends this process if what is returned is not dropped in time: nobody can end a thread that never
+/// awaits.
+fn watch(name: String) -> mpsc::Sender<()> {
+    let (alive, gone) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if gone.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("stuck for {STUCK:?} of real time: {name}");
+            std::process::abort();
+        }
+    });
+    alive
+}
+
+/// How a failing seed is run again.
+pub fn replay_command(seed: u64) -> String {
+    format!("RIVUS_SEED={seed} cargo test -p rivus-chaos --test seeds -- --nocapture")
+}
+
+/// Runs seeds and tells how it goes on standard error. Returns those that failed.
+pub fn run_seeds(seeds: impl IntoIterator<Item = u64>) -> Vec<Failed> {
+    let seeds: Vec<u64> = seeds.into_iter().collect();
+    let (all, done) = (seeds.len(), AtomicUsize::new(0));
+    let (events, faults) = (AtomicU64::new(0), AtomicU64::new(0));
+    let results = on_all_cores(
+        seeds,
+        |seed| replay_command(*seed),
+        |seed| {
+            let result = check(seed);
+            let done = done.fetch_add(1, Relaxed) + 1;
+            match &result {
+                Ok(outcome) => {
+                    events.fetch_add(outcome.seen, Relaxed);
+                    let hits = outcome
+                        .hits
+                        .values()
+                        .map(|hit| hit.before_state + hit.with_state);
+                    faults.fetch_add(u64::from(hits.sum::<u32>() + outcome.kills), Relaxed);
+                }
+                Err(failed) => tell(failed),
+            }
+            if done.is_multiple_of(50) || done == all {
+                let (events, faults) = (events.load(Relaxed), faults.load(Relaxed));
+                eprintln!("{done} of {all} seeds, {events} steps seen, {faults} deadly faults");
+            }
+            result.err()
+        },
+    );
+    results
+        .into_iter()
+        .flatten()
+        .map(|failed| *failed)
+        .collect()
+}
+
+fn tell(failed: &Failed) {
+    eprintln!("seed {} fails:", failed.seed);
+    for violation in &failed.violations {
+        eprintln!("  {violation}");
+    }
+    if std::env::var_os("RIVUS_SEED").is_some() {
+        eprintln!("{}", failed.story);
+    }
+    eprintln!("replay with: {}", replay_command(failed.seed));
+}

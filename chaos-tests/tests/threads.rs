@@ -1,0 +1,51 @@
+//! A smaller set on threads and in real time, where no run is like another.
+
+use std::thread;
+
+use rivus_chaos::{JobSpec, Plan, References, hush, run_on_threads};
+
+const SEEDS: u64 = 18;
+
+/// Runs at a time. Jobs wait for their clock most of the time.
+const AT_ONCE: u64 = 6;
+
+/// Runs a seed. Returns how many kills hit a living actor.
+fn run(seed: u64, references: &References) -> Result<u32, String> {
+    let spec = JobSpec::of(seed);
+    let plan = Plan::on_threads(seed, &spec);
+    match references.check_by(&spec, &plan, run_on_threads) {
+        Ok(outcome) => Ok(outcome.kills),
+        Err(failed) => Err(format!(
+            "seed {seed}: {}\n{}",
+            failed.violations.join("\n"),
+            failed.story
+        )),
+    }
+}
+
+#[test]
+fn on_threads_too_the_output_is_right() {
+    hush();
+    let references = References::default();
+    let results: Vec<Result<u32, String>> = thread::scope(|scope| {
+        let lane = |lane| {
+            let references = &references;
+            move || -> Vec<_> {
+                let seeds = (lane..SEEDS).step_by(AT_ONCE as usize);
+                seeds.map(|seed| run(seed, references)).collect()
+            }
+        };
+        let lanes: Vec<_> = (0..AT_ONCE).map(|at| scope.spawn(lane(at))).collect();
+        lanes
+            .into_iter()
+            .flat_map(|lane| lane.join().unwrap())
+            .collect()
+    });
+    let kills: u32 = results.iter().flatten().sum();
+    let failed: Vec<String> = results.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    assert!(
+        kills >= SEEDS as u32,
+        "only {kills} kills hit a living actor"
+    );
+}
