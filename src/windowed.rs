@@ -65,7 +65,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         function: A,
     ) -> DataStream<Windowed<S::Key, A::Out>> {
         let operator =
-            WindowOperator::aggregate(self.keyed.selector.clone(), self.assigner.clone(), function);
+            WindowOperator::aggregate(self.keyed.selector.clone(), self.assigner, function);
         self.add(operator)
     }
 
@@ -80,7 +80,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
     {
         let selector = self.keyed.selector.clone();
-        let operator = WindowOperator::reduce(selector, self.assigner.clone(), fold);
+        let operator = WindowOperator::reduce(selector, self.assigner, fold);
         self.add(operator)
     }
 
@@ -90,7 +90,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         function: P,
     ) -> DataStream<Windowed<S::Key, P::Out>> {
         let selector = self.keyed.selector.clone();
-        let operator = WindowOperator::process(selector, self.assigner.clone(), function);
+        let operator = WindowOperator::process(selector, self.assigner, function);
         self.add(operator)
     }
 }

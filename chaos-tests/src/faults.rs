@@ -349,7 +349,7 @@ impl Inner {
             }
             let armed = &mut self.injections[at];
             armed.passed += 1;
-            if armed.left > 0 && armed.passed % every == 0 {
+            if armed.left > 0 && armed.passed.is_multiple_of(every) {
                 armed.left -= 1;
                 return Some(fault);
             }

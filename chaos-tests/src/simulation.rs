@@ -65,7 +65,7 @@ pub fn simulate(spec: &JobSpec, plan: &Plan) -> io::Result<Outcome> {
         // The clock was stopped between two ticks; from its first tick on it shows whole milliseconds.
         tokio::time::sleep(Duration::from_millis(1)).await;
         Run::new(world, plan, RuntimeMode::Current)
-            .to_the_end()
+            .run_to_end()
             .await
     })
 }
@@ -81,7 +81,7 @@ pub fn run_on_threads(spec: &JobSpec, plan: &Plan) -> io::Result<Outcome> {
         .build()?;
     let world = World::new(spec.clone())?;
     let mode = RuntimeMode::Threads { workers: 2 };
-    runtime.block_on(async { Run::new(world, plan, mode).to_the_end().await })
+    runtime.block_on(async { Run::new(world, plan, mode).run_to_end().await })
 }
 
 struct Run<'a> {
@@ -95,7 +95,7 @@ struct Run<'a> {
 
 /// How one life of the simulated process ended.
 enum Life {
-    Ended(Result<JobView, JobError>),
+    Ended(Box<Result<JobView, JobError>>),
     Crashed,
     Hung,
 }
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn to_the_end(mut self) -> io::Result<Outcome> {
+    async fn run_to_end(mut self) -> io::Result<Outcome> {
         let began = Instant::now();
         let result = self.live(began).await;
         let lasted = began.elapsed();
@@ -196,10 +196,12 @@ impl<'a> Run<'a> {
         for life in 0.. {
             let crash = self.plan.crashes.get(life).copied();
             match self.one_life(life, &mut job, crash, began).await? {
-                Life::Ended(Ok(view)) => return Ok(view),
-                Life::Ended(Err(error)) => {
-                    return Err(format!("the job did not complete: {error}"));
-                }
+                Life::Ended(ended) => match *ended {
+                    Ok(view) => return Ok(view),
+                    Err(error) => {
+                        return Err(format!("the job did not complete: {error}"));
+                    }
+                },
                 Life::Hung => {
                     let done = self
                         .world
@@ -248,7 +250,7 @@ impl<'a> Run<'a> {
         let ended = tokio::select! {
             biased;
             () = self.crash(crash) => Life::Crashed,
-            ended = handle.clone().wait() => Life::Ended(ended.map(|result| result.view)),
+            ended = handle.clone().wait() => Life::Ended(Box::new(ended.map(|result| result.view))),
             () = tokio::time::sleep(left) => Life::Hung,
         };
         killers.iter().for_each(|killer| killer.abort());
