@@ -151,6 +151,11 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     measuring.store(false, Relaxed);
     let used = reading.used();
     let view = job.view();
+    let threads = meter::threads();
+    job.cancel();
+    let _ = job.wait().await;
+    drop(env);
+    meter::quiet().await;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     println!(
         "  {} checkpoints in {:.1} s, last took {:?}; {} records at the sink; {:.0} % of a core; \
@@ -160,7 +165,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
         view.last_checkpoint_took.unwrap_or_default(),
         seen.from_source.len(),
         used.cpu.as_secs_f64() / used.wall.as_secs_f64() * 100.0,
-        meter::threads(),
+        threads,
         view.restarts,
         view.takeovers
     );
@@ -182,10 +187,6 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     let p99 = Duration::from_nanos(seen.from_source.value_at_quantile(0.99));
     let verdict = if p99 <= BAR { "met" } else { "missed" };
     println!("  p99 {p99:.2?}; bar {BAR:?}: {verdict}");
-    job.cancel();
-    let _ = job.wait().await;
-    drop(env);
-    meter::quiet().await;
     Ok(())
 }
 
