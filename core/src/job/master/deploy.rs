@@ -1,0 +1,156 @@
+//! From slots to running regions, and splits to their readers.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{AttemptId, VertexId};
+use crate::job::LogEntry;
+use crate::source::SplitId;
+
+use super::{Checkpoints, JobAction, JobMachine, RegionPhase};
+
+impl JobMachine {
+    pub(super) fn find_splits(&mut self, actions: &mut Vec<JobAction>) {
+        let missing: Vec<VertexId> = self
+            .sources
+            .iter()
+            .filter(|source| !self.state.splits.contains_key(source))
+            .copied()
+            .collect();
+        if missing.is_empty() {
+            for index in 0..self.regions.len() {
+                if self.regions[index].phase == RegionPhase::Idle {
+                    self.allocate(index, actions);
+                }
+            }
+        }
+        actions.extend(missing.into_iter().map(JobAction::FindSplits));
+    }
+
+    pub(super) fn allocate(&mut self, region: usize, actions: &mut Vec<JobAction>) {
+        self.regions[region].phase = RegionPhase::Allocating;
+        self.slots.clear();
+        actions.push(JobAction::RequestSlots(self.slots_needed));
+        if let Some((id, _)) = self.state.latest()
+            && self
+                .manifest
+                .as_ref()
+                .is_none_or(|manifest| manifest.id != id)
+        {
+            actions.push(JobAction::ReadManifest(id));
+        }
+    }
+
+    /// Deploys the regions that wait, once there are slots and the manifest to start from.
+    pub(super) fn deploy(&mut self, actions: &mut Vec<JobAction>) {
+        let restore = self.state.latest().map(|(id, _)| id);
+        let manifest = self.manifest.as_ref().filter(|m| Some(m.id) == restore);
+        if self.slots.len() < self.slots_needed || manifest.is_some() != restore.is_some() {
+            return;
+        }
+        if self.is_ending() {
+            return;
+        }
+        for region in &mut self.regions {
+            if region.phase != RegionPhase::Allocating {
+                continue;
+            }
+            region.phase = RegionPhase::Logging;
+            let attempts = region
+                .subtasks
+                .iter()
+                .map(|subtask| {
+                    let first = AttemptId {
+                        subtask: *subtask,
+                        attempt: 1,
+                    };
+                    let execution = self.state.executions.get(subtask);
+                    let attempt = execution.map_or(first, |execution| execution.attempt.next());
+                    (attempt, self.slots[subtask.index as usize].clone())
+                })
+                .collect();
+            let mut received: BTreeMap<VertexId, Vec<SplitId>> = BTreeMap::new();
+            for subtask in &region.subtasks {
+                if self.state.splits.contains_key(&subtask.vertex) {
+                    let of_source = received.entry(subtask.vertex).or_default();
+                    if let Some(snapshot) = manifest.and_then(|m| m.subtasks.get(subtask)) {
+                        of_source.extend(&snapshot.received);
+                    }
+                }
+            }
+            actions.push(JobAction::Append(LogEntry::Deployed {
+                attempts,
+                restore,
+                received,
+            }));
+        }
+    }
+
+    pub(super) fn ready(&mut self, attempt: AttemptId, actions: &mut Vec<JobAction>) {
+        let Some(index) = self.region_if_current(attempt) else {
+            return;
+        };
+        let region = &mut self.regions[index];
+        let RegionPhase::Deploying(waiting) = &mut region.phase else {
+            return;
+        };
+        if self.state.cancel_requested || self.state.failing.is_some() {
+            return;
+        }
+        waiting.remove(&attempt);
+        if waiting.is_empty() {
+            region.phase = RegionPhase::Running;
+            let attempts = self.current_in(index);
+            actions.push(JobAction::Run(attempts));
+            self.start_checkpoints_if_running(actions);
+        }
+    }
+
+    pub(super) fn start_checkpoints_if_running(&mut self, actions: &mut Vec<JobAction>) {
+        if !self.is_running() || self.is_ending() || self.checkpoints != Checkpoints::Quiet {
+            return;
+        }
+        self.checkpoints = Checkpoints::On;
+        let executions = self.state.executions.values();
+        actions.push(JobAction::StartCheckpoints {
+            tasks: executions
+                .map(|execution| (execution.attempt.subtask, execution.attempt))
+                .collect(),
+            reports: std::mem::take(&mut self.adopted),
+        });
+        self.tell_if_drained(actions);
+    }
+
+    pub(super) fn tell_if_drained(&mut self, actions: &mut Vec<JobAction>) {
+        let mut executions = self.state.executions.values();
+        if self.checkpoints == Checkpoints::On
+            && executions.all(|execution| self.drained.contains(&execution.attempt))
+        {
+            actions.push(JobAction::AllDrained);
+        }
+    }
+
+    pub(super) fn assign_split(&mut self, attempt: AttemptId, actions: &mut Vec<JobAction>) {
+        let source = attempt.subtask.vertex;
+        let Some(pool) = self.state.splits.get(&source) else {
+            return;
+        };
+        if !self.is_current(attempt) || self.over.contains(&attempt) || self.is_ending() {
+            return;
+        }
+        let promised = self.promised.entry(source).or_default();
+        match pool.next(promised) {
+            Some(id) => {
+                promised.insert(id);
+                actions.push(JobAction::Append(LogEntry::SplitsAssigned {
+                    attempt,
+                    splits: vec![id],
+                }));
+            }
+            None => actions.push(JobAction::AssignSplits {
+                attempt,
+                splits: Vec::new(),
+                no_more: true,
+            }),
+        }
+    }
+}

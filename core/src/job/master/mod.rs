@@ -1,0 +1,506 @@
+//! The JobMaster's decisions: deploying, failing over, taking over, ending.
+//!
+//! A job's *regions* (subtasks joined by channels) live through these phases on their own:
+//!
+//! ```text
+//!  Idle --> Allocating --slots, manifest--> Append(Deployed) --> Deploying --all ready--> Running
+//!               ^                                                    |                      |
+//!               |                                                    +------ a failure -----+
+//!               |                                                               |
+//!          BackingOff <--all over, coordinator quiet-- Stopping <-- Append(FailoverStarted)
+//! ```
+//!
+//! A takeover enters this picture where the log and the reports say that the region stands. What the log
+//! and a report agree on is adopted as it runs; nothing is restarted for the leader's sake.
+
+mod deploy;
+mod failover;
+mod takeover;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::checkpoints::Tasks;
+use super::entry::{JobOutcome, LogEntry, Manifest};
+use super::report::{JobReport, TaskPhase, TaskReport};
+use super::restart::RestartState;
+use super::state::JobState;
+use crate::failure::Failure;
+use crate::graph::JobGraph;
+use crate::ids::{AttemptId, CheckpointId, Incarnation, OperatorUid, Slot, SubtaskId, VertexId};
+use crate::source::{EncodedSplit, SplitId};
+
+/// What happens to a job's master, after its log has been fenced and replayed.
+#[derive(Debug, Clone)]
+pub enum JobEvent {
+    /// Everybody who may run something of the job has reported, or was given up.
+    Collected(Vec<JobReport>),
+    /// Somebody reported who was not expected any more.
+    LateReport(JobReport),
+    /// A source's splits were found.
+    SplitsFound {
+        /// Its vertex.
+        source: VertexId,
+        /// The splits, or why they could not be found.
+        splits: Result<Vec<EncodedSplit>, Failure>,
+    },
+    /// The slots that the job may use now; as many as it asked for.
+    SlotsGranted(Vec<Slot>),
+    /// The manifest of the latest completed checkpoint, or why it can't be read.
+    ManifestRead(Result<Box<Manifest>, Failure>),
+    /// An execution waits to be connected.
+    TaskReady(AttemptId),
+    /// An execution has worked on all its input.
+    TaskDrained(AttemptId),
+    /// An execution has failed.
+    TaskFailed(AttemptId, Failure),
+    /// An execution has ended as it was told to.
+    TaskCanceled(AttemptId),
+    /// A source's reader waits for a split.
+    NeedsSplit(AttemptId),
+    /// A TaskManager is gone, and all that ran in it.
+    TaskManagerLost(Incarnation),
+    /// Another ResourceManager has taken over: what was asked of the old one is asked again.
+    ResourceManagerChanged,
+    /// Somebody asks for the job's end.
+    Cancel,
+    /// The coordinator has settled its affairs.
+    Quiesced,
+    /// The coordinator has seen the job through.
+    JobDone,
+    /// The job can't go on.
+    FailJob(Failure),
+    /// A timer that was asked for.
+    Timer(JobTimer),
+    /// An entry that was asked for is in the log.
+    Appended(LogEntry),
+}
+
+/// What a master can be woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobTimer {
+    /// A region's wait before its restart is over.
+    Restart {
+        /// Which region.
+        region: usize,
+    },
+}
+
+/// What a master wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobAction {
+    /// Write an entry.
+    Append(LogEntry),
+    /// Ask a source for its splits.
+    FindSplits(VertexId),
+    /// Ask for so many slots in all.
+    RequestSlots(usize),
+    /// Read the manifest of a checkpoint.
+    ReadManifest(CheckpointId),
+    /// Start executions.
+    Deploy {
+        /// Each with its place.
+        attempts: Vec<(AttemptId, Slot)>,
+        /// The checkpoint that they start from, whose manifest is [`JobMachine::manifest`].
+        restore: Option<CheckpointId>,
+    },
+    /// Connect executions, all of which are ready.
+    Run(Vec<AttemptId>),
+    /// End executions.
+    Cancel(Vec<AttemptId>),
+    /// End executions that have done all their work.
+    Finish(Vec<AttemptId>),
+    /// Hand splits to a reader. `no_more`: there will never be others.
+    AssignSplits {
+        /// The reader.
+        attempt: AttemptId,
+        /// The splits.
+        splits: Vec<EncodedSplit>,
+        /// Whether the source has no others.
+        no_more: bool,
+    },
+    /// Wake this machine.
+    SetTimer(JobTimer, Duration),
+    /// Let the coordinator take checkpoints of these.
+    StartCheckpoints {
+        /// The executions.
+        tasks: Tasks,
+        /// What is known of them from before this leader.
+        reports: Vec<TaskReport>,
+    },
+    /// Let the coordinator settle its affairs.
+    Quiesce,
+    /// Tell the coordinator that all input has been worked on.
+    AllDrained,
+    /// The job has ended.
+    Ended(JobOutcome),
+}
+
+/// Where a region stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegionPhase {
+    /// Nothing has been asked for.
+    Idle,
+    /// Waits for slots, or for the manifest of the checkpoint to start from.
+    Allocating,
+    /// Its deployment is on its way to the log.
+    Logging,
+    /// These have not yet said that they are ready.
+    Deploying(BTreeSet<AttemptId>),
+    /// All connected.
+    Running,
+    /// Its failover is on its way to the log.
+    Failing,
+    /// Waits for its executions to end.
+    Stopping(Duration),
+    /// Waits before it is tried again.
+    BackingOff,
+}
+
+struct Region {
+    subtasks: BTreeSet<SubtaskId>,
+    phase: RegionPhase,
+}
+
+/// The operator to blame, and where the source stood.
+type Place = (Option<OperatorUid>, Option<String>);
+
+/// Failures in a row at the same place after which it is called poison.
+const POISON_AFTER: u32 = 3;
+
+/// Whether the coordinator may have something under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoints {
+    Quiet,
+    On,
+    Quiescing,
+}
+
+/// The master of one job.
+pub struct JobMachine {
+    state: JobState,
+    regions: Vec<Region>,
+    region_of: BTreeMap<SubtaskId, usize>,
+    sources: Vec<VertexId>,
+    slots_needed: usize,
+    slots: Vec<Slot>,
+    manifest: Option<Manifest>,
+    checkpoints: Checkpoints,
+    /// Executions that are known to be over.
+    over: BTreeSet<AttemptId>,
+    drained: BTreeSet<AttemptId>,
+    /// TaskManagers that are gone.
+    lost: BTreeSet<Incarnation>,
+    /// What tasks said before the takeover was decided; none since then.
+    early: Option<BTreeMap<AttemptId, TaskPhase>>,
+    /// Splits whose assignment is on its way to the log.
+    promised: BTreeMap<VertexId, BTreeSet<SplitId>>,
+    /// What adopted executions reported, until the coordinator was told.
+    adopted: Vec<TaskReport>,
+    /// Where the last failure happened, and how often in a row.
+    repeated: Option<(Place, u32)>,
+    /// Whether the job's end is on its way to the log.
+    ending: bool,
+    /// Whether a takeover is being decided.
+    deciding: bool,
+    restart: RestartState,
+    /// From the one seed.
+    random: Box<dyn FnMut() -> f64 + Send>,
+}
+
+impl JobMachine {
+    /// A master of what the log says. `random` yields numbers in 0..1, for jitter.
+    pub fn new(state: JobState, graph: &JobGraph, random: Box<dyn FnMut() -> f64 + Send>) -> Self {
+        let regions = regions(graph);
+        let region_of = regions
+            .iter()
+            .enumerate()
+            .flat_map(|(index, subtasks)| subtasks.iter().map(move |id| (*id, index)))
+            .collect();
+        let restart = RestartState::after(state.restarts);
+        let sources = graph.vertices.iter().filter(|vertex| vertex.is_source);
+        let widths = graph.vertices.iter().map(|vertex| vertex.parallelism);
+        Self {
+            state,
+            regions: regions
+                .into_iter()
+                .map(|subtasks| Region {
+                    subtasks,
+                    phase: RegionPhase::Idle,
+                })
+                .collect(),
+            region_of,
+            sources: sources.map(|vertex| vertex.id).collect(),
+            slots_needed: widths.max().unwrap_or(0) as usize,
+            slots: Vec::new(),
+            manifest: None,
+            checkpoints: Checkpoints::Quiet,
+            over: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            early: Some(BTreeMap::new()),
+            promised: BTreeMap::new(),
+            adopted: Vec::new(),
+            repeated: None,
+            ending: false,
+            deciding: false,
+            restart,
+            random,
+        }
+    }
+
+    /// The fold over the log.
+    pub fn state(&self) -> &JobState {
+        &self.state
+    }
+
+    /// The manifest of the latest completed checkpoint, once it has been read.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// Remembers the manifest of a checkpoint that is about to be completed. One that was aborted while
+    /// its manifest was being stored must not take the place of the one to start from.
+    pub fn set_manifest(&mut self, manifest: Manifest) {
+        if self
+            .state
+            .in_flight
+            .is_some_and(|(id, _)| id == manifest.id)
+        {
+            self.manifest = Some(manifest);
+        }
+    }
+
+    /// Whether every region runs.
+    pub fn is_running(&self) -> bool {
+        self.regions
+            .iter()
+            .all(|region| region.phase == RegionPhase::Running)
+    }
+
+    /// Decides.
+    pub fn on_event(&mut self, event: JobEvent, now: Duration) -> Vec<JobAction> {
+        let mut actions = Vec::new();
+        match event {
+            JobEvent::Collected(reports) => self.decide(reports, now, &mut actions),
+            JobEvent::LateReport(report) => self.compare(report, now, &mut actions),
+            JobEvent::SplitsFound { source, splits } => match splits {
+                Ok(_) if self.is_ending() => {}
+                Ok(splits) => {
+                    actions.push(JobAction::Append(LogEntry::SplitsFound { source, splits }));
+                }
+                Err(failure) => self.fail_job(failure, &mut actions),
+            },
+            JobEvent::SlotsGranted(slots) => {
+                for slot in &slots {
+                    self.lost.remove(&slot.incarnation);
+                }
+                self.slots = slots;
+                self.deploy(&mut actions);
+            }
+            JobEvent::ManifestRead(Ok(manifest)) => {
+                self.manifest = Some(*manifest);
+                self.deploy(&mut actions);
+            }
+            JobEvent::ManifestRead(Err(failure)) => self.fail_job(failure, &mut actions),
+            JobEvent::TaskReady(attempt) => {
+                self.note_early(attempt, TaskPhase::Ready);
+                self.ready(attempt, &mut actions);
+            }
+            JobEvent::TaskDrained(attempt) => {
+                self.note_early(attempt, TaskPhase::Drained);
+                if self.is_current(attempt) {
+                    self.drained.insert(attempt);
+                    self.tell_if_drained(&mut actions);
+                }
+            }
+            JobEvent::TaskFailed(attempt, failure) => {
+                self.note_early(attempt, TaskPhase::Failed(failure.clone()));
+                self.over.insert(attempt);
+                if self.is_current(attempt) {
+                    self.task_failed(attempt, failure, now, &mut actions);
+                }
+                self.advance_stopped(&mut actions);
+            }
+            JobEvent::TaskCanceled(attempt) => {
+                self.note_early(attempt, TaskPhase::Canceled);
+                self.over.insert(attempt);
+                self.advance_stopped(&mut actions);
+            }
+            JobEvent::NeedsSplit(attempt) => self.assign_split(attempt, &mut actions),
+            JobEvent::TaskManagerLost(incarnation) => {
+                self.task_manager_lost(incarnation, now, &mut actions);
+            }
+            JobEvent::ResourceManagerChanged => {
+                let waits = |region: &Region| region.phase == RegionPhase::Allocating;
+                if self.regions.iter().any(waits) {
+                    actions.push(JobAction::RequestSlots(self.slots_needed));
+                }
+            }
+            JobEvent::Cancel => {
+                if !self.is_ending() {
+                    actions.push(JobAction::Append(LogEntry::CancelRequested));
+                }
+            }
+            // An answer to a question that was put to a coordinator before this one is no answer.
+            JobEvent::Quiesced if self.checkpoints != Checkpoints::Quiescing => {}
+            JobEvent::Quiesced => {
+                self.checkpoints = Checkpoints::Quiet;
+                self.advance_stopped(&mut actions);
+            }
+            JobEvent::JobDone => {
+                if !self.is_ending() {
+                    self.end(JobOutcome::Completed, &mut actions);
+                }
+            }
+            JobEvent::FailJob(failure) => self.fail_job(failure, &mut actions),
+            JobEvent::Timer(JobTimer::Restart { region }) => {
+                if self.regions[region].phase == RegionPhase::BackingOff {
+                    self.allocate(region, &mut actions);
+                }
+            }
+            JobEvent::Appended(entry) => self.appended(&entry, now, &mut actions),
+        }
+        actions
+    }
+
+    // --- the log -------------------------------------------------------------------------------------
+
+    fn appended(&mut self, entry: &LogEntry, now: Duration, actions: &mut Vec<JobAction>) {
+        self.state.apply(entry);
+        match entry {
+            LogEntry::SplitsFound { .. } => {
+                let all = self
+                    .sources
+                    .iter()
+                    .all(|source| self.state.splits.contains_key(source));
+                if all && !self.is_ending() {
+                    self.find_splits(actions);
+                }
+            }
+            LogEntry::SplitsAssigned { attempt, splits } => {
+                let source = attempt.subtask.vertex;
+                if let Some(promised) = self.promised.get_mut(&source) {
+                    splits.iter().for_each(|id| {
+                        promised.remove(id);
+                    });
+                }
+                if let Some(pool) = self.state.splits.get(&source)
+                    && self.is_current(*attempt)
+                {
+                    actions.push(JobAction::AssignSplits {
+                        attempt: *attempt,
+                        splits: splits
+                            .iter()
+                            .filter_map(|id| pool.get(*id).cloned())
+                            .collect(),
+                        no_more: false,
+                    });
+                }
+            }
+            LogEntry::Deployed {
+                attempts, restore, ..
+            } => {
+                let Some((first, _)) = attempts.first() else {
+                    return;
+                };
+                let index = self.region_of[&first.subtask];
+                if self.is_ending() {
+                    // Logged, never deployed: nothing of it can be alive.
+                    self.over
+                        .extend(attempts.iter().map(|(attempt, _)| *attempt));
+                    self.end_if_over(actions);
+                    return;
+                }
+                let waiting = attempts.iter().map(|(attempt, _)| *attempt).collect();
+                self.regions[index].phase = RegionPhase::Deploying(waiting);
+                actions.push(JobAction::Deploy {
+                    attempts: attempts.clone(),
+                    restore: *restore,
+                });
+                // A TaskManager may have been lost while the entry was being written.
+                let mut gone = attempts.clone();
+                gone.retain(|(_, slot)| self.lost.contains(&slot.incarnation));
+                self.lose(&gone, now, actions);
+            }
+            LogEntry::FailoverStarted { region, wait, .. } => {
+                if let Some(first) = region.first() {
+                    let index = self.region_of[first];
+                    actions.push(JobAction::Cancel(self.alive_in(index)));
+                    self.regions[index].phase = RegionPhase::Stopping(*wait);
+                    self.quiesce(actions);
+                    self.advance_stopped(actions);
+                }
+            }
+            LogEntry::CancelRequested | LogEntry::JobFailing { .. } => {
+                actions.push(JobAction::Cancel(self.alive()));
+                self.quiesce(actions);
+                self.end_if_over(actions);
+            }
+            LogEntry::Finished { outcome } => {
+                actions.push(JobAction::Finish(self.alive()));
+                actions.push(JobAction::Ended(outcome.clone()));
+            }
+            LogEntry::Submitted { .. }
+            | LogEntry::Leader { .. }
+            | LogEntry::CheckpointTriggered { .. }
+            | LogEntry::CheckpointCompleted { .. }
+            | LogEntry::CheckpointAborted { .. }
+            | LogEntry::CheckpointCommitted { .. } => {}
+        }
+    }
+
+    // --- looking things up ---------------------------------------------------------------------------
+
+    fn is_current(&self, attempt: AttemptId) -> bool {
+        self.state
+            .executions
+            .get(&attempt.subtask)
+            .is_some_and(|execution| execution.attempt == attempt)
+    }
+
+    fn region_if_current(&self, attempt: AttemptId) -> Option<usize> {
+        self.is_current(attempt)
+            .then(|| self.region_of[&attempt.subtask])
+    }
+
+    fn current_in(&self, region: usize) -> Vec<AttemptId> {
+        self.regions[region]
+            .subtasks
+            .iter()
+            .filter_map(|subtask| self.state.executions.get(subtask))
+            .map(|execution| execution.attempt)
+            .collect()
+    }
+
+    fn alive_in(&self, region: usize) -> Vec<AttemptId> {
+        let mut attempts = self.current_in(region);
+        attempts.retain(|attempt| !self.over.contains(attempt));
+        attempts
+    }
+
+    fn alive(&self) -> Vec<AttemptId> {
+        (0..self.regions.len())
+            .flat_map(|region| self.alive_in(region))
+            .collect()
+    }
+}
+/// The subtasks that fail together: those joined by channels, directly or not.
+fn regions(graph: &JobGraph) -> Vec<BTreeSet<SubtaskId>> {
+    let mut regions: Vec<BTreeSet<SubtaskId>> = Vec::new();
+    for subtask in graph.subtasks() {
+        let mut joined = BTreeSet::from([subtask]);
+        let senders = graph.senders(subtask);
+        let (mine, others): (Vec<_>, Vec<_>) = regions
+            .into_iter()
+            .partition(|region| senders.iter().any(|(_, sender)| region.contains(sender)));
+        joined.extend(mine.into_iter().flatten());
+        regions = others;
+        regions.push(joined);
+    }
+    regions.sort();
+    regions
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The router of a broadcast.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::MEASURE_EVERY;
+use crate::batch::{Rows, record_bytes};
+use crate::context::{SubtaskInfo, TaskContext};
+use crate::event::{Event, Record, Timestamp};
+use crate::failure::Failure;
+use crate::metrics::SubtaskMetrics;
+use crate::outputs::Element;
+use crate::stage::{Control, Progress, Stage};
+
+/// Sends every record to every subtask; the records are shared, not copied, until they are read.
+pub(super) struct Broadcaster<T> {
+    lanes: Range<usize>,
+    rows: Vec<Event<T>>,
+    /// What is left of a run that met a channel without credit.
+    rest: std::vec::IntoIter<Event<T>>,
+    watermark: Option<Timestamp>,
+    idle: bool,
+    pending: Option<Control>,
+    /// Records in a full batch, by count and by bytes.
+    full: usize,
+    batch_bytes: usize,
+    sent: u64,
+}
+
+impl<T: Record> Broadcaster<T> {
+    pub(super) fn new(info: &SubtaskInfo, lanes: Range<usize>) -> Self {
+        Self {
+            lanes,
+            rows: Vec::new(),
+            rest: Vec::new().into_iter(),
+            watermark: None,
+            idle: false,
+            pending: None,
+            full: info.batch_records,
+            batch_bytes: info.batch_bytes,
+            sent: 0,
+        }
+    }
+
+    fn credit_everywhere(&self, cx: &TaskContext) -> bool {
+        self.lanes.clone().all(|lane| cx.outputs.has_credit(lane))
+    }
+
+    /// Sends the rows, then the watermark, then idleness, each to all or to none.
+    fn send_all(&mut self, cx: &mut TaskContext) -> bool {
+        if !self.rows.is_empty() {
+            if !self.credit_everywhere(cx) {
+                return false;
+            }
+            let rows = Arc::new(std::mem::take(&mut self.rows));
+            if self.sent.is_multiple_of(MEASURE_EVERY) {
+                let fitting = self.batch_bytes / record_bytes(&rows);
+                self.full = fitting.clamp(1, cx.info.batch_records);
+            }
+            self.sent += 1;
+            SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);
+            for lane in self.lanes.clone() {
+                let batch = Box::new(Rows::Shared(Arc::clone(&rows)));
+                cx.outputs.send(lane, Element::Batch(batch));
+            }
+        }
+        if let Some(watermark) = self.watermark {
+            if !self.credit_everywhere(cx) {
+                return false;
+            }
+            self.watermark = None;
+            for lane in self.lanes.clone() {
+                cx.outputs.send(lane, Element::Watermark(watermark));
+            }
+        }
+        if self.idle {
+            if !self.credit_everywhere(cx) {
+                return false;
+            }
+            self.idle = false;
+            for lane in self.lanes.clone() {
+                cx.outputs.send(lane, Element::Idle);
+            }
+        }
+        true
+    }
+
+    /// Takes what is left of the run, a batch at a time.
+    fn take_rest(&mut self, cx: &mut TaskContext) -> Progress {
+        loop {
+            if self.rows.len() >= self.full && !self.send_all(cx) && !self.rows.is_empty() {
+                return Progress::Blocked;
+            }
+            match self.rest.next() {
+                Some(event) => self.rows.push(event),
+                None => return Progress::Done,
+            }
+        }
+    }
+
+    fn finish_pending(&mut self, cx: &mut TaskContext) -> Progress {
+        let Some(control) = self.pending else {
+            return Progress::Done;
+        };
+        if !self.send_all(cx) {
+            return Progress::Blocked;
+        }
+        self.pending = None;
+        for lane in self.lanes.clone() {
+            let element = match control {
+                Control::Barrier(barrier) => Element::Barrier(barrier),
+                _ => Element::EndOfInput,
+            };
+            cx.outputs.send(lane, element);
+        }
+        Progress::Done
+    }
+}
+
+impl<T: Record> Stage<T> for Broadcaster<T> {
+    fn run(&mut self, run: Vec<Event<T>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        self.idle = false;
+        self.rest = run.into_iter();
+        Ok(self.take_rest(cx))
+    }
+
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        match control {
+            Control::Watermark(watermark) => {
+                self.watermark = Some(watermark);
+                self.idle = false;
+                self.send_all(cx);
+            }
+            Control::Idle => {
+                self.idle = true;
+                self.send_all(cx);
+            }
+            Control::Flush => {
+                self.send_all(cx);
+            }
+            Control::Barrier(_) | Control::EndOfInput => {
+                self.pending = Some(control);
+                return Ok(self.finish_pending(cx));
+            }
+            Control::Waiting | Control::Tick | Control::Completed(_) | Control::Aborted(_) => {}
+        }
+        Ok(Progress::Done)
+    }
+
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        let progress = self.take_rest(cx);
+        if progress.is_done() {
+            return Ok(self.finish_pending(cx));
+        }
+        Ok(progress)
+    }
+
+    fn slice(&mut self, _rows: usize, _cx: &mut TaskContext) -> Result<bool, Failure> {
+        Ok(true)
+    }
+}

@@ -1,0 +1,406 @@
+//! Routers: the end of a chain, where a stream crosses to the subtasks of another vertex.
+//!
+//! A router fills a buffer per output channel and sends it when it is full, when a barrier or the end
+//! comes, or when the input ran dry: full batches under load, low latency without. Without credit it
+//! keeps what is left of its run and blocks.
+//!
+//! A watermark never passes records that came before it, but may fall behind some that came after: that
+//! is always safe, it only asserts less. So it waits behind a buffer that is being filled, merged with
+//! its successors, and goes out with it.
+
+mod broadcast;
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use self::broadcast::Broadcaster;
+use crate::batch::{Rows, record_bytes, run_records};
+use crate::context::{SubtaskInfo, TaskContext};
+use crate::event::{Event, Hashed, Record, Timestamp};
+use crate::failure::Failure;
+use crate::key::KeyGroup;
+use crate::metrics::SubtaskMetrics;
+use crate::outputs::Element;
+use crate::stage::{AnyStage, Control, Progress, Stage};
+use crate::task::RouteFactory;
+
+/// Decides which of `lanes` channels a record takes, and what it looks like on its way.
+pub trait Route<T>: Send + 'static {
+    /// The record as it travels.
+    type Wire: Record;
+    /// What was learnt of a record while its channel was found.
+    type Mark: Copy;
+
+    /// The channel, counted from the edge's first. By reference, so that the record is moved once only.
+    fn lane(&mut self, value: &T) -> (usize, Self::Mark);
+
+    /// The record as it travels.
+    fn wire(mark: Self::Mark, value: T) -> Self::Wire;
+}
+
+/// By key: all records of a key go to the one subtask that owns its key group.
+pub struct HashRoute<F> {
+    hash: F,
+    max_parallelism: u32,
+    lanes: u32,
+}
+
+impl<T: Record, F: Fn(&T) -> u64 + Send + 'static> Route<T> for HashRoute<F> {
+    type Wire = Hashed<T>;
+    type Mark = u64;
+
+    #[inline]
+    fn lane(&mut self, value: &T) -> (usize, u64) {
+        let hash = (self.hash)(value);
+        let group = KeyGroup::of(hash, self.max_parallelism);
+        let lane = group.owner(self.lanes, self.max_parallelism);
+        (lane as usize, hash)
+    }
+
+    #[inline]
+    fn wire(hash: u64, value: T) -> Hashed<T> {
+        Hashed { hash, value }
+    }
+}
+
+/// One subtask after the other.
+pub struct RebalanceRoute {
+    next: usize,
+    lanes: usize,
+}
+
+impl<T: Record> Route<T> for RebalanceRoute {
+    type Wire = T;
+    type Mark = ();
+
+    #[inline]
+    fn lane(&mut self, _value: &T) -> (usize, ()) {
+        self.next += 1;
+        if self.next >= self.lanes {
+            self.next = 0;
+        }
+        (self.next, ())
+    }
+
+    #[inline]
+    fn wire((): (), value: T) -> T {
+        value
+    }
+}
+
+/// The channel of the same index.
+pub struct ForwardRoute;
+
+impl<T: Record> Route<T> for ForwardRoute {
+    type Wire = T;
+    type Mark = ();
+
+    #[inline]
+    fn lane(&mut self, _value: &T) -> (usize, ()) {
+        (0, ())
+    }
+
+    #[inline]
+    fn wire((): (), value: T) -> T {
+        value
+    }
+}
+
+/// An output channel's buffer.
+struct Buffer<W> {
+    rows: Vec<Event<W>>,
+    /// Goes out behind the buffer.
+    watermark: Option<Timestamp>,
+    idle: bool,
+    /// Records routed anywhere when this buffer's oldest watermark was put in.
+    watermark_since: u64,
+}
+
+/// Sends a stream over an edge.
+struct Router<T, R: Route<T>> {
+    route: R,
+    lanes: Range<usize>,
+    buffers: Vec<Buffer<R::Wire>>,
+    /// What is left of a run that met a channel without credit.
+    rest: std::vec::IntoIter<Event<T>>,
+    /// A barrier or the end that waits for the buffers before it.
+    pending: Option<Control>,
+    /// Records in a full batch, by count and by bytes.
+    full: usize,
+    batch_bytes: usize,
+    routed: u64,
+    sent: u64,
+}
+
+/// A batch's record size is looked at this often.
+const MEASURE_EVERY: u64 = 64;
+
+impl<T: Record, R: Route<T>> Router<T, R> {
+    fn new(route: R, info: &SubtaskInfo, lanes: Range<usize>) -> Self {
+        let buffers = lanes
+            .clone()
+            .map(|_| Buffer {
+                rows: Vec::new(),
+                watermark: None,
+                idle: false,
+                watermark_since: 0,
+            })
+            .collect();
+        Self {
+            route,
+            lanes,
+            buffers,
+            rest: Vec::new().into_iter(),
+            pending: None,
+            full: run_records::<R::Wire>(info.batch_records),
+            batch_bytes: info.batch_bytes,
+            routed: 0,
+            sent: 0,
+        }
+    }
+
+    /// Sends a buffer if its channel has credit. Returns whether the buffer is empty now.
+    fn send_rows(&mut self, index: usize, cx: &mut TaskContext) -> bool {
+        let lane = self.lanes.start + index;
+        if self.buffers[index].rows.is_empty() {
+            return true;
+        }
+        if !cx.outputs.has_credit(lane) {
+            return false;
+        }
+        let rows = std::mem::take(&mut self.buffers[index].rows);
+        if self.sent.is_multiple_of(MEASURE_EVERY) {
+            let fitting = self.batch_bytes / record_bytes(&rows);
+            self.full = fitting.clamp(1, run_records::<R::Wire>(cx.info.batch_records));
+        }
+        self.sent += 1;
+        SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);
+        cx.outputs
+            .send(lane, Element::Batch(Box::new(Rows::Owned(rows))));
+        true
+    }
+
+    /// Sends a channel's buffer and then what waits behind it, as far as credit goes.
+    fn send_all(&mut self, index: usize, cx: &mut TaskContext) -> bool {
+        if !self.send_rows(index, cx) {
+            return false;
+        }
+        let lane = self.lanes.start + index;
+        let buffer = &mut self.buffers[index];
+        if cx.outputs.has_credit(lane)
+            && let Some(watermark) = buffer.watermark.take()
+        {
+            cx.outputs.send(lane, Element::Watermark(watermark));
+        }
+        if buffer.idle && buffer.watermark.is_none() && cx.outputs.has_credit(lane) {
+            buffer.idle = false;
+            cx.outputs.send(lane, Element::Idle);
+        }
+        true
+    }
+
+    fn flush(&mut self, cx: &mut TaskContext) {
+        for index in 0..self.buffers.len() {
+            self.send_all(index, cx);
+        }
+    }
+
+    /// Routes what is left of the run.
+    fn route_rest(&mut self, cx: &mut TaskContext) -> Progress {
+        // Whichever buffer is full must go before anything is added to it.
+        for index in 0..self.buffers.len() {
+            if self.buffers[index].rows.len() >= self.full && !self.send_rows(index, cx) {
+                return Progress::Blocked;
+            }
+        }
+        while let Some(next) = self.rest.as_slice().first() {
+            let (index, mark) = self.route.lane(&next.value);
+            self.routed += 1;
+            let buffer = &mut self.buffers[index];
+            if buffer.rows.capacity() == 0 {
+                buffer.rows.reserve_exact(self.full);
+            }
+            let Some(event) = self.rest.next() else {
+                break;
+            };
+            buffer.rows.push(event.map(|value| R::wire(mark, value)));
+            if buffer.rows.len() >= self.full && !self.send_all(index, cx) {
+                return Progress::Blocked;
+            }
+        }
+        Progress::Done
+    }
+
+    /// A channel that gets few records must not hold its watermark back for long.
+    fn send_overdue_watermarks(&mut self, cx: &mut TaskContext) {
+        let patience = (self.full * self.buffers.len()) as u64;
+        for index in 0..self.buffers.len() {
+            let buffer = &self.buffers[index];
+            if buffer.watermark.is_some() && self.routed - buffer.watermark_since >= patience {
+                self.send_all(index, cx);
+            }
+        }
+    }
+
+    fn note_watermark(&mut self, watermark: Timestamp, cx: &mut TaskContext) {
+        for index in 0..self.buffers.len() {
+            let routed = self.routed;
+            let buffer = &mut self.buffers[index];
+            if buffer.watermark.is_none() {
+                buffer.watermark_since = routed;
+            }
+            buffer.watermark = Some(watermark);
+            buffer.idle = false;
+            if buffer.rows.is_empty() {
+                self.send_all(index, cx);
+            }
+        }
+        self.send_overdue_watermarks(cx);
+    }
+
+    /// Sends a barrier or the end on every channel, behind everything that came before it.
+    fn finish_pending(&mut self, cx: &mut TaskContext) -> Progress {
+        let Some(control) = self.pending else {
+            return Progress::Done;
+        };
+        for index in 0..self.buffers.len() {
+            self.send_all(index, cx);
+        }
+        let waits = |buffer: &Buffer<R::Wire>| {
+            !buffer.rows.is_empty() || buffer.watermark.is_some() || buffer.idle
+        };
+        if self.buffers.iter().any(waits) {
+            return Progress::Blocked;
+        }
+        self.pending = None;
+        for lane in self.lanes.clone() {
+            let element = match control {
+                Control::Barrier(barrier) => Element::Barrier(barrier),
+                _ => Element::EndOfInput,
+            };
+            cx.outputs.send(lane, element);
+        }
+        Progress::Done
+    }
+}
+
+impl<T: Record, R: Route<T>> Stage<T> for Router<T, R> {
+    fn run(&mut self, run: Vec<Event<T>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        for buffer in &mut self.buffers {
+            buffer.idle = false;
+        }
+        self.rest = run.into_iter();
+        Ok(self.route_rest(cx))
+    }
+
+    fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        match control {
+            Control::Watermark(watermark) => self.note_watermark(watermark, cx),
+            Control::Idle => {
+                for index in 0..self.buffers.len() {
+                    self.buffers[index].idle = true;
+                    self.send_all(index, cx);
+                }
+            }
+            Control::Flush => self.flush(cx),
+            Control::Barrier(_) | Control::EndOfInput => {
+                self.pending = Some(control);
+                return Ok(self.finish_pending(cx));
+            }
+            Control::Waiting | Control::Tick | Control::Completed(_) | Control::Aborted(_) => {}
+        }
+        Ok(Progress::Done)
+    }
+
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        let progress = self.route_rest(cx);
+        if progress.is_done() {
+            return Ok(self.finish_pending(cx));
+        }
+        Ok(progress)
+    }
+
+    fn slice(&mut self, _rows: usize, _cx: &mut TaskContext) -> Result<bool, Failure> {
+        Ok(true)
+    }
+}
+
+/// Makes routers that send to the subtask of the same index.
+pub struct Forward<T>(PhantomData<fn() -> T>);
+
+/// Makes routers that send to one subtask after the other.
+pub struct Rebalance<T>(PhantomData<fn() -> T>);
+
+/// Makes routers that send to every subtask.
+pub struct Broadcast<T>(PhantomData<fn() -> T>);
+
+/// Makes routers that send to the owner of a record's key group.
+pub struct HashBy<T, F> {
+    hash: F,
+    of: PhantomData<fn(T)>,
+}
+
+impl<T> Default for Forward<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Rebalance<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Broadcast<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, F> HashBy<T, F> {
+    /// By a function from record to [`key_hash`](crate::key_hash).
+    pub fn new(hash: F) -> Self {
+        Self {
+            hash,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T: Record> RouteFactory for Forward<T> {
+    fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
+        AnyStage::new::<T>(Box::new(Router::new(ForwardRoute, info, lanes)))
+    }
+}
+
+impl<T: Record> RouteFactory for Rebalance<T> {
+    fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
+        let route = RebalanceRoute {
+            // Subtasks begin at different places, or all would send their first record to the same one.
+            next: info.attempt.subtask.index as usize % lanes.len().max(1),
+            lanes: lanes.len(),
+        };
+        AnyStage::new::<T>(Box::new(Router::new(route, info, lanes)))
+    }
+}
+
+impl<T: Record> RouteFactory for Broadcast<T> {
+    fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
+        AnyStage::new::<T>(Box::new(Broadcaster::<T>::new(info, lanes)))
+    }
+}
+
+impl<T: Record, F: Fn(&T) -> u64 + Clone + Send + Sync + 'static> RouteFactory for HashBy<T, F> {
+    fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
+        let route = HashRoute {
+            hash: self.hash.clone(),
+            max_parallelism: info.max_parallelism,
+            lanes: lanes.len() as u32,
+        };
+        AnyStage::new::<T>(Box::new(Router::new(route, info, lanes)))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
