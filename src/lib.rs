@@ -13,8 +13,7 @@
 //! # async fn main() -> Result<(), rivus::JobError> {
 //! let env = StreamEnvironment::builder().parallelism(2).build();
 //! let views = env
-//!     .from_collection(vec![("/", 1_000_i64), ("/about", 2_000), ("/", 61_000)])
-//! #   .map(|(page, at)| (page.to_owned(), at))
+//!     .from_collection(vec![("/".to_owned(), 1_000), ("/about".to_owned(), 2_000), ("/".to_owned(), 61_000)])
 //!     .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|view: &(String, i64)| view.1))
 //!     .key_by_ref(|view| view.0.as_str())
 //!     .window(WindowAssigner::tumbling(Duration::from_secs(60)))
@@ -72,3 +71,8 @@ pub mod engine {
     pub use rivus_core as core;
     pub use rivus_state as state;
 }
+
+/// The README's programs run too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
