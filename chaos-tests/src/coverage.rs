@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rivus::engine::{ActorKind, Fault, Step};
 
-use crate::faults::{Cell, HitCount, Hits};
+use crate::cells::{Cell, HitCount, Hits};
 use crate::jobs::{JobSpec, Shape};
 use crate::plan::{Arm, FAULTS, Injection, Kill, Plan};
 

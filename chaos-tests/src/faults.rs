@@ -4,7 +4,7 @@
 //! ractor keeps an actor's children in a randomly seeded map, so orphans die in any order, and nothing
 //! that the engine does may depend on it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,32 +15,10 @@ use ractor::{ActorCell, ActorStatus};
 use rivus::connectors::SplitMix;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use crate::cells::{Cell, Hits, Struck, Victims};
+use crate::history::History;
 use crate::plan::{Arm, Crash, Injection, Kill, Plan};
-
-/// A step and the kind of actor that passes it.
-pub type Cell = (ActorKind, Step);
-
-/// How often each cell was hit so that the actor died of it.
-pub type Hits = BTreeMap<(Cell, Fault), HitCount>;
-
-/// Hits of one cell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HitCount {
-    /// Before any checkpoint that held state.
-    pub before_state: u32,
-    /// After one.
-    pub with_state: u32,
-}
-
-/// The last so many observations are kept, to be printed with a failure; all, if one seed is replayed.
-fn trace_length() -> usize {
-    match std::env::var_os("RIVUS_SEED") {
-        Some(_) => usize::MAX,
-        None => 60,
-    }
-}
 
 /// A probe that breaks what its plan says.
 pub struct Faults {
@@ -50,19 +28,16 @@ pub struct Faults {
 }
 
 struct Inner {
-    started: Instant,
+    history: History,
     injections: Vec<Armed>,
     rng: SplitMix,
     emitted: Arc<AtomicU64>,
     /// Whether the checkpoint under way was triggered when records had been read.
     holds_state: bool,
     state_checkpoints: u32,
-    /// When the first checkpoint that holds state was complete.
-    first_state: Option<Duration>,
     actors: BTreeMap<(ActorKind, String), ActorCell>,
     spawned: Vec<(ActorKind, String, ActorCell)>,
-    struck: Vec<Struck>,
-    hits: Hits,
+    victims: Victims,
     external: u32,
     /// The process's present life.
     life: usize,
@@ -70,24 +45,12 @@ struct Inner {
     crashed: bool,
     /// The step at which it ends, and how often that is still to be passed.
     crash_at: Option<(Cell, u32)>,
-    hash: u64,
-    seen: u64,
-    trace: VecDeque<String>,
-    trace_length: usize,
 }
 
 struct Armed {
     injection: Injection,
     passed: u32,
     left: u32,
-}
-
-/// A fault whose victim is not known to be dead yet.
-struct Struck {
-    cell: Cell,
-    fault: Fault,
-    victim: ActorCell,
-    with_state: bool,
 }
 
 impl Faults {
@@ -99,25 +62,19 @@ impl Faults {
             left: injection.times,
         };
         let inner = Inner {
-            started: Instant::now(),
+            history: History::new(),
             injections: plan.injections.iter().map(armed).collect(),
             rng: SplitMix::of(plan.seed, 3),
             emitted,
             holds_state: false,
             state_checkpoints: 0,
-            first_state: None,
             actors: BTreeMap::new(),
             spawned: Vec::new(),
-            struck: Vec::new(),
-            hits: Hits::new(),
+            victims: Victims::default(),
             external: 0,
             life: 0,
             crashed: false,
             crash_at: None,
-            hash: 0xcbf2_9ce4_8422_2325,
-            seen: 0,
-            trace: VecDeque::new(),
-            trace_length: trace_length(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -131,22 +88,22 @@ impl Faults {
 
     /// How long the run has lasted.
     pub fn elapsed(&self) -> Duration {
-        self.inner().started.elapsed()
+        self.inner().history.elapsed()
     }
 
     /// A digest of everything that was seen, in order.
     pub fn hash(&self) -> u64 {
-        self.inner().hash
+        self.inner().history.hash
     }
 
     /// How much was seen.
     pub fn seen(&self) -> u64 {
-        self.inner().seen
+        self.inner().history.seen
     }
 
     /// What was seen last.
     pub fn trace(&self) -> Vec<String> {
-        self.inner().trace.iter().cloned().collect()
+        self.inner().history.last()
     }
 
     /// Checkpoints that held state when they completed.
@@ -156,9 +113,7 @@ impl Faults {
 
     /// Faults at steps of which an actor died.
     pub fn hits(&self) -> Hits {
-        let mut inner = self.inner();
-        inner.settle();
-        inner.hits.clone()
+        self.inner().victims.hits()
     }
 
     /// Kills from outside that hit a living actor.
@@ -207,7 +162,9 @@ impl Faults {
             return false;
         }
         let (label, actor) = &alive[inner.rng.below(alive.len() as u64) as usize];
-        inner.note(&format!("{:?} {label} is killed from outside", kill.kind));
+        inner
+            .history
+            .note(&format!("{:?} {label} is killed from outside", kill.kind));
         inner.external += 1;
         actor.kill();
         true
@@ -229,7 +186,7 @@ impl Faults {
         let mut inner = self.inner();
         if !inner.crashed {
             inner.crashed = true;
-            inner.note("the process crashes");
+            inner.history.note("the process crashes");
         }
     }
 
@@ -246,7 +203,7 @@ impl Faults {
 
     /// Writes down something that happened outside the engine.
     pub fn note(&self, what: &str) {
-        self.inner().note(what);
+        self.inner().history.note(what);
     }
 }
 
@@ -254,18 +211,18 @@ impl Probe for Faults {
     fn spawned(&self, kind: ActorKind, label: &dyn Display, actor: ActorCell) {
         let label = label.to_string();
         let mut inner = self.inner();
-        inner.note(&format!("{kind:?} {label} starts"));
+        inner.history.note(&format!("{kind:?} {label} starts"));
         inner.actors.insert((kind, label.clone()), actor.clone());
         inner.spawned.push((kind, label, actor));
     }
 
     fn at(&self, kind: ActorKind, label: &dyn Display, step: Step) -> Option<Fault> {
         let mut inner = self.inner();
-        inner.settle();
+        inner.victims.settle();
         if inner.crashed {
             return Some(Fault::Kill);
         }
-        inner.note(&format!("{kind:?} {label} {step:?}"));
+        inner.history.note(&format!("{kind:?} {label} {step:?}"));
         if inner.crashes_at((kind, step)) {
             drop(inner);
             self.end_life();
@@ -274,15 +231,19 @@ impl Probe for Faults {
         }
         inner.follow_checkpoints(step);
         let fault = inner.due(kind, step)?;
-        inner.note(&format!("{fault:?} strikes {kind:?} {label} at {step:?}"));
+        inner
+            .history
+            .note(&format!("{fault:?} strikes {kind:?} {label} at {step:?}"));
         let victim = inner.actors.get(&(kind, label.to_string())).cloned();
         let with_state = inner.state_checkpoints > 0;
-        inner.struck.extend(victim.map(|victim| Struck {
-            cell: (kind, step),
-            fault,
-            victim,
-            with_state,
-        }));
+        if let Some(victim) = victim {
+            inner.victims.strike(Struck {
+                cell: (kind, step),
+                fault,
+                victim,
+                with_state,
+            });
+        }
         Some(fault)
     }
 }
@@ -324,11 +285,7 @@ impl Inner {
     fn follow_checkpoints(&mut self, step: Step) {
         match step {
             Step::Trigger => self.holds_state = self.emitted.load(Relaxed) > 0,
-            Step::Announce if self.holds_state => {
-                self.state_checkpoints += 1;
-                let now = self.started.elapsed();
-                self.first_state.get_or_insert(now);
-            }
+            Step::Announce if self.holds_state => self.state_checkpoints += 1,
             _ => {}
         }
     }
@@ -355,39 +312,5 @@ impl Inner {
             }
         }
         None
-    }
-
-    /// Counts the victims that have died.
-    fn settle(&mut self) {
-        if self.struck.is_empty() {
-            return;
-        }
-        let hits = &mut self.hits;
-        self.struck.retain(|struck| {
-            let dead = struck.victim.get_status() == ActorStatus::Stopped;
-            if dead {
-                let count = hits.entry((struck.cell, struck.fault)).or_default();
-                match struck.with_state {
-                    true => count.with_state += 1,
-                    false => count.before_state += 1,
-                }
-            }
-            !dead
-        });
-    }
-
-    fn note(&mut self, what: &str) {
-        let at = self.started.elapsed().as_micros() as u64;
-        let bytes = at.to_le_bytes().into_iter().chain(what.bytes());
-        for byte in bytes {
-            // FNV-1a: any digest would do, this one needs nothing.
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        self.seen += 1;
-        if self.trace.len() == self.trace_length {
-            self.trace.pop_front();
-        }
-        self.trace
-            .push_back(format!("{:>9.3} ms  {what}", at as f64 / 1_000.0));
     }
 }

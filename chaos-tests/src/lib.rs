@@ -1,6 +1,71 @@
-//! chaos
+//! Kill and compare: whole jobs under every fault that a seed can think of, and what must hold all the same.
+//!
+//! A *seed* makes a job (shape, size, parallelism, how finely it is cut), a cluster (TaskManagers,
+//! candidates) and a plan of what is broken. [`simulate`] runs it on one thread with a virtual clock, so that
+//! a job of seconds passes in milliseconds and the same seed is the same run, down to the last message: the
+//! probe folds everything it sees into a hash.
+//!
+//! # What is broken
+//!
+//! - Every kind of actor, at every step of its protocols: its handler panics, returns an error, or is
+//!   killed. ractor's kill acts at an await only, so the steps are places in the engine's code at which the
+//!   probe is asked ([`Injection`]).
+//! - Any living actor, at any time, from outside ([`Kill`]).
+//! - Two actors at once: a leader around the entry that completes a checkpoint, and a task on hearing of it.
+//! - Storage: operations that fail, that happen and say they failed, or that write half ([`StoragePlan`]).
+//! - The whole process, at a time or at a step ([`Crash`]): nothing that it still does has an effect on
+//!   storage; the next life resumes the job from its log.
+//!
+//! Most faults wait until a checkpoint is complete that *holds state*: records had been read when it was
+//! triggered, so they precede its barriers and are in its snapshots.
+//!
+//! # What equality means
+//!
+//! A *committed* record is one that whoever reads the sink can see: what a collecting sink shows, or what
+//! stands in files that have their final name.
+//!
+//! - A job is **confluent** if its output doesn't depend on how its inputs interleave: its records come too
+//!   late for no window, and what a key's results depend on in order comes over one channel. Then the
+//!   committed output is the undisturbed run's: the same as a multiset, and each key's results in the same
+//!   order.
+//! - The **union** with watermarks that are too bold is not. There, accepted plus late records are the input,
+//!   each exactly once and in its own window; and each key's rolling results follow from its records in
+//!   *some* serial order, in which every source's records stand in their own order.
+//!
+//! # What else must hold
+//!
+//! - The job ends, within ten minutes of virtual time. If not, the failure says where it hangs.
+//! - If only actors on the leader's side died, once the job ran, no task noticed: no restart, none found
+//!   gone by a takeover, no execution started twice.
+//! - An ended job leaves no actor behind in a process that goes on; a process that ends leaves nothing.
+//!
+//! # How it is run
+//!
+//! | command | what |
+//! |---|---|
+//! | `cargo test -p rivus-chaos` | 200 seeds, every cell, the replay, threads |
+//! | `RIVUS_SEEDS=5000 cargo test -p rivus-chaos --test seeds -- --nocapture` | as many seeds as one likes |
+//! | `RIVUS_SEED=7 cargo test -p rivus-chaos --test seeds -- --nocapture` | one seed, with all that happened |
+//! | `cargo run -p rivus-chaos -- --from 1000 --seeds 5000` | the same from a program, with progress |
+//! | `cargo test -p rivus-chaos --features planted-defects --test planted -- --nocapture` | the defects that must be caught |
+//!
+//! | file | concern |
+//! |---|---|
+//! | `jobs/` | shapes of jobs, their records and functions |
+//! | `paced.rs` | sources in bursts |
+//! | `plan.rs` | what is broken, by the seed |
+//! | `faults.rs`, `storage.rs` | breaking it |
+//! | `history.rs`, `cells.rs` | noting what happened, and who died |
+//! | `simulation.rs` | one run |
+//! | `oracle.rs`, `invariants.rs` | the verdict on its output, and on the rest |
+//! | `coverage.rs` | directed runs for every cell |
+//! | `suite.rs` | many seeds on all cores |
+
+mod cells;
 mod coverage;
 mod faults;
+mod history;
+mod invariants;
 mod jobs;
 mod oracle;
 mod paced;
@@ -9,11 +74,15 @@ mod simulation;
 mod storage;
 mod suite;
 
+pub use cells::{Cell, HitCount, Hits};
 pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, table};
-pub use faults::{Cell, Faults, HitCount, Hits};
+pub use faults::Faults;
+pub use history::keep_everything;
 pub use jobs::{Committed, JobSpec, Line, Reading, Shape, World};
 pub use oracle::judge;
 pub use paced::{Pace, Paced};
 pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, StoragePlan, WORKERS};
 pub use simulation::{Outcome, run_on_threads, simulate};
-pub use suite::{Failed, References, check, hush, on_all_cores, replay_command, run_seeds};
+pub use suite::{
+    Failed, References, Summary, check, hush, on_all_cores, replay_command, run_seeds,
+};

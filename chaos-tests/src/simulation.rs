@@ -2,17 +2,20 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rivus::engine::state::ObjectStorage;
 use rivus::{
-    JobError, JobHandle, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RuntimeMode,
-    Storage, StreamEnvironment,
+    JobError, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RuntimeMode, Storage,
+    StreamEnvironment,
 };
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use crate::faults::{Faults, Hits};
+use crate::cells::Hits;
+use crate::faults::Faults;
+use crate::invariants::{OF_A_JOB, spared as spared_by, where_it_hangs};
 use crate::jobs::{Committed, JobSpec, World};
 use crate::plan::{Crash, Kill, LEADERS, Plan, WORKERS};
 use crate::storage::FlakyStorage;
@@ -49,6 +52,8 @@ pub struct Outcome {
     pub lasted: Duration,
     /// Checkpoints that held state.
     pub state_checkpoints: u32,
+    /// Whether only leaders were to die, so that no task was to notice.
+    pub spared: bool,
 }
 
 /// Runs a job on one thread with a virtual clock: the same every time.
@@ -173,8 +178,10 @@ impl<'a> Run<'a> {
         let trace = self.faults.trace();
         let (hash, seen) = (self.faults.hash(), self.faults.seen());
         self.expect_gone().await;
-        if let Some(view) = &view {
-            self.expect_spared(view);
+        let spared = self.plan.spares_tasks();
+        if let Some(view) = view.as_ref().filter(|_| spared) {
+            let executions = self.faults.executions();
+            self.violations.extend(spared_by(view, &executions));
         }
         Ok(Outcome {
             committed: self.world.committed()?,
@@ -186,6 +193,7 @@ impl<'a> Run<'a> {
             kills: self.faults.external_kills(),
             lasted,
             state_checkpoints: self.faults.state_checkpoints(),
+            spared,
             violations: self.violations,
         })
     }
@@ -203,19 +211,14 @@ impl<'a> Run<'a> {
                     }
                 },
                 Life::Hung => {
-                    let done = self
-                        .world
-                        .emitted
-                        .load(std::sync::atomic::Ordering::Relaxed);
+                    let done = self.world.emitted.load(Relaxed);
                     return Err(format!(
                         "the job hangs: no end after {:?}, {done} records read",
                         self.bound()
                     ));
                 }
-                Life::Crashed => {
-                    self.faults.end_life();
-                    tokio::time::sleep(Duration::from_millis(300)).await;
-                }
+                // Somebody starts the process again.
+                Life::Crashed => tokio::time::sleep(Duration::from_millis(300)).await,
             }
         }
         unreachable!("there are fewer crashes than lives")
@@ -254,15 +257,20 @@ impl<'a> Run<'a> {
             () = tokio::time::sleep(left) => Life::Hung,
         };
         killers.iter().for_each(|killer| killer.abort());
-        if let Life::Hung = ended {
-            self.violations.push(where_it_hangs(&handle));
+        match &ended {
+            Life::Hung => self.violations.push(where_it_hangs(&handle)),
+            Life::Ended(_) => self.expect_job_gone().await,
+            Life::Crashed => {}
         }
         Ok(ended)
     }
 
     async fn crash(&self, crash: Option<Crash>) {
         match crash {
-            Some(Crash::At(after)) => tokio::time::sleep(after).await,
+            Some(Crash::At(after)) => {
+                tokio::time::sleep(after).await;
+                self.faults.end_life();
+            }
             Some(Crash::Step(..)) => self.faults.crashed().await,
             None => std::future::pending().await,
         }
@@ -280,65 +288,41 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The environment is gone: so must be every actor, and with them all that held the process together.
-    async fn expect_gone(&mut self) {
-        let kinds = [LEADERS.as_slice(), WORKERS.as_slice()].concat();
-        let began = Instant::now();
-        let mut living = self.faults.living(&kinds);
-        while !living.is_empty() && began.elapsed() < GOING {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            living = self.faults.living(&kinds);
-        }
-        if !living.is_empty() {
+    /// The job has ended and the process goes on: nothing of the job may be left in it.
+    async fn expect_job_gone(&mut self) {
+        let faults = Arc::clone(&self.faults);
+        if !in_time(|| faults.living(&OF_A_JOB).is_empty()).await {
+            let left = faults.living(&OF_A_JOB).join(", ");
             self.violations
-                .push(format!("actors are left: {}", living.join(", ")));
+                .push(format!("the job has ended, and there are still {left}"));
         }
     }
 
-    /// Leaders came and went: no task may have noticed.
-    fn expect_spared(&mut self, view: &JobView) {
-        if view.restarted_by_takeover > 0 && self.plan.spares_tasks() {
-            let count = view.restarted_by_takeover;
+    /// The environment is gone: so must be every actor, and with them all that held the process together.
+    async fn expect_gone(&mut self) {
+        let kinds = [LEADERS.as_slice(), WORKERS.as_slice()].concat();
+        let faults = Arc::clone(&self.faults);
+        if !in_time(|| faults.living(&kinds).is_empty()).await {
+            let left = faults.living(&kinds).join(", ");
+            self.violations.push(format!("actors are left: {left}"));
+        }
+        // This one's, and the run's own.
+        if !in_time(|| Arc::strong_count(&faults) == 2).await {
+            let held = Arc::strong_count(&faults) - 2;
             self.violations
-                .push(format!("{count} attempts were restarted by a takeover"));
-        }
-        if !self.plan.spares_tasks() {
-            return;
-        }
-        if view.restarts > 0 {
-            let why = view.last_failure.clone().unwrap_or_default();
-            self.violations.push(format!(
-                "only leaders died, and yet there were {} restarts; the last: {why}",
-                view.restarts
-            ));
-        }
-        let mut executions = self.faults.executions();
-        let started = executions.len();
-        executions.sort();
-        executions.dedup();
-        let again = executions
-            .iter()
-            .filter(|label| !label.ends_with("#1"))
-            .count();
-        if again > 0 || started != executions.len() {
-            self.violations.push(format!(
-                "only leaders died, and yet of {started} executions {again} are no first ones"
-            ));
+                .push(format!("the process's context is still held {held} times"));
         }
     }
 }
 
-fn where_it_hangs(handle: &JobHandle) -> String {
-    let view = handle.view();
-    let mut lines = vec![format!(
-        "hangs in {:?}, epoch {}, last checkpoint {:?}, {} restarts, last failure {:?}",
-        view.status, view.epoch, view.last_checkpoint, view.restarts, view.last_failure
-    )];
-    lines.extend(view.subtasks.iter().map(|subtask| {
-        format!(
-            "  {} {}: {:?}",
-            subtask.attempt, subtask.name, subtask.figures
-        )
-    }));
-    lines.join("\n")
+/// Waits until something holds, but not for long.
+async fn in_time(holds: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while !holds() {
+        if began.elapsed() > GOING {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    true
 }

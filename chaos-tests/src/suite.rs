@@ -1,14 +1,14 @@
 //! Seeds, one after the other: each is a job, a plan, a run, and a verdict.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::panic;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use crate::history;
 use crate::jobs::{Committed, JobSpec};
 use crate::oracle::judge;
 use crate::plan::Plan;
@@ -184,40 +184,66 @@ pub fn replay_command(seed: u64) -> String {
     format!("RIVUS_SEED={seed} cargo test -p rivus-chaos --test seeds -- --nocapture")
 }
 
-/// Runs seeds and tells how it goes on standard error. Returns those that failed.
-pub fn run_seeds(seeds: impl IntoIterator<Item = u64>) -> Vec<Failed> {
-    let seeds: Vec<u64> = seeds.into_iter().collect();
-    let (all, done) = (seeds.len(), AtomicUsize::new(0));
-    let (events, faults) = (AtomicU64::new(0), AtomicU64::new(0));
-    let results = on_all_cores(
-        seeds,
+/// What many seeds came to.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Steps that the probe saw.
+    pub seen: u64,
+    /// Faults of which an actor died.
+    pub deadly: u64,
+    /// Seeds in which only leaders were to die, and no task noticed.
+    pub spared: u64,
+    /// Those that failed.
+    pub failed: Vec<Failed>,
+}
+
+impl Summary {
+    fn add(&mut self, result: Result<Outcome, Box<Failed>>) {
+        self.seeds += 1;
+        match result {
+            Ok(outcome) => {
+                let hits = outcome.hits.values();
+                let hits: u32 = hits.map(|hit| hit.before_state + hit.with_state).sum();
+                self.seen += outcome.seen;
+                self.deadly += u64::from(hits + outcome.kills);
+                self.spared += u64::from(outcome.spared);
+            }
+            Err(failed) => {
+                tell(&failed);
+                self.failed.push(*failed);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failed = self.failed.len();
+        write!(
+            f,
+            "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died; {failed} failed",
+            self.seeds, self.seen, self.deadly, self.spared
+        )
+    }
+}
+
+/// Runs seeds on all cores. Failures are told on standard error as they are found; after every seed `each`
+/// is told how it stands.
+pub fn run_seeds(seeds: impl IntoIterator<Item = u64>, each: impl Fn(&Summary) + Sync) -> Summary {
+    let summary = Mutex::new(Summary::default());
+    on_all_cores(
+        seeds.into_iter().collect(),
         |seed| replay_command(*seed),
         |seed| {
             let result = check(seed);
-            let done = done.fetch_add(1, Relaxed) + 1;
-            match &result {
-                Ok(outcome) => {
-                    events.fetch_add(outcome.seen, Relaxed);
-                    let hits = outcome
-                        .hits
-                        .values()
-                        .map(|hit| hit.before_state + hit.with_state);
-                    faults.fetch_add(u64::from(hits.sum::<u32>() + outcome.kills), Relaxed);
-                }
-                Err(failed) => tell(failed),
-            }
-            if done.is_multiple_of(50) || done == all {
-                let (events, faults) = (events.load(Relaxed), faults.load(Relaxed));
-                eprintln!("{done} of {all} seeds, {events} steps seen, {faults} deadly faults");
-            }
-            result.err()
+            let mut summary = lock(&summary);
+            summary.add(result);
+            each(&summary);
         },
     );
-    results
-        .into_iter()
-        .flatten()
-        .map(|failed| *failed)
-        .collect()
+    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn tell(failed: &Failed) {
@@ -225,7 +251,7 @@ fn tell(failed: &Failed) {
     for violation in &failed.violations {
         eprintln!("  {violation}");
     }
-    if std::env::var_os("RIVUS_SEED").is_some() {
+    if history::keeps_everything() {
         eprintln!("{}", failed.story);
     }
     eprintln!("replay with: {}", replay_command(failed.seed));

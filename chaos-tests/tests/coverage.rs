@@ -22,11 +22,11 @@ fn every_cell_is_hit_by_every_fault() {
             .check(&run.spec, &run.plan)
             .map(|outcome| outcome.hits)
             .map_err(|failed| {
-                let story = match std::env::var_os("RIVUS_SEED") {
-                    Some(_) => failed.story.as_str(),
-                    None => "",
-                };
-                format!("{name}:\n  {}\n{story}", failed.violations.join("\n  "))
+                format!(
+                    "{name}:\n  {}\n{}",
+                    failed.violations.join("\n  "),
+                    failed.story
+                )
             })
     });
     let (hits, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);

@@ -1,6 +1,6 @@
 //! Two hundred seeds, or as many as `RIVUS_SEEDS` says, or the one of `RIVUS_SEED`.
 
-use rivus_chaos::{replay_command, run_seeds};
+use rivus_chaos::{keep_everything, replay_command, run_seeds};
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -9,17 +9,29 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn whatever_a_seed_breaks_the_output_is_right() {
     let seeds = match number("RIVUS_SEED") {
-        Some(seed) => seed..seed + 1,
+        Some(seed) => {
+            keep_everything();
+            seed..seed + 1
+        }
         None => 0..number("RIVUS_SEEDS").unwrap_or(200),
     };
-    let failed = run_seeds(seeds);
-    let commands: Vec<String> = failed
+    let all = seeds.end - seeds.start;
+    let summary = run_seeds(seeds, |summary| {
+        if summary.seeds.is_multiple_of(50) || summary.seeds == all {
+            println!("{summary}");
+        }
+    });
+    let commands = summary
+        .failed
         .iter()
-        .map(|failed| replay_command(failed.seed))
-        .collect();
+        .map(|failed| replay_command(failed.seed));
+    let commands: Vec<String> = commands.collect();
     assert!(
         commands.is_empty(),
         "failing seeds:\n{}",
         commands.join("\n")
     );
+    // Not a suite that breaks nothing.
+    assert!(all == 1 || summary.deadly >= 2 * all, "{summary}");
+    assert!(all < 200 || summary.spared >= all / 25, "{summary}");
 }

@@ -1,0 +1,201 @@
+//! The shapes of jobs, each written as a user would write it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivus::connectors::{CollectSink, CollectionSource, FileSink, GeneratorSource, TextFileSource};
+use rivus::{
+    DataStream, Event, SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner,
+    Windowed,
+};
+
+use super::functions::{Buckets, InOrder, Line, Members, SoFar};
+use super::records::{DISORDER, FIRST, Reading};
+use super::spec::Shape;
+use super::world::World;
+use crate::paced::{Pace, Paced};
+
+impl World {
+    /// Writes the job into an environment.
+    pub fn build(&self, env: &StreamEnvironment) {
+        let out = match self.spec.shape {
+            Shape::Tumbling => self.windowed(&self.timed(&self.generated(env, 0)), false),
+            Shape::Sliding => self.windowed(&self.timed(&self.generated(env, 0)), true),
+            Shape::Rolling => self.rolling(&self.generated(env, 0)),
+            Shape::Timers => self.timers(&self.timed(&self.generated(env, 0))),
+            Shape::MultiStage => return self.multi_stage(env),
+            Shape::Union => return self.union(env),
+            Shape::Broadcast => self.broadcast(env),
+            Shape::ManySplits => self.windowed(&self.timed(&self.many_splits(env)), false),
+            Shape::TextFiles => self.windowed(&self.timed(&self.text_files(env)), true),
+        };
+        self.sink(&out, &self.main);
+    }
+
+    /// Keys stay where they are on the way to the sink, so that their order is given.
+    fn sink(&self, lines: &DataStream<Line>, sink: &CollectSink<Line>) {
+        let wide = self.spec.wide;
+        let _ = lines.sink_to(sink.clone()).parallelism(wide);
+    }
+
+    fn pace(&self) -> Pace {
+        self.spec.pace
+    }
+
+    /// Records from a generator; those of a second source have other numbers.
+    fn generated(&self, env: &StreamEnvironment, source: u64) -> DataStream<Reading> {
+        let spec = self.spec.clone();
+        let generator = GeneratorSource::new(move |index, rng| {
+            let mut reading = Reading::generate(&spec, index, rng);
+            reading.id += source * spec.records;
+            reading
+        })
+        .seed(self.spec.seed + source)
+        .count(self.spec.records)
+        .timestamps(|reading: &Reading| reading.ts);
+        env.from_source(Paced::new(
+            generator,
+            self.pace(),
+            Arc::clone(&self.emitted),
+        ))
+    }
+
+    fn many_splits(&self, env: &StreamEnvironment) -> DataStream<Reading> {
+        let events = Reading::all(&self.spec)
+            .into_iter()
+            .map(|reading| Event::at(reading.ts, reading))
+            .collect();
+        let source = CollectionSource::timestamped(events);
+        env.from_source(Paced::new(source, self.pace(), Arc::clone(&self.emitted)).finer(12))
+    }
+
+    fn text_files(&self, env: &StreamEnvironment) -> DataStream<Reading> {
+        let pattern = self.files.path().join("in-*.csv");
+        let bytes = self.spec.records * 20 / 24;
+        let source = TextFileSource::glob(pattern.to_string_lossy()).split_bytes(bytes.max(64));
+        env.from_source(Paced::new(source, self.pace(), Arc::clone(&self.emitted)))
+            .try_map(|line: String| line.parse::<Reading>(), rivus::OnError::Fail)
+    }
+
+    /// No record is late: watermarks stay behind by as much as records are out of order.
+    fn timed(&self, readings: &DataStream<Reading>) -> DataStream<Reading> {
+        let bound = Duration::from_millis(DISORDER as u64);
+        readings.assign_watermarks(
+            WatermarkStrategy::bounded_out_of_orderness(bound)
+                .with_timestamps(|reading: &Reading| reading.ts),
+        )
+    }
+
+    fn windowed(&self, readings: &DataStream<Reading>, sliding: bool) -> DataStream<Line> {
+        let size = Duration::from_millis(400);
+        let assigner = match sliding {
+            true => WindowAssigner::sliding(size, Duration::from_millis(100)),
+            false => WindowAssigner::tumbling(size),
+        };
+        let windows = readings.key_by(|reading| reading.key).window(assigner);
+        let counts = windows.count().parallelism(self.spec.wide);
+        counts.map(line).parallelism(self.spec.wide)
+    }
+
+    fn rolling(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+        let keyed = readings.key_by(|reading| reading.key);
+        let rolling = keyed.aggregate(InOrder).parallelism(self.spec.wide);
+        rolling
+            .map(|(key, so_far)| {
+                (
+                    key.to_string(),
+                    format!("{}:{:x}", so_far.count, so_far.fold),
+                )
+            })
+            .parallelism(self.spec.wide)
+    }
+
+    fn timers(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+        let keyed = readings.key_by(|reading| reading.key);
+        keyed.process(Buckets).parallelism(self.spec.wide)
+    }
+
+    fn multi_stage(&self, env: &StreamEnvironment) {
+        let copies = |reading: Reading| vec![reading.clone(); 1 + (reading.value % 2) as usize];
+        let windows = self
+            .timed(&self.generated(env, 0))
+            .flat_map(copies)
+            .rebalance()
+            .map(|reading| reading)
+            .parallelism(self.spec.wide)
+            .key_by(|reading| reading.key)
+            .window(WindowAssigner::tumbling(Duration::from_millis(300)))
+            .count();
+        let sums = windows
+            .key_by(|window| window.key)
+            .reduce(|sum, next| {
+                sum.window = next.window;
+                sum.value += next.value;
+            })
+            .parallelism(self.spec.wide);
+        let show = |(key, sum): &(u64, Windowed<u64, u64>)| {
+            format!("{key}\t{}:{}", sum.window.start, sum.value)
+        };
+        let sink = FileSink::lines_with(self.out_dir(), show);
+        let _ = sums.sink_to(sink).parallelism(self.spec.wide);
+    }
+
+    /// Watermarks that are too bold: what is late depends on how the two sources interleave.
+    fn union(&self, env: &StreamEnvironment) {
+        let tag = SideOutputTag::<Reading>::new("late");
+        let both = self.generated(env, 0).union(&self.generated(env, 1));
+        let windows = both
+            .assign_watermarks(
+                WatermarkStrategy::bounded_out_of_orderness(Duration::from_millis(2))
+                    .with_timestamps(|reading: &Reading| reading.ts),
+            )
+            .key_by(|reading| reading.key)
+            .window(WindowAssigner::tumbling(Duration::from_millis(200)))
+            .late_output(&tag)
+            .process(Members)
+            .parallelism(self.spec.wide);
+        let late = windows
+            .side_output(&tag)
+            .map(|reading| (reading.key.to_string(), reading.id.to_string()))
+            .parallelism(self.spec.wide);
+        let accepted = windows.map(members).parallelism(self.spec.wide);
+        let serial = both
+            .key_by(|reading| reading.key)
+            .aggregate(InOrder)
+            .parallelism(self.spec.wide)
+            .map(|(key, so_far): (u64, SoFar)| {
+                let SoFar { count, last, fold } = so_far;
+                (key.to_string(), format!("{count} {last} {fold}"))
+            })
+            .parallelism(self.spec.wide);
+        self.sink(&accepted, &self.main);
+        self.sink(&late, &self.late);
+        self.sink(&serial, &self.serial);
+    }
+
+    fn broadcast(&self, env: &StreamEnvironment) -> DataStream<Line> {
+        let everywhere = self
+            .timed(&self.generated(env, 0))
+            .broadcast()
+            .filter(|reading| reading.ts >= FIRST - DISORDER)
+            .parallelism(self.spec.wide);
+        let windows = everywhere
+            .key_by(|reading| reading.key)
+            .window(WindowAssigner::tumbling(Duration::from_millis(400)));
+        let counts = windows.count().parallelism(self.spec.wide);
+        counts.map(line).parallelism(self.spec.wide)
+    }
+}
+
+fn line(window: Windowed<u64, u64>) -> Line {
+    (
+        window.key.to_string(),
+        format!("{}:{}", window.window.start, window.value),
+    )
+}
+
+fn members(window: Windowed<u64, Vec<u64>>) -> Line {
+    let ids: Vec<String> = window.value.iter().map(u64::to_string).collect();
+    let start = window.window.start;
+    (window.key.to_string(), format!("{start}:{}", ids.join(",")))
+}
