@@ -69,16 +69,10 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     let job = env.start("backpressure").await?;
     let print = |phase: &str| {
         let view = job.view();
-        let queued: u64 = view
-            .subtasks
-            .iter()
-            .map(|subtask| subtask.figures.queued_bytes)
-            .sum();
         let resident = meter::resident_bytes();
         println!(
-            "  {phase}: resident {:.1} MB; queued, as sampled {:.1} MB; {} records at the sink; {} checkpoints",
+            "  {phase}: resident {:.1} MB; {} records at the sink; {} checkpoints",
             resident as f64 / 1e6,
-            queued as f64 / 1e6,
             records.load(Relaxed),
             view.checkpoints
         );
@@ -103,11 +97,11 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     let grown = during.saturating_sub(before);
     let verdict = if grown <= budget { "met" } else { "missed" };
     println!(
-        "  budget {:.1} MB ({receivers} receivers of {} MB, a batch of {} MB on each of {channels} channels); \
-         grown by {:.1} MB: {verdict}",
+        "  budget of what may be under way {:.1} MB ({receivers} receivers of {} KiB, a batch of at most {} KiB on each \
+         of {channels} channels); resident memory has grown by {:.1} MB since the sink stopped: {verdict}",
         budget as f64 / 1e6,
-        options.input_bytes >> 20,
-        options.batch_bytes >> 20,
+        options.input_bytes >> 10,
+        options.batch_bytes >> 10,
         grown as f64 / 1e6
     );
     job.cancel();

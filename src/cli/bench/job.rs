@@ -50,6 +50,19 @@ pub(crate) async fn run(env: StreamEnvironment, name: &str) -> anyhow::Result<Ra
     })
 }
 
+/// A pace counts only if every record arrived, and none of them twice.
+///
+/// # Errors
+/// If records are missing or too many, or something was restarted.
+pub(crate) fn ensure_arrived(ran: &Ran, arrived: u64, expected: u64) -> anyhow::Result<()> {
+    let restarts = ran.result.view.restarts;
+    anyhow::ensure!(
+        arrived == expected && restarts == 0,
+        "{arrived} records reached the sink where {expected} were due, after {restarts} restarts"
+    );
+    Ok(())
+}
+
 /// Says on what it is measured.
 pub(crate) fn print_machine(setup: &Setup) {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rivus::engine::core::key_hash;
@@ -120,6 +122,7 @@ async fn one(setup: &Setup, args: &Args, keys: u64) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    verify(setup, args.records, keys, interval).await?;
     let names = ["loop", "borrowed loop", "two loops", "engine"];
     let mut comparison = Comparison::new(&names);
     for _ in 0..args.rounds {
@@ -134,7 +137,48 @@ async fn one(setup: &Setup, args: &Args, keys: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn count_owned(numbers: impl Iterator<Item = u64>, keys: u64) {
+/// One run of each that is not measured: what the loop and the engine emit must add up to the same, or a ratio of their
+/// paces says nothing.
+async fn verify(
+    setup: &Setup,
+    records: u64,
+    keys: u64,
+    checkpoints: Option<Duration>,
+) -> anyhow::Result<()> {
+    let mut expected = 0_u64;
+    count_owned(0..records, keys, |_, count| expected += count);
+    let sum = Arc::new(AtomicU64::new(0));
+    let env = job::environment(setup, 2, checkpoints, true);
+    let observe = {
+        let sum = Arc::clone(&sum);
+        move |_, run: &[Event<(String, u64)>]| {
+            let counts = run.iter().map(|event| event.value.1);
+            sum.fetch_add(counts.sum(), Relaxed);
+        }
+    };
+    env.from_source(Bids {
+        records,
+        keys,
+        pace: None,
+    })
+    .key_by_ref(|bid| bid.user.as_str())
+    .aggregate(Count::new())
+    .sink_to(ObservedSink::new(observe));
+    job::run(env, "keyed, verified").await?;
+    let emitted = sum.load(Relaxed);
+    anyhow::ensure!(
+        emitted == expected,
+        "the engine's counts add up to {emitted}, the loop's to {expected}: they don't do the same work"
+    );
+    println!(
+        "  verified: all counts that are emitted add up to {expected}, in the loop and in the engine"
+    );
+    quiet().await;
+    Ok(())
+}
+
+#[inline(always)]
+fn count_owned(numbers: impl Iterator<Item = u64>, keys: u64, mut emit: impl FnMut(&str, u64)) {
     let mut counts: Counts<String> = HashMap::default();
     let mut draft = Draft::new();
     for number in numbers {
@@ -145,13 +189,14 @@ fn count_owned(numbers: impl Iterator<Item = u64>, keys: u64) {
             None => counts.entry(event.value.user.clone()).or_insert(0),
         };
         *count += 1;
-        black_box(Event::at(event.ts, (event.value.user.clone(), *count)));
+        let emitted = black_box(Event::at(event.ts, (event.value.user.clone(), *count)));
+        emit(&emitted.value.0, emitted.value.1);
     }
 }
 
 fn owned(records: u64, keys: u64) -> Pace {
     let reading = Reading::take();
-    count_owned(0..records, keys);
+    count_owned(0..records, keys, |_, _| {});
     Pace {
         records,
         used: reading.used(),
@@ -163,7 +208,7 @@ fn twice(records: u64, keys: u64) -> Pace {
     let reading = Reading::take();
     std::thread::scope(|scope| {
         for half in 0..2 {
-            scope.spawn(move || count_owned((half..records).step_by(2), keys));
+            scope.spawn(move || count_owned((half..records).step_by(2), keys, |_, _| {}));
         }
     });
     Pace {
@@ -200,6 +245,13 @@ async fn engine(
     checkpoints: Option<Duration>,
 ) -> anyhow::Result<Pace> {
     let env = job::environment(setup, 2, checkpoints, true);
+    let arrived = Arc::new(AtomicU64::new(0));
+    let observe = {
+        let arrived = Arc::clone(&arrived);
+        move |_, run: &[Event<(String, u64)>]| {
+            arrived.fetch_add(black_box(run).len() as u64, Relaxed);
+        }
+    };
     env.from_source(Bids {
         records,
         keys,
@@ -207,10 +259,9 @@ async fn engine(
     })
     .key_by_ref(|bid| bid.user.as_str())
     .aggregate(Count::new())
-    .sink_to(ObservedSink::new(|_, run: &[Event<(String, u64)>]| {
-        black_box(run);
-    }));
+    .sink_to(ObservedSink::new(observe));
     let ran = job::run(env, "keyed").await?;
+    job::ensure_arrived(&ran, arrived.load(Relaxed), records)?;
     let figures = ran
         .result
         .view

@@ -1,6 +1,8 @@
 //! Four chained stateless operators beside one fused loop.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rivus::Event;
@@ -72,15 +74,24 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     );
     if args.engine_only {
         for _ in 0..args.rounds {
-            let pace = engine(setup, args).await?;
+            let pace = engine(setup, args, None).await?;
             println!("  {:.2} | {:.2}", pace.per_second(), pace.per_cpu());
         }
         return Ok(());
     }
+    let expected = (0..args.records).fold((0, Draft::new()), |(kept, mut draft), number| {
+        let bid = to_euros(draft.bid(number, key_of(number, KEYS)));
+        let keeps = is_serious(&bid) && is_wanted(&anonymous(bid));
+        (kept + u64::from(keeps), draft)
+    });
+    println!(
+        "  {} of {} records get through the filters",
+        expected.0, args.records
+    );
     let mut comparison = Comparison::new(&["loop", "borrowed loop", "engine"]);
     for _ in 0..args.rounds {
         let mut round = vec![owned(args.records), borrowed(args.records)];
-        round.push(engine(setup, args).await?);
+        round.push(engine(setup, args, Some(expected.0)).await?);
         quiet().await;
         comparison.add(round);
     }
@@ -130,8 +141,15 @@ fn borrowed(records: u64) -> Pace {
     }
 }
 
-async fn engine(setup: &Setup, args: &Args) -> anyhow::Result<Pace> {
+async fn engine(setup: &Setup, args: &Args, expected: Option<u64>) -> anyhow::Result<Pace> {
     let env = job::environment(setup, args.parallelism, Some(Duration::from_secs(1)), true);
+    let arrived = Arc::new(AtomicU64::new(0));
+    let observe = {
+        let arrived = Arc::clone(&arrived);
+        move |_, run: &[Event<Bid>]| {
+            arrived.fetch_add(black_box(run).len() as u64, Relaxed);
+        }
+    };
     env.from_source(Bids {
         records: args.records,
         keys: KEYS,
@@ -141,10 +159,11 @@ async fn engine(setup: &Setup, args: &Args) -> anyhow::Result<Pace> {
     .filter(is_serious)
     .map(anonymous)
     .filter(is_wanted)
-    .sink_to(ObservedSink::new(|_, run: &[Event<Bid>]| {
-        black_box(run);
-    }));
+    .sink_to(ObservedSink::new(observe));
     let ran = job::run(env, "stateless").await?;
+    if let Some(expected) = expected {
+        job::ensure_arrived(&ran, arrived.load(Relaxed), expected)?;
+    }
     println!(
         "  engine: {} checkpoints, {} threads",
         ran.result.view.checkpoints, ran.threads
