@@ -94,6 +94,32 @@ pub fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
     }
 }
 
+/// Reads a value's memory, so that it is in the caches when it is needed.
+pub(crate) fn read_ahead<T: Serialize + ?Sized>(value: &T) {
+    let mut peek = Peek(0);
+    // A value that can't be encoded says so when it is encoded.
+    let _ = rmp_serde::encode::write(&mut peek, value);
+    std::hint::black_box(peek.0);
+}
+
+/// Reads a byte of each cache line of what is written.
+struct Peek(u8);
+
+const CACHE_LINE: usize = 64;
+
+impl io::Write for Peek {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for line in bytes.chunks(CACHE_LINE) {
+            self.0 ^= line[0];
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Counts what is written.
 struct Count(usize);
 

@@ -58,14 +58,46 @@ pub struct SectionHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SectionId(u32);
 
+/// A piece of a snapshot, whole but for the checksum of its rows.
+///
+/// [`seal`](Self::seal) is for whoever writes it to the storage: the subtask's own thread has records to work on.
+#[derive(Debug)]
+pub struct SnapshotChunk {
+    bytes: Vec<u8>,
+    /// Whether it is one frame of rows, whose checksum is still to be put in.
+    rows: bool,
+}
+
+impl SnapshotChunk {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Its bytes, checksums and all.
+    pub fn seal(mut self) -> Bytes {
+        if self.rows {
+            let (header, payload) = self.bytes.split_at_mut(FRAME_HEADER);
+            header[9..].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+        }
+        self.bytes.into()
+    }
+}
+
 /// A snapshot that is being written, chunk by chunk.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     checkpoint: CheckpointId,
     sections: u32,
     chunk: Vec<u8>,
-    ready: Vec<Bytes>,
+    ready: Vec<SnapshotChunk>,
     bytes: u64,
+    written_ahead: u64,
 }
 
 impl SnapshotBuilder {
@@ -80,6 +112,7 @@ impl SnapshotBuilder {
             chunk,
             ready: Vec::new(),
             bytes: 0,
+            written_ahead: 0,
         }
     }
 
@@ -133,12 +166,12 @@ impl SnapshotBuilder {
     }
 
     /// Takes the full chunks.
-    pub fn take_ready(&mut self) -> Vec<Bytes> {
+    pub fn take_ready(&mut self) -> Vec<SnapshotChunk> {
         std::mem::take(&mut self.ready)
     }
 
     /// Ends the snapshot and returns the last chunks.
-    pub fn finish(mut self) -> Vec<Bytes> {
+    pub fn finish(mut self) -> Vec<SnapshotChunk> {
         self.frame(FrameKind::End, SectionId(0), &[]);
         self.cut();
         self.ready
@@ -158,31 +191,42 @@ impl SnapshotBuilder {
     }
 
     fn cut(&mut self) {
-        self.bytes += self.chunk.len() as u64;
-        self.ready.push(std::mem::take(&mut self.chunk).into());
+        let bytes = std::mem::take(&mut self.chunk);
+        self.push(SnapshotChunk { bytes, rows: false });
     }
 
-    /// Takes the frames that are full; with `last`, also the one that isn't.
-    pub fn row_frames(&mut self, section: SectionId, rows: &mut RowFrames, last: bool) {
-        if last {
-            rows.seal();
-        }
-        if rows.full.is_empty() {
+    fn push(&mut self, chunk: SnapshotChunk) {
+        self.bytes += chunk.len() as u64;
+        self.ready.push(chunk);
+    }
+
+    /// Notes that records had so many bytes of rows written ahead of their turn.
+    pub fn note_written_ahead(&mut self, bytes: u64) {
+        self.written_ahead += bytes;
+    }
+
+    /// Bytes that were written ahead of their turn since this was last asked.
+    pub fn take_written_ahead(&mut self) -> u64 {
+        std::mem::take(&mut self.written_ahead)
+    }
+
+    /// Takes one of the frames that are full, if there is one.
+    pub fn row_frame(&mut self, section: SectionId, rows: &mut RowFrames) {
+        let Some(mut frame) = rows.full.pop() else {
             return;
-        }
+        };
         if !self.chunk.is_empty() {
             // The section's header stands there.
             self.cut();
         }
-        for mut frame in rows.full.drain(..) {
-            let (header, payload) = frame.split_at_mut(FRAME_HEADER);
-            header[0] = FrameKind::Rows as u8;
-            header[1..5].copy_from_slice(&section.0.to_le_bytes());
-            header[5..9].copy_from_slice(&(payload.len() as u32).to_le_bytes());
-            header[9..13].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
-            self.bytes += frame.len() as u64;
-            self.ready.push(frame.into());
-        }
+        let length = (frame.len() - FRAME_HEADER) as u32;
+        frame[0] = FrameKind::Rows as u8;
+        frame[1..5].copy_from_slice(&section.0.to_le_bytes());
+        frame[5..9].copy_from_slice(&length.to_le_bytes());
+        self.push(SnapshotChunk {
+            bytes: frame,
+            rows: true,
+        });
     }
 }
 
@@ -195,7 +239,7 @@ pub struct RowFrames {
 }
 
 impl RowFrames {
-    /// Appends a row as [`encode_row`] does.
+    /// Appends a row as [`encode_row`] does. Returns its length.
     ///
     /// # Errors
     /// Whatever `body` returns.
@@ -203,19 +247,27 @@ impl RowFrames {
         &mut self,
         hash: u64,
         body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
-    ) -> Result<(), CodecError> {
+    ) -> Result<usize, CodecError> {
         if self.open.is_empty() {
             self.open.reserve_exact(CHUNK_BYTES);
             self.open.extend_from_slice(&[0; FRAME_HEADER]);
         }
+        let before = self.open.len();
         encode_row(hash, &mut self.open, body)?;
+        let length = self.open.len() - before;
         if self.open.len() >= CHUNK_FULL {
             self.seal();
         }
-        Ok(())
+        Ok(length)
     }
 
-    fn seal(&mut self) {
+    /// Whether no row waits to be handed on.
+    pub fn is_empty(&self) -> bool {
+        self.full.is_empty() && self.open.is_empty()
+    }
+
+    /// Ends the frame that is not full, if there is one.
+    pub fn seal(&mut self) {
         if !self.open.is_empty() {
             self.full.push(std::mem::take(&mut self.open));
         }
@@ -238,6 +290,12 @@ pub fn encode_row(
     let length = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     Ok(())
+}
+
+/// All bytes of a snapshot in one piece, as a storage holds them.
+pub fn concat_chunks(chunks: Vec<SnapshotChunk>) -> Bytes {
+    let pieces: Vec<Bytes> = chunks.into_iter().map(SnapshotChunk::seal).collect();
+    pieces.concat().into()
 }
 
 /// The state that an attempt starts from: the snapshots it was given, checked and taken apart.
@@ -418,7 +476,7 @@ mod tests {
         }
         builder.rows(section, &rows);
         builder.blob(&"source".into(), "splits", &7_u32).unwrap();
-        builder.finish().concat().into()
+        concat_chunks(builder.finish())
     }
 
     #[test]

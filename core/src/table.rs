@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::codec::{self, CodecError};
 use crate::failure::Failure;
 use crate::ids::OperatorUid;
-use crate::key::{Key, KeyGroup, KeyGroupRange};
+use crate::key::{Key, KeyGroup, KeyGroupRange, key_hash};
 use crate::schema::Schema;
 use crate::snapshot::{RestoredState, RowFrames, SectionHeader, SectionId, SnapshotBuilder};
 
@@ -80,6 +80,8 @@ struct Frozen {
     row: usize,
     /// Rows written and not yet handed on, many of them ahead of their turn.
     rows: RowFrames,
+    /// Bytes written ahead of their turn since the last slice.
+    ahead: u64,
 }
 
 /// Rows below which a table is taken to lie in the caches anyway.
@@ -236,7 +238,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                     return Ok(());
                 }
                 row.epoch = self.epoch;
-                write_row(row, &mut frozen.rows)
+                frozen.ahead += write_row(row, &mut frozen.rows)? as u64;
+                Ok(())
             }
         }
     }
@@ -271,13 +274,23 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                     count += 1;
                 }
             }
-            let mut epochs = 0;
-            for (group, row) in &found[..count] {
-                if let Slot::Row(row) = &self.groups[*group as usize].slots[*row as usize] {
-                    epochs ^= row.epoch;
+            let rows = found[..count].iter().filter_map(|(group, row)| {
+                match &self.groups[*group as usize].slots[*row as usize] {
+                    Slot::Row(row) => Some(row),
+                    Slot::Free(_) => None,
+                }
+            });
+            std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
+            // The key's own memory, which is compared; and what a snapshot will need of the row.
+            std::hint::black_box(
+                rows.clone()
+                    .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
+            );
+            if self.frozen.is_some() {
+                for row in rows.filter(|row| row.epoch != self.epoch) {
+                    codec::read_ahead(&row.value);
                 }
             }
-            std::hint::black_box(epochs);
         }
     }
 
@@ -384,6 +397,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             group: 0,
             row: 0,
             rows: RowFrames::default(),
+            ahead: 0,
         });
         Ok(())
     }
@@ -393,7 +407,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         self.frozen = None;
     }
 
-    /// Writes about `rows` more rows into the snapshot. Returns whether it now holds the whole table.
+    /// Writes about `rows` more rows into the snapshot and hands a frame on. Returns whether the snapshot now holds the
+    /// whole table.
     ///
     /// # Errors
     /// If a row can't be encoded.
@@ -405,10 +420,19 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         let Some(frozen) = &mut self.frozen else {
             return Ok(true);
         };
+        snapshot.note_written_ahead(std::mem::take(&mut frozen.ahead));
         let mut budget = rows;
         while budget > 0 && frozen.group < self.groups.len() {
             let slots = &mut self.groups[frozen.group].slots;
             let end = slots.len().min(frozen.row + budget);
+            for slot in &slots[frozen.row..end] {
+                if let Slot::Row(row) = slot
+                    && row.epoch != self.epoch
+                {
+                    codec::read_ahead(&row.key);
+                    codec::read_ahead(&row.value);
+                }
+            }
             for slot in &mut slots[frozen.row..end] {
                 if let Slot::Row(row) = slot
                     && row.epoch != self.epoch
@@ -426,8 +450,13 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                 budget = budget.saturating_sub(1);
             }
         }
-        let done = frozen.group == self.groups.len();
-        snapshot.row_frames(frozen.section, &mut frozen.rows, done);
+        let scanned = frozen.group == self.groups.len();
+        if scanned {
+            frozen.rows.seal();
+        }
+        // Records may have filled more frames than the storage should be given at once.
+        snapshot.row_frame(frozen.section, &mut frozen.rows);
+        let done = scanned && frozen.rows.is_empty();
         if done {
             self.frozen = None;
         }
@@ -508,7 +537,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 fn write_row<K: Serialize, V: Serialize>(
     row: &Row<K, V>,
     out: &mut RowFrames,
-) -> Result<(), CodecError> {
+) -> Result<usize, CodecError> {
     out.row(row.hash, |out| {
         codec::encode_into(&row.key, out)?;
         codec::encode_into(&row.value, out)
@@ -523,7 +552,7 @@ mod tests {
 
     use super::*;
     use crate::ids::CheckpointId;
-    use crate::key::key_hash;
+    use crate::snapshot::concat_chunks;
 
     const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };
 
@@ -588,7 +617,7 @@ mod tests {
                 }
             }
             while !table.slice(3, &mut snapshot).unwrap() {}
-            let restored = RestoredState::parse(&[snapshot.finish().concat().into()]).unwrap();
+            let restored = RestoredState::parse(&[concat_chunks(snapshot.finish())]).unwrap();
             let back = Table::restore(WHOLE, 16, &uid, "s", &restored).unwrap();
             prop_assert_eq!(contents(&back), frozen);
             prop_assert_eq!(back.len(), contents(&back).len());
@@ -605,7 +634,7 @@ mod tests {
         let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
         table.freeze(&uid, "s", &mut snapshot).unwrap();
         while !table.slice(100, &mut snapshot).unwrap() {}
-        let restored = RestoredState::parse(&[snapshot.finish().concat().into()]).unwrap();
+        let restored = RestoredState::parse(&[concat_chunks(snapshot.finish())]).unwrap();
         let Err(failure) = Table::<u32, u64>::restore(WHOLE, 16, &uid, "s", &restored) else {
             panic!("accepted");
         };

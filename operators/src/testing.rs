@@ -18,6 +18,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rivus_core::concat_chunks;
 use rivus_core::{
     AnyStage, AttemptId, Barrier, BuildContext, CheckpointId, CheckpointKind, Control, Event,
     Failure, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, ManualClock, OperatorFactory, OperatorIndex,
@@ -403,7 +404,7 @@ impl<'a, In: Record> Rig<'a, In> {
             let snapshot = self.cx.snapshot.take().unwrap();
             self.last = Some(Saved {
                 id: snapshot.checkpoint(),
-                snapshot: snapshot.finish().concat().into(),
+                snapshot: concat_chunks(snapshot.finish()),
                 position,
                 log,
                 watermark,

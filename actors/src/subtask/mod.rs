@@ -71,6 +71,8 @@ pub enum SubtaskMessage {
         /// Which.
         at: Timestamp,
     },
+    /// A slice of frozen state may be written again.
+    SliceDue,
     /// Begin a checkpoint. Sources only.
     TriggerCheckpoint(Barrier),
     /// Channels have been parked long enough.
@@ -240,6 +242,7 @@ impl Actor for SubtaskActor {
                     state.step();
                 }
             }
+            SubtaskMessage::SliceDue => state.step(),
             SubtaskMessage::TriggerCheckpoint(barrier) => {
                 state.work()?.trigger(barrier);
                 state.step();

@@ -5,39 +5,52 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ractor::{ActorProcessingErr, ActorRef};
 use rivus_core::job::{SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
-    Barrier, CheckpointId, Control, Failure, SnapshotBuilder, SplitId, SubtaskMetrics,
+    Barrier, CheckpointId, Control, Failure, SnapshotBuilder, SnapshotChunk, SplitId,
+    SubtaskMetrics,
 };
 use rivus_state::{Blocking, CheckpointStorage, SnapshotHandle, SnapshotWriter};
 
-use super::work::{Then, Work};
+use super::work::{Effect, Then, Turn, Work};
 use super::{CHANNELS, SubtaskArgs, SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::probe::Step;
 
 /// Rows that a slice writes at a time, between two looks at the clock.
-const SLICE_ROWS: usize = 128;
+const SLICE_ROWS: usize = 32;
 
 /// Looks at the clock per slice, at most; in a simulation it stands still.
 const SLICE_LOOKS: usize = 16;
 
-/// A slice may take this part of the turn it follows, so that processing keeps most of its pace.
-const SLICE_SHARE: u32 = 3;
+/// A slice may take this part of the turn it follows: what records have written ahead of their turn, and the upload,
+/// cost about as much again.
+const SLICE_SHARE: u32 = 6;
+
+/// How long a slice takes in a turn without work, about: a record that comes meanwhile waits.
+const IDLE_SLICE: Duration = Duration::from_micros(150);
+
+/// Time between two slices without work, while records still come now and then.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// After this time without work a subtask writes its slices one after the other.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// What a byte costs that is written into a snapshot ahead of its turn, about, in nanoseconds.
+const NANOS_A_BYTE: u64 = 1;
 
 /// Bytes that may wait for the storage before slicing pauses.
 const WAITING_BYTES: usize = 32 << 20;
 
 impl Work {
     /// Freezes the state: the barrier passes through the chain, then out on every channel.
-    pub(super) fn freeze(&mut self, barrier: Barrier) -> Result<super::work::Turn, Failure> {
+    pub(super) fn freeze(&mut self, barrier: Barrier) -> Result<Turn, Failure> {
         if let Some(older) = self.cx.checkpoint() {
             // The coordinator has given it up, or it would not have begun another.
             self.cx.snapshot = None;
             self.slicing = false;
-            self.effects.push(super::work::Effect::Abandon(older));
+            self.effects.push(Effect::Abandon(older));
         }
         let mut snapshot = SnapshotBuilder::new(barrier.id);
         let uid = self.cx.uid(rivus_core::OperatorIndex(0)).clone();
@@ -50,29 +63,61 @@ impl Work {
         self.control(Control::Barrier(barrier), Then::Frozen(barrier))
     }
 
-    /// Writes a slice of frozen state. Returns whether more turns are needed for the rest.
-    pub(super) fn slice(&mut self, busy: bool, waiting_bytes: usize) -> Result<bool, Failure> {
-        if waiting_bytes > WAITING_BYTES {
-            // The storage will send a message when it has caught up.
-            return Ok(false);
+    /// Writes a slice of frozen state, if one is due after a turn that worked on something or had nothing to do.
+    ///
+    /// While records come, slices take a part of the time only, also of the time without work: other subtasks may
+    /// need the core then.
+    pub(super) fn slice_after(
+        &mut self,
+        turn: Turn,
+        worked: bool,
+        waiting_bytes: usize,
+    ) -> Result<Turn, Failure> {
+        let now = self.cx.monotonic();
+        if worked {
+            self.worked_at = now;
         }
-        let began = self.cx.monotonic();
-        let allowed = if busy {
-            began.saturating_sub(self.turn_began) / SLICE_SHARE
+        let quiet = now.saturating_sub(self.worked_at) >= QUIET;
+        let storage_waits = waiting_bytes <= WAITING_BYTES;
+        if !storage_waits || !(worked || quiet || now >= self.slice_due) {
+            // A message comes when the storage has caught up, or when the pause is over.
+            return Ok(turn);
+        }
+        let allowed = if worked {
+            now.saturating_sub(self.turn_began) / SLICE_SHARE
         } else {
-            Duration::from_micros(500)
+            IDLE_SLICE
         };
+        if self.slice(now, allowed)? || turn == Turn::Again {
+            return Ok(turn);
+        }
+        if quiet && turn == Turn::Dry {
+            return Ok(Turn::Again);
+        }
+        self.slice_due = now + PAUSE;
+        self.effects.push(Effect::SliceLater(PAUSE));
+        Ok(turn)
+    }
+
+    /// Writes a slice of frozen state. Returns whether it was the last.
+    fn slice(&mut self, began: Duration, allowed: Duration) -> Result<bool, Failure> {
         for _ in 0..SLICE_LOOKS {
             if self.task.slice(SLICE_ROWS, &mut self.cx)? {
                 self.slicing = false;
                 self.sliced = true;
-                return Ok(false);
+                return Ok(true);
             }
-            if self.cx.monotonic().saturating_sub(began) >= allowed {
+            // What the turn's records had written is part of this turn's share.
+            let ahead = match &mut self.cx.snapshot {
+                Some(snapshot) => snapshot.take_written_ahead(),
+                None => 0,
+            };
+            let ahead = Duration::from_nanos(ahead * NANOS_A_BYTE);
+            if self.cx.monotonic().saturating_sub(began) + ahead >= allowed {
                 break;
             }
         }
-        Ok(true)
+        Ok(false)
     }
 }
 
@@ -94,7 +139,7 @@ struct Upload {
     id: CheckpointId,
     /// At home while nothing is being written.
     writer: Option<SnapshotWriter>,
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<SnapshotChunk>,
     /// Whether the last piece is among those waiting.
     complete: bool,
     received: Vec<SplitId>,
@@ -124,7 +169,7 @@ impl Uploads {
         let current = self.current.iter();
         current
             .flat_map(|upload| &upload.waiting)
-            .map(Bytes::len)
+            .map(SnapshotChunk::len)
             .sum()
     }
 
@@ -160,7 +205,9 @@ impl Uploads {
         let (id, complete) = (upload.id, upload.complete);
         let myself = self.myself.clone();
         self.blocking.run(Box::new(move || {
-            let written = pieces.into_iter().try_for_each(|piece| writer.write(piece));
+            let written = pieces
+                .into_iter()
+                .try_for_each(|piece| writer.write(piece.seal()));
             let outcome = match written {
                 Ok(()) if complete => writer.finish().map(UploadStep::Stored),
                 Ok(()) => Ok(UploadStep::More(writer)),

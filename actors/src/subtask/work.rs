@@ -62,10 +62,10 @@ enum Waiting {
 
 /// For how long a turn takes up further pieces of work. A turn costs some microseconds, most of them for waking the
 /// other worker, which is much beside a batch and little beside this.
-const STINT: Duration = Duration::from_micros(400);
+const STINT: Duration = Duration::from_millis(1);
 
 /// Pieces of work in one turn, at most; in a simulation the clock stands still.
-const PIECES: u32 = 32;
+const PIECES: u32 = 64;
 
 /// A subtask's work and where it stands.
 pub(super) struct Work {
@@ -90,6 +90,10 @@ pub(super) struct Work {
     pub(super) sliced: bool,
     /// Splits that the source had been given at the barrier.
     pub(super) received: Vec<SplitId>,
+    /// When elements were last worked on.
+    pub(super) worked_at: Duration,
+    /// When a turn without work may write a slice again.
+    pub(super) slice_due: Duration,
     pub(super) turn_began: Duration,
     waiting: Waiting,
     turn_ended: Duration,
@@ -105,6 +109,7 @@ pub(super) enum Effect {
     Frozen(Barrier),
     Abandon(CheckpointId),
     AwaitAlignment(CheckpointId),
+    SliceLater(Duration),
 }
 
 impl Work {
@@ -138,6 +143,8 @@ impl Work {
             slicing: false,
             sliced: false,
             received: Vec::new(),
+            worked_at: Duration::ZERO,
+            slice_due: Duration::ZERO,
             turn_began: Duration::ZERO,
             waiting: Waiting::Input,
             turn_ended: Duration::ZERO,
@@ -244,6 +251,7 @@ impl Work {
         self.cx.begin_turn();
         self.turn_began = self.cx.monotonic();
         let mut turn = self.piece()?;
+        let worked = turn == Turn::Again;
         for _ in 1..PIECES {
             let only_credits = |effect: &Effect| matches!(effect, Effect::Credit(_));
             if turn != Turn::Again
@@ -255,11 +263,8 @@ impl Work {
             }
             turn = self.piece()?;
         }
-        if self.slicing && self.slice(turn == Turn::Again, waiting_bytes)? {
-            turn = match turn {
-                Turn::Blocked => Turn::Blocked,
-                _ => Turn::Again,
-            };
+        if self.slicing {
+            return self.slice_after(turn, worked, waiting_bytes);
         }
         Ok(turn)
     }
@@ -521,6 +526,11 @@ impl SubtaskState {
                     self.begin_upload(barrier);
                 }
                 Effect::Abandon(id) => self.uploads.abandon_up_to(id),
+                Effect::SliceLater(pause) => {
+                    self.args
+                        .node
+                        .send_later(&myself, pause, SubtaskMessage::SliceDue);
+                }
             }
         }
         Ok(())

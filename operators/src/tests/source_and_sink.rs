@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use rivus_core::concat_chunks;
 use rivus_core::{
     Barrier, BuildContext, CheckpointId, CheckpointKind, Committer, Control, Event, ManualClock,
     OperatorFactory, OperatorIndex, OperatorUid, Outlets, ParallelInstance, Progress, ReadStatus,
@@ -138,7 +139,7 @@ impl Reading {
         while !progress.is_done() {
             progress = self.task.resume(&mut self.cx).unwrap();
         }
-        self.cx.snapshot.take().unwrap().finish().concat().into()
+        concat_chunks(self.cx.snapshot.take().unwrap().finish())
     }
 
     fn said(&self) -> String {
@@ -331,7 +332,7 @@ impl Selling {
         let kind = CheckpointKind::Checkpoint;
         self.cx.snapshot = Some(SnapshotBuilder::new(id));
         self.control(Control::Barrier(Barrier { id, kind }));
-        self.cx.snapshot.take().unwrap().finish().concat().into()
+        concat_chunks(self.cx.snapshot.take().unwrap().finish())
     }
 
     fn control(&mut self, control: Control) {

@@ -18,6 +18,9 @@ use super::source::Bids;
 const BAR: f64 = 0.9;
 const KEYS: u64 = 1_000;
 
+/// Records of a run, about as the engine's.
+const RUN: u64 = 256;
+
 /// How the chain is measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -88,9 +91,13 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
         "  {} of {} records get through the filters",
         expected.0, args.records
     );
-    let mut comparison = Comparison::new(&["loop", "borrowed loop", "engine"]);
+    let mut comparison = Comparison::new(&["loop", "borrowed loop", "loop over runs", "engine"]);
     for _ in 0..args.rounds {
-        let mut round = vec![owned(args.records), borrowed(args.records)];
+        let mut round = vec![
+            owned(args.records),
+            borrowed(args.records),
+            over_runs(args.records),
+        ];
         round.push(engine(setup, args, Some(expected.0)).await?);
         quiet().await;
         comparison.add(round);
@@ -99,6 +106,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[inline(never)]
 fn owned(records: u64) -> Pace {
     let reading = Reading::take();
     let mut draft = Draft::new();
@@ -120,6 +128,7 @@ fn owned(records: u64) -> Pace {
     }
 }
 
+#[inline(never)]
 fn borrowed(records: u64) -> Pace {
     let reading = Reading::take();
     let mut draft = Draft::new();
@@ -134,6 +143,32 @@ fn borrowed(records: u64) -> Pace {
             continue;
         }
         black_box(bid);
+    }
+    Pace {
+        records,
+        used: reading.used(),
+    }
+}
+
+/// One operator after the other over runs as the engine's: what the engine could reach if it cost nothing itself.
+#[inline(never)]
+fn over_runs(records: u64) -> Pace {
+    let reading = Reading::take();
+    let mut draft = Draft::new();
+    for first in (0..records).step_by(RUN as usize) {
+        let numbers = first..records.min(first + RUN);
+        let mut run: Vec<Event<Bid>> = Vec::with_capacity(RUN as usize);
+        run.extend(numbers.map(|number| {
+            let bid = draft.bid(number, key_of(number, KEYS));
+            Event::at(bid.time as i64, bid)
+        }));
+        let run = black_box(run).into_iter();
+        let mut run: Vec<_> = run.map(|event| event.map(to_euros)).collect();
+        black_box(&mut run).retain(|event| is_serious(&event.value));
+        let run = black_box(run).into_iter();
+        let mut run: Vec<_> = run.map(|event| event.map(anonymous)).collect();
+        black_box(&mut run).retain(|event| is_wanted(&event.value));
+        black_box(run);
     }
     Pace {
         records,
