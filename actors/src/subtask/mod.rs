@@ -11,6 +11,7 @@
 //! | `work.rs` | turns: what is worked on next, and how far it got |
 //! | `snapshot.rs` | barriers, slices, uploads |
 
+mod commits;
 mod snapshot;
 mod work;
 

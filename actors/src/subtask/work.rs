@@ -1,17 +1,18 @@
 //! Turns: what a subtask works on next, and how far it got.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use rivus_core::{
-    AlignmentAction, Barrier, CheckpointId, CommitRequest, Control, Element, EncodedSplit, Failure,
-    Inputs, MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext,
-    TimeChange, Timestamp,
+    AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, Inputs,
+    MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext, TimeChange,
+    Timestamp,
 };
 
+use super::commits::Commits;
 use super::{SubtaskMessage, SubtaskState, panic_failure};
 use crate::job_tasks::TaskEvent;
 use crate::planted;
@@ -82,8 +83,7 @@ pub(super) struct Work {
     drained: bool,
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
-    /// Commits on their way, by checkpoint.
-    pub(super) committing: BTreeMap<CheckpointId, usize>,
+    pub(super) commits: Commits,
     /// Whether frozen state is still being written.
     pub(super) slicing: bool,
     /// Whether all of it has been written and not yet been handed on.
@@ -139,7 +139,7 @@ impl Work {
             asked_for_split: false,
             drained: false,
             wake_due: None,
-            committing: BTreeMap::new(),
+            commits: Commits::default(),
             slicing: false,
             sliced: false,
             received: Vec::new(),
@@ -311,9 +311,7 @@ impl Work {
                 self.drained = true;
                 self.effects.push(Effect::Tell(TaskEvent::Drained));
             }
-            Then::Committing(id) => {
-                self.committing.entry(id).or_insert(0);
-            }
+            Then::Committing(id) => self.commits.announce(id),
         }
     }
 
@@ -534,60 +532,6 @@ impl SubtaskState {
             }
         }
         Ok(())
-    }
-
-    /// Hands due commits to workers.
-    fn start_commits(&mut self) {
-        let Some(work) = &mut self.work else {
-            return;
-        };
-        for request in std::mem::take(&mut work.cx.commits) {
-            // Whatever an earlier checkpoint left is committed with the one that was announced.
-            let announced = work.committing.keys().next_back();
-            let id = announced.copied().unwrap_or(request.checkpoint);
-            *work.committing.entry(id).or_insert(0) += 1;
-            let myself = self.myself.clone();
-            let CommitRequest {
-                operator, commit, ..
-            } = request;
-            self.args.node.blocking.run(Box::new(move || {
-                let result = match std::panic::catch_unwind(AssertUnwindSafe(commit)) {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err(error)) => Err(Failure::user(&error).blame(&operator)),
-                    Err(panic) => Err(panic_failure(&*panic).blame(&operator)),
-                };
-                let _ = myself.cast(SubtaskMessage::CommitDone { id, result });
-            }));
-        }
-        self.confirm_commits();
-    }
-
-    pub(super) fn commit_done(&mut self, id: CheckpointId) -> Result<(), Failure> {
-        if let Some(left) = self.work()?.committing.get_mut(&id) {
-            *left = left.saturating_sub(1);
-        }
-        self.confirm_commits();
-        Ok(())
-    }
-
-    fn confirm_commits(&mut self) {
-        let Some(work) = &mut self.work else {
-            return;
-        };
-        while let Some(entry) = work.committing.first_entry() {
-            if *entry.get() > 0 {
-                break;
-            }
-            let id = *entry.key();
-            entry.remove();
-            let _ = self
-                .args
-                .parent
-                .cast(crate::job_tasks::JobTasksMessage::Task {
-                    attempt: self.args.attempt,
-                    event: TaskEvent::Committed { id },
-                });
-        }
     }
 
     /// Arranges for the wake-up that a stage has asked for.
