@@ -55,13 +55,13 @@ impl WatermarkMerge {
             };
             vec![time; channels]
         };
-        let mut merge = Self {
+        // A snapshot says of no channel less than what all had reached.
+        let merged = channels.iter().map(|time| time.watermark).min();
+        Self {
             channels,
-            merged: MIN_TIMESTAMP,
+            merged: merged.unwrap_or(MIN_TIMESTAMP),
             idle: false,
-        };
-        merge.update();
-        merge
+        }
     }
 
     /// What all active channels have reached.
@@ -69,9 +69,14 @@ impl WatermarkMerge {
         self.merged
     }
 
-    /// What each channel has asserted, to be part of a snapshot.
-    pub fn channels(&self) -> &[ChannelTime] {
-        &self.channels
+    /// What each channel has asserted, to be part of a snapshot. Of one that woke up behind the others it says
+    /// what they had reached without it, or the clock would fall at a restore.
+    pub fn channels(&self) -> Vec<ChannelTime> {
+        let reached = |time: &ChannelTime| ChannelTime {
+            watermark: time.watermark.max(self.merged),
+            idle: time.idle,
+        };
+        self.channels.iter().map(reached).collect()
     }
 
     /// A watermark arrived; the channel is active.
@@ -129,6 +134,7 @@ mod tests {
         // One that wakes up behind the others doesn't turn the clock back.
         assert_eq!(merge.on_watermark(1, 4), TimeChange::None);
         assert_eq!(merge.merged(), 5);
+        assert_eq!(WatermarkMerge::restore(2, &merge.channels()).merged(), 5);
         assert_eq!(merge.on_watermark(1, 9), TimeChange::Watermark(9));
     }
 

@@ -54,7 +54,7 @@ impl Work {
         }
         let mut snapshot = SnapshotBuilder::new(barrier.id);
         let uid = self.cx.uid(rivus_core::OperatorIndex(0)).clone();
-        snapshot.blob(&uid, CHANNELS, self.inputs.time.channels())?;
+        snapshot.blob(&uid, CHANNELS, &self.inputs.time.channels())?;
         self.cx.snapshot = Some(snapshot);
         self.received = match self.task.source() {
             Some(source) => source.received().to_vec(),
