@@ -367,6 +367,9 @@ impl NodeState {
         let id = actor.get_id();
         let is_leader = |leader: &Leader| leader.manager.get_id() == id;
         if self.leader.as_ref().is_some_and(is_leader) {
+            if self.deaths.exceeded(self.node.now()) {
+                return Err("leading JobManagers die too often".into());
+            }
             if let Some(leader) = self.leader.take() {
                 tracing::warn!(
                     term = leader.term,

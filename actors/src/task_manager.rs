@@ -49,7 +49,8 @@ pub struct TaskManagerActor;
 
 struct JobEntry {
     tasks: ActorRef<JobTasksMessage>,
-    /// The leader that was heard of last.
+    /// The latest leader that was heard of.
+    epoch: LeaderEpoch,
     master: ActorRef<JobMasterMessage>,
 }
 
@@ -127,7 +128,7 @@ impl Actor for TaskManagerActor {
                 command,
             } => {
                 state.pass(Step::Command, &myself)?;
-                let tasks = state.job_tasks(job, &master, &myself).await?;
+                let tasks = state.job_tasks(job, epoch, &master, &myself).await?;
                 let _ = tasks.cast(JobTasksMessage::Command {
                     epoch,
                     master,
@@ -184,11 +185,16 @@ impl TaskManagerState {
     async fn job_tasks(
         &mut self,
         job: JobId,
+        epoch: LeaderEpoch,
         master: &ActorRef<JobMasterMessage>,
         myself: &ActorRef<TaskManagerMessage>,
     ) -> Result<ActorRef<JobTasksMessage>, ActorProcessingErr> {
         if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.master = master.clone();
+            // A late command of a former leader is JobTasks' to refuse, and must not be mistaken for news of it here.
+            if epoch >= entry.epoch {
+                entry.epoch = epoch;
+                entry.master = master.clone();
+            }
             return Ok(entry.tasks.clone());
         }
         let args = JobTasksArgs {
@@ -200,6 +206,7 @@ impl TaskManagerState {
         let (tasks, _) = Actor::spawn_linked(None, JobTasksActor, args, myself.get_cell()).await?;
         let entry = JobEntry {
             tasks: tasks.clone(),
+            epoch,
             master: master.clone(),
         };
         self.jobs.insert(job, entry);
