@@ -147,24 +147,26 @@ impl<K, S> Keyed<'_, K, S> {
     /// Registering the same time again changes nothing.
     pub fn register_event_timer(&mut self, ts: Timestamp) {
         if self.row.event_timers.insert(ts) {
-            self.queues.event.push(ts, self.id);
+            self.queues.event.insert(ts, self.id);
         }
     }
 
     /// Fires when the wall clock reaches a time. Registering the same time again changes nothing.
     pub fn register_processing_timer(&mut self, ts: Timestamp) {
         if self.row.processing_timers.insert(ts) {
-            self.queues.processing.push(ts, self.id);
+            self.queues.processing.insert(ts, self.id);
         }
     }
 
     /// Takes a timer back. Returns whether there was one.
     pub fn delete_event_timer(&mut self, ts: Timestamp) -> bool {
+        self.queues.event.remove(ts, self.id);
         self.row.event_timers.remove(ts)
     }
 
     /// Takes a timer back. Returns whether there was one.
     pub fn delete_processing_timer(&mut self, ts: Timestamp) -> bool {
+        self.queues.processing.remove(ts, self.id);
         self.row.processing_timers.remove(ts)
     }
 }
@@ -258,10 +260,10 @@ where
         for id in self.rows.table.ids() {
             let row = self.rows.table.value(id);
             for ts in row.event_timers.iter() {
-                self.queues.event.push(ts, id);
+                self.queues.event.insert(ts, id);
             }
             for ts in row.processing_timers.iter() {
-                self.queues.processing.push(ts, id);
+                self.queues.processing.insert(ts, id);
             }
         }
     }
@@ -310,22 +312,13 @@ where
             TimeDomain::Event => &mut self.queues.event,
             TimeDomain::Processing => &mut self.queues.processing,
         };
+        // A row that has a timer is not removed, and only its own key's code takes the timer back.
         let next = queue.next_due(until, |due| {
-            due.retain(|id| table.get(*id).is_some());
             due.sort_by(|a, b| table.key(*b).cmp(table.key(*a)));
         });
         let Some((ts, id)) = next else {
-            // All that were gathered may have been stale; the queue says when it is through.
-            let earliest = queue.earliest();
-            return Ok(earliest.is_none_or(|earliest| earliest > until));
+            return Ok(true);
         };
-        let timers = |row: &ProcessRow<P::State>| match domain {
-            TimeDomain::Event => row.event_timers.contains(ts),
-            TimeDomain::Processing => row.processing_timers.contains(ts),
-        };
-        if !table.get(id).is_some_and(|(_, row)| timers(row)) {
-            return Ok(false);
-        }
         self.rows.table.touch(id)?;
         let row = self.rows.table.value_mut(id);
         match domain {
@@ -442,5 +435,46 @@ where
 
     fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure> {
         Chain::<Hashed<In>>::task(stage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rivus_core::{KeyGroupRange, Table, ValueState, key_hash};
+
+    use super::*;
+
+    #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+    #[state(crate = "rivus_core")]
+    struct Ends {
+        ends: ValueState<Timestamp>,
+    }
+
+    #[test]
+    fn a_timer_that_is_moved_a_thousand_times_is_one_timer() {
+        let mut table: Table<u32, ProcessRow<Ends>> = Table::new(KeyGroupRange::of(0, 1, 8), 8);
+        let new = || (7, ProcessRow::default());
+        let id = table.find_or_insert(key_hash(&7_u32), &7, new).unwrap();
+        let (key, row) = table.row_mut(id);
+        let mut queues = Queues::default();
+        let mut keyed = Keyed {
+            key,
+            row,
+            id,
+            queues: &mut queues,
+            watermark: MIN_TIMESTAMP,
+            now: 0,
+        };
+        for click in 0..1_000 {
+            if let Some(ends) = keyed.ends.take() {
+                assert!(keyed.delete_event_timer(ends));
+                assert!(keyed.delete_processing_timer(ends));
+            }
+            keyed.ends.set(click + 30);
+            keyed.register_event_timer(click + 30);
+            keyed.register_processing_timer(click + 30);
+        }
+        assert_eq!(queues.event.len(), 1);
+        assert_eq!(queues.processing.len(), 1);
     }
 }

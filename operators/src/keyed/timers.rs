@@ -1,10 +1,10 @@
 //! Timers: in the row, so that a snapshot has them, and in a queue, so that the next is found.
 //!
-//! The queue is only an order. It is rebuilt from the rows when state is restored, deleting a timer
-//! leaves its entry behind, and an entry counts only if the row still has the timer.
+//! The queue is only an order: it holds exactly the timers of the rows, and is rebuilt from them when
+//! state is restored. A timer that is taken back leaves it at once, so that a key which moves its timer at
+//! every record costs no more than one that doesn't.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
 use rivus_core::{RowId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -55,10 +55,6 @@ impl TimerSet {
         }
     }
 
-    pub(crate) fn contains(&self, ts: Timestamp) -> bool {
-        self.0.binary_search(&ts).is_ok()
-    }
-
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -72,7 +68,7 @@ impl TimerSet {
 /// All timers of one time domain in the order (time, key group); and those being fired.
 #[derive(Default)]
 pub(crate) struct TimerQueue {
-    heap: BinaryHeap<Reverse<(Timestamp, RowId)>>,
+    timers: BTreeSet<(Timestamp, RowId)>,
     /// The time that is being fired.
     firing: Timestamp,
     /// Rows of one key group whose timers of that time fire, last key first.
@@ -81,38 +77,48 @@ pub(crate) struct TimerQueue {
 
 impl TimerQueue {
     #[inline]
-    pub(crate) fn push(&mut self, ts: Timestamp, row: RowId) {
-        self.heap.push(Reverse((ts, row)));
+    pub(crate) fn insert(&mut self, ts: Timestamp, row: RowId) {
+        self.timers.insert((ts, row));
     }
 
-    /// The earliest time in the queue; its timer may have been deleted.
+    pub(crate) fn remove(&mut self, ts: Timestamp, row: RowId) {
+        self.timers.remove(&(ts, row));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.timers.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// The earliest time in the queue.
     #[inline]
     pub(crate) fn earliest(&self) -> Option<Timestamp> {
-        self.heap.peek().map(|Reverse((ts, _))| *ts)
+        self.timers.first().map(|(ts, _)| *ts)
     }
 
-    /// The next timer that is due at `until`, in the order (time, key group, key). `order` sorts rows by
-    /// descending key.
+    /// Takes the next timer that is due at `until`, in the order (time, key group, key). `order` sorts rows
+    /// by descending key.
     pub(crate) fn next_due(
         &mut self,
         until: Timestamp,
         order: impl FnOnce(&mut Vec<RowId>),
     ) -> Option<(Timestamp, RowId)> {
         if self.due.is_empty() {
-            let Reverse((ts, first)) = *self.heap.peek()?;
+            let (ts, first) = *self.timers.first()?;
             if ts > until {
                 return None;
             }
             self.firing = ts;
-            while let Some(Reverse((time, row))) = self.heap.peek().copied()
+            while let Some((time, row)) = self.timers.first().copied()
                 && time == ts
                 && row.group() == first.group()
             {
-                self.heap.pop();
-                // A timer that was deleted and registered again is there twice.
-                if self.due.last() != Some(&row) {
-                    self.due.push(row);
-                }
+                self.timers.pop_first();
+                self.due.push(row);
             }
             order(&mut self.due);
         }
