@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use rivus::connectors::GeneratorSource;
 use rivus::{
-    Count, Event, JobStatus, RuntimeMode, StreamEnvironment, WatermarkStrategy, WindowAssigner,
-    Windowed,
+    Count, Event, JobError, JobStatus, RuntimeMode, StreamEnvironment, WatermarkStrategy,
+    WindowAssigner, Windowed,
 };
 
 fn counted(mut rows: Vec<Windowed<u32, u64>>) -> Vec<(u32, i64, u64)> {
@@ -68,4 +69,36 @@ async fn a_windowed_count_runs_on_threads() {
     let out = window_job(&env, input.clone());
     env.execute("count").await.unwrap();
     assert_eq!(counted(out.values()), expected(&input, 1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn windows_fire_though_no_record_of_one_subtask_gets_as_far_as_the_watermarks() {
+    let env = StreamEnvironment::builder()
+        .parallelism(2)
+        .checkpoint_interval(Duration::from_secs(1))
+        .runtime(RuntimeMode::Current)
+        .seed(1)
+        .build();
+    let strategy = WatermarkStrategy::monotonous()
+        .with_timestamps(|number: &u64| *number as i64)
+        .with_idleness(Duration::from_secs(1));
+    // One of the source's two subtasks makes the odd numbers, without end.
+    let out = env
+        .from_source(GeneratorSource::new(|index, _| index).rate(1_000))
+        .filter(|number| number % 2 == 0)
+        .assign_watermarks(strategy)
+        .key_by(|number| number % 10)
+        .window(WindowAssigner::tumbling(Duration::from_millis(100)))
+        .count()
+        .collect();
+    let mut job = env.start("even numbers").await.unwrap();
+    let fires = async {
+        while out.is_empty() {
+            job.changed().await.unwrap();
+        }
+    };
+    let fired = tokio::time::timeout(Duration::from_secs(60), fires).await;
+    fired.expect("windows fire while the input lasts");
+    job.cancel();
+    assert!(matches!(job.wait().await, Err(JobError::Canceled)));
 }

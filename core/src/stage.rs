@@ -69,6 +69,8 @@ pub enum Control {
     Idle,
     /// The source waits for work to be handed to it: clocks of idleness stand still.
     Waiting,
+    /// The source has been handed work: clocks of idleness go on.
+    Assigned,
     /// Freeze the state and pass the barrier on.
     Barrier(Barrier),
     /// The processing time that a stage asked to be woken at has come.

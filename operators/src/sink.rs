@@ -199,6 +199,7 @@ impl<S: Sink> Stage<S::In> for Writing<S> {
             | Control::Watermark(_)
             | Control::Idle
             | Control::Waiting
+            | Control::Assigned
             | Control::Tick
             | Control::EndOfInput => {}
         }

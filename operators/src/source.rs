@@ -54,6 +54,7 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
             reader,
             received: Vec::new(),
             no_more: false,
+            assigned: false,
             end: End::Ahead,
             next: only_outlet(outlets)?,
             uid: cx.uid.clone(),
@@ -93,6 +94,8 @@ struct Reading<S: Source> {
     reader: S::Reader,
     received: Vec<SplitId>,
     no_more: bool,
+    /// Whether a split has come of which the chain has not been told.
+    assigned: bool,
     end: End,
     next: Outlet<S::Out>,
     uid: OperatorUid,
@@ -193,6 +196,12 @@ impl<S: Source> SourceTask for Reading<S> {
             return self.finish(cx);
         }
         cx.enter(self.operator);
+        if std::mem::take(&mut self.assigned) {
+            let progress = self.next.control(Control::Assigned, cx)?;
+            if !progress.is_done() {
+                return Ok(SourceTurn::Read(progress));
+            }
+        }
         let max = run_records::<S::Out>(cx.info.batch_records);
         let mut run: Vec<Event<S::Out>> = Vec::with_capacity(max);
         let status = self
@@ -231,6 +240,7 @@ impl<S: Source> SourceTask for Reading<S> {
             if let Err(place) = self.received.binary_search(&split.id) {
                 self.add(codec::decode(&split.bytes)?)?;
                 self.received.insert(place, split.id);
+                self.assigned = true;
             }
         }
         self.no_more |= no_more;

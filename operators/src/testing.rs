@@ -6,7 +6,7 @@
 //! !6          the watermark 6          !max  the last one
 //! |           a barrier, and its checkpoint completes
 //! x           a crash: everything since the last checkpoint is undone and happens again
-//! +50         50 ms pass, then a tick  wait, flush, end, idle, abort: the control elements
+//! +50         50 ms pass, then a tick  wait, split, flush, end, idle, abort: the control elements
 //! ```
 //!
 //! What comes out is the log of a capturing stage: records `value@time`, those of side outputs with the
@@ -58,6 +58,7 @@ pub(crate) fn picture(text: &str) -> Vec<Step<Pair>> {
             "|" => Step::Barrier,
             "x" => Step::Crash,
             "wait" => Step::Control(Control::Waiting),
+            "split" => Step::Control(Control::Assigned),
             "flush" => Step::Control(Control::Flush),
             "end" => Step::Control(Control::EndOfInput),
             "idle" => Step::Control(Control::Idle),
@@ -183,6 +184,7 @@ pub(crate) fn word(control: Control) -> Option<String> {
         Control::EndOfInput => "end".to_owned(),
         Control::Idle => "idle".to_owned(),
         Control::Waiting => "wait".to_owned(),
+        Control::Assigned => "split".to_owned(),
         Control::Flush | Control::Tick | Control::Completed(_) | Control::Aborted(_) => {
             return None;
         }

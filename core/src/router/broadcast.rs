@@ -142,7 +142,11 @@ impl<T: Record> Stage<T> for Broadcaster<T> {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }
-            Control::Waiting | Control::Tick | Control::Completed(_) | Control::Aborted(_) => {}
+            Control::Waiting
+            | Control::Assigned
+            | Control::Tick
+            | Control::Completed(_)
+            | Control::Aborted(_) => {}
         }
         Ok(Progress::Done)
     }

@@ -307,7 +307,11 @@ impl<T: Record, R: Route<T>> Stage<T> for Router<T, R> {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }
-            Control::Waiting | Control::Tick | Control::Completed(_) | Control::Aborted(_) => {}
+            Control::Waiting
+            | Control::Assigned
+            | Control::Tick
+            | Control::Completed(_)
+            | Control::Aborted(_) => {}
         }
         Ok(Progress::Done)
     }

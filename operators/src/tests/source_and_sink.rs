@@ -163,7 +163,7 @@ fn a_source_reads_its_splits_and_then_says_the_end_once() {
         assert_eq!(reading.read_all(), SourceTurn::Finished);
         reading.snapshot();
         let said = reading.said().replace("wait ", "");
-        assert_eq!(said, "0@0 1@1 10@10 11@11 12@12 !max end |");
+        assert_eq!(said, "split 0@0 1@1 10@10 11@11 12@12 !max end |");
         assert_eq!(reading.cx.metrics.figures().records_in, 5);
     }
 }
@@ -175,7 +175,7 @@ fn a_split_that_comes_twice_is_read_once_even_after_a_restore() {
     reading.give(&[0], false);
     reading.read_once();
     let snapshot = reading.snapshot();
-    assert_eq!(reading.said(), "10@10 11@11 12@12 0@0 |");
+    assert_eq!(reading.said(), "split 10@10 11@11 12@12 0@0 |");
     let mut back = Reading::new((0, 1), &[snapshot], 3);
     let received = back.task.source().unwrap().received().to_vec();
     assert_eq!(received.iter().map(|id| id.0).collect::<Vec<_>>(), [0, 1]);

@@ -97,4 +97,24 @@ fn waiting_for_a_split_is_not_idleness() {
         "a@5 +60 wait +1000 a@6 +100",
         "a@5 !4 wait a@6 !5 idle",
     );
+    // The input runs dry while it waits, too.
+    check(&operator, &main_only(show), "wait flush +1000", "wait");
+}
+
+#[test]
+fn a_stream_whose_records_are_all_dropped_before_it_becomes_idle_once_its_source_has_work() {
+    let strategy = WatermarkStrategy::<Pair>::monotonous().with_idleness(ms(100));
+    let operator = WatermarkOperator::new(strategy);
+    check(
+        &operator,
+        &main_only(show),
+        "wait flush +1000 split +99 flush +1 +500 wait split +500 a@5 +100",
+        "wait split idle wait split a@5 !4 idle",
+    );
+    check(
+        &operator,
+        &main_only(show),
+        "a@5 +60 wait +1000 split +39 flush | +1",
+        "a@5 !4 wait split | idle",
+    );
 }

@@ -172,6 +172,13 @@ where
                     clock.stop(cx.now());
                 }
             }
+            // Whatever becomes of the work before it gets here: there could be a record now.
+            Control::Assigned => {
+                self.waiting = false;
+                if let Some(clock) = &mut self.clock {
+                    clock.go_on(cx.now());
+                }
+            }
             Control::Flush => {
                 if let Some(clock) = &mut self.clock {
                     clock.start(cx.now());
