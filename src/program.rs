@@ -111,6 +111,16 @@ impl Program {
         }
     }
 
+    /// Refuses an exchange that what follows it would undo without a word.
+    pub(crate) fn keep_exchange(&self, origins: &[Origin], next: &str) {
+        let chosen = |origin: &&Origin| origin.exchange != Exchange::Auto;
+        if let Some(Origin { exchange, .. }) = origins.iter().find(chosen) {
+            self.draft().mistakes.push(format!(
+                ".{exchange}() is undone by .{next}(..) right behind it: leave it out, or put an operator between the two"
+            ));
+        }
+    }
+
     /// Declares a side output of an operator.
     pub(crate) fn side<S: Record>(&self, origin: &Origin, tag: &SideOutputTag<S>) -> Origin {
         self.edit(origin, "side_output", |node| {
@@ -180,6 +190,7 @@ impl Program {
         origins: &[Origin],
         route: Arc<dyn RouteFactory>,
     ) -> Vec<StreamEdge> {
+        self.keep_exchange(origins, "key_by");
         let hashed: Vec<Origin> = origins
             .iter()
             .map(|origin| Origin {

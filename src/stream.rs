@@ -168,8 +168,10 @@ impl<T: Record> DataStream<T> {
         DataStream::new(self.program.clone(), origins)
     }
 
-    /// What the operator added last emits under a tag.
+    /// What the operator added last emits under a tag. An operator that has no such side output is refused
+    /// when the job starts, and so is one whose side output nobody reads.
     pub fn side_output<S: Record>(&self, tag: &SideOutputTag<S>) -> DataStream<S> {
+        self.program.keep_exchange(&self.origins, "side_output");
         let origins = self
             .origins
             .iter()
@@ -196,6 +198,8 @@ impl<T: Record> DataStream<T> {
     }
 
     fn exchange(mut self, exchange: Exchange) -> Self {
+        self.program
+            .keep_exchange(&self.origins, &exchange.to_string());
         for origin in &mut self.origins {
             origin.exchange = exchange;
         }
@@ -235,7 +239,7 @@ impl<T: Record> DataStream<T> {
         KeyedStream::new(self.program.clone(), edges, selector)
     }
 
-    /// Sends the stream to a sink.
+    /// Sends the stream to a sink. Two sinks of a job that would write to the same files are refused.
     pub fn sink_to<S: Sink<In = T>>(&self, sink: S) -> SinkHandle {
         let stream: DataStream<T> = self.add("sink", SinkOperator::new(sink), |_| {});
         SinkHandle {
@@ -270,7 +274,8 @@ impl<T: Record> DataStream<T> {
 }
 
 impl<T: Record> DataStream<Parsed<T>> {
-    /// The lines that could be parsed; the others go to a side output of the stream that this returns.
+    /// The lines that could be parsed; the others go to a side output of the stream that this returns, which
+    /// somebody must read.
     ///
     /// ```
     /// use rivus::connectors::{BadLine, TextFileSource};
@@ -283,8 +288,10 @@ impl<T: Record> DataStream<Parsed<T>> {
     /// numbers.side_output(&bad).print_debug();
     /// ```
     pub fn bad_lines_to(&self, tag: &SideOutputTag<BadLine>) -> DataStream<T> {
-        self.process(SplitParsed { bad: tag.clone() })
-            .name("parsed")
+        let sides = SideOutputs::new();
+        let split = SplitParsed { bad: tag.clone() };
+        let operator = ProcessOperator::<Parsed<T>, _>::new(split, sides.clone()).writing_to(tag);
+        self.add("parsed", operator, |node| node.declared = sides)
     }
 }
 

@@ -39,7 +39,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         self
     }
 
-    /// Where records go that are too late for all of their windows; read it with
+    /// Where records go that are too late for all of their windows; it must be read with
     /// [`DataStream::side_output`] on the stream of results.
     #[must_use]
     pub fn late_output(mut self, tag: &SideOutputTag<T>) -> Self {

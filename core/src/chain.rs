@@ -62,6 +62,10 @@ impl<T> Default for TypedOutput<T> {
 }
 
 impl<T: Record> OutputFactory for TypedOutput<T> {
+    fn carries(&self) -> &'static str {
+        std::any::type_name::<T>()
+    }
+
     fn fan_out(&self, mut consumers: Vec<AnyStage>) -> Result<AnyStage, Failure> {
         if consumers.len() == 1
             && let Some(only) = consumers.pop()

@@ -66,7 +66,7 @@ pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
 pub use state_set::{ListState, MapState, StateField, StateSet, ValueState};
 pub use table::{RowId, Table};
 pub use task::{
-    BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag, SourceFactory,
-    SourceTask, SourceTurn, Task,
+    BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag, SidesRead,
+    SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,
 };
 pub use watermark::{ChannelTime, TimeChange, WatermarkMerge};

@@ -35,6 +35,28 @@ pub trait Sink: Send + Sync + 'static {
         state: Option<Self::State>,
     ) -> Result<Self::Writer, UserError>;
 
+    /// Refuses settings that can't work, before anything is started.
+    ///
+    /// # Errors
+    /// One line that names the setting and the mend.
+    fn check(&self) -> Result<(), UserError> {
+        Ok(())
+    }
+
+    /// What it writes to, if no other sink of the program may: two would lose or repeat records.
+    fn target(&self) -> Option<String> {
+        None
+    }
+
+    /// Lets go of a writer's state when there are fewer writers than before and none goes on with it.
+    ///
+    /// # Errors
+    /// If records would be lost with it; it fails the job.
+    fn retire(&self, state: Self::State) -> Result<(), UserError> {
+        let _ = state;
+        Ok(())
+    }
+
     /// Makes prepared output visible; `None` for a sink whose writes are visible at once.
     fn committer(&self) -> Option<Arc<dyn Committer<Self::Committable>>>;
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::context::{OperatorIndex, SubtaskInfo, TaskContext};
@@ -116,8 +117,38 @@ pub struct Outlets {
     pub sides: BTreeMap<SideTag, AnyStage>,
 }
 
+/// The side outputs of an operator that somebody reads.
+pub type SidesRead = BTreeMap<SideTag, Arc<dyn OutputFactory>>;
+
+/// Refuses a program that reads side outputs of an operator that has none.
+///
+/// # Errors
+/// One line that names the tag and the mend.
+pub fn no_side_outputs(read: &SidesRead) -> Result<(), String> {
+    match read.keys().next() {
+        None => Ok(()),
+        Some(tag) => Err(format!(
+            "side output \"{tag}\" is read, but the operator has none of that name: compare the tags"
+        )),
+    }
+}
+
 /// Makes an operator's stage, anew for each attempt from what the user gave.
 pub trait OperatorFactory: Send + Sync {
+    /// Refuses a program in which the operator can't work, before anything is started. Unless it says
+    /// otherwise, the operator has no side outputs.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and the mend; the operator is named by whoever asks.
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        no_side_outputs(read)
+    }
+
+    /// What it writes to; see [`Sink::target`](crate::Sink::target).
+    fn target(&self) -> Option<String> {
+        None
+    }
+
     /// The stage, in front of what follows it.
     ///
     /// # Errors
@@ -133,6 +164,14 @@ pub trait OperatorFactory: Send + Sync {
 
 /// Makes a source's task, and finds its splits.
 pub trait SourceFactory: Send + Sync {
+    /// As [`OperatorFactory::check`].
+    ///
+    /// # Errors
+    /// One line that says what is wrong and the mend.
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        no_side_outputs(read)
+    }
+
     /// The splits, encoded, in the order in which they are to be handed out. May block.
     ///
     /// # Errors
@@ -148,6 +187,9 @@ pub trait SourceFactory: Send + Sync {
 
 /// What can be done with an output without knowing its type.
 pub trait OutputFactory: Send + Sync {
+    /// Name of the type of its records, for people.
+    fn carries(&self) -> &'static str;
+
     /// One stage in front of several; in front of none it drops what it gets.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ impl<'a, Out: Record> Output<'a, Out> {
         self.rows.push(Event { ts, value });
     }
 
-    /// Emits a record on the side. The attempt fails if nobody declared the tag.
+    /// Emits a record on the side. The job fails if nobody reads a side output of this name and type.
     pub fn side<S: Record>(&mut self, tag: &SideOutputTag<S>, value: S) {
         self.side_at(tag, self.ts, value);
     }

@@ -1,13 +1,14 @@
 //! Side outputs: what an operator emits beside its main stream, by typed tags.
 
+use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rivus_core::{AnyStage, Failure, Record, SideTag};
+use rivus_core::{AnyStage, Failure, Record, SideTag, SidesRead, no_side_outputs};
 
-use crate::outlet::{Side, Sides, TypedSide, unwritten};
+use crate::outlet::{Side, Sides, TypedSide};
 
 /// Names a side output of an operator and the type of its records.
 ///
@@ -53,14 +54,47 @@ impl<S> fmt::Debug for SideOutputTag<S> {
 }
 
 /// Knows a side output's type.
-trait Declared: Send + Sync {
+pub(crate) trait Declared: Send + Sync {
+    /// Refuses a program in which nobody reads the side output, or reads it as something else.
+    fn check(&self, read: &SidesRead) -> Result<(), String>;
+
     fn side(&self, stage: AnyStage) -> Result<Box<dyn Side>, Failure>;
 }
 
 impl<S: Record> Declared for SideOutputTag<S> {
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        let (name, written) = (self.name(), type_name::<S>());
+        match read.get(name) {
+            Some(output) if output.carries() == written => Ok(()),
+            Some(output) => Err(format!(
+                "side output \"{name}\" is read as {} and written as {written}: \
+                 use clones of one tag",
+                output.carries(),
+            )),
+            None => Err(format!(
+                "side output \"{name}\" is written to, but nobody reads it: \
+                 call .side_output(..) with the same tag on the operator's stream"
+            )),
+        }
+    }
+
     fn side(&self, stage: AnyStage) -> Result<Box<dyn Side>, Failure> {
         Ok(Box::new(TypedSide::new(self.clone(), stage)?))
     }
+}
+
+/// Refuses a program in which an operator's only side output isn't read, or another is; it may have none.
+pub(crate) fn check_only<S: Record>(
+    written: Option<&SideOutputTag<S>>,
+    read: &SidesRead,
+) -> Result<(), String> {
+    let Some(written) = written else {
+        return no_side_outputs(read);
+    };
+    let mut others = read.clone();
+    others.remove(written.name());
+    no_side_outputs(&others)?;
+    written.check(read)
 }
 
 /// The side outputs that somebody reads. Clones share one list, so that a tag can be declared on the
@@ -92,7 +126,9 @@ impl SideOutputs {
             .into_iter()
             .map(|(name, stage)| match declared.get(&name) {
                 Some(tag) => tag.side(stage),
-                None => Err(unwritten(&name)),
+                None => Err(Failure::job(format!(
+                    "side output \"{name}\" has no type; this is a defect in Rivus"
+                ))),
             })
             .collect::<Result<_, Failure>>()?;
         Ok(Sides::new(sides))

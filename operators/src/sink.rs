@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rivus_core::{
     AnyStage, Barrier, BuildContext, Chain, CheckpointId, CheckpointKind, CommitRequest, Committer,
-    Control, Event, Failure, OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Sink,
-    SinkWriter, Stage, SubtaskMetrics, Task, TaskContext, UserError,
+    Control, Event, Failure, OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress,
+    SidesRead, Sink, SinkWriter, Stage, SubtaskMetrics, Task, TaskContext, UserError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,15 @@ impl<S: Sink> SinkOperator<S> {
 }
 
 impl<S: Sink> OperatorFactory for SinkOperator<S> {
+    fn check(&self, _read: &SidesRead) -> Result<(), String> {
+        let checked = self.sink.check();
+        checked.map_err(|error| Failure::user(&error).message)
+    }
+
+    fn target(&self) -> Option<String> {
+        self.sink.target()
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, _outlets: Outlets) -> Result<AnyStage, Failure> {
         let (state, pending) = self.restored(cx)?;
         let writer = self

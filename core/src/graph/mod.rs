@@ -30,7 +30,8 @@ pub(crate) mod picture {
     use crate::source::EncodedSplit;
     use crate::stage::{AnyStage, Control, Progress, Stage};
     use crate::task::{
-        BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, Task,
+        BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SidesRead,
+        SourceFactory, Task,
     };
     use crate::{Chain, TypedOutput};
 
@@ -63,6 +64,9 @@ pub(crate) mod picture {
     }
 
     impl SourceFactory for Idle {
+        fn check(&self, _: &SidesRead) -> Result<(), String> {
+            Ok(())
+        }
         fn splits(&self, _: u32) -> Result<Vec<EncodedSplit>, UserError> {
             Ok(Vec::new())
         }
@@ -72,6 +76,9 @@ pub(crate) mod picture {
     }
 
     impl OperatorFactory for Idle {
+        fn check(&self, _: &SidesRead) -> Result<(), String> {
+            Ok(())
+        }
         fn stage(&self, _: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
             Ok(outlets.main)
         }

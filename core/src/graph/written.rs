@@ -8,7 +8,9 @@ use thiserror::Error;
 
 use crate::ids::OperatorUid;
 use crate::key::MAX_PARALLELISM_LIMIT;
-use crate::task::{OperatorFactory, OutputFactory, RouteFactory, SideTag, SourceFactory};
+use crate::task::{
+    OperatorFactory, OutputFactory, RouteFactory, SideTag, SidesRead, SourceFactory,
+};
 
 /// An operator's place in its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +52,22 @@ pub enum Operator {
     Transform(Arc<dyn OperatorFactory>),
 }
 
+impl Operator {
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        match self {
+            Self::Source(source) => source.check(read),
+            Self::Transform(operator) => operator.check(read),
+        }
+    }
+
+    fn target(&self) -> Option<String> {
+        match self {
+            Self::Source(_) => None,
+            Self::Transform(operator) => operator.target(),
+        }
+    }
+}
+
 /// From which output an operator reads, and how.
 #[derive(Clone)]
 pub struct StreamEdge {
@@ -80,8 +98,8 @@ pub struct StreamNode {
     pub inputs: Vec<StreamEdge>,
     /// Its main output.
     pub output: Arc<dyn OutputFactory>,
-    /// Its side outputs.
-    pub sides: BTreeMap<SideTag, Arc<dyn OutputFactory>>,
+    /// Its side outputs that somebody reads.
+    pub sides: SidesRead,
     /// Whether watermarks begin here.
     pub assigns_watermarks: bool,
     /// Whether it makes no progress without watermarks.
@@ -105,6 +123,27 @@ pub enum GraphError {
         first: String,
         /// Name of the other.
         second: String,
+    },
+    /// The operator itself refuses.
+    #[error("operator \"{operator}\": {reason}")]
+    Refused {
+        /// Its name.
+        operator: String,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+    /// Two sinks would overwrite each other's records.
+    #[error(
+        "sinks \"{first}\" and \"{second}\" both write to {target}: \
+         give each its own (for files, another directory or prefix)"
+    )]
+    SharedTarget {
+        /// What they write to.
+        target: String,
+        /// Uid of one.
+        first: OperatorUid,
+        /// Uid of the other.
+        second: OperatorUid,
     },
     /// Some subtasks would own no key group.
     #[error(
@@ -131,7 +170,7 @@ pub enum GraphError {
         /// What was asked for.
         max: u32,
     },
-    /// Its windows or timers would never fire.
+    /// Its windows would never fire.
     #[error(
         "operator \"{operator}\" works in event time, but no watermarks reach it from \"{source_name}\": \
          call .assign_watermarks(..) between the two"
@@ -184,6 +223,7 @@ impl StreamGraph {
             return Err(GraphError::BadMaxParallelism { max });
         }
         let mut uids: BTreeMap<&OperatorUid, &StreamNode> = BTreeMap::new();
+        let mut targets: BTreeMap<String, &OperatorUid> = BTreeMap::new();
         for node in &self.nodes {
             if let Some(other) = uids.insert(&node.uid, node) {
                 return Err(GraphError::DuplicateUid {
@@ -192,15 +232,35 @@ impl StreamGraph {
                     second: node.name.clone(),
                 });
             }
-            self.check_parallelism(node)?;
-            if node.needs_watermarks
-                && let Some(source) = self.source_without_watermarks(node)
+            if let Some(target) = node.operator.target()
+                && let Some(first) = targets.insert(target.clone(), &node.uid)
             {
-                return Err(GraphError::NoWatermarks {
-                    operator: node.name.clone(),
-                    source_name: source.name.clone(),
+                return Err(GraphError::SharedTarget {
+                    target,
+                    first: first.clone(),
+                    second: node.uid.clone(),
                 });
             }
+            self.check_operator(node)?;
+            self.check_parallelism(node)?;
+        }
+        Ok(())
+    }
+
+    fn check_operator(&self, node: &StreamNode) -> Result<(), GraphError> {
+        if let Err(reason) = node.operator.check(&node.sides) {
+            return Err(GraphError::Refused {
+                operator: node.name.clone(),
+                reason,
+            });
+        }
+        if node.needs_watermarks
+            && let Some(source) = self.unmarked_source(node)
+        {
+            return Err(GraphError::NoWatermarks {
+                operator: node.name.clone(),
+                source_name: source.to_owned(),
+            });
         }
         Ok(())
     }
@@ -232,8 +292,8 @@ impl StreamGraph {
         Ok(())
     }
 
-    /// A source from which records reach the operator without passing one that assigns watermarks.
-    fn source_without_watermarks(&self, node: &StreamNode) -> Option<&StreamNode> {
+    /// Name of a source from which records reach the operator without passing one that assigns watermarks.
+    pub fn unmarked_source(&self, node: &StreamNode) -> Option<&str> {
         let mut seen = BTreeSet::new();
         let mut ways: Vec<NodeId> = node.inputs.iter().map(|edge| edge.from).collect();
         while let Some(id) = ways.pop() {
@@ -242,7 +302,7 @@ impl StreamGraph {
                 continue;
             }
             if upstream.inputs.is_empty() {
-                return Some(upstream);
+                return Some(&upstream.name);
             }
             ways.extend(upstream.inputs.iter().map(|edge| edge.from));
         }
@@ -253,7 +313,10 @@ impl StreamGraph {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
     use crate::graph::picture::program;
+    use crate::stage::AnyStage;
+    use crate::task::{BuildContext, Outlets, Task};
 
     /// What a program is told, for the ones that are refused.
     fn refusal(text: &str, change: impl Fn(&mut StreamGraph)) -> String {
@@ -309,6 +372,60 @@ mod tests {
         for (actual, expected) in cases {
             assert_eq!(actual, expected);
         }
+    }
+
+    /// A sink that writes to a shelf, or refuses.
+    struct Shelf(Result<&'static str, &'static str>);
+
+    impl OperatorFactory for Shelf {
+        fn check(&self, read: &SidesRead) -> Result<(), String> {
+            crate::task::no_side_outputs(read)?;
+            self.0.map(drop).map_err(str::to_owned)
+        }
+        fn target(&self) -> Option<String> {
+            self.0.ok().map(str::to_owned)
+        }
+        fn stage(&self, _: &BuildContext<'_>, _: Outlets) -> Result<AnyStage, Failure> {
+            unreachable!("the program is only checked")
+        }
+        fn head(&self, _: AnyStage) -> Result<Box<dyn Task>, Failure> {
+            unreachable!("the program is only checked")
+        }
+    }
+
+    /// What a program `a -> b, c` is told, whose `b` and `c` are sinks.
+    fn told(b: Shelf, c: Shelf, read: bool) -> String {
+        let mut program = program("a:1; b:1 <- a; c:1 <- a");
+        for (node, sink) in program.nodes[1..].iter_mut().zip([b, c]) {
+            node.operator = Operator::Transform(Arc::new(sink));
+            if !read {
+                node.sides.clear();
+            }
+        }
+        match program.check() {
+            Ok(()) => "fine".into(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_operator_may_refuse_its_program_and_no_two_sinks_share_a_target() {
+        let shelf = |name| Shelf(Ok(name));
+        assert_eq!(told(shelf("one"), shelf("two"), false), "fine");
+        assert_eq!(
+            told(shelf("one"), shelf("one"), false),
+            "sinks \"b\" and \"c\" both write to one: give each its own (for files, another directory \
+             or prefix)"
+        );
+        assert_eq!(
+            told(shelf("one"), Shelf(Err("too short: give more")), false),
+            "operator \"c\": too short: give more"
+        );
+        assert_eq!(
+            told(shelf("one"), shelf("two"), true),
+            "operator \"b\": side output \"late\" is read, but the operator has none of that name: \
+             compare the tags"
+        );
     }
 
     #[test]

@@ -32,6 +32,9 @@ impl OperatorFactory for Nothing {
 }
 
 impl OutputFactory for Nothing {
+    fn carries(&self) -> &'static str {
+        "nothing"
+    }
     fn fan_out(&self, _: Vec<AnyStage>) -> Result<AnyStage, Failure> {
         Err(Failure::job("the model plays the tasks"))
     }

@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, Key, MIN_TIMESTAMP,
-    OperatorFactory, Outlets, Record, RowId, StateSet, Task, TaskContext, Timestamp, UserError,
+    OperatorFactory, Outlets, Record, RowId, SidesRead, StateSet, Task, TaskContext, Timestamp,
+    UserError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -418,6 +419,11 @@ where
     S: KeySelector<In>,
     P: KeyedProcessFunction<S::Key, In>,
 {
+    /// The function may write to any tag.
+    fn check(&self, _read: &SidesRead) -> Result<(), String> {
+        Ok(())
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
         let mut work: KeyedProcessing<In, S, P> = KeyedProcessing {

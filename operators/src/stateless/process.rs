@@ -4,13 +4,13 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, MIN_TIMESTAMP, OperatorFactory,
-    Outlets, Record, Task, TaskContext, Timestamp, UserError,
+    Outlets, Record, SidesRead, Task, TaskContext, Timestamp, UserError,
 };
 
 use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
 use crate::output::Output;
-use crate::side::SideOutputs;
+use crate::side::{Declared, SideOutputTag, SideOutputs};
 
 /// What a `process` on a stream without a key does. Timers need a key, so there are none here.
 ///
@@ -52,6 +52,8 @@ pub trait ProcessFunction<In>: Clone + Send + Sync + 'static {
 pub struct ProcessOperator<In, P> {
     function: P,
     sides: SideOutputs,
+    /// A side output that is sure to be written to.
+    written: Option<Box<dyn Declared>>,
     of: PhantomData<fn(In)>,
 }
 
@@ -61,8 +63,15 @@ impl<In: Record, P: ProcessFunction<In>> ProcessOperator<In, P> {
         Self {
             function,
             sides,
+            written: None,
             of: PhantomData,
         }
+    }
+
+    /// The function is sure to write to this side output: a program that doesn't read it is refused.
+    pub fn writing_to<S: Record>(mut self, tag: &SideOutputTag<S>) -> Self {
+        self.written = Some(Box::new(tag.clone()));
+        self
     }
 }
 
@@ -101,6 +110,14 @@ impl<In: Record, P: ProcessFunction<In>> Work<In> for Processing<P> {
 }
 
 impl<In: Record, P: ProcessFunction<In>> OperatorFactory for ProcessOperator<In, P> {
+    /// The function may write to any tag.
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        match &self.written {
+            Some(tag) => tag.check(read),
+            None => Ok(()),
+        }
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let work = Processing {
             function: self.function.clone(),

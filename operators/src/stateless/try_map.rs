@@ -3,14 +3,14 @@
 use std::marker::PhantomData;
 
 use rivus_core::{
-    AnyStage, BuildContext, Chain, Event, Failure, OperatorFactory, Outlets, Record,
+    AnyStage, BuildContext, Chain, Event, Failure, OperatorFactory, Outlets, Record, SidesRead,
     SubtaskMetrics, Task, TaskContext, UserError,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
-use crate::side::{SideOutputTag, SideOutputs};
+use crate::side::{SideOutputTag, SideOutputs, check_only};
 
 /// What happens to a record that a function refuses.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub enum OnError<T> {
     Fail,
     /// The record is passed over and counted.
     Skip,
-    /// The record goes to a side output, with the error.
+    /// The record goes to a side output, with the error. Somebody must read it.
     SideOutput(SideOutputTag<Rejected<T>>),
 }
 
@@ -124,6 +124,14 @@ where
     E: Into<UserError> + 'static,
     F: Fn(In) -> Result<Out, E> + Clone + Send + Sync + 'static,
 {
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        let written = match &self.on_error {
+            OnError::SideOutput(tag) => Some(tag),
+            OnError::Fail | OnError::Skip => None,
+        };
+        check_only(written, read)
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let sides = SideOutputs::new();
         if let OnError::SideOutput(tag) = &self.on_error {

@@ -72,7 +72,7 @@ impl WindowAssigner {
     pub(crate) fn panes(&self) -> Result<Panes, Failure> {
         if self.size <= 0 || self.slide <= 0 {
             return Err(Failure::job(
-                "a window's size and slide must be at least one millisecond",
+                "a window's size and slide must be at least one millisecond: give a longer Duration",
             ));
         }
         Ok(Panes::of(self))

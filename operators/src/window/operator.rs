@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, Key, KeyGroup, KeyGroupRange,
-    MIN_TIMESTAMP, OperatorFactory, Outlets, Record, RowId, SubtaskMetrics, Task, TaskContext,
-    Timestamp,
+    MIN_TIMESTAMP, OperatorFactory, Outlets, Record, RowId, SidesRead, SubtaskMetrics, Task,
+    TaskContext, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ use crate::driver::{Driver, Work};
 use crate::keyed::{AggregateFunction, Rows};
 use crate::outlet::Emitter;
 use crate::selector::KeySelector;
-use crate::side::{SideOutputTag, SideOutputs};
+use crate::side::{SideOutputTag, SideOutputs, check_only};
 
 /// Name of its own state in a snapshot.
 const STATE: &str = "windows";
@@ -78,8 +78,8 @@ impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOper
         self
     }
 
-    /// Records that are too late for all of their windows go to a side output. If nobody reads it, they
-    /// are counted, as they are without one.
+    /// Records that are too late for all of their windows go to a side output, which somebody must read;
+    /// without one they are counted.
     pub fn late_output(mut self, tag: SideOutputTag<In>) -> Self {
         self.late = Some(tag);
         self
@@ -199,7 +199,7 @@ where
             selector: operator.selector.clone(),
             logic: operator.logic.clone(),
             lateness: operator.lateness,
-            late: None,
+            late: operator.late.clone(),
             figures: operator.assigner.figures(),
             panes,
             rows: Rows::restore(cx)?,
@@ -588,14 +588,16 @@ where
     S: KeySelector<In>,
     L: WindowLogic<S::Key, In = In>,
 {
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        self.assigner.panes().map_err(|failure| failure.message)?;
+        check_only(self.late.as_ref(), read)
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
-        let mut work = Windowing::new(self, cx)?;
+        let work = Windowing::new(self, cx)?;
         let sides = SideOutputs::new();
-        if let Some(tag) = &self.late
-            && outlets.sides.contains_key(tag.name())
-        {
+        if let Some(tag) = &self.late {
             sides.declare(tag);
-            work.late = Some(tag.clone());
         }
         let driver = Driver::new(work, cx, outlets, &sides)?;
         Ok(AnyStage::new::<Hashed<In>>(Box::new(driver)))
