@@ -241,11 +241,7 @@ impl<T: Record> DataStream<T> {
 
     /// Sends the stream to a sink. Two sinks of a job that would write to the same files are refused.
     pub fn sink_to<S: Sink<In = T>>(&self, sink: S) -> SinkHandle {
-        let stream: DataStream<T> = self.add("sink", SinkOperator::new(sink), |_| {});
-        SinkHandle {
-            program: stream.program,
-            origins: stream.origins,
-        }
+        SinkHandle(self.add("sink", SinkOperator::new(sink), |_| {}))
     }
 
     /// Collects the stream in memory, exactly once.
@@ -317,33 +313,22 @@ impl<T: Record> ProcessFunction<Parsed<T>> for SplitParsed {
     }
 }
 
-/// A sink that was added, for its settings.
-pub struct SinkHandle {
-    program: Program,
-    origins: Vec<Origin>,
-}
+/// A sink that was added, for its settings: a stream of nothing.
+pub struct SinkHandle(DataStream<()>);
 
 impl SinkHandle {
     /// The sink's name, for people.
     pub fn name(self, name: &str) -> Self {
-        self.program
-            .set(&self.origins, "name", |node| name.clone_into(node.name));
-        self
+        Self(self.0.name(name))
     }
 
     /// The sink's stable name, by which its state is found again.
     pub fn uid(self, uid: &str) -> Self {
-        self.program.set(&self.origins, "uid", |node| {
-            *node.uid = Some(uid.to_owned())
-        });
-        self
+        Self(self.0.uid(uid))
     }
 
     /// How many subtasks write.
     pub fn parallelism(self, parallelism: u32) -> Self {
-        self.program.set(&self.origins, "parallelism", |node| {
-            *node.parallelism = Some(parallelism);
-        });
-        self
+        Self(self.0.parallelism(parallelism))
     }
 }
