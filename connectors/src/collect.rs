@@ -14,7 +14,8 @@ type Commits<T> = BTreeMap<(CheckpointId, u32), Vec<Event<T>>>;
 /// Collects what reaches it, for tests and for programs that want a result in their hands.
 ///
 /// Records become visible in [`Collected`] when their checkpoint completes, and only once however often
-/// the job recovers. The memory is this process's: a job on several machines writes files instead.
+/// the job recovers. The memory is this process's: a job on several machines writes files instead. A sink is
+/// for one stream of one job, and so it can't be cloned: commits are told apart by checkpoint and subtask.
 ///
 /// ```
 /// use rivus_connectors::CollectSink;
@@ -103,14 +104,6 @@ impl<T> Collected<T> {
 impl<T> Default for CollectSink<T> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<T> Clone for CollectSink<T> {
-    fn clone(&self) -> Self {
-        Self {
-            collected: self.collected.clone(),
-        }
     }
 }
 

@@ -418,12 +418,64 @@ fn unusable_directories_and_names_are_one_line_with_the_mend() {
             "extension \"\" of the files in",
         ),
     ] {
-        let message = message(sink.writer(instance(1), None));
+        let refused = sink
+            .check()
+            .and_then(|()| sink.writer(instance(1), None).map(drop));
+        let message = message(refused);
         assert!(
             message.contains(part) && !message.contains('\n'),
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_part_that_another_sink_has_open_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let mut job = Job::start(FileSink::<u64>::lines(dir.path()));
+    let mut other = job.sink.writer(instance(1), None).unwrap();
+    job.write(3);
+    let taken = message(other.write(vec![Event::at(0, 666_666)]));
+    assert!(
+        taken.contains(".part-0-0-1.inprogress exists already and isn't overwritten"),
+        "{taken}"
+    );
+    job.complete(true);
+    job.commit();
+    assert_eq!(committed(dir.path()), [0, 1, 2]);
+}
+
+#[test]
+fn only_a_writer_without_an_open_part_can_be_let_go() {
+    let dir = TempDir::new().unwrap();
+    let mut job = Job::start(open_parts(dir.path()));
+    let closed = job.writer.snapshot().unwrap();
+    job.sink.retire(closed).unwrap();
+    job.write(1);
+    job.prepare(false);
+    let open = job.writer.snapshot().unwrap();
+    let told = message(job.sink.retire(open));
+    let path = dir.path().join(".part-0-0-1.inprogress");
+    assert_eq!(
+        told,
+        format!(
+            "{} stays open over checkpoints and there are fewer writers than before: give the sink \
+             its parallelism back, or close files at checkpoints (RollingPolicy::on_checkpoint) \
+             before lowering it",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn sinks_have_the_same_target_if_their_files_would_have_the_same_names() {
+    let target = |sink: FileSink<u64>| sink.target().unwrap();
+    let lines = |dir: &str| FileSink::<u64>::lines(dir);
+    assert_eq!(target(lines("out")), target(lines("./out/")));
+    assert_eq!(target(lines("out")), target(lines("out").extension("log")));
+    assert_ne!(target(lines("out")), target(lines("out").prefix("p")));
+    assert_ne!(target(lines("out")), target(lines("out/below")));
+    assert_eq!(CollectSink::<u64>::new().target(), None);
 }
 
 #[test]

@@ -87,6 +87,10 @@ impl<S: Sink> SinkOperator<S> {
             }
             if state.instance == instance.index {
                 writer = Some(state.writer);
+            } else {
+                self.sink
+                    .retire(state.writer)
+                    .map_err(|error| Failure::job(Failure::user(&error).message))?;
             }
         }
         let pending = pending

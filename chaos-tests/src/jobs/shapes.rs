@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rivus::connectors::{CollectSink, CollectionSource, FileSink, GeneratorSource, TextFileSource};
+use rivus::connectors::{CollectionSource, FileSink, GeneratorSource, TextFileSource};
 use rivus::{
     DataStream, Event, SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner,
     Windowed,
@@ -12,7 +12,7 @@ use rivus::{
 use super::functions::{Buckets, InOrder, Line, Members, SoFar};
 use super::records::{DISORDER, FIRST, Reading};
 use super::spec::Shape;
-use super::world::World;
+use super::world::{Shelf, World};
 use crate::paced::{Pace, Paced};
 
 impl World {
@@ -33,9 +33,9 @@ impl World {
     }
 
     /// Keys stay where they are on the way to the sink, so that their order is given.
-    fn sink(&self, lines: &DataStream<Line>, sink: &CollectSink<Line>) {
+    fn sink(&self, lines: &DataStream<Line>, shelf: &Shelf<Line>) {
         let wide = self.spec.wide;
-        let _ = lines.sink_to(sink.clone()).parallelism(wide);
+        let _ = lines.sink_to(shelf.sink()).parallelism(wide);
     }
 
     fn pace(&self) -> Pace {

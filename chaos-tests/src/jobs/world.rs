@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use rivus::connectors::CollectSink;
+use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter};
+use rivus::{Committer, ParallelInstance, Record, Sink, UserError};
 use tempfile::TempDir;
 
 use super::functions::Line;
@@ -19,10 +20,39 @@ pub struct World {
     pub spec: JobSpec,
     /// Records read so far by all sources, repeats included.
     pub emitted: Arc<AtomicU64>,
-    pub(super) main: CollectSink<Line>,
-    pub(super) late: CollectSink<Line>,
-    pub(super) serial: CollectSink<Line>,
+    pub(super) main: Shelf<Line>,
+    pub(super) late: Shelf<Line>,
+    pub(super) serial: Shelf<Line>,
     pub(super) files: TempDir,
+}
+
+/// Takes what a job puts out, in all of its lives: the sink of each writes to the same one.
+#[derive(Default)]
+pub(super) struct Shelf<T>(Arc<CollectSink<T>>);
+
+impl<T> Shelf<T> {
+    pub(super) fn sink(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Record> Sink for Shelf<T> {
+    type In = T;
+    type State = ();
+    type Committable = CollectCommittable<T>;
+    type Writer = CollectWriter<T>;
+
+    fn writer(
+        &self,
+        instance: ParallelInstance,
+        state: Option<()>,
+    ) -> Result<CollectWriter<T>, UserError> {
+        self.0.writer(instance, state)
+    }
+
+    fn committer(&self) -> Option<Arc<dyn Committer<CollectCommittable<T>>>> {
+        self.0.committer()
+    }
 }
 
 /// A directory that is in memory where the system has one: sinks sync every file, and disks are slow.
@@ -51,9 +81,9 @@ impl World {
         let world = Self {
             spec,
             emitted: Arc::default(),
-            main: CollectSink::new(),
-            late: CollectSink::new(),
-            serial: CollectSink::new(),
+            main: Shelf::default(),
+            late: Shelf::default(),
+            serial: Shelf::default(),
             files,
         };
         if world.spec.shape == Shape::TextFiles {
@@ -83,12 +113,12 @@ impl World {
     pub fn committed(&self) -> io::Result<Committed> {
         let main = match self.spec.shape {
             Shape::MultiStage => self.read_files()?,
-            _ => self.main.collected().values(),
+            _ => self.main.0.collected().values(),
         };
         Ok(Committed {
             main,
-            late: self.late.collected().values(),
-            serial: self.serial.collected().values(),
+            late: self.late.0.collected().values(),
+            serial: self.serial.0.collected().values(),
         })
     }
 

@@ -28,13 +28,14 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Begins an empty one. A file of that name is from a job that is gone, and nobody's open one is
-    /// shared: the name is removed first.
+    /// Begins an empty one. Its name is nobody else's: if there is such a file, another sink writes here.
     pub fn create(path: PathBuf, sequence: u64) -> Result<Self, FileSinkError> {
-        let created = remove(&path).and_then(|()| File::create_new(&path));
-        let file = created.map_err(|source| FileSinkError::Write {
-            path: path.clone(),
-            source,
+        let file = File::create_new(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => FileSinkError::Taken { path: path.clone() },
+            _ => FileSinkError::Write {
+                path: path.clone(),
+                source,
+            },
         })?;
         Ok(Self {
             file,

@@ -26,8 +26,12 @@
 //! - a committer: the part that the committed one replaces;
 //! - nobody: committed parts. A job that starts anew in a directory numbers on behind them.
 //!
-//! One job writes under a prefix in a directory at a time. The directory must be one file system that
-//! every machine of the job sees under the same path.
+//! One sink of one job writes under a prefix in a directory at a time: two of one program are refused, and
+//! a part in progress is never overwritten. The directory must be one file system that every machine of the
+//! job sees under the same path.
+//!
+//! A sink whose parts stay open over checkpoints can't go on with fewer writers: nobody would close the
+//! parts of those that are no more. It says so.
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -41,7 +45,7 @@ use super::format::{self, AnyFormat, Csv};
 use super::layout::Layout;
 use super::rolling::RollingPolicy;
 use super::sink_error::FileSinkError;
-use super::writer::{FileWriter, FileWriterState};
+use super::writer::{FileWriter, FileWriterState, OpenPart};
 
 /// Writes records to files that appear whole, exactly once.
 ///
@@ -205,6 +209,25 @@ impl<T: Record> Sink for FileSink<T> {
             instance,
             state,
         )?)
+    }
+
+    fn check(&self) -> Result<(), UserError> {
+        self.layout(0)?;
+        Ok(())
+    }
+
+    fn target(&self) -> Option<String> {
+        // One directory goes by many names; this sees through `./` and relative ones.
+        let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let parts = dir.join(format!("{}-*", self.prefix));
+        Some(parts.display().to_string())
+    }
+
+    fn retire(&self, state: FileWriterState) -> Result<(), UserError> {
+        match state.open {
+            None => Ok(()),
+            Some(OpenPart { path, .. }) => Err(FileSinkError::Retired { path }.into()),
+        }
     }
 
     fn committer(&self) -> Option<Arc<dyn Committer<FileCommittable>>> {

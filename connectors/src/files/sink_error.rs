@@ -46,6 +46,23 @@ pub enum FileSinkError {
         #[source]
         source: UserError,
     },
+    /// A record whose columns have no names.
+    #[error("cannot write the header of a CSV file for a record")]
+    Header {
+        /// The field, and the mend.
+        #[source]
+        source: UserError,
+    },
+    /// A part that stays open over checkpoints, of a writer that is no more.
+    #[error(
+        "{} stays open over checkpoints and there are fewer writers than before: give the sink its \
+         parallelism back, or close files at checkpoints (RollingPolicy::on_checkpoint) before lowering it",
+        path.display()
+    )]
+    Retired {
+        /// The part.
+        path: PathBuf,
+    },
     /// The part that a checkpoint left open can't be read.
     #[error("cannot go on with {}, which the checkpoint left open: resume from a later checkpoint", path.display())]
     Restore {

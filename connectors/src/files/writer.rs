@@ -200,7 +200,8 @@ impl<T: Record> SinkWriter for FileWriter<T> {
 /// Removed is what earlier attempts of this subtask left in progress beyond the checkpoint. Kept are
 /// lower numbers (the checkpoint's committables, which may not be committed yet), the part that the
 /// checkpoint left open (another recovery may need it), and whatever a later attempt has begun (then
-/// this one is a zombie). Numbers of committed parts are never used again.
+/// this one is a zombie). Numbers of committed parts are never used again, nor those of parts that bear
+/// its own attempt: they are of a job that went on from the same checkpoint and is gone.
 fn plan(layout: &Layout, attempt: u64, state: Option<&FileWriterState>, found: &Found) -> Start {
     let own = state.filter(|state| state.subtask == layout.subtask);
     let beyond = match (state, own) {
@@ -215,16 +216,17 @@ fn plan(layout: &Layout, attempt: u64, state: Option<&FileWriterState>, found: &
             && beyond.is_some_and(|sequence| part.sequence >= sequence)
             && open.is_none_or(|open| open.path != part.path)
     });
-    let committed = found.committed.iter().copied();
-    let sequence = match own {
-        Some(own) => committed
-            .map(|taken| taken + 1)
-            .fold(own.sequence, u64::max),
-        None => {
-            let taken = committed.chain(kept.iter().map(|part| part.sequence));
-            taken.map(|taken| taken + 1).max().unwrap_or(0)
-        }
-    };
+    let in_the_way = kept
+        .iter()
+        .filter(|part| own.is_none() || part.attempt == attempt)
+        .map(|part| part.sequence);
+    let sequence = found
+        .committed
+        .iter()
+        .copied()
+        .chain(in_the_way)
+        .map(|taken| taken + 1)
+        .fold(own.map_or(0, |own| own.sequence), u64::max);
     Start {
         remove: remove.into_iter().map(|part| part.path.clone()).collect(),
         sequence,
@@ -327,7 +329,15 @@ mod tests {
 
     #[test]
     fn a_zombie_removes_nothing_of_a_later_attempt() {
-        assert_eq!(start("attempt 2, state 3, progress 3-2 3-3 4-3"), "first 3");
+        assert_eq!(start("attempt 2, state 3, progress 3-3 4-3"), "first 3");
+    }
+
+    #[test]
+    fn names_that_a_job_from_the_same_checkpoint_left_behind_are_not_used_again() {
+        assert_eq!(
+            start("attempt 2, state 3, progress 1-1 3-1 3-2 4-2 9-3"),
+            "-3-1 first 5"
+        );
     }
 
     #[test]

@@ -2,10 +2,11 @@ use std::sync::{Arc, Mutex};
 
 use rivus_core::concat_chunks;
 use rivus_core::{
-    Barrier, BuildContext, CheckpointId, CheckpointKind, Committer, Control, Event, ManualClock,
-    OperatorFactory, OperatorIndex, OperatorUid, Outlets, ParallelInstance, Progress, ReadStatus,
-    RestoredState, Sink, SinkWriter, SnapshotBuilder, Source, SourceFactory, SourceReader,
-    SourceTurn, Stage, Task, TaskContext, Timestamp, UserError,
+    Barrier, BuildContext, CheckpointId, CheckpointKind, Committer, Control, Event, Failure,
+    FailureScope, ManualClock, OperatorFactory, OperatorIndex, OperatorUid, Outlets,
+    ParallelInstance, Progress, ReadStatus, RestoredState, Sink, SinkWriter, SnapshotBuilder,
+    Source, SourceFactory, SourceReader, SourceTurn, Stage, Task, TaskContext, Timestamp,
+    UserError,
 };
 
 use crate::testing::*;
@@ -271,6 +272,20 @@ impl Sink for Shop {
         })
     }
 
+    fn check(&self) -> Result<(), UserError> {
+        match self.two_phase {
+            true => Ok(()),
+            false => Err("a shop has a clerk".into()),
+        }
+    }
+
+    fn retire(&self, written: u32) -> Result<(), UserError> {
+        match written {
+            0 => Ok(()),
+            _ => Err("a packer's count would be lost".into()),
+        }
+    }
+
     fn committer(&self) -> Option<Arc<dyn Committer<Vec<u32>>>> {
         let clerk = Arc::new(Clerk(Arc::clone(&self.shelf)));
         self.two_phase
@@ -307,7 +322,11 @@ struct Selling {
 
 impl Selling {
     fn new(shop: Shop, snapshots: &[bytes::Bytes]) -> Self {
-        let cx = world(0, 1, &Arc::new(ManualClock::default()));
+        Self::at((0, 1), shop, snapshots).unwrap()
+    }
+
+    fn at(place: (u32, u32), shop: Shop, snapshots: &[bytes::Bytes]) -> Result<Self, Failure> {
+        let cx = world(place.0, place.1, &Arc::new(ManualClock::default()));
         let restored = RestoredState::parse(snapshots).unwrap();
         let uid = OperatorUid::from(UID);
         let build = BuildContext {
@@ -317,9 +336,8 @@ impl Selling {
             operator: OperatorIndex(0),
         };
         let nothing: Outlets = main_only(debug::<u32>)(&Log::default(), 0);
-        let stage = SinkOperator::new(shop).stage(&build, nothing).unwrap();
-        let stage = stage.typed().unwrap();
-        Self { stage, cx }
+        let stage = SinkOperator::new(shop).stage(&build, nothing)?.typed()?;
+        Ok(Self { stage, cx })
     }
 
     fn write(&mut self, value: u32) {
@@ -424,6 +442,32 @@ fn a_commit_that_is_not_confirmed_stays_in_the_next_snapshot() {
     };
     let snapshot = back.barrier(3);
     assert!(Selling::new(three, &[snapshot]).completed(3).is_empty());
+}
+
+#[test]
+fn with_fewer_writers_none_is_let_go_whose_state_would_be_lost() {
+    let snapshot = |writes: u32| {
+        let (_, shop) = shop();
+        let mut selling = Selling::at((1, 2), shop, &[]).unwrap();
+        (0..writes).for_each(|value| selling.write(value));
+        [selling.barrier(1)]
+    };
+    let fewer = |snapshots: &[bytes::Bytes]| Selling::at((0, 1), shop().1, snapshots);
+    assert!(fewer(&snapshot(0)).is_ok());
+    let failure = fewer(&snapshot(2)).err().unwrap();
+    assert_eq!(failure.scope, FailureScope::Job);
+    assert_eq!(failure.message, "a packer's count would be lost");
+    // Its own state goes on.
+    let (_, shop) = shop();
+    assert!(Selling::at((1, 2), shop, &snapshot(2)).is_ok());
+}
+
+#[test]
+fn a_sink_that_cannot_work_is_refused_with_the_program() {
+    let (_, mut shop) = shop();
+    shop.two_phase = false;
+    let refused = SinkOperator::new(shop).check(&Default::default());
+    assert_eq!(refused, Err("a shop has a clerk".to_owned()));
 }
 
 #[test]
