@@ -115,6 +115,7 @@ fn chain_of_four() -> Result<Box<dyn Stage<Bid>>, Failure> {
             restored: &restored,
             uid: &uid,
             operator: OperatorIndex(0),
+            unmarked_source: None,
         };
         let outlets = Outlets {
             main: stage,

@@ -151,6 +151,9 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Gives records their time and makes watermarks. Event-time windows and timers need it before them.
+    ///
+    /// Records of files and collections have no time of their own: a strategy
+    /// [`with_timestamps`](WatermarkStrategy::with_timestamps) finds it. A record without one fails the job.
     pub fn assign_watermarks<G, S>(&self, strategy: WatermarkStrategy<T, G, S>) -> DataStream<T>
     where
         G: WatermarkGenerator<T>,

@@ -93,6 +93,8 @@ pub struct BuildContext<'a> {
     pub uid: &'a OperatorUid,
     /// Its place in the chain.
     pub operator: OperatorIndex,
+    /// A source whose records reach it without watermarks, if there is one: event time stands still here.
+    pub unmarked_source: Option<&'a str>,
 }
 
 impl BuildContext<'_> {

@@ -338,6 +338,7 @@ impl<'a, In: Record> Rig<'a, In> {
             restored: &restored,
             uid: &uid,
             operator: OperatorIndex(0),
+            unmarked_source: None,
         };
         factory.stage(&build, outlets)?.typed()
     }

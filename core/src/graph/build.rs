@@ -44,11 +44,13 @@ impl ChainBuilder<'_> {
     fn context(&self, node: NodeId) -> BuildContext<'_> {
         let nodes = &self.graph.vertex(self.vertex()).nodes;
         let place = nodes.iter().position(|other| *other == node);
+        let written = self.graph.node(node);
         BuildContext {
             info: self.info,
             restored: self.restored,
-            uid: &self.graph.node(node).uid,
+            uid: &written.uid,
             operator: OperatorIndex(place.unwrap_or(0)),
+            unmarked_source: self.graph.written.unmarked_source(written),
         }
     }
 

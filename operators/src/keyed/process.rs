@@ -146,6 +146,8 @@ impl<K, S> Keyed<'_, K, S> {
 
     /// Fires when the watermark reaches a time; one that it has passed fires at the next watermark.
     /// Registering the same time again changes nothing.
+    ///
+    /// A job whose watermarks don't reach the operator fails here: the timer would never fire.
     pub fn register_event_timer(&mut self, ts: Timestamp) {
         if self.row.event_timers.insert(ts) {
             self.queues.event.insert(ts, self.id);
@@ -248,6 +250,8 @@ where
     watermark: Timestamp,
     /// Whether the watermark that is being worked on is a new one.
     advancing: bool,
+    /// A source from which no watermarks come, so that event timers would wait for ever.
+    unmarked_source: Option<String>,
 }
 
 impl<In, S, P> KeyedProcessing<In, S, P>
@@ -294,6 +298,14 @@ where
         };
         let mut output = Output::new(ts, self.watermark, cx.now(), out);
         call(&mut self.function, &mut keyed, &mut output).map_err(|error| Failure::user(&error))?;
+        if let Some(source) = &self.unmarked_source
+            && !keyed.queues.event.is_empty()
+        {
+            return Err(Failure::job(format!(
+                "it registers an event timer, but no watermarks reach it from \"{source}\": \
+                 call .assign_watermarks(..) between the two"
+            )));
+        }
         if keyed.row.is_empty() {
             self.rows.table.remove(id)?;
         }
@@ -433,6 +445,7 @@ where
             queues: Queues::default(),
             watermark: watermarks.into_iter().min().unwrap_or(MIN_TIMESTAMP),
             advancing: false,
+            unmarked_source: cx.unmarked_source.map(str::to_owned),
         };
         work.queue_timers();
         let driver = Driver::new(work, cx, outlets, &self.sides)?;

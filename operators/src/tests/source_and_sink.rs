@@ -96,6 +96,7 @@ impl Reading {
             restored: &restored,
             uid: &uid,
             operator: OperatorIndex(0),
+            unmarked_source: None,
         };
         let outlets = main_only(debug::<u32>)(&log, seed);
         let task = source().task(&build, outlets).unwrap();
@@ -334,6 +335,7 @@ impl Selling {
             restored: &restored,
             uid: &uid,
             operator: OperatorIndex(0),
+            unmarked_source: None,
         };
         let nothing: Outlets = main_only(debug::<u32>)(&Log::default(), 0);
         let stage = SinkOperator::new(shop).stage(&build, nothing)?.typed()?;

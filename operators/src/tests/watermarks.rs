@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use rivus_core::{FailureScope, MIN_TIMESTAMP};
+
 use crate::testing::*;
 use crate::{WatermarkOperator, WatermarkStrategy};
 
@@ -59,12 +61,27 @@ fn no_time_overflows() {
     let operator = WatermarkOperator::new(WatermarkStrategy::<Pair>::bounded_out_of_orderness(
         Duration::MAX,
     ));
-    let text = format!("a@{} / a@{}", i64::MIN, i64::MAX);
+    let first = i64::MIN + 1;
+    let text = format!("a@{first} / a@{}", i64::MAX);
     check(
         &operator,
         &main_only(show),
         &text,
-        &format!("a@{} a@{} !-1", i64::MIN, i64::MAX),
+        &format!("a@{first} a@{} !-1", i64::MAX),
+    );
+}
+
+#[test]
+fn a_record_that_nobody_gives_a_time_fails_the_job() {
+    let operator = WatermarkOperator::new(WatermarkStrategy::<Pair>::monotonous());
+    let outlets = main_only(show);
+    let mut rig = Rig::new(&operator, &outlets, 0);
+    let text = format!("a@5 / b@7 b@{}", MIN_TIMESTAMP);
+    let failure = rig.play(picture(&text)).unwrap_err();
+    assert_eq!(failure.scope, FailureScope::Job);
+    assert!(
+        failure.message.contains(".with_timestamps(..)"),
+        "{failure}"
     );
 }
 

@@ -81,17 +81,26 @@ where
     G: WatermarkGenerator<T>,
     S: TimestampAssigner<T>,
 {
-    fn observe(&mut self, run: &mut [Event<T>]) {
-        let mut max_ts = self.seen.max_ts;
+    /// Behind it every record has a time.
+    fn observe(&mut self, run: &mut [Event<T>]) -> Result<(), Failure> {
+        let (mut min_ts, mut max_ts) = (MAX_TIMESTAMP, self.seen.max_ts);
         for event in run {
             event.ts = self.timestamps.timestamp(event);
+            min_ts = min_ts.min(event.ts);
             max_ts = max_ts.max(event.ts);
             self.generator.on_event(event.ts, &event.value);
+        }
+        if min_ts == MIN_TIMESTAMP {
+            return Err(Failure::job(
+                "a record has no time: give the watermark strategy .with_timestamps(..), \
+                 or read from a source that knows its records' times",
+            ));
         }
         self.seen.max_ts = max_ts;
         if let Some(watermark) = self.generator.on_run() {
             self.raise(watermark);
         }
+        Ok(())
     }
 
     /// Notes a watermark to be sent. It never falls, not even across a recovery.
@@ -148,7 +157,7 @@ where
             clock.active(cx.now());
         }
         self.waiting = false;
-        self.observe(&mut run);
+        self.observe(&mut run)?;
         let mut progress = self.next.run(run, cx)?;
         if progress.is_done() {
             progress = self.send_due(cx)?;
