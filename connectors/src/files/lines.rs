@@ -81,14 +81,16 @@ impl<R: Read> Lines<R> {
         let mut searched = 0;
         loop {
             let bytes = &self.buffer[self.unread + searched..self.filled];
-            if let Some(at) = memchr::memchr(b'\n', bytes) {
-                let line = self.take(searched + at + 1);
-                let line = line.strip_suffix(b"\n").unwrap_or(line);
-                return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)));
-            }
-            searched += bytes.len();
+            let end = memchr::memchr(b'\n', bytes);
+            searched += end.unwrap_or(bytes.len());
+            // Wherever the buffer ends: a line is too long or not.
             if searched > self.max_line_bytes {
                 return Err(LinesError::TooLong);
+            }
+            if end.is_some() {
+                let line = self.take(searched + 1);
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)));
             }
             if self.ended {
                 return Ok((searched > 0).then(|| self.take(searched)));
@@ -179,15 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_beyond_the_limit_is_refused() {
-        assert!(matches!(
-            lines("1234567890\n", 2, 5),
-            Err(LinesError::TooLong)
-        ));
-        assert!(matches!(
-            lines("1234567890", 2, 5),
-            Err(LinesError::TooLong)
-        ));
-        assert!(lines("12345\n12345", 2, 5).is_ok());
+    fn a_line_beyond_the_limit_is_refused_wherever_the_buffer_ends() {
+        for buffer in 1..20 {
+            for text in ["123456\n", "123456", "1\n123456\n1\n", "12345\r\n"] {
+                let found = lines(text, buffer, 5);
+                assert!(
+                    matches!(found, Err(LinesError::TooLong)),
+                    "{text:?} by {buffer}: {found:?}"
+                );
+            }
+            for text in ["12345\n12345", "1234\r\n", "\n"] {
+                assert!(lines(text, buffer, 5).is_ok(), "{text:?} by {buffer}");
+            }
+        }
     }
 }

@@ -145,7 +145,8 @@ impl<D> FileSource<D> {
         self
     }
 
-    /// Fails at lines longer than this many bytes. A reader's buffer holds one line.
+    /// Fails at lines longer than this many bytes, the line end's `\n` not counted. A reader's buffer holds one
+    /// line.
     pub fn max_line_bytes(mut self, bytes: usize) -> Self {
         self.options.max_line_bytes = bytes;
         self
