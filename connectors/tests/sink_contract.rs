@@ -569,6 +569,51 @@ fn each_format_writes_its_lines_and_each_part_its_header() {
     );
 }
 
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct Views {
+    page: (String, u16),
+    window: Minute,
+    value: u64,
+}
+
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct Minute {
+    start: i64,
+    end: i64,
+}
+
+#[test]
+fn a_header_names_the_fields_of_nested_structs_too() {
+    let dir = TempDir::new().unwrap();
+    let sink = FileSink::<Views>::csv_with_header(dir.path());
+    let mut writer = sink.writer(instance(1), None).unwrap();
+    let views = Views {
+        page: ("/".to_owned(), 200),
+        window: Minute { start: 0, end: 60 },
+        value: 7,
+    };
+    writer.write(vec![Event::at(0, views)]).unwrap();
+    writer.prepare_commit(CheckpointId(1), true).unwrap();
+    let text = fs::read_to_string(dir.path().join(".part-0-0-1.inprogress")).unwrap();
+    assert_eq!(
+        text,
+        "page.0,page.1,window.start,window.end,value\n/,200,0,60,7\n"
+    );
+}
+
+#[test]
+fn a_record_whose_fields_have_no_names_gets_no_header_and_says_why() {
+    let dir = TempDir::new().unwrap();
+    let sink = FileSink::<(String, u64)>::csv_with_header(dir.path());
+    let mut writer = sink.writer(instance(1), None).unwrap();
+    let message = message(writer.write(vec![Event::at(0, ("a".to_owned(), 1))]));
+    assert_eq!(
+        message,
+        "cannot write the header of a CSV file for a record: its fields have no names: map records to \
+         a struct, or use FileSink::csv(..), which writes no header"
+    );
+}
+
 #[test]
 fn a_long_run_is_written_whole_through_the_buffer() {
     let dir = TempDir::new().unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rivus_core::{Event, UserError};
 use serde::Serialize;
 
+use super::header;
 use super::sink_error::FileSinkError;
 
 /// Appends records to a part's bytes.
@@ -101,8 +102,17 @@ impl<T: Serialize> Format<T> for Csv {
             source,
         };
         let mut writer = csv::WriterBuilder::new()
-            .has_headers(self.header && head)
+            .has_headers(false)
             .from_writer(bytes);
+        if let Some(first) = run.first().filter(|_| self.header && head) {
+            let columns =
+                header::columns(&first.value).map_err(|source| FileSinkError::Header {
+                    source: source.into(),
+                })?;
+            writer
+                .write_record(columns)
+                .map_err(|error| failed(error.into()))?;
+        }
         for (at, event) in run.iter().enumerate() {
             writer
                 .serialize(&event.value)

@@ -8,6 +8,7 @@
 mod committer;
 mod decode;
 mod format;
+mod header;
 mod layout;
 mod lines;
 mod parsers;

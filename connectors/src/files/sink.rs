@@ -97,7 +97,9 @@ impl<T> FileSink<T> {
         Self::of(dir, "csv", Arc::new(Csv { header: false }))
     }
 
-    /// As [`csv`](Self::csv); each file begins with the names of the struct's fields.
+    /// As [`csv`](Self::csv); each file begins with the names of the struct's fields, those of nested structs
+    /// joined by dots (`key,window.start,window.end,value`). Tuples have no names: such records, and lists
+    /// and maps inside of records, fail the attempt.
     pub fn csv_with_header(dir: impl Into<PathBuf>) -> Self
     where
         T: Serialize + 'static,
