@@ -91,6 +91,31 @@ impl Layout {
     }
 }
 
+/// Makes a directory and what is missing above it, so that they are there after a power cut: a name is
+/// durable when the directory it stands in has been synced.
+pub(super) fn create_directory(dir: &Path) -> Result<(), FileSinkError> {
+    let parents = parents_of_missing(dir, Path::exists);
+    fs::create_dir_all(dir).map_err(|source| FileSinkError::Directory {
+        path: dir.to_owned(),
+        source,
+    })?;
+    parents.into_iter().try_for_each(sync_directory)
+}
+
+/// The directories that get a new name when `dir` is made with all that is missing above it.
+fn parents_of_missing(dir: &Path, exists: impl Fn(&Path) -> bool) -> Vec<&Path> {
+    let missing = dir
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !exists(path));
+    let parents = missing.filter_map(Path::parent);
+    parents
+        .map(|parent| match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        })
+        .collect()
+}
+
 /// Makes what was created, renamed or removed in a directory durable.
 pub(super) fn sync_directory(dir: &Path) -> Result<(), FileSinkError> {
     fs::File::open(dir)
@@ -127,6 +152,32 @@ mod tests {
             own.parse_in_progress(".part-3-7-2.inprogress"),
             Some((7, 2))
         );
+    }
+
+    #[test]
+    fn every_directory_that_gets_a_new_name_is_synced() {
+        for (dir, there, synced) in [
+            ("out", &["."][..], &["."][..]),
+            ("out", &["out"], &[]),
+            ("a/b/c", &["a"], &["a/b", "a"]),
+            ("a/b/c", &[], &["a/b", "a", "."]),
+            ("/a/b", &["/"], &["/a", "/"]),
+            ("./a", &["."], &["."]),
+        ] {
+            let exists = |path: &Path| there.iter().any(|there| path == Path::new(there));
+            let found = parents_of_missing(Path::new(dir), exists);
+            let expected: Vec<_> = synced.iter().map(Path::new).collect();
+            assert_eq!(found, expected, "{dir} where there is {there:?}");
+        }
+    }
+
+    #[test]
+    fn directories_are_made_with_all_that_is_missing_above_them() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let below = dir.path().join("a/b");
+        create_directory(&below).unwrap();
+        create_directory(&below).unwrap();
+        assert!(below.is_dir());
     }
 
     #[test]

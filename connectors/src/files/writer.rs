@@ -1,6 +1,5 @@
 //! Writes one subtask's parts.
 
-use std::fs;
 use std::path::PathBuf;
 
 use rivus_core::{CheckpointId, Event, ParallelInstance, Record, SinkWriter, UserError};
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::committer::FileCommittable;
 use super::format::AnyFormat;
-use super::layout::{Found, Layout, sync_directory};
+use super::layout::{Found, Layout, create_directory, sync_directory};
 use super::part::{Part, remove};
 use super::rolling::RollingPolicy;
 use super::sink_error::FileSinkError;
@@ -71,7 +70,7 @@ impl<T> FileWriter<T> {
             path: layout.dir.clone(),
             source,
         };
-        fs::create_dir_all(&layout.dir).map_err(directory)?;
+        create_directory(&layout.dir)?;
         let before = state.as_ref().map_or(0, |state| state.attempt);
         let attempt = before + u64::from(instance.attempt);
         let start = plan(&layout, attempt, state.as_ref(), &layout.find()?);
