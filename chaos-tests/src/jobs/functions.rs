@@ -80,7 +80,6 @@ const BUCKET: Timestamp = 150;
 
 /// State of [`Buckets`].
 #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
-#[state(crate = "rivus::engine::core")]
 pub struct BucketState {
     /// Records by the end of their bucket.
     open: MapState<Timestamp, Vec<Reading>>,
