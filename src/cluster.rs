@@ -62,6 +62,7 @@ pub(crate) struct ClusterSettings {
     pub(crate) seed: Option<u64>,
     pub(crate) starts_at: Option<Timestamp>,
     pub(crate) probe: Option<Arc<dyn Probe>>,
+    pub(crate) blocking: Option<Arc<dyn Blocking>>,
 }
 
 /// A node and the threads it runs on.
@@ -76,9 +77,10 @@ impl Cluster {
     pub(crate) async fn start(settings: ClusterSettings) -> Result<Self, JobError> {
         let objects = settings.storage.open()?;
         let (handles, runtimes) = runtimes(settings.mode)?;
-        let blocking: Arc<dyn Blocking> = match settings.mode {
-            RuntimeMode::Threads { .. } => Arc::new(Pool::new(handles.control.clone())),
-            RuntimeMode::Current => Arc::new(Inline),
+        let blocking: Arc<dyn Blocking> = match (settings.blocking, settings.mode) {
+            (Some(blocking), _) => blocking,
+            (None, RuntimeMode::Threads { .. }) => Arc::new(Pool::new(handles.control.clone())),
+            (None, RuntimeMode::Current) => Arc::new(Inline),
         };
         let log = JobLog::new(objects.clone());
         let seed = settings.seed.unwrap_or_else(entropy);

@@ -8,6 +8,7 @@ use rivus_connectors::CollectionSource;
 use rivus_core::job::{JobOptions, RestartStrategy};
 use rivus_core::{Event, JobId, Operator, Record, Source, Timestamp};
 use rivus_operators::SourceOperator;
+use rivus_state::Blocking;
 use tokio::sync::Mutex;
 
 use crate::cluster::{Cluster, ClusterSettings, RuntimeMode, Storage};
@@ -70,6 +71,7 @@ impl StreamEnvironment {
                 seed: None,
                 starts_at: None,
                 probe: None,
+                blocking: None,
             },
         }
     }
@@ -230,6 +232,13 @@ impl EnvironmentBuilder {
     /// Looks in on every actor, and may break it. For tests.
     pub fn probe(mut self, probe: Arc<dyn Probe>) -> Self {
         self.settings.probe = Some(probe);
+        self
+    }
+
+    /// Where blocking work runs. Default: a pool of threads, or in a simulation the caller. For tests, such
+    /// as those in which storage is slow.
+    pub fn blocking(mut self, blocking: Arc<dyn Blocking>) -> Self {
+        self.settings.blocking = Some(blocking);
         self
     }
 

@@ -12,7 +12,8 @@
 //!   probe is asked ([`Injection`]).
 //! - Any living actor, at any time, from outside ([`Kill`]).
 //! - Two actors at once: a leader around the entry that completes a checkpoint, and a task on hearing of it.
-//! - Storage: operations that fail, that happen and say they failed, or that write half ([`StoragePlan`]).
+//! - Storage: operations that fail, that happen and say they failed, or that write half ([`StoragePlan`]);
+//!   and those that take up to a tenth of a second, while everything else goes on.
 //! - The whole process, at a time or at a step ([`Crash`]): nothing that it still does has an effect on
 //!   storage; the next life resumes the job from its log.
 //!

@@ -75,6 +75,8 @@ pub struct Plan {
     pub kills: Vec<Kill>,
     /// Storage that fails.
     pub storage: Option<StoragePlan>,
+    /// The longest that a piece of blocking work takes: a log entry, a part of a snapshot, a commit.
+    pub latency: Duration,
     /// How each life of the process but the last one ends.
     pub crashes: Vec<Crash>,
 }
@@ -134,6 +136,9 @@ impl Plan {
                 one_in: 4 + rng.below(30),
                 times: 1 + rng.below(6) as u32,
             });
+        }
+        if rng.below(3) > 0 {
+            plan.latency = Duration::from_millis([3, 20, 100][rng.below(3) as usize]);
         }
         if rng.below(6) == 0 {
             plan.crashes = (0..1 + rng.below(3))

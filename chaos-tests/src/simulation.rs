@@ -18,7 +18,7 @@ use crate::faults::Faults;
 use crate::invariants::{OF_A_JOB, spared as spared_by, where_it_hangs};
 use crate::jobs::{Committed, JobSpec, World};
 use crate::plan::{Crash, Kill, LEADERS, Plan, WORKERS};
-use crate::storage::FlakyStorage;
+use crate::storage::{FlakyStorage, SlowBlocking};
 
 /// What the wall clock shows when a run begins.
 const STARTS_AT: i64 = 1_700_000_000_000;
@@ -143,7 +143,15 @@ impl<'a> Run<'a> {
         };
         let flaky = FlakyStorage::new(self.plan, life, Arc::clone(&self.faults));
         let objects = self.objects.clone().with_faults(Arc::new(flaky));
-        StreamEnvironment::builder()
+        let builder = match self.mode {
+            RuntimeMode::Current => {
+                let slow = SlowBlocking::new(self.plan, life, Arc::clone(&self.faults));
+                StreamEnvironment::builder().blocking(Arc::new(slow))
+            }
+            // Threads are slow by themselves.
+            RuntimeMode::Threads { .. } => StreamEnvironment::builder(),
+        };
+        builder
             .parallelism(spec.parallelism)
             .slots(spec.parallelism.max(spec.wide))
             .chaining(spec.chaining)
