@@ -13,7 +13,7 @@ use rivus_core::{Barrier, CheckpointId, Failure, JobGraph, JobId, codec};
 use crate::context::NodeContext;
 use crate::job_master::JobMasterMessage;
 use crate::planted;
-use crate::probe::{ActorKind, Step};
+use crate::probe::{ActorKind, OfJob, Step};
 
 /// What the actor is told.
 pub enum CoordinatorMessage {
@@ -62,9 +62,9 @@ impl Actor for CoordinatorActor {
         myself: ActorRef<CoordinatorMessage>,
         args: CoordinatorArgs,
     ) -> Result<CoordinatorState, ActorProcessingErr> {
-        let cell = myself.get_cell();
-        args.node
-            .spawned(ActorKind::CheckpointCoordinator, &"", cell);
+        let label = OfJob("checkpoints", args.job);
+        let kind = ActorKind::CheckpointCoordinator;
+        args.node.spawned(kind, &label, myself.get_cell());
         Ok(CoordinatorState {
             args,
             myself,
@@ -104,7 +104,8 @@ impl CoordinatorState {
     fn pass(&self, step: Step) -> Result<(), ActorProcessingErr> {
         let cell = self.myself.get_cell();
         let node = &self.args.node;
-        node.pass(ActorKind::CheckpointCoordinator, &"", step, &cell)
+        let label = OfJob("checkpoints", self.args.job);
+        node.pass(ActorKind::CheckpointCoordinator, &label, step, &cell)
     }
 
     fn decide(&mut self, event: CheckpointEvent) -> Result<(), ActorProcessingErr> {

@@ -18,7 +18,7 @@ use rivus_core::{
 
 use crate::context::NodeContext;
 use crate::job_master::JobMasterMessage;
-use crate::probe::{ActorKind, Step};
+use crate::probe::{ActorKind, OfJob, Step};
 use crate::subtask::{Sender, SubtaskActor, SubtaskArgs, SubtaskMessage};
 
 /// What a subtask tells about itself.
@@ -195,8 +195,8 @@ impl Actor for JobTasksActor {
         args: JobTasksArgs,
     ) -> Result<JobTasksState, ActorProcessingErr> {
         let cell = myself.get_cell();
-        args.node
-            .spawned(ActorKind::JobTasks, &args.task_manager, cell);
+        let label = OfJob(&args.task_manager, args.job);
+        args.node.spawned(ActorKind::JobTasks, &label, cell);
         Ok(JobTasksState {
             args,
             myself,
@@ -300,9 +300,9 @@ impl JobTasksState {
         step: Step,
         myself: &ActorRef<JobTasksMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        let label = &self.args.task_manager;
-        let cell = myself.get_cell();
-        self.args.node.pass(ActorKind::JobTasks, label, step, &cell)
+        let label = OfJob(&self.args.task_manager, self.args.job);
+        let node = &self.args.node;
+        node.pass(ActorKind::JobTasks, &label, step, &myself.get_cell())
     }
 
     /// Takes a leader's word unless a later leader has been heard of.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use ractor::{ActorCell, ActorProcessingErr};
+use rivus_core::JobId;
 
 /// The kinds of actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,6 +178,16 @@ pub trait Probe: Send + Sync {
     fn at(&self, kind: ActorKind, label: &dyn Display, step: Step) -> Option<Fault> {
         let _ = (kind, label, step);
         None
+    }
+}
+
+/// The label of what belongs to a job: the first eight digits of the job's id stand last.
+pub(crate) struct OfJob<L>(pub(crate) L, pub(crate) JobId);
+
+impl<L: Display> Display for OfJob<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, ..) = self.1.0.as_fields();
+        write!(f, "{} of {first:08x}", self.0)
     }
 }
 

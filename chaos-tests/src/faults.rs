@@ -6,19 +6,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorStatus};
+use rivus::JobId;
 use rivus::connectors::SplitMix;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
 use tokio::sync::Notify;
 
 use crate::cells::{Cell, Hits, Struck, Victims};
 use crate::history::History;
-use crate::plan::{Arm, Crash, Injection, Kill, Plan};
+use crate::plan::{Arm, Crash, Injection, Kill, LEADERS, Plan, Scope};
 
 /// A probe that breaks what its plan says.
 pub struct Faults {
@@ -45,6 +47,17 @@ struct Inner {
     crashed: bool,
     /// The step at which it ends, and how often that is still to be passed.
     crash_at: Option<(Cell, u32)>,
+    scope: Scope,
+    /// The job that the run is about.
+    job: Option<FirstJob>,
+}
+
+/// The job that the run is about, as labels have it.
+struct FirstJob {
+    /// How the labels of what belongs to it end.
+    suffix: String,
+    /// Vertices of its first region.
+    region: Range<u32>,
 }
 
 struct Armed {
@@ -75,6 +88,8 @@ impl Faults {
             life: 0,
             crashed: false,
             crash_at: None,
+            scope: plan.scope,
+            job: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -121,13 +136,19 @@ impl Faults {
         self.inner().external
     }
 
-    /// Labels of all executions that were started, in order.
-    pub fn executions(&self) -> Vec<String> {
+    /// The run is about this job, whose first region consists of these vertices.
+    pub fn follow(&self, job: JobId, region: Range<u32>) {
+        let suffix = format!(" of {}", &job.to_string()[..8]);
+        self.inner().job = Some(FirstJob { suffix, region });
+    }
+
+    /// Labels of all executions that were started, in order; or of those outside the first region only.
+    pub fn executions(&self, bystanders_only: bool) -> Vec<String> {
         let inner = self.inner();
-        let subtasks = inner
-            .spawned
-            .iter()
-            .filter(|(kind, ..)| *kind == ActorKind::Subtask);
+        let subtasks = inner.spawned.iter().filter(|(kind, label, _)| {
+            *kind == ActorKind::Subtask
+                && !(bystanders_only && inner.is_in_first_region(*kind, label))
+        });
         subtasks.map(|(_, label, _)| label.clone()).collect()
     }
 
@@ -153,8 +174,10 @@ impl Faults {
         let alive: Vec<(String, ActorCell)> = inner
             .spawned
             .iter()
-            .filter(|(kind, _, actor)| {
-                *kind == kill.kind && actor.get_status() == ActorStatus::Running
+            .filter(|(kind, label, actor)| {
+                *kind == kill.kind
+                    && actor.get_status() == ActorStatus::Running
+                    && inner.may_break(*kind, label)
             })
             .map(|(_, label, actor)| (label.clone(), actor.clone()))
             .collect();
@@ -229,12 +252,16 @@ impl Probe for Faults {
             self.crash.notify_one();
             return Some(Fault::Kill);
         }
-        inner.follow_checkpoints(step);
+        let label = label.to_string();
+        inner.follow_checkpoints(step, &label);
+        if !inner.may_break(kind, &label) {
+            return None;
+        }
         let fault = inner.due(kind, step)?;
         inner
             .history
             .note(&format!("{fault:?} strikes {kind:?} {label} at {step:?}"));
-        let victim = inner.actors.get(&(kind, label.to_string())).cloned();
+        let victim = inner.actors.get(&(kind, label)).cloned();
         let with_state = inner.state_checkpoints > 0;
         if let Some(victim) = victim {
             inner.victims.strike(Struck {
@@ -280,9 +307,31 @@ impl Inner {
         }
     }
 
-    /// A checkpoint holds state if records had been read when it was triggered: all of them precede its
-    /// barriers, so they are in its snapshots.
-    fn follow_checkpoints(&mut self, step: Step) {
+    /// Whether an actor belongs to the first job, and if it is a subtask, to its first region.
+    fn is_in_first_region(&self, kind: ActorKind, label: &str) -> bool {
+        let Some(job) = &self.job else {
+            return false;
+        };
+        label.strip_suffix(job.suffix.as_str()).is_some_and(|own| {
+            let is_inside = |vertex| job.region.contains(&vertex);
+            kind != ActorKind::Subtask || vertex_of(own).is_some_and(is_inside)
+        })
+    }
+
+    /// Whether the plan's scope allows an actor to be broken.
+    fn may_break(&self, kind: ActorKind, label: &str) -> bool {
+        self.scope == Scope::Everywhere
+            || LEADERS.contains(&kind)
+            || self.is_in_first_region(kind, label)
+    }
+
+    /// A checkpoint of the first job holds state if records had been read when it was triggered: all of
+    /// them precede its barriers, so they are in its snapshots.
+    fn follow_checkpoints(&mut self, step: Step, label: &str) {
+        let own = |job: &FirstJob| label.ends_with(&job.suffix);
+        if !self.job.as_ref().is_some_and(own) {
+            return;
+        }
         match step {
             Step::Trigger => self.holds_state = self.emitted.load(Relaxed) > 0,
             Step::Announce if self.holds_state => self.state_checkpoints += 1,
@@ -313,4 +362,10 @@ impl Inner {
         }
         None
     }
+}
+
+/// The vertex of `v3[0]#1`.
+fn vertex_of(execution: &str) -> Option<u32> {
+    let (vertex, _) = execution.strip_prefix('v')?.split_once('[')?;
+    vertex.parse().ok()
 }

@@ -13,9 +13,8 @@ pub(crate) const OF_A_JOB: [ActorKind; 4] = [
     ActorKind::Subtask,
 ];
 
-/// Only leaders died: no task may have noticed. `executions` are the labels of all that were started, which
-/// end in the number of the attempt.
-pub(crate) fn spared(view: &JobView, executions: &[String]) -> Vec<String> {
+/// Only leaders died, or what is no business of this job: it may have restarted nothing.
+pub(crate) fn spared(view: &JobView) -> Vec<String> {
     let mut wrong = Vec::new();
     if view.restarted_by_takeover > 0 {
         let count = view.restarted_by_takeover;
@@ -25,27 +24,34 @@ pub(crate) fn spared(view: &JobView, executions: &[String]) -> Vec<String> {
         let why = view.last_failure.clone().unwrap_or_default();
         let count = view.restarts;
         wrong.push(format!(
-            "only leaders died, and yet there were {count} restarts; the last: {why}"
-        ));
-    }
-    let again: Vec<&String> = executions.iter().filter(|e| !e.ends_with("#1")).collect();
-    let different: BTreeSet<&String> = executions.iter().collect();
-    if !again.is_empty() || different.len() != executions.len() {
-        wrong.push(format!(
-            "only leaders died, and yet {} executions were started for {} subtasks: {again:?}",
-            executions.len(),
-            different.len() - again.len(),
+            "{} was to notice nothing, and yet there were {count} restarts; the last: {why}",
+            view.name
         ));
     }
     wrong
+}
+
+/// Nothing happened to these, so each was started once. `executions` are the labels of all that were
+/// started.
+pub(crate) fn started_once(executions: &[String]) -> Option<String> {
+    let is_first = |execution: &&String| execution.contains("#1 ");
+    let again: Vec<&String> = executions.iter().filter(|e| !is_first(e)).collect();
+    let different: BTreeSet<&String> = executions.iter().collect();
+    (!again.is_empty() || different.len() != executions.len()).then(|| {
+        format!(
+            "{} executions were started for {} subtasks that were to notice nothing: {again:?}",
+            executions.len(),
+            different.len() - again.len(),
+        )
+    })
 }
 
 /// A job that does not end: where it stands, task by task.
 pub(crate) fn where_it_hangs(handle: &JobHandle) -> String {
     let view = handle.view();
     let mut lines = vec![format!(
-        "hangs in {:?}, epoch {}, last checkpoint {:?}, {} restarts, last failure {:?}",
-        view.status, view.epoch, view.last_checkpoint, view.restarts, view.last_failure
+        "{} hangs in {:?}, epoch {}, last checkpoint {:?}, {} restarts, last failure {:?}",
+        view.name, view.status, view.epoch, view.last_checkpoint, view.restarts, view.last_failure
     )];
     lines.extend(view.subtasks.iter().map(|subtask| {
         format!(

@@ -38,6 +38,7 @@
 //! - The job ends, within ten minutes of virtual time. If not, the failure says where it hangs.
 //! - If only actors on the leader's side died, once the job ran, no task noticed: no restart, none found
 //!   gone by a takeover, no execution started twice.
+//! - If workers died in one region of one job only, no other region and no job beside it noticed.
 //! - An ended job leaves no actor behind in a process that goes on; a process that ends leaves nothing.
 //!
 //! # How it is run
@@ -79,10 +80,10 @@ pub use cells::{Cell, HitCount, Hits};
 pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, table};
 pub use faults::Faults;
 pub use history::keep_everything;
-pub use jobs::{Committed, JobSpec, Line, Reading, Shape, World};
+pub use jobs::{Committed, JobSpec, Line, Reading, SECOND, Shape, World};
 pub use oracle::judge;
 pub use paced::{Pace, Paced};
-pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, StoragePlan, WORKERS};
+pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS};
 pub use simulation::{Outcome, run_on_threads, simulate};
 pub use suite::{
     Failed, References, Summary, check, hush, on_all_cores, replay_command, run_seeds,

@@ -7,10 +7,21 @@ use rivus::connectors::SplitMix;
 
 /// Compares a run with the undisturbed one. Returns what is wrong.
 pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
-    match spec.is_confluent() {
-        true => same_by_key(&undisturbed.main, &run.main),
+    let mut wrong = match spec.is_confluent() {
+        true => [
+            same_by_key(&undisturbed.main, &run.main),
+            same_by_key(&undisturbed.serial, &run.serial),
+        ]
+        .concat(),
         false => accepted_and_serial(spec, run),
-    }
+    };
+    let beside = same_by_key(&undisturbed.neighbour, &run.neighbour);
+    wrong.extend(
+        beside
+            .into_iter()
+            .map(|line| format!("the job beside it: {line}")),
+    );
+    wrong
 }
 
 fn by_key(lines: &[Line]) -> BTreeMap<&str, Vec<&str>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rivus::connectors::SplitMix;
 use rivus::engine::{ActorKind, Fault, Step};
 
-use crate::jobs::JobSpec;
+use crate::jobs::{JobSpec, Shape};
 
 /// From when on a fault may strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +64,23 @@ pub enum Crash {
     Step(ActorKind, Step, u32),
 }
 
+/// Which workers are broken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    #[default]
+    Everywhere,
+    /// Those of the first job's first region only. No other region and no other job may notice.
+    FirstRegion,
+}
+
 /// Everything that is broken in one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// From which the storage faults and the victims of kills are drawn.
     pub seed: u64,
+    /// Which workers are broken.
+    pub scope: Scope,
     /// Faults at steps.
     pub injections: Vec<Injection>,
     /// Kills from outside.
@@ -110,28 +122,34 @@ impl Plan {
     /// What a seed breaks.
     pub fn of(seed: u64, spec: &JobSpec) -> Self {
         let mut rng = SplitMix::of(seed, 2);
+        let scope = match spec.has_bystanders() && rng.below(2) == 0 {
+            true => Scope::FirstRegion,
+            false => Scope::Everywhere,
+        };
+        let workers = workers(scope, spec);
         let kinds: &[&[ActorKind]] = match rng.below(4) {
             0 => &[&LEADERS],
-            1 => &[&WORKERS],
-            _ => &[&LEADERS, &WORKERS],
+            1 => &[workers],
+            _ => &[&LEADERS, workers],
         };
         let kinds: Vec<ActorKind> = kinds.concat();
-        let early = rng.below(5) == 0;
+        let early = rng.below(5) == 0 && scope == Scope::Everywhere;
         let mut plan = Self {
             seed,
+            scope,
             ..Self::default()
         };
         for _ in 0..1 + rng.below(5) {
             plan.injections.push(injection(&mut rng, &kinds, early));
         }
-        if kinds.len() == LEADERS.len() + WORKERS.len() {
-            plan.injections
-                .extend(double_fault(&mut rng, plan.injections.len()));
+        if kinds.len() == LEADERS.len() + workers.len() {
+            let double = double_fault(&mut rng, workers, plan.injections.len());
+            plan.injections.extend(double);
         }
         for _ in 0..1 + rng.below(3) {
             plan.kills.push(kill(&mut rng, &kinds, early));
         }
-        if rng.below(4) == 0 {
+        if rng.below(4) == 0 && scope == Scope::Everywhere {
             plan.storage = Some(StoragePlan {
                 one_in: 4 + rng.below(30),
                 times: 1 + rng.below(6) as u32,
@@ -140,7 +158,7 @@ impl Plan {
         if rng.below(3) > 0 {
             plan.latency = Duration::from_millis([3, 20, 100][rng.below(3) as usize]);
         }
-        if rng.below(6) == 0 {
+        if rng.below(6) == 0 && scope == Scope::Everywhere {
             plan.crashes = (0..1 + rng.below(3))
                 .map(|_| crash(&mut rng, spec))
                 .collect();
@@ -175,6 +193,16 @@ impl Plan {
     }
 }
 
+/// Workers that can be broken without touching what is outside the scope.
+fn workers(scope: Scope, spec: &JobSpec) -> &'static [ActorKind] {
+    match (scope, spec.shape) {
+        (Scope::Everywhere, _) => &WORKERS,
+        // What they run of both regions dies with them.
+        (Scope::FirstRegion, Shape::TwoPipelines) => &[ActorKind::Subtask],
+        (Scope::FirstRegion, _) => &[ActorKind::JobTasks, ActorKind::Subtask],
+    }
+}
+
 fn arm(rng: &mut SplitMix, early: bool) -> Arm {
     match early {
         true => Arm::Start,
@@ -200,7 +228,7 @@ fn injection(rng: &mut SplitMix, kinds: &[ActorKind], early: bool) -> Injection 
 
 /// A leader dies around the entry that completes a checkpoint, and a task on hearing of it: the next
 /// leader finds neither as the log has it. `at` is the number of the first of the two injections.
-fn double_fault(rng: &mut SplitMix, at: usize) -> [Injection; 2] {
+fn double_fault(rng: &mut SplitMix, workers: &[ActorKind], at: usize) -> [Injection; 2] {
     let leader = [
         (ActorKind::JobMaster, Step::BeforeAppend),
         (ActorKind::JobMaster, Step::AfterAppend),
@@ -222,7 +250,11 @@ fn double_fault(rng: &mut SplitMix, at: usize) -> [Injection; 2] {
         every: 2 + rng.below(6) as u32,
         times: 3,
     };
-    let (kind, step) = task[rng.below(4) as usize];
+    let steps = task
+        .iter()
+        .filter(|(kind, _)| workers.contains(kind))
+        .count();
+    let (kind, step) = task[rng.below(steps as u64) as usize];
     let second = Injection {
         kind,
         step,

@@ -1,23 +1,24 @@
 //! One run of one job under one plan: on one thread, with a virtual clock.
 
 use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rivus::engine::state::ObjectStorage;
 use rivus::{
-    JobError, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RuntimeMode, Storage,
-    StreamEnvironment,
+    JobError, JobHandle, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RuntimeMode,
+    Storage, StreamEnvironment,
 };
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::cells::Hits;
 use crate::faults::Faults;
-use crate::invariants::{OF_A_JOB, spared as spared_by, where_it_hangs};
+use crate::invariants::{OF_A_JOB, spared as spared_by, started_once, where_it_hangs};
 use crate::jobs::{Committed, JobSpec, World};
-use crate::plan::{Crash, Kill, LEADERS, Plan, WORKERS};
+use crate::plan::{Crash, Kill, LEADERS, Plan, Scope, WORKERS};
 use crate::storage::{FlakyStorage, SlowBlocking};
 
 /// What the wall clock shows when a run begins.
@@ -54,6 +55,8 @@ pub struct Outcome {
     pub state_checkpoints: u32,
     /// Whether only leaders were to die, so that no task was to notice.
     pub spared: bool,
+    /// Whether one region was restarted beside others that were not to notice.
+    pub confined: bool,
 }
 
 /// Runs a job on one thread with a virtual clock: the same every time.
@@ -65,11 +68,11 @@ pub fn simulate(spec: &JobSpec, plan: &Plan) -> io::Result<Outcome> {
         .enable_time()
         .start_paused(true)
         .build()?;
-    let world = World::new(spec.clone())?;
+    let worlds = worlds(spec)?;
     runtime.block_on(async {
         // The clock was stopped between two ticks; from its first tick on it shows whole milliseconds.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        Run::new(world, plan, RuntimeMode::Current)
+        Run::new(worlds, plan, RuntimeMode::Current)
             .run_to_end()
             .await
     })
@@ -84,13 +87,20 @@ pub fn run_on_threads(spec: &JobSpec, plan: &Plan) -> io::Result<Outcome> {
         .worker_threads(1)
         .enable_time()
         .build()?;
-    let world = World::new(spec.clone())?;
+    let worlds = worlds(spec)?;
     let mode = RuntimeMode::Threads { workers: 2 };
-    runtime.block_on(async { Run::new(world, plan, mode).run_to_end().await })
+    runtime.block_on(async { Run::new(worlds, plan, mode).run_to_end().await })
+}
+
+/// A job and the one beside it, if any.
+fn worlds(spec: &JobSpec) -> io::Result<(World, Option<World>)> {
+    let neighbour = spec.neighbouring().map(World::new).transpose()?;
+    Ok((World::new(spec.clone())?, neighbour))
 }
 
 struct Run<'a> {
     world: World,
+    neighbour: Option<World>,
     plan: &'a Plan,
     mode: RuntimeMode,
     faults: Arc<Faults>,
@@ -100,16 +110,18 @@ struct Run<'a> {
 
 /// How one life of the simulated process ended.
 enum Life {
-    Ended(Box<Result<JobView, JobError>>),
+    Ended(Result<Vec<JobView>, JobError>),
     Crashed,
     Hung,
 }
 
 impl<'a> Run<'a> {
-    fn new(world: World, plan: &'a Plan, mode: RuntimeMode) -> Self {
+    fn new(worlds: (World, Option<World>), plan: &'a Plan, mode: RuntimeMode) -> Self {
+        let (world, neighbour) = worlds;
         let faults = Arc::new(Faults::new(plan, Arc::clone(&world.emitted)));
         Self {
             world,
+            neighbour,
             plan,
             mode,
             faults,
@@ -153,7 +165,7 @@ impl<'a> Run<'a> {
         };
         builder
             .parallelism(spec.parallelism)
-            .slots(spec.parallelism.max(spec.wide))
+            .slots(spec.slots())
             .chaining(spec.chaining)
             .node(node)
             .options(options)
@@ -176,24 +188,22 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let result = self.live(began).await;
         let lasted = began.elapsed();
-        let view = match result {
-            Ok(view) => Some(view),
-            Err(reason) => {
-                self.violations.push(reason);
-                None
-            }
-        };
+        let views = result.unwrap_or_else(|reason| {
+            self.violations.push(reason);
+            Vec::new()
+        });
         let trace = self.faults.trace();
         let (hash, seen) = (self.faults.hash(), self.faults.seen());
         self.expect_gone().await;
-        let spared = self.plan.spares_tasks();
-        if let Some(view) = view.as_ref().filter(|_| spared) {
-            let executions = self.faults.executions();
-            self.violations.extend(spared_by(view, &executions));
+        self.expect_unnoticed(&views);
+        let mut committed = self.world.committed()?;
+        if let Some(neighbour) = &self.neighbour {
+            committed.neighbour = neighbour.committed()?.main;
         }
+        let view = views.into_iter().next();
+        let restarted = view.as_ref().is_some_and(|view| view.restarts > 0);
         Ok(Outcome {
-            committed: self.world.committed()?,
-            view,
+            committed,
             hash,
             seen,
             trace,
@@ -201,23 +211,22 @@ impl<'a> Run<'a> {
             kills: self.faults.external_kills(),
             lasted,
             state_checkpoints: self.faults.state_checkpoints(),
-            spared,
+            spared: self.plan.spares_tasks(),
+            confined: restarted && self.plan.scope == Scope::FirstRegion,
+            view,
             violations: self.violations,
         })
     }
 
-    /// Lives through all crashes. Returns the job's last view, or why it did not end well.
-    async fn live(&mut self, began: Instant) -> Result<JobView, String> {
-        let mut job = None;
+    /// Lives through all crashes. Returns the jobs' last views, or why one did not end well.
+    async fn live(&mut self, began: Instant) -> Result<Vec<JobView>, String> {
+        let mut jobs = Vec::new();
         for life in 0.. {
             let crash = self.plan.crashes.get(life).copied();
-            match self.one_life(life, &mut job, crash, began).await? {
-                Life::Ended(ended) => match *ended {
-                    Ok(view) => return Ok(view),
-                    Err(error) => {
-                        return Err(format!("the job did not complete: {error}"));
-                    }
-                },
+            match self.one_life(life, &mut jobs, crash, began).await? {
+                Life::Ended(ended) => {
+                    return ended.map_err(|error| format!("the job did not complete: {error}"));
+                }
                 Life::Hung => {
                     let done = self.world.emitted.load(Relaxed);
                     return Err(format!(
@@ -235,19 +244,13 @@ impl<'a> Run<'a> {
     async fn one_life(
         &mut self,
         life: usize,
-        job: &mut Option<JobId>,
+        jobs: &mut Vec<JobId>,
         crash: Option<Crash>,
         began: Instant,
     ) -> Result<Life, String> {
         self.faults.begin_life(life, crash);
-        let env = self.environment(life);
-        self.world.build(&env);
-        let handle = match job {
-            None => env.start("chaos").await,
-            Some(job) => env.resume("chaos", *job).await,
-        };
-        let handle = handle.map_err(|error| format!("the job did not start: {error}"))?;
-        *job = Some(handle.id());
+        let handles = self.start_jobs(life, jobs).await;
+        let handles = handles.map_err(|error| format!("the job did not start: {error}"))?;
         let killers: Vec<_> = match life {
             0 => self
                 .plan
@@ -261,16 +264,40 @@ impl<'a> Run<'a> {
         let ended = tokio::select! {
             biased;
             () = self.crash(crash) => Life::Crashed,
-            ended = handle.clone().wait() => Life::Ended(Box::new(ended.map(|result| result.view))),
+            ended = all_end(&handles) => Life::Ended(ended),
             () = tokio::time::sleep(left) => Life::Hung,
         };
         killers.iter().for_each(|killer| killer.abort());
         match &ended {
-            Life::Hung => self.violations.push(where_it_hangs(&handle)),
+            Life::Hung => self.violations.extend(handles.iter().map(where_it_hangs)),
             Life::Ended(_) => self.expect_job_gone().await,
             Life::Crashed => {}
         }
         Ok(ended)
+    }
+
+    /// Starts the job and the one beside it, or goes on with them.
+    async fn start_jobs(
+        &self,
+        life: usize,
+        jobs: &mut Vec<JobId>,
+    ) -> Result<Vec<JobHandle>, JobError> {
+        let env = self.environment(life);
+        let mut handles = Vec::new();
+        let worlds = iter::once(&self.world).chain(&self.neighbour);
+        for (number, (world, name)) in worlds.zip(["the job", "the job beside it"]).enumerate() {
+            world.build(&env);
+            let handle = match jobs.get(number) {
+                None => env.start(name).await?,
+                Some(job) => env.resume(name, *job).await?,
+            };
+            if number == 0 {
+                self.faults.follow(handle.id(), world.spec.first_region());
+            }
+            handles.push(handle);
+        }
+        *jobs = handles.iter().map(JobHandle::id).collect();
+        Ok(handles)
     }
 
     async fn crash(&self, crash: Option<Crash>) {
@@ -294,6 +321,18 @@ impl<'a> Run<'a> {
             tokio::time::sleep(kill.after).await;
             faults.kill_one(&kill);
         })
+    }
+
+    /// What the plan spares may not have noticed anything.
+    fn expect_unnoticed(&mut self, views: &[JobView]) {
+        let spared = match (self.plan.spares_tasks(), self.plan.scope) {
+            (true, _) => views,
+            (false, Scope::FirstRegion) => views.get(1..).unwrap_or_default(),
+            (false, Scope::Everywhere) => return,
+        };
+        self.violations.extend(spared.iter().flat_map(spared_by));
+        let executions = self.faults.executions(!self.plan.spares_tasks());
+        self.violations.extend(started_once(&executions));
     }
 
     /// The job has ended and the process goes on: nothing of the job may be left in it.
@@ -321,6 +360,15 @@ impl<'a> Run<'a> {
                 .push(format!("the process's context is still held {held} times"));
         }
     }
+}
+
+/// Waits for the end of all jobs.
+async fn all_end(jobs: &[JobHandle]) -> Result<Vec<JobView>, JobError> {
+    let mut views = Vec::new();
+    for job in jobs {
+        views.push(job.clone().wait().await?.view);
+    }
+    Ok(views)
 }
 
 /// Waits until something holds, but not for long.

@@ -195,6 +195,8 @@ pub struct Summary {
     pub deadly: u64,
     /// Seeds in which only leaders were to die, and no task noticed.
     pub spared: u64,
+    /// Seeds in which a region was restarted beside others, and those did not notice.
+    pub confined: u64,
     /// Those that failed.
     pub failed: Vec<Failed>,
 }
@@ -209,6 +211,7 @@ impl Summary {
                 self.seen += outcome.seen;
                 self.deadly += u64::from(hits + outcome.kills);
                 self.spared += u64::from(outcome.spared);
+                self.confined += u64::from(outcome.confined);
             }
             Err(failed) => {
                 tell(&failed);
@@ -223,8 +226,9 @@ impl fmt::Display for Summary {
         let failed = self.failed.len();
         write!(
             f,
-            "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died; {failed} failed",
-            self.seeds, self.seen, self.deadly, self.spared
+            "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died, {} times only one of \
+             several regions was restarted; {failed} failed",
+            self.seeds, self.seen, self.deadly, self.spared, self.confined
         )
     }
 }

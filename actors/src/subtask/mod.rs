@@ -30,7 +30,7 @@ use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
 use crate::context::NodeContext;
 use crate::job_tasks::{JobTasksMessage, TaskEvent};
-use crate::probe::{ActorKind, Step};
+use crate::probe::{ActorKind, OfJob, Step};
 
 /// What a subtask is told.
 pub enum SubtaskMessage {
@@ -178,7 +178,8 @@ impl Actor for SubtaskActor {
         args: SubtaskArgs,
     ) -> Result<SubtaskState, ActorProcessingErr> {
         let node = Arc::clone(&args.node);
-        node.spawned(ActorKind::Subtask, &args.attempt, myself.get_cell());
+        let label = OfJob(args.attempt, args.job);
+        node.spawned(ActorKind::Subtask, &label, myself.get_cell());
         node.peers.insert((args.job, args.attempt), myself.clone());
         let lanes = args.graph.receivers(args.attempt.subtask).len();
         let state = SubtaskState {
@@ -292,10 +293,9 @@ impl SubtaskState {
         myself: &ActorRef<SubtaskMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let cell = myself.get_cell();
-        let attempt = &self.args.attempt;
-        self.args
-            .node
-            .pass(ActorKind::Subtask, attempt, step, &cell)
+        let label = OfJob(self.args.attempt, self.args.job);
+        let node = &self.args.node;
+        node.pass(ActorKind::Subtask, &label, step, &cell)
     }
 
     fn tell(&self, event: TaskEvent) {

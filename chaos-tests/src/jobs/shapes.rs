@@ -15,6 +15,9 @@ use super::spec::Shape;
 use super::world::{Shelf, World};
 use crate::paced::{Pace, Paced};
 
+/// Name of the second pipeline's source.
+pub const SECOND: &str = "second";
+
 impl World {
     /// Writes the job into an environment.
     pub fn build(&self, env: &StreamEnvironment) {
@@ -25,6 +28,7 @@ impl World {
             Shape::Timers => self.timers(&self.timed(&self.generated(env, 0))),
             Shape::MultiStage => return self.multi_stage(env),
             Shape::Union => return self.union(env),
+            Shape::TwoPipelines => return self.two_pipelines(env),
             Shape::Broadcast => self.broadcast(env),
             Shape::ManySplits => self.windowed(&self.timed(&self.many_splits(env)), false),
             Shape::TextFiles => self.windowed(&self.timed(&self.text_files(env)), true),
@@ -171,6 +175,14 @@ impl World {
         self.sink(&accepted, &self.main);
         self.sink(&late, &self.late);
         self.sink(&serial, &self.serial);
+    }
+
+    /// The first is of the vertices that [`JobSpec::first_region`](super::JobSpec::first_region) says.
+    fn two_pipelines(&self, env: &StreamEnvironment) {
+        let first = self.windowed(&self.timed(&self.generated(env, 0)), false);
+        self.sink(&first, &self.main);
+        let second = self.rolling(&self.generated(env, 1).name(SECOND));
+        self.sink(&second, &self.serial);
     }
 
     fn broadcast(&self, env: &StreamEnvironment) -> DataStream<Line> {

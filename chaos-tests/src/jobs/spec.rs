@@ -1,5 +1,6 @@
 //! What a seed makes of a job: its shape, its size, how finely it is cut.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rivus::connectors::SplitMix;
@@ -27,11 +28,13 @@ pub enum Shape {
     ManySplits,
     /// Text files in many small splits.
     TextFiles,
+    /// Two pipelines that share nothing but the job: two regions.
+    TwoPipelines,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -41,6 +44,7 @@ impl Shape {
         Self::Broadcast,
         Self::ManySplits,
         Self::TextFiles,
+        Self::TwoPipelines,
     ];
 }
 
@@ -75,6 +79,8 @@ pub struct JobSpec {
     pub chaining: bool,
     /// How fast its sources are read.
     pub pace: Pace,
+    /// Whether another job runs in the same environment.
+    pub neighbour: bool,
 }
 
 impl JobSpec {
@@ -116,6 +122,7 @@ impl JobSpec {
             retained: 1 + rng.below(2) as usize,
             chaining: rng.below(4) > 0,
             pace,
+            neighbour: rng.below(4) == 0,
         }
     }
 
@@ -139,7 +146,39 @@ impl JobSpec {
                 burst: 16,
                 every: Duration::from_millis(60),
             },
+            neighbour: false,
         }
+    }
+
+    /// The job that runs beside this one.
+    pub fn neighbouring(&self) -> Option<Self> {
+        self.neighbour.then(|| Self {
+            seed: self.seed + 1_000_000,
+            shape: Shape::Tumbling,
+            neighbour: false,
+            ..self.clone()
+        })
+    }
+
+    /// Slots of each TaskManager: one alone can run it all.
+    pub fn slots(&self) -> u32 {
+        let own = self.parallelism.max(self.wide);
+        own + self.neighbouring().map_or(0, |other| other.slots())
+    }
+
+    /// The vertices of the job's first region.
+    pub fn first_region(&self) -> Range<u32> {
+        match (self.shape, self.chaining) {
+            // A source with its watermarks; behind the exchange everything to the sink.
+            (Shape::TwoPipelines, true) => 0..2,
+            (Shape::TwoPipelines, false) => 0..5,
+            _ => 0..u32::MAX,
+        }
+    }
+
+    /// Whether there is more than the job's first region.
+    pub fn has_bystanders(&self) -> bool {
+        self.neighbour || self.shape == Shape::TwoPipelines
     }
 
     /// Whether the undisturbed run's output is the only right one.

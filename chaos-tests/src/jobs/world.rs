@@ -69,6 +69,8 @@ pub struct Committed {
     pub late: Vec<Line>,
     /// What a rolling aggregate said of every record.
     pub serial: Vec<Line>,
+    /// The output of the job beside it.
+    pub neighbour: Vec<Line>,
 }
 
 impl World {
@@ -119,6 +121,7 @@ impl World {
             main,
             late: self.late.0.collected().values(),
             serial: self.serial.0.collected().values(),
+            neighbour: Vec::new(),
         })
     }
 
