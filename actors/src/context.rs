@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub metrics_interval: Duration,
     /// How long tasks go on without a leader.
     pub task_survival_timeout: Duration,
+    /// Entries after which a job's log is folded into a snapshot.
+    pub compact_log_every: u64,
 }
 
 impl Default for NodeConfig {
@@ -52,6 +54,7 @@ impl Default for NodeConfig {
             collect_timeout: Duration::from_secs(5),
             metrics_interval: Duration::from_millis(250),
             task_survival_timeout: Duration::from_secs(300),
+            compact_log_every: 1_000,
         }
     }
 }

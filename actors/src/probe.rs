@@ -59,6 +59,8 @@ pub enum Step {
     BeforeAppend,
     /// JobMaster: an entry has been written and nothing has followed from it yet.
     AfterAppend,
+    /// JobMaster: about to fold the log into a snapshot.
+    Compact,
     /// JobMaster: about to deploy.
     Deploy,
     /// JobMaster: about to connect the tasks.
@@ -113,7 +115,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, with the kind of actor that passes it.
-    pub const ALL: [(ActorKind, Step); 39] = [
+    pub const ALL: [(ActorKind, Step); 40] = [
         (ActorKind::LeaderElection, Step::Campaign),
         (ActorKind::LeaderElection, Step::Renew),
         (ActorKind::JobManager, Step::StartMaster),
@@ -128,6 +130,7 @@ impl Step {
         (ActorKind::JobMaster, Step::Decide),
         (ActorKind::JobMaster, Step::BeforeAppend),
         (ActorKind::JobMaster, Step::AfterAppend),
+        (ActorKind::JobMaster, Step::Compact),
         (ActorKind::JobMaster, Step::Deploy),
         (ActorKind::JobMaster, Step::Connect),
         (ActorKind::JobMaster, Step::TaskFailed),

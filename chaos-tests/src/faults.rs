@@ -40,6 +40,7 @@ struct Inner {
     actors: BTreeMap<(ActorKind, String), ActorCell>,
     spawned: Vec<(ActorKind, String, ActorCell)>,
     victims: Victims,
+    passed: BTreeMap<Cell, u64>,
     external: u32,
     /// The process's present life.
     life: usize,
@@ -84,6 +85,7 @@ impl Faults {
             actors: BTreeMap::new(),
             spawned: Vec::new(),
             victims: Victims::default(),
+            passed: BTreeMap::new(),
             external: 0,
             life: 0,
             crashed: false,
@@ -129,6 +131,11 @@ impl Faults {
     /// Faults at steps of which an actor died.
     pub fn hits(&self) -> Hits {
         self.inner().victims.hits()
+    }
+
+    /// How often each step was passed.
+    pub fn passed(&self) -> BTreeMap<Cell, u64> {
+        self.inner().passed.clone()
     }
 
     /// Kills from outside that hit a living actor.
@@ -246,6 +253,7 @@ impl Probe for Faults {
             return Some(Fault::Kill);
         }
         inner.history.note(&format!("{kind:?} {label} {step:?}"));
+        *inner.passed.entry((kind, step)).or_default() += 1;
         if inner.crashes_at((kind, step)) {
             drop(inner);
             self.end_life();

@@ -1,5 +1,6 @@
 //! One run of one job under one plan: on one thread, with a virtual clock.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::iter;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use rivus::{
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use crate::cells::Hits;
+use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
 use crate::invariants::{OF_A_JOB, spared as spared_by, started_once, where_it_hangs};
 use crate::jobs::{Committed, JobSpec, World};
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub hash: u64,
     /// How much happened.
     pub seen: u64,
+    /// How often each step was passed.
+    pub passed: BTreeMap<Cell, u64>,
     /// What happened last.
     pub trace: Vec<String>,
     /// Faults at steps of which an actor died.
@@ -151,6 +154,7 @@ impl<'a> Run<'a> {
         let node = NodeConfig {
             task_managers: spec.task_managers,
             job_managers: spec.job_managers,
+            compact_log_every: spec.compact_log_every,
             ..NodeConfig::default()
         };
         let flaky = FlakyStorage::new(self.plan, life, Arc::clone(&self.faults));
@@ -206,6 +210,7 @@ impl<'a> Run<'a> {
             committed,
             hash,
             seen,
+            passed: self.faults.passed(),
             trace,
             hits: self.faults.hits(),
             kills: self.faults.external_kills(),

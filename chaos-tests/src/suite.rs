@@ -1,6 +1,6 @@
 //! Seeds, one after the other: each is a job, a plan, a run, and a verdict.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::panic;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use crate::cells::Cell;
 use crate::history;
 use crate::jobs::{Committed, JobSpec};
 use crate::oracle::judge;
@@ -193,6 +194,8 @@ pub struct Summary {
     pub seen: u64,
     /// Faults of which an actor died.
     pub deadly: u64,
+    /// How often each step was passed.
+    pub passed: BTreeMap<Cell, u64>,
     /// Seeds in which only leaders were to die, and no task noticed.
     pub spared: u64,
     /// Seeds in which a region was restarted beside others, and those did not notice.
@@ -209,6 +212,9 @@ impl Summary {
                 let hits = outcome.hits.values();
                 let hits: u32 = hits.map(|hit| hit.before_state + hit.with_state).sum();
                 self.seen += outcome.seen;
+                for (cell, times) in outcome.passed {
+                    *self.passed.entry(cell).or_default() += times;
+                }
                 self.deadly += u64::from(hits + outcome.kills);
                 self.spared += u64::from(outcome.spared);
                 self.confined += u64::from(outcome.confined);

@@ -28,9 +28,6 @@ pub(super) const RETRY: Duration = Duration::from_millis(100);
 /// Failed writes in a row after which the leader gives up: whoever leads next may reach the storage.
 pub(super) const RETRIES: u32 = 50;
 
-/// Entries after which the log is folded into a snapshot.
-const COMPACT_EVERY: u64 = 1_000;
-
 pub(super) struct LogWriter {
     node: Arc<NodeContext>,
     job: JobId,
@@ -124,7 +121,7 @@ impl JobMasterState {
                 self.pass(Step::AfterAppend)?;
                 self.log.write_next();
                 self.written(entry)?;
-                self.compact();
+                self.compact()?;
             }
             Ok(Append::Lost { .. }) => {
                 // Another leader has written here: this one's time is over.
@@ -166,16 +163,17 @@ impl JobMasterState {
     }
 
     /// Folds a long log into a snapshot.
-    fn compact(&mut self) {
-        if self.log.next - self.log.compacted < COMPACT_EVERY {
-            return;
+    fn compact(&mut self) -> Result<(), ActorProcessingErr> {
+        if self.log.next - self.log.compacted < self.args.node.config.compact_log_every {
+            return Ok(());
         }
         let Some(machine) = &self.machine else {
-            return;
+            return Ok(());
         };
         let Ok(bytes) = codec::encode(machine.state()) else {
-            return;
+            return Ok(());
         };
+        self.pass(Step::Compact)?;
         self.log.compacted = self.log.next;
         let (job, upto, log) = (self.args.job, self.log.next, self.args.node.log.clone());
         let nonce = self.args.node.seed.nonce();
@@ -188,5 +186,6 @@ impl JobMasterState {
                 tracing::warn!(%job, %error, "the log could not be compacted");
             }
         }));
+        Ok(())
     }
 }

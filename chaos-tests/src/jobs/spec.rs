@@ -81,6 +81,8 @@ pub struct JobSpec {
     pub pace: Pace,
     /// Whether another job runs in the same environment.
     pub neighbour: bool,
+    /// Entries after which the log is folded into a snapshot.
+    pub compact_log_every: u64,
 }
 
 impl JobSpec {
@@ -123,6 +125,7 @@ impl JobSpec {
             chaining: rng.below(4) > 0,
             pace,
             neighbour: rng.below(4) == 0,
+            compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
         }
     }
 
@@ -147,6 +150,7 @@ impl JobSpec {
                 every: Duration::from_millis(60),
             },
             neighbour: false,
+            compact_log_every: 20,
         }
     }
 
