@@ -101,6 +101,8 @@ pub enum Step {
     Batch,
     /// Subtask: a barrier has arrived.
     Barrier,
+    /// Subtask: gives a checkpoint up, and is about to say so.
+    Decline,
     /// Subtask: the state is frozen, the barrier has been passed on.
     Frozen,
     /// Subtask: its snapshot is stored and not acknowledged yet.
@@ -115,7 +117,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, with the kind of actor that passes it.
-    pub const ALL: [(ActorKind, Step); 40] = [
+    pub const ALL: [(ActorKind, Step); 41] = [
         (ActorKind::LeaderElection, Step::Campaign),
         (ActorKind::LeaderElection, Step::Renew),
         (ActorKind::JobManager, Step::StartMaster),
@@ -151,6 +153,7 @@ impl Step {
         (ActorKind::Subtask, Step::Open),
         (ActorKind::Subtask, Step::Batch),
         (ActorKind::Subtask, Step::Barrier),
+        (ActorKind::Subtask, Step::Decline),
         (ActorKind::Subtask, Step::Frozen),
         (ActorKind::Subtask, Step::Stored),
         (ActorKind::Subtask, Step::Commit),

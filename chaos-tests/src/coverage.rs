@@ -8,7 +8,7 @@ use rivus::engine::{ActorKind, Fault, Step};
 
 use crate::cells::{Cell, HitCount, Hits};
 use crate::jobs::{JobSpec, Shape};
-use crate::plan::{Arm, FAULTS, Injection, Kill, Plan};
+use crate::plan::{Arm, FAULTS, Injection, Kill, Plan, half_triggered};
 
 /// One directed run.
 #[derive(Debug, Clone)]
@@ -74,23 +74,30 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
         // A lease is renewed once a second.
         spec.records *= 2;
     }
+    let mut injections = Vec::new();
+    let mut latency = Duration::ZERO;
+    if step == Step::Decline {
+        injections.extend(half_triggered(0, 1));
+        latency = Duration::from_millis(100);
+    }
     let early = BEFORE_STATE.contains(&step);
-    let injection = Injection {
+    injections.push(Injection {
         kind,
         step,
         fault,
         arm: if early { Arm::Start } else { Arm::State(1) },
         every: if early { 1 } else { 1 + (round % 2) as u32 },
         times: 2,
-    };
+    });
     Directed {
         cell,
         fault,
         spec,
         plan: Plan {
             seed: 10_000 + round,
-            injections: vec![injection],
+            injections,
             kills,
+            latency,
             ..Plan::default()
         },
     }

@@ -65,10 +65,10 @@ fn difference(
     )
 }
 
-/// All records of the two sources of the union.
+/// All records of all sources.
 fn input(spec: &JobSpec) -> BTreeMap<u64, Reading> {
     let mut all = BTreeMap::new();
-    for source in 0..2 {
+    for source in 0..spec.sources() {
         for index in 0..spec.records {
             let mut rng = SplitMix::of(spec.seed + source, index);
             let mut reading = Reading::generate(spec, index, &mut rng);
@@ -83,7 +83,7 @@ fn accepted_and_serial(spec: &JobSpec, run: &Committed) -> Vec<String> {
     let input = input(spec);
     let mut wrong = exactly_once(&input, run);
     for (key, results) in by_key(&run.serial) {
-        if let Err(reason) = serial_order(key, &results, &input) {
+        if let Err(reason) = serial_order(key, &results, &input, spec.records) {
             wrong.push(format!("the rolling aggregate of key {key}: {reason}"));
         }
     }
@@ -136,8 +136,12 @@ fn exactly_once(input: &BTreeMap<u64, Reading>, run: &Committed) -> Vec<String> 
 
 /// A key's rolling results follow from its records in some order, in which each source's records stand in
 /// their own order.
-fn serial_order(key: &str, results: &[&str], input: &BTreeMap<u64, Reading>) -> Result<(), String> {
-    let half = input.len() as u64 / 2;
+fn serial_order(
+    key: &str,
+    results: &[&str],
+    input: &BTreeMap<u64, Reading>,
+    of_a_source: u64,
+) -> Result<(), String> {
     let (mut folded, mut last) = (0, [None::<u64>; 2]);
     for (at, result) in results.iter().enumerate() {
         let fields: Vec<u64> = result.split(' ').filter_map(|f| f.parse().ok()).collect();
@@ -149,7 +153,7 @@ fn serial_order(key: &str, results: &[&str], input: &BTreeMap<u64, Reading>) -> 
             .filter(|reading| reading.key.to_string() == key);
         let reading = reading.ok_or(format!("record {id} is not of this key"))?;
         folded = fold(folded, reading);
-        let source = (id / half) as usize;
+        let source = (id / of_a_source) as usize;
         if count != at as u64 + 1 || told != folded {
             return Err(format!(
                 "result {at} ({result}) does not follow from the ones before"

@@ -1,5 +1,6 @@
 //! A source that yields its records in bursts, so that a bounded job lasts for seconds of virtual time.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,6 +25,8 @@ pub struct Paced<S> {
     pace: Pace,
     /// So many times the splits that the inner source would make.
     finer: u32,
+    /// How long the first subtask sleeps after its first burst.
+    sleep: Duration,
     /// Records that all readers have yielded, repeats included.
     emitted: Arc<AtomicU64>,
 }
@@ -32,6 +35,8 @@ pub struct Paced<S> {
 pub struct PacedReader<R> {
     inner: R,
     pace: Pace,
+    /// The sleep that is still to come.
+    sleep: Duration,
     emitted: Arc<AtomicU64>,
     /// What is left of the burst.
     left: usize,
@@ -46,8 +51,16 @@ impl<S> Paced<S> {
             inner,
             pace,
             finer: 1,
+            sleep: Duration::ZERO,
             emitted,
         }
+    }
+
+    /// The first subtask sleeps after its first burst.
+    #[must_use]
+    pub fn sleepy(mut self, sleep: Duration) -> Self {
+        self.sleep = sleep;
+        self
     }
 
     /// Cut into so many times more splits.
@@ -71,6 +84,10 @@ impl<S: Source> Source for Paced<S> {
         Ok(PacedReader {
             inner: self.inner.reader(instance)?,
             pace: self.pace,
+            sleep: match instance.index {
+                0 => self.sleep,
+                _ => Duration::ZERO,
+            },
             emitted: Arc::clone(&self.emitted),
             left: 0,
             next: Timestamp::MIN,
@@ -97,7 +114,8 @@ impl<R: SourceReader> SourceReader for PacedReader<R> {
                 return Ok(ReadStatus::Later(self.next));
             }
             self.left = self.pace.burst;
-            self.next = now + self.pace.every.as_millis() as Timestamp;
+            let pause = self.pace.every + mem::take(&mut self.sleep);
+            self.next = now + pause.as_millis() as Timestamp;
         }
         let before = out.len();
         let status = self.inner.read(out, max.min(self.left), now)?;

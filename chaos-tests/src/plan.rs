@@ -143,7 +143,10 @@ impl Plan {
             plan.injections.push(injection(&mut rng, &kinds, early));
         }
         if kinds.len() == LEADERS.len() + workers.len() {
-            let double = double_fault(&mut rng, workers, plan.injections.len());
+            let double = match rng.below(2) {
+                0 => double_fault(&mut rng, workers, plan.injections.len()),
+                _ => half_triggered(plan.injections.len(), 1 + rng.below(3) as u32),
+            };
             plan.injections.extend(double);
         }
         for _ in 0..1 + rng.below(3) {
@@ -262,6 +265,28 @@ fn double_fault(rng: &mut SplitMix, workers: &[ActorKind], at: usize) -> [Inject
         arm: Arm::After(at),
         every: 1,
         times: 3,
+    };
+    [first, second]
+}
+
+/// A leader dies when only some sources have heard of a checkpoint, and its JobMaster while the next one
+/// finds out: meanwhile subtasks wait for barriers, and may give the checkpoint up. `at` is the number of
+/// the first of the two injections.
+pub(crate) fn half_triggered(at: usize, every: u32) -> [Injection; 2] {
+    let first = Injection {
+        kind: ActorKind::CheckpointCoordinator,
+        step: Step::BetweenTriggers,
+        fault: Fault::Error,
+        arm: Arm::State(1),
+        every,
+        times: 4,
+    };
+    let second = Injection {
+        kind: ActorKind::JobMaster,
+        step: Step::Collect,
+        arm: Arm::After(at),
+        every: 1,
+        ..first
     };
     [first, second]
 }

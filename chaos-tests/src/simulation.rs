@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
         let options = JobOptions {
             checkpoint_interval: Some(spec.checkpoint_interval),
             checkpoint_timeout: Duration::from_secs(20),
-            alignment_timeout: Duration::from_secs(5),
+            alignment_timeout: spec.alignment_timeout,
             retained_checkpoints: spec.retained,
             restart: RestartStrategy::ExponentialDelay {
                 initial: Duration::from_millis(20),

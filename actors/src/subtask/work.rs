@@ -508,8 +508,10 @@ impl SubtaskState {
             match effect {
                 Effect::Credit(channel) => self.return_credit(channel),
                 Effect::Tell(event) => {
-                    if matches!(event, TaskEvent::Drained) {
-                        self.pass(Step::Drained, &myself)?;
+                    match event {
+                        TaskEvent::Drained => self.pass(Step::Drained, &myself)?,
+                        TaskEvent::Declined { .. } => self.pass(Step::Decline, &myself)?,
+                        _ => {}
                     }
                     self.tell(event);
                 }

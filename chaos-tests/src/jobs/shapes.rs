@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rivus::connectors::{CollectionSource, FileSink, GeneratorSource, TextFileSource};
 use rivus::{
-    DataStream, Event, SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner,
+    DataStream, Event, SideOutputTag, Source, StreamEnvironment, WatermarkStrategy, WindowAssigner,
     Windowed,
 };
 
@@ -28,6 +28,7 @@ impl World {
             Shape::Timers => self.timers(&self.timed(&self.generated(env, 0))),
             Shape::MultiStage => return self.multi_stage(env),
             Shape::Union => return self.union(env),
+            Shape::Idle => return self.idle(env),
             Shape::TwoPipelines => return self.two_pipelines(env),
             Shape::Broadcast => self.broadcast(env),
             Shape::ManySplits => self.windowed(&self.timed(&self.many_splits(env)), false),
@@ -48,6 +49,10 @@ impl World {
 
     /// Records from a generator; those of a second source have other numbers.
     fn generated(&self, env: &StreamEnvironment, source: u64) -> DataStream<Reading> {
+        env.from_source(self.generator(source))
+    }
+
+    fn generator(&self, source: u64) -> Paced<impl Source<Out = Reading> + use<>> {
         let spec = self.spec.clone();
         let generator = GeneratorSource::new(move |index, rng| {
             let mut reading = Reading::generate(&spec, index, rng);
@@ -57,11 +62,7 @@ impl World {
         .seed(self.spec.seed + source)
         .count(self.spec.records)
         .timestamps(|reading: &Reading| reading.ts);
-        env.from_source(Paced::new(
-            generator,
-            self.pace(),
-            Arc::clone(&self.emitted),
-        ))
+        Paced::new(generator, self.pace(), Arc::clone(&self.emitted))
     }
 
     fn many_splits(&self, env: &StreamEnvironment) -> DataStream<Reading> {
@@ -146,13 +147,27 @@ impl World {
 
     /// Watermarks that are too bold: what is late depends on how the two sources interleave.
     fn union(&self, env: &StreamEnvironment) {
-        let tag = SideOutputTag::<Reading>::new("late");
         let both = self.generated(env, 0).union(&self.generated(env, 1));
-        let windows = both
-            .assign_watermarks(
-                WatermarkStrategy::bounded_out_of_orderness(Duration::from_millis(2))
-                    .with_timestamps(|reading: &Reading| reading.ts),
-            )
+        let bold = WatermarkStrategy::bounded_out_of_orderness(Duration::from_millis(2))
+            .with_timestamps(|reading: &Reading| reading.ts);
+        self.accepted_and_late(&both, &both.assign_watermarks(bold));
+    }
+
+    /// A source subtask sleeps while the others go on: nobody waits for it, so what it reads afterwards is
+    /// late.
+    fn idle(&self, env: &StreamEnvironment) {
+        let sleepy = self.generator(0).sleepy(self.spec.lasts() / 2);
+        let readings = env.from_source(sleepy);
+        let bound = Duration::from_millis(DISORDER as u64);
+        let patient = WatermarkStrategy::bounded_out_of_orderness(bound)
+            .with_timestamps(|reading: &Reading| reading.ts)
+            .with_idleness(self.pace().every * 2);
+        self.accepted_and_late(&readings, &readings.assign_watermarks(patient));
+    }
+
+    fn accepted_and_late(&self, readings: &DataStream<Reading>, timed: &DataStream<Reading>) {
+        let tag = SideOutputTag::<Reading>::new("late");
+        let windows = timed
             .key_by(|reading| reading.key)
             .window(WindowAssigner::tumbling(Duration::from_millis(200)))
             .late_output(&tag)
@@ -163,7 +178,7 @@ impl World {
             .map(|reading| (reading.key.to_string(), reading.id.to_string()))
             .parallelism(self.spec.wide);
         let accepted = windows.map(members).parallelism(self.spec.wide);
-        let serial = both
+        let serial = readings
             .key_by(|reading| reading.key)
             .aggregate(InOrder)
             .parallelism(self.spec.wide)

@@ -30,11 +30,13 @@ pub enum Shape {
     TextFiles,
     /// Two pipelines that share nothing but the job: two regions.
     TwoPipelines,
+    /// A source subtask that falls silent, and whose records are late when it wakes up: not confluent.
+    Idle,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -45,6 +47,7 @@ impl Shape {
         Self::ManySplits,
         Self::TextFiles,
         Self::TwoPipelines,
+        Self::Idle,
     ];
 }
 
@@ -73,6 +76,8 @@ pub struct JobSpec {
     pub input_bytes: usize,
     /// Time between checkpoints.
     pub checkpoint_interval: Duration,
+    /// A subtask that waits longer for the last barrier declines the checkpoint.
+    pub alignment_timeout: Duration,
     /// Completed checkpoints that are kept.
     pub retained: usize,
     /// Whether operators are chained.
@@ -95,7 +100,11 @@ impl JobSpec {
     /// The job of a seed, of a given shape.
     pub fn shaped(shape: Shape, seed: u64) -> Self {
         let mut rng = SplitMix::of(seed, 1);
-        let parallelism = 1 + rng.below(4) as u32;
+        let parallelism = match shape {
+            // One is idle, others are not.
+            Shape::Idle => 2 + rng.below(3) as u32,
+            _ => 1 + rng.below(4) as u32,
+        };
         // The sources take about this long, if nothing happens.
         let lasts = 1_500 + rng.below(2_000);
         let records = 600 + rng.below(1_800);
@@ -125,6 +134,8 @@ impl JobSpec {
             chaining: rng.below(4) > 0,
             pace,
             neighbour: rng.below(4) == 0,
+            // By virtual time barriers arrive all at once, unless a leader dies between two triggers.
+            alignment_timeout: Duration::from_millis([10, 5_000][rng.below(2) as usize]),
             compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
         }
     }
@@ -150,6 +161,7 @@ impl JobSpec {
                 every: Duration::from_millis(60),
             },
             neighbour: false,
+            alignment_timeout: Duration::from_millis(10),
             compact_log_every: 20,
         }
     }
@@ -187,11 +199,17 @@ impl JobSpec {
 
     /// Whether the undisturbed run's output is the only right one.
     pub fn is_confluent(&self) -> bool {
-        self.shape != Shape::Union
+        !matches!(self.shape, Shape::Union | Shape::Idle)
     }
-}
 
-impl JobSpec {
+    /// How many sources feed the job's first window.
+    pub fn sources(&self) -> u64 {
+        match self.shape {
+            Shape::Union => 2,
+            _ => 1,
+        }
+    }
+
     /// About how long its sources are read, if nothing happens.
     pub fn lasts(&self) -> Duration {
         let per_burst = self.pace.burst as u64 * u64::from(self.parallelism);
