@@ -185,6 +185,11 @@ pub trait Probe: Send + Sync {
         let _ = (kind, label, step);
         None
     }
+
+    /// A subtask has filed an element under its channel. All its channels together hold `queued_bytes` now.
+    fn filed(&self, label: &dyn Display, channels: usize, queued_bytes: usize) {
+        let _ = (label, channels, queued_bytes);
+    }
 }
 
 /// The label of what belongs to a job: the first eight digits of the job's id stand last.

@@ -40,6 +40,8 @@ struct Inner {
     actors: BTreeMap<(ActorKind, String), ActorCell>,
     spawned: Vec<(ActorKind, String, ActorCell)>,
     victims: Victims,
+    /// What a subtask had waiting at its inputs when it was most, by the number of its channels.
+    queued: BTreeMap<usize, usize>,
     passed: BTreeMap<Cell, u64>,
     external: u32,
     /// The process's present life.
@@ -85,6 +87,7 @@ impl Faults {
             actors: BTreeMap::new(),
             spawned: Vec::new(),
             victims: Victims::default(),
+            queued: BTreeMap::new(),
             passed: BTreeMap::new(),
             external: 0,
             life: 0,
@@ -136,6 +139,11 @@ impl Faults {
     /// How often each step was passed.
     pub fn passed(&self) -> BTreeMap<Cell, u64> {
         self.inner().passed.clone()
+    }
+
+    /// The most bytes that ever waited at a subtask's inputs, by the number of its channels.
+    pub fn queued(&self) -> BTreeMap<usize, usize> {
+        self.inner().queued.clone()
     }
 
     /// Kills from outside that hit a living actor.
@@ -244,6 +252,12 @@ impl Probe for Faults {
         inner.history.note(&format!("{kind:?} {label} starts"));
         inner.actors.insert((kind, label.clone()), actor.clone());
         inner.spawned.push((kind, label, actor));
+    }
+
+    fn filed(&self, _label: &dyn Display, channels: usize, queued_bytes: usize) {
+        let mut inner = self.inner();
+        let most = inner.queued.entry(channels).or_default();
+        *most = queued_bytes.max(*most);
     }
 
     fn at(&self, kind: ActorKind, label: &dyn Display, step: Step) -> Option<Fault> {

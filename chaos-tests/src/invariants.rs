@@ -1,9 +1,11 @@
 //! What must hold beside the output.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rivus::engine::ActorKind;
 use rivus::{JobHandle, JobView};
+
+use crate::jobs::JobSpec;
 
 /// Actors that exist for a job, and must go with it.
 pub(crate) const OF_A_JOB: [ActorKind; 4] = [
@@ -44,6 +46,26 @@ pub(crate) fn started_once(executions: &[String]) -> Option<String> {
             different.len() - again.len(),
         )
     })
+}
+
+/// More than any record of the jobs weighs, in bytes.
+const RECORD: usize = 160;
+
+/// What waits at a subtask's inputs stays within the budget, beside what each channel is opened with: two
+/// batches. `queued` is the most that ever waited, by the number of channels.
+pub(crate) fn over_budget(spec: &JobSpec, queued: &BTreeMap<usize, usize>) -> Vec<String> {
+    let first = 2 * spec.batch_records * RECORD;
+    let most = |channels: usize| spec.input_bytes + channels * first;
+    let over = queued
+        .iter()
+        .filter(|(channels, bytes)| **bytes > most(**channels));
+    over.map(|(channels, bytes)| {
+        format!(
+            "{bytes} bytes waited at the {channels} channels of a subtask, instead of {} at most",
+            most(*channels)
+        )
+    })
+    .collect()
 }
 
 /// A job that does not end: where it stands, task by task.

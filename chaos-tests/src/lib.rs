@@ -39,6 +39,7 @@
 //! - If only actors on the leader's side died, once the job ran, no task noticed: no restart, none found
 //!   gone by a takeover, no execution started twice.
 //! - If workers died in one region of one job only, no other region and no job beside it noticed.
+//! - What waits at a subtask's inputs stays within the job's budget.
 //! - An ended job leaves no actor behind in a process that goes on; a process that ends leaves nothing.
 //!
 //! # How it is run
@@ -48,6 +49,7 @@
 //! | `cargo test -p rivus-chaos` | 200 seeds, every cell, the replay, threads |
 //! | `RIVUS_SEEDS=5000 cargo test -p rivus-chaos --test seeds -- --nocapture` | as many seeds as one likes |
 //! | `RIVUS_SEED=7 cargo test -p rivus-chaos --test seeds -- --nocapture` | one seed, with all that happened |
+//! | `RIVUS_CELL=Subtask/Commit/Kill/10003 cargo test -p rivus-chaos --test coverage -- --nocapture` | one cell's run, with all that happened |
 //! | `cargo run -p rivus-chaos -- --from 1000 --seeds 5000` | the same from a program, with progress |
 //! | `cargo test -p rivus-chaos --features planted-defects --test planted -- --nocapture` | the defects that must be caught |
 //!

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
-use crate::invariants::{OF_A_JOB, spared as spared_by, started_once, where_it_hangs};
+use crate::invariants::{OF_A_JOB, over_budget, spared as spared_by, started_once, where_it_hangs};
 use crate::jobs::{Committed, JobSpec, World};
 use crate::plan::{Crash, Kill, LEADERS, Plan, Scope, WORKERS};
 use crate::storage::{FlakyStorage, SlowBlocking};
@@ -199,6 +199,9 @@ impl<'a> Run<'a> {
         let trace = self.faults.trace();
         let (hash, seen) = (self.faults.hash(), self.faults.seen());
         self.expect_gone().await;
+        let queued = self.faults.queued();
+        self.violations
+            .extend(over_budget(&self.world.spec, &queued));
         self.expect_unnoticed(&views);
         let mut committed = self.world.committed()?;
         if let Some(neighbour) = &self.neighbour {

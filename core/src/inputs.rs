@@ -182,7 +182,10 @@ impl Inputs {
     /// the budget is shared by all channels.
     pub fn processed(&mut self, channel: usize) -> Option<u64> {
         let share = self.budget_bytes / self.channels.len().max(1);
-        let window = (share / self.batch_bytes.max(1)) as u64;
+        let window = match self.batch_bytes {
+            0 => FIRST_CREDITS,
+            bytes => (share / bytes) as u64,
+        };
         let state = &mut self.channels[channel];
         let granted = state.taken + window.clamp(1, MAX_CREDITS);
         if granted > state.granted && !state.ended {
@@ -259,6 +262,15 @@ mod tests {
         assert_eq!(order, [1, 0, 1, 0]);
         inputs.apply(AlignmentAction::Release);
         assert_eq!(inputs.take().unwrap().0, 2);
+    }
+
+    #[test]
+    fn a_watermark_says_nothing_of_what_batches_weigh() {
+        let mut inputs = inputs(1, 8_000);
+        inputs.file(0, 0, Element::Watermark(7)).unwrap();
+        inputs.take().unwrap();
+        inputs.processed(0);
+        assert_eq!(inputs.granted(0), 1 + FIRST_CREDITS);
     }
 
     #[test]

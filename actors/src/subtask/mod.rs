@@ -215,6 +215,11 @@ impl Actor for SubtaskActor {
             } => {
                 let work = state.work()?;
                 work.inputs.file(channel, seq, element)?;
+                let (channels, queued) = (work.inputs.len(), work.inputs.queued_bytes());
+                if let Some(probe) = &state.args.node.probe {
+                    let label = OfJob(state.args.attempt, state.args.job);
+                    probe.filed(&label, channels, queued);
+                }
                 state.step();
             }
             SubtaskMessage::Credit { lane, granted } => {
