@@ -4,60 +4,128 @@
 /// A defect that the chaos suite has to catch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
-    /// A receiver forgets to give credits back, now and then.
+    /// One credit of one channel doesn't come back. Once.
     LostCredit,
     /// A checkpoint is announced, and so committed, before its log entry is written.
     CommitBeforeLog,
-    /// A channel that should be parked for an alignment is not.
+    /// One batch of a channel that should be parked goes through an alignment. Once.
     BatchThroughAlignment,
 }
 
 #[cfg(feature = "planted-defects")]
 mod active {
-    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+    use std::sync::{Mutex, PoisonError};
 
     use super::Defect;
 
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
+    static PLANTED: Mutex<Option<Defect>> = Mutex::new(None);
 
     /// Plants a defect in this process, or none.
     pub fn plant(defect: Option<Defect>) {
-        PLANTED.store(defect.map_or(0, |defect| defect as u8 + 1), Relaxed);
+        *PLANTED.lock().unwrap_or_else(PoisonError::into_inner) = defect;
     }
 
-    pub(super) fn is_planted(defect: Defect) -> bool {
-        PLANTED.load(Relaxed) == defect as u8 + 1
+    fn is_planted(defect: Defect) -> bool {
+        *PLANTED.lock().unwrap_or_else(PoisonError::into_inner) == Some(defect)
+    }
+
+    /// Whether the defect strikes here and now: nowhere else, and not again.
+    fn strikes(defect: Defect) -> bool {
+        let mut planted = PLANTED.lock().unwrap_or_else(PoisonError::into_inner);
+        planted.take_if(|planted| *planted == defect).is_some()
+    }
+
+    pub(crate) fn commit_before_log() -> bool {
+        is_planted(Defect::CommitBeforeLog)
+    }
+
+    /// Where a subtask's channels are not handled as they should be.
+    #[derive(Default)]
+    pub(crate) struct Slips {
+        /// The channel that is short of a credit.
+        short: Option<usize>,
+        /// The channel that an alignment has left open.
+        open: Option<usize>,
+    }
+
+    impl Slips {
+        pub(crate) fn granted(&mut self, channel: usize, granted: u64) -> u64 {
+            // Later than at the start: data flows.
+            if granted > 12 && strikes(Defect::LostCredit) {
+                self.short = Some(channel);
+            }
+            granted - u64::from(self.short == Some(channel))
+        }
+
+        pub(crate) fn leaves_open(&mut self, channel: usize) -> bool {
+            let strikes = strikes(Defect::BatchThroughAlignment);
+            if strikes {
+                self.open = Some(channel);
+            }
+            strikes
+        }
+
+        pub(crate) fn is_through(&mut self, channel: usize) -> bool {
+            self.open.take_if(|open| *open == channel).is_some()
+        }
+
+        pub(crate) fn aligned(&mut self) {
+            if self.open.take().is_some() {
+                // No batch came: another alignment's turn.
+                plant(Some(Defect::BatchThroughAlignment));
+            }
+        }
+    }
+
+    impl Drop for Slips {
+        fn drop(&mut self) {
+            self.aligned();
+        }
     }
 }
 
 #[cfg(feature = "planted-defects")]
 pub use active::plant;
-
 #[cfg(feature = "planted-defects")]
-fn is_planted(defect: Defect) -> bool {
-    active::is_planted(defect)
+pub(crate) use active::{Slips, commit_before_log};
+
+/// Nothing is planted.
+#[cfg(not(feature = "planted-defects"))]
+mod inert {
+    /// [`Defect::CommitBeforeLog`](super::Defect::CommitBeforeLog).
+    #[inline]
+    pub(crate) fn commit_before_log() -> bool {
+        false
+    }
+
+    /// Where a subtask's channels are not handled as they should be: nowhere.
+    #[derive(Default)]
+    pub(crate) struct Slips;
+
+    impl Slips {
+        /// What the sender of a channel is told that it may send in all.
+        #[inline]
+        pub(crate) fn granted(&mut self, _channel: usize, granted: u64) -> u64 {
+            granted
+        }
+
+        /// Whether a channel that should be parked is not.
+        #[inline]
+        pub(crate) fn leaves_open(&mut self, _channel: usize) -> bool {
+            false
+        }
+
+        /// Whether the batch has come that was let through: now its channel is parked.
+        #[inline]
+        pub(crate) fn is_through(&mut self, _channel: usize) -> bool {
+            false
+        }
+
+        /// The alignment is over.
+        #[inline]
+        pub(crate) fn aligned(&mut self) {}
+    }
 }
 
 #[cfg(not(feature = "planted-defects"))]
-#[inline]
-fn is_planted(_defect: Defect) -> bool {
-    false
-}
-
-/// [`Defect::LostCredit`]: from some point on a channel's credits don't come back.
-#[inline]
-pub(crate) fn lose_a_credit(granted: u64) -> bool {
-    granted > 12 && is_planted(Defect::LostCredit)
-}
-
-/// [`Defect::CommitBeforeLog`].
-#[inline]
-pub(crate) fn commit_before_log() -> bool {
-    is_planted(Defect::CommitBeforeLog)
-}
-
-/// [`Defect::BatchThroughAlignment`].
-#[inline]
-pub(crate) fn let_through_alignment() -> bool {
-    is_planted(Defect::BatchThroughAlignment)
-}
+pub(crate) use inert::{Slips, commit_before_log};

@@ -15,7 +15,7 @@ use rivus_core::{
 use super::commits::Commits;
 use super::{SubtaskMessage, SubtaskState, panic_failure};
 use crate::job_tasks::TaskEvent;
-use crate::planted;
+use crate::planted::Slips;
 use crate::probe::Step;
 
 /// A turn that takes longer is worth a warning.
@@ -99,6 +99,7 @@ pub(super) struct Work {
     turn_ended: Duration,
     /// What the actor has to do after the turn.
     pub(super) effects: Vec<Effect>,
+    slips: Slips,
 }
 
 /// What a turn wants of its actor.
@@ -149,6 +150,7 @@ impl Work {
             waiting: Waiting::Input,
             turn_ended: Duration::ZERO,
             effects: Vec::new(),
+            slips: Slips::default(),
         }
     }
 
@@ -212,16 +214,22 @@ impl Work {
     fn align(&mut self, actions: Vec<AlignmentAction>) {
         for action in actions {
             match action {
-                AlignmentAction::Snapshot(barrier) => self.todo.push_back(Todo::Snapshot(barrier)),
-                AlignmentAction::Park(_) => {
-                    if !planted::let_through_alignment() {
+                AlignmentAction::Snapshot(barrier) => {
+                    self.slips.aligned();
+                    self.todo.push_back(Todo::Snapshot(barrier));
+                }
+                AlignmentAction::Park(channel) => {
+                    if !self.slips.leaves_open(channel) {
                         self.inputs.apply(action);
                     }
                     if let Some(id) = self.inputs.alignment.current() {
                         self.effects.push(Effect::AwaitAlignment(id));
                     }
                 }
-                AlignmentAction::Release => self.inputs.apply(action),
+                AlignmentAction::Release => {
+                    self.slips.aligned();
+                    self.inputs.apply(action);
+                }
                 AlignmentAction::Decline(id) => {
                     self.cx.outputs.cancel_barrier(id);
                     self.drop_snapshot(id);
@@ -357,6 +365,9 @@ impl Work {
                 self.inputs.time.on_records(channel);
                 let input = self.inputs.input(channel);
                 let progress = self.task.batch(input, batch, &mut self.cx)?;
+                if self.slips.is_through(channel) {
+                    self.inputs.apply(AlignmentAction::Park(channel));
+                }
                 Ok(self.note(progress, then))
             }
             Element::Watermark(watermark) => {
@@ -489,12 +500,11 @@ impl SubtaskState {
         let queued = work.inputs.queued_bytes() as u64;
         work.cx.metrics.queued_bytes.store(queued, Relaxed);
         if let Some(granted) = work.inputs.processed(channel)
-            && !planted::lose_a_credit(granted)
             && let Some(sender) = self.senders.get(channel)
         {
             let _ = sender.actor.cast(SubtaskMessage::Credit {
                 lane: sender.lane,
-                granted,
+                granted: work.slips.granted(channel, granted),
             });
         }
     }
