@@ -23,6 +23,20 @@ pub struct Directed {
     pub plan: Plan,
 }
 
+impl Directed {
+    /// The run's name: kind of actor, step, fault, seed.
+    pub fn name(&self) -> String {
+        let (kind, step) = self.cell;
+        format!("{kind:?}/{step:?}/{:?}/{}", self.fault, self.plan.seed)
+    }
+
+    /// How the run is made again.
+    pub fn replay_command(&self) -> String {
+        let name = self.name();
+        format!("RIVUS_CELL={name} cargo test -p rivus-chaos --test coverage -- --nocapture")
+    }
+}
+
 /// Steps that are passed before any record is read. They can only be hit before a checkpoint holds state.
 pub const BEFORE_STATE: [Step; 1] = [Step::Submit];
 
