@@ -100,7 +100,7 @@ mod inert {
 
     /// Where a subtask's channels are not handled as they should be: nowhere.
     #[derive(Default)]
-    pub(crate) struct Slips;
+    pub(crate) struct Slips {}
 
     impl Slips {
         /// What the sender of a channel is told that it may send in all.
