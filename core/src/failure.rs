@@ -1,6 +1,7 @@
 //! What can go wrong in a job, and how much of it that ends.
 
-use std::fmt;
+use std::any::Any;
+use std::fmt::{self, Debug};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +28,17 @@ pub struct Failure {
     pub operator: Option<OperatorUid>,
     /// Where the source stood, as far as the subtask knows it (`access.log:1207`).
     pub position: Option<String>,
+    /// The record that was being worked on. Known in debug builds only: it takes a copy of each record.
+    pub record: Option<String>,
     /// One line: what happened, and the mend where there is one.
     pub message: String,
 }
 
-/// What a user's function returns to fail its attempt.
+/// Characters of a record that a failure shows.
+const RECORD_SHOWN: usize = 200;
+
+/// What a user's function, source or sink returns to fail its attempt, or, made with [`Failure::permanent`],
+/// its job.
 pub type UserError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Failure {
@@ -41,6 +48,7 @@ impl Failure {
             scope: FailureScope::Attempt,
             operator: None,
             position: None,
+            record: None,
             message: message.into(),
         }
     }
@@ -53,9 +61,40 @@ impl Failure {
         }
     }
 
+    /// An error that a second try would meet again, such as a line that is no record or a wrong option. A
+    /// function, source or sink that returns it ends the job, not just the attempt.
+    ///
+    /// ```
+    /// use rivus_core::{Failure, FailureScope, UserError};
+    ///
+    /// fn number(line: &str) -> Result<u32, UserError> {
+    ///     Ok(line.parse().map_err(Failure::permanent)?)
+    /// }
+    /// let failure = Failure::user(&number("one").unwrap_err());
+    /// assert_eq!(failure.scope, FailureScope::Job);
+    /// ```
+    pub fn permanent(error: impl Into<UserError>) -> Self {
+        Self {
+            scope: FailureScope::Job,
+            ..Self::user(&error.into())
+        }
+    }
+
     /// Names the operator to blame, unless one is named already.
     pub fn blame(mut self, operator: &OperatorUid) -> Self {
         self.operator.get_or_insert_with(|| operator.clone());
+        self
+    }
+
+    /// Shows the record that was being worked on, unless that is known already.
+    pub fn with_record(mut self, record: &dyn Debug) -> Self {
+        self.record.get_or_insert_with(|| {
+            let shown = format!("{record:?}");
+            match shown.char_indices().nth(RECORD_SHOWN) {
+                Some((end, _)) => format!("{}...", &shown[..end]),
+                None => shown,
+            }
+        });
         self
     }
 
@@ -65,8 +104,29 @@ impl Failure {
         self
     }
 
-    /// The failure of a user's function, with the chain of its causes on one line.
+    /// A panic in user code, as a failure of the attempt.
+    pub fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::attempt(format!("panicked: {}", text.unwrap_or("without a message")))
+    }
+
+    /// Whether the same operator failed with the same words, or with the source at the same place: words may
+    /// hold what changes, and the runs of a source may end elsewhere when they are read again. Without an
+    /// operator to blame it was not the job's code that failed.
+    pub fn is_repeated_by(&self, later: &Self) -> bool {
+        let same_place = self.position.is_some() && self.position == later.position;
+        self.operator.is_some()
+            && self.operator == later.operator
+            && (same_place || self.message == later.message)
+    }
+
+    /// The failure of a user's function, with the chain of its causes on one line. One that is a `Failure`
+    /// says itself what it ends.
     pub fn user(error: &UserError) -> Self {
+        if let Some(failure) = error.downcast_ref::<Self>() {
+            return failure.clone();
+        }
         let mut message = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -84,6 +144,9 @@ impl fmt::Display for Failure {
             write!(f, "operator {operator}: ")?;
         }
         f.write_str(&self.message)?;
+        if let Some(record) = &self.record {
+            write!(f, " (record {record})")?;
+        }
         match &self.position {
             Some(position) => write!(f, " (source at {position})"),
             None => Ok(()),

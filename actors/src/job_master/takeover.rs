@@ -47,7 +47,7 @@ impl Takeover {
 fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
     let contents = log
         .read_all(job)
-        .map_err(|error| Failure::attempt(Failure::user(&error.into()).message))?;
+        .map_err(|error| Failure::user(&error.into()))?;
     let mut state = match &contents.snapshot {
         Some(snapshot) => codec::decode(&snapshot.payload)?,
         None => JobState::default(),
@@ -79,9 +79,7 @@ fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Option<Repl
             }
             // The old leader was quicker once more; it can't be twice at the same slot.
             Ok(Append::Lost { .. }) => {}
-            Err(error) => {
-                return Err(Failure::attempt(Failure::user(&error.into()).message));
-            }
+            Err(error) => return Err(Failure::user(&error.into())),
         }
     }
 }

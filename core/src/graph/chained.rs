@@ -115,6 +115,12 @@ impl JobGraph {
         &self.written.nodes[id.0]
     }
 
+    /// The vertex with the most subtasks, the first of several; the job needs a slot for each of them.
+    pub fn widest(&self) -> Option<&JobVertex> {
+        let vertices = self.vertices.iter().rev();
+        vertices.max_by_key(|vertex| vertex.parallelism)
+    }
+
     /// All subtasks, by vertex and index.
     pub fn subtasks(&self) -> impl Iterator<Item = SubtaskId> + '_ {
         self.vertices.iter().flat_map(|vertex| {

@@ -23,6 +23,10 @@ pub struct JobOptions {
     pub retained_checkpoints: usize,
     /// What happens after a failure.
     pub restart: RestartStrategy,
+    /// Whatever [`restart`](Self::restart) says, the job fails when a region has failed so often in a row in the
+    /// same operator, with the same message or at the same position of the source, and no checkpoint was
+    /// completed in between. `None`: never for that, as for a sink whose target may be gone for a while.
+    pub poison_after: Option<u32>,
     /// Records in a full batch.
     pub batch_records: usize,
     /// Bytes in a full batch.
@@ -41,10 +45,83 @@ impl Default for JobOptions {
             tolerable_checkpoint_failures: None,
             retained_checkpoints: 1,
             restart: RestartStrategy::default(),
+            poison_after: Some(5),
             batch_records: 1_024,
             batch_bytes: 1 << 20,
             // About what a core's second-level cache holds: more under way is only read from memory again.
             input_bytes: 512 << 10,
         }
+    }
+}
+
+impl JobOptions {
+    /// Refuses what can't work.
+    ///
+    /// # Errors
+    /// One line that names the option and the mend.
+    pub fn check(&self) -> Result<(), String> {
+        let zeros = [
+            ("checkpoint_timeout", self.checkpoint_timeout.is_zero()),
+            ("alignment_timeout", self.alignment_timeout.is_zero()),
+            ("batch_records", self.batch_records == 0),
+            ("batch_bytes", self.batch_bytes == 0),
+            ("poison_after", self.poison_after == Some(0)),
+        ];
+        if let Some((option, _)) = zeros.iter().find(|(_, zero)| *zero) {
+            return Err(format!("option {option} is 0: give more"));
+        }
+        if self
+            .checkpoint_interval
+            .is_some_and(|every| every.is_zero())
+        {
+            return Err(
+                "option checkpoint_interval is 0: give more, or None for no checkpoints".into(),
+            );
+        }
+        self.restart.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exponential(initial: u64, max: u64, factor: f64, jitter: f64) -> JobOptions {
+        JobOptions {
+            restart: RestartStrategy::ExponentialDelay {
+                initial: Duration::from_secs(initial),
+                max: Duration::from_secs(max),
+                factor,
+                jitter,
+                reset_after: Duration::ZERO,
+            },
+            ..JobOptions::default()
+        }
+    }
+
+    #[test]
+    fn an_option_that_cannot_work_is_refused_by_its_name() {
+        let plain = JobOptions::default;
+        let zero = Duration::ZERO;
+        #[rustfmt::skip]
+        let refused = [
+            (JobOptions { batch_records: 0, ..plain() }, "batch_records is 0"),
+            (JobOptions { batch_bytes: 0, ..plain() }, "batch_bytes is 0"),
+            (JobOptions { poison_after: Some(0), ..plain() }, "poison_after is 0"),
+            (JobOptions { checkpoint_timeout: zero, ..plain() }, "checkpoint_timeout is 0"),
+            (JobOptions { alignment_timeout: zero, ..plain() }, "alignment_timeout is 0"),
+            (JobOptions { checkpoint_interval: Some(zero), ..plain() }, "checkpoint_interval is 0"),
+            (exponential(1, 2, -1.0, 0.1), "factor -1"),
+            (exponential(1, 2, f64::NAN, 0.1), "factor NaN"),
+            (exponential(1, 2, f64::INFINITY, 0.1), "factor inf"),
+            (exponential(1, 2, 2.0, 1.5), "jitter 1.5"),
+            (exponential(3, 2, 2.0, 0.1), "initial 3s"),
+        ];
+        for (options, named) in refused {
+            let error = options.check().unwrap_err();
+            assert!(error.contains(named) && !error.contains('\n'), "{error}");
+        }
+        assert_eq!(plain().check(), Ok(()));
+        assert_eq!(exponential(0, 2, 1.0, 0.0).check(), Ok(()));
     }
 }

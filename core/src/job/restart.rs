@@ -17,13 +17,14 @@ pub enum RestartStrategy {
         /// The wait before each.
         delay: Duration,
     },
-    /// Tried again for ever, after waits that grow until the job has been healthy for a while.
+    /// Tried again for ever, after waits that grow until the job has been healthy for a while. What fails again
+    /// and again in the same way is given up, as [`poison_after`](super::JobOptions::poison_after) says.
     ExponentialDelay {
         /// The first wait.
         initial: Duration,
         /// The longest wait.
         max: Duration,
-        /// By how much each wait is longer than the one before.
+        /// By how much each wait is longer than the one before, at least 1.
         factor: f64,
         /// Part of the wait that is random, 0 to 1, so that many jobs don't return at once.
         jitter: f64,
@@ -39,6 +40,32 @@ pub enum RestartStrategy {
         /// The wait before each try.
         delay: Duration,
     },
+}
+
+impl RestartStrategy {
+    /// Refuses numbers that no wait can be made of.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self::ExponentialDelay {
+            initial,
+            max,
+            factor,
+            jitter,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let refused = if !(factor.is_finite() && *factor >= 1.0) {
+            format!("factor {factor}: give a number from 1 up")
+        } else if !(0.0..=1.0).contains(jitter) {
+            format!("jitter {jitter}: give a number from 0 to 1")
+        } else if initial > max {
+            format!("initial {initial:?} is longer than max {max:?}: raise max")
+        } else {
+            return Ok(());
+        };
+        Err(format!("option restart, ExponentialDelay: {refused}"))
+    }
 }
 
 impl Default for RestartStrategy {
@@ -107,13 +134,13 @@ impl RestartState {
                 let wait = if healthy {
                     *initial
                 } else {
-                    self.last_wait.mul_f64(*factor).min(*max)
+                    times(self.last_wait, *factor).min(*max)
                 };
                 self.last_wait = wait;
                 self.failures.clear();
                 self.failures.push_back(now);
                 let spread = 1.0 + jitter * (2.0 * random - 1.0);
-                RestartDecision::After(wait.mul_f64(spread.max(0.0)))
+                RestartDecision::After(times(wait, spread.max(0.0)))
             }
             RestartStrategy::FailureRate {
                 failures,
@@ -136,6 +163,11 @@ impl RestartState {
             }
         }
     }
+}
+
+/// A multiple of a wait; the longest there is if that is too long for one.
+fn times(wait: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(wait.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -181,5 +213,13 @@ mod tests {
         };
         let expected = "1000 2000 4000 5000 1000";
         assert_eq!(waits(&exponential, &[1, 2, 3, 4, 100]), expected);
+        let steep = RestartStrategy::ExponentialDelay {
+            initial: second,
+            max: second * 5,
+            factor: f64::MAX,
+            jitter: 0.0,
+            reset_after: second * 60,
+        };
+        assert_eq!(waits(&steep, &[1, 2, 3]), "1000 5000 5000");
     }
 }

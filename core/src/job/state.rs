@@ -67,6 +67,9 @@ pub struct JobState {
     pub restarted_by_takeover: u32,
     /// Why a region was last restarted.
     pub last_failure: Option<Failure>,
+    /// Why each region, named by its first subtask, was restarted since the last completed checkpoint, and
+    /// how often in a row for the same failure.
+    pub repeated: BTreeMap<SubtaskId, (Failure, u32)>,
     /// Whether somebody asked for the job's end.
     pub cancel_requested: bool,
     /// Why the job is failing.
@@ -95,6 +98,15 @@ impl JobState {
     /// The checkpoint that a restart begins from.
     pub fn latest(&self) -> Option<(CheckpointId, CheckpointKind)> {
         self.completed.last().copied()
+    }
+
+    /// How often in a row, this time included, a region has failed in the same way and got no further: no
+    /// checkpoint was completed in between.
+    pub fn times_failed(&self, first: SubtaskId, failure: &Failure) -> u32 {
+        match self.repeated.get(&first) {
+            Some((known, times)) if known.is_repeated_by(failure) => times + 1,
+            _ => 1,
+        }
     }
 
     /// Takes an entry that has been written.
@@ -151,6 +163,7 @@ impl JobState {
                 if self.in_flight.is_none_or(|(pending, _)| pending != *id) => {}
             LogEntry::CheckpointCompleted { id, kind } => {
                 self.in_flight = None;
+                self.repeated.clear();
                 self.completed_in_all += 1;
                 self.completed.push((*id, *kind));
                 let retained = self.options.retained_checkpoints.max(1);
@@ -167,6 +180,10 @@ impl JobState {
             } => {
                 self.restarts += 1;
                 self.last_failure = Some(cause.clone());
+                if let Some(first) = region.first() {
+                    let times = self.times_failed(*first, cause);
+                    self.repeated.insert(*first, (cause.clone(), times));
+                }
                 if *found_at_takeover {
                     self.restarted_by_takeover += region.len() as u32;
                 }

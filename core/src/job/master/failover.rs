@@ -6,7 +6,7 @@ use crate::failure::{Failure, FailureScope};
 use crate::ids::{AttemptId, Incarnation, Slot};
 use crate::job::{JobOutcome, LogEntry, RestartDecision};
 
-use super::{Checkpoints, JobAction, JobMachine, JobTimer, POISON_AFTER, Region, RegionPhase};
+use super::{Checkpoints, JobAction, JobMachine, JobTimer, Region, RegionPhase};
 
 impl JobMachine {
     pub(super) fn task_failed(
@@ -32,7 +32,10 @@ impl JobMachine {
         ) {
             return;
         }
-        let failure = self.note_repetition(failure);
+        if let Some(poison) = self.poison(index, &failure) {
+            self.fail_job(poison, actions);
+            return;
+        }
         let random = (self.random)();
         let strategy = &self.state.options.restart;
         match self.restart.on_failure(strategy, now, random) {
@@ -49,19 +52,20 @@ impl JobMachine {
         }
     }
 
-    /// A record that fails the attempt again and again is named as poison.
-    pub(super) fn note_repetition(&mut self, mut failure: Failure) -> Failure {
-        let place = (failure.operator.clone(), failure.position.clone());
-        let times = match &self.repeated {
-            Some((known, times)) if *known == place && place.1.is_some() => times + 1,
-            _ => 1,
-        };
-        self.repeated = Some((place, times));
-        if times >= POISON_AFTER {
-            let poison = format!("; the {times}th failure in a row at this place: a poison record");
-            failure.message.push_str(&poison);
-        }
-        failure
+    /// What fails the job if this failure is one too many of its kind: a record that fails every attempt, or
+    /// anything else that restarts don't mend.
+    fn poison(&self, region: usize, failure: &Failure) -> Option<Failure> {
+        let first = self.regions[region].subtasks.first()?;
+        let times = self.state.times_failed(*first, failure);
+        let most = self.state.options.poison_after?;
+        (times >= most && failure.operator.is_some()).then(|| Failure {
+            scope: FailureScope::Job,
+            message: format!(
+                "{}; poison: the same {times} times in a row with no checkpoint in between, so it is not tried again",
+                failure.message
+            ),
+            ..failure.clone()
+        })
     }
 
     pub(super) fn task_manager_lost(

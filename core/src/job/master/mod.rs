@@ -27,7 +27,7 @@ use super::restart::RestartState;
 use super::state::JobState;
 use crate::failure::Failure;
 use crate::graph::JobGraph;
-use crate::ids::{AttemptId, CheckpointId, Incarnation, OperatorUid, Slot, SubtaskId, VertexId};
+use crate::ids::{AttemptId, CheckpointId, Incarnation, Slot, SubtaskId, VertexId};
 use crate::source::{EncodedSplit, SplitId};
 
 /// What happens to a job's master, after its log has been fenced and replayed.
@@ -162,12 +162,6 @@ struct Region {
     phase: RegionPhase,
 }
 
-/// The operator to blame, and where the source stood.
-type Place = (Option<OperatorUid>, Option<String>);
-
-/// Failures in a row at the same place after which it is called poison.
-const POISON_AFTER: u32 = 3;
-
 /// Whether the coordinator may have something under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Checkpoints {
@@ -197,8 +191,6 @@ pub struct JobMachine {
     promised: BTreeMap<VertexId, BTreeSet<SplitId>>,
     /// What adopted executions reported, until the coordinator was told.
     adopted: Vec<TaskReport>,
-    /// Where the last failure happened, and how often in a row.
-    repeated: Option<(Place, u32)>,
     /// Whether the job's end is on its way to the log.
     ending: bool,
     /// Whether a takeover is being decided.
@@ -219,7 +211,7 @@ impl JobMachine {
             .collect();
         let restart = RestartState::after(state.restarts);
         let sources = graph.vertices.iter().filter(|vertex| vertex.is_source);
-        let widths = graph.vertices.iter().map(|vertex| vertex.parallelism);
+        let widest = graph.widest().map_or(0, |widest| widest.parallelism);
         Self {
             state,
             regions: regions
@@ -231,7 +223,7 @@ impl JobMachine {
                 .collect(),
             region_of,
             sources: sources.map(|vertex| vertex.id).collect(),
-            slots_needed: widths.max().unwrap_or(0) as usize,
+            slots_needed: widest as usize,
             slots: Vec::new(),
             manifest: None,
             checkpoints: Checkpoints::Quiet,
@@ -241,7 +233,6 @@ impl JobMachine {
             early: Some(BTreeMap::new()),
             promised: BTreeMap::new(),
             adopted: Vec::new(),
-            repeated: None,
             ending: false,
             deciding: false,
             restart,

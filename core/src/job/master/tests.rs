@@ -11,7 +11,7 @@ use super::super::options::JobOptions;
 use super::super::restart::RestartStrategy;
 use super::*;
 use crate::graph::picture::plan;
-use crate::ids::{LeaderEpoch, TaskManagerId};
+use crate::ids::{LeaderEpoch, OperatorUid, TaskManagerId};
 use crate::job::SubtaskSnapshot;
 use crate::job::entry::SnapshotRef;
 use crate::stage::CheckpointKind;
@@ -187,6 +187,17 @@ impl Job {
             "drained" => JobEvent::TaskDrained(attempt(of)),
             "failed" => JobEvent::TaskFailed(attempt(of), Failure::attempt("boom")),
             "failed!" => JobEvent::TaskFailed(attempt(of), Failure::job("bad data")),
+            // `a0#1 map@7 boom`: the operator, where its source stood, and what it said.
+            "failed-in" => {
+                let [who, place, message] = words(of);
+                let (operator, position) = place.split_once('@').unwrap_or((place, ""));
+                let mut failure = Failure::attempt(message);
+                if operator != "-" {
+                    failure = failure.blame(&OperatorUid(operator.into()));
+                }
+                let position = (!position.is_empty()).then(|| position.to_owned());
+                JobEvent::TaskFailed(attempt(who), failure.at(position))
+            }
             "canceled" => JobEvent::TaskCanceled(attempt(of)),
             "needs" => JobEvent::NeedsSplit(attempt(of)),
             "lost" => JobEvent::TaskManagerLost(incarnation(of)),
@@ -311,6 +322,11 @@ impl Job {
         });
         words.collect::<Vec<_>>().join(" ")
     }
+}
+
+fn words<const N: usize>(text: &str) -> [&str; N] {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.try_into().expect("so many words")
 }
 
 fn letter(vertex: VertexId) -> char {
@@ -759,6 +775,112 @@ fn restarts_are_counted_over_the_life_of_the_job_not_of_its_leader() {
          failed a0#3            | log failing (boom)",
     );
     job.play("failed a0#3  | log failing (boom)");
+}
+
+/// Fails tasks of two regions, `a0` and `a1`, brings them up again each time, and says what became of the job
+/// after which failure. `|` is a checkpoint, `L` another leader.
+fn fate(script: &str) -> String {
+    let options = JobOptions {
+        poison_after: Some(3),
+        ..JobOptions::default()
+    };
+    let mut job = Job::submitted(WIDE, options);
+    for event in [
+        "collected",
+        "splits a 10",
+        "written",
+        "slots",
+        "written",
+        "written",
+    ] {
+        job.quietly(event);
+    }
+    job.quietly("ready a0#1");
+    job.quietly("ready a1#1");
+    let (mut checkpoints, mut failures) = (0, 0);
+    for step in script.split(", ") {
+        match step {
+            "|" => {
+                checkpoints += 1;
+                job.checkpoint(checkpoints, &[]);
+            }
+            "L" => {
+                let running: Vec<String> = job.attempts();
+                let running: Vec<String> = running.iter().map(|a| format!("{a}=running")).collect();
+                job = job.successor();
+                job.quietly(&format!("collected {}", running.join(" ")));
+            }
+            failure => {
+                failures += 1;
+                let [subtask, place, message] = words(failure);
+                let region = usize::from(subtask == "a1");
+                let last = job.attempts()[region].clone();
+                let actions = job.happens(&format!("failed-in {last} {place} {message}"));
+                if let Some(fate) = actions.strip_prefix("log failing ") {
+                    return format!("{failures}: {fate}");
+                }
+                for event in [
+                    "written",
+                    "quiesced",
+                    &format!("wake {region}"),
+                    "slots",
+                    "written",
+                ] {
+                    job.quietly(event);
+                }
+                let next = job.attempts()[region].clone();
+                job.quietly(&format!("ready {next}"));
+            }
+        }
+        assert!(job.machine.is_running(), "{script}: {step}");
+    }
+    "lives".into()
+}
+
+#[test]
+fn a_failure_that_comes_again_and_again_is_poison_and_fails_the_job() {
+    let poison = |what: &str| {
+        format!(
+            "3: ({what}; poison: the same 3 times in a row with no checkpoint in between, so it is not tried again)"
+        )
+    };
+    let table = [
+        ("a0 map boom, a0 map boom, a0 map boom", poison("boom")),
+        // The words may hold what changes, and runs may end elsewhere.
+        (
+            "a0 map@7 one, a0 map@7 two, a0 map@7 three",
+            poison("three"),
+        ),
+        (
+            "a0 map@7 boom, a0 map@8 boom, a0 map@9 boom",
+            poison("boom"),
+        ),
+        ("a0 map@7 one, a0 map@8 two, a0 map@9 three", "lives".into()),
+        ("a0 map one, a0 map two, a0 map three", "lives".into()),
+        (
+            "a0 map boom, a0 sink boom, a0 map boom, a0 map boom",
+            "lives".into(),
+        ),
+        // It got further in between.
+        (
+            "a0 map boom, a0 map boom, |, a0 map boom, a0 map boom",
+            "lives".into(),
+        ),
+        // One cause that hits every region at once is one failure of each.
+        (
+            "a0 sink full, a1 sink full, a0 sink full, a1 sink full",
+            "lives".into(),
+        ),
+        // The code of the job isn't to blame for a lost process.
+        ("a0 - lost, a0 - lost, a0 - lost, a0 - lost", "lives".into()),
+        (
+            "a0 map boom, L, a0 map boom, L, a0 map boom",
+            poison("boom"),
+        ),
+    ];
+    for (script, expected) in table {
+        assert_eq!(fate(script), expected, "{script}");
+    }
 }
 
 #[test]
