@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rivus_core::{
-    CheckpointId, Committer, Event, ParallelInstance, Record, Sink, SinkWriter, UserError,
+    CheckpointId, Committer, Event, Failure, ParallelInstance, Record, Sink, SinkWriter, UserError,
 };
 use thiserror::Error;
 
@@ -54,6 +54,18 @@ enum PrintError {
     },
     #[error("a record's Display or Debug failed: mend its fmt()")]
     Format(#[source] fmt::Error),
+}
+
+impl PrintError {
+    /// As the engine takes it: a reader that has gone doesn't come back.
+    fn into_user_error(self) -> UserError {
+        match self {
+            Self::Write { ref source, .. } if source.kind() != io::ErrorKind::BrokenPipe => {
+                self.into()
+            }
+            Self::Write { .. } | Self::Format(_) => Failure::permanent(self).into(),
+        }
+    }
 }
 
 impl<T: Display> PrintSink<T> {
@@ -142,15 +154,16 @@ impl<T: Record> SinkWriter for PrintWriter<T> {
         self.text.clear();
         for event in &run {
             self.text.push_str(&self.sink.prefix);
-            (self.sink.show)(&event.value, &mut self.text).map_err(PrintError::Format)?;
+            (self.sink.show)(&event.value, &mut self.text)
+                .map_err(|error| PrintError::Format(error).into_user_error())?;
             self.text.push('\n');
         }
         let text = self.text.as_bytes();
-        Ok(self.sink.target.with(|target| target.write_all(text))?)
+        self.sink.target.with(|target| target.write_all(text))
     }
 
     fn flush(&mut self) -> Result<(), UserError> {
-        Ok(self.sink.target.with(|target| target.flush())?)
+        self.sink.target.with(|target| target.flush())
     }
 
     fn prepare_commit(
@@ -175,16 +188,16 @@ impl Target {
         }
     }
 
-    fn with(&self, act: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), PrintError> {
+    fn with(&self, act: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), UserError> {
         let done = match self {
             Self::Stdout => act(&mut io::stdout().lock()),
             Self::Shared(shared) => {
                 act(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner))
             }
         };
-        done.map_err(|source| PrintError::Write {
-            target: self.name(),
-            source,
+        done.map_err(|source| {
+            let target = self.name();
+            PrintError::Write { target, source }.into_user_error()
         })
     }
 }

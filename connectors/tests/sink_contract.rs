@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use rivus_connectors::{CollectSink, DiscardSink, FileSink, PrintSink, RollingPolicy};
 use rivus_core::{
-    CheckpointId, Committer, Event, Failure, ParallelInstance, Sink, SinkWriter, UserError, codec,
+    CheckpointId, Committer, Event, Failure, FailureScope, ParallelInstance, Sink, SinkWriter,
+    UserError, codec,
 };
 use tempfile::TempDir;
 
@@ -676,6 +678,37 @@ fn printing_writes_a_line_per_record_with_the_prefix() {
     }
     let printed = String::from_utf8(screen.lock().unwrap().clone()).unwrap();
     assert_eq!(printed, "> a\n> b\n\"a\"\n\"b\"\n");
+}
+
+/// A screen that can't be written to.
+struct Broken(io::ErrorKind);
+
+impl io::Write for Broken {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_closed_pipe_and_a_wrong_name_fail_the_job_and_a_full_disk_the_attempt() {
+    let printed = |kind| {
+        let sink = PrintSink::<u64>::display().to(Arc::new(Mutex::new(Broken(kind))));
+        let mut writer = sink.writer(instance(1), None).unwrap();
+        scope(writer.write(vec![Event::at(0, 1)]))
+    };
+    assert_eq!(printed(io::ErrorKind::BrokenPipe), FailureScope::Job);
+    assert_eq!(printed(io::ErrorKind::StorageFull), FailureScope::Attempt);
+    let dir = TempDir::new().unwrap();
+    let misnamed = FileSink::<u64>::lines(dir.path()).prefix("a/b");
+    assert_eq!(scope(misnamed.writer(instance(1), None)), FailureScope::Job);
+}
+
+fn scope<T>(result: Result<T, UserError>) -> FailureScope {
+    Failure::user(&result.err().expect("an error")).scope
 }
 
 #[test]

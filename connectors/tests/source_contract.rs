@@ -13,7 +13,8 @@ use rivus_connectors::{
     csv_lines, json_lines,
 };
 use rivus_core::{
-    Event, MIN_TIMESTAMP, ParallelInstance, ReadStatus, Source, SourceReader, UserError, codec,
+    Event, Failure, FailureScope, MIN_TIMESTAMP, ParallelInstance, ReadStatus, Source,
+    SourceReader, UserError, codec,
 };
 use tempfile::TempDir;
 
@@ -348,6 +349,38 @@ fn bytes_that_are_not_utf_8_fail_at_their_place_or_are_replaced() {
     assert!(message.starts_with(&expected), "{message}");
     let lossy = drain(&source.clone().lossy_utf8(), splits(), 10).unwrap();
     assert_eq!(lossy[1].value, "b\u{fffd}d");
+}
+
+/// What the engine makes of the error of reading all lines.
+fn failure<S: Source>(source: &S) -> Failure {
+    let splits = source.splits(1).unwrap();
+    match drain(source, splits, 2) {
+        Ok(_) => panic!("expected an error"),
+        Err(error) => Failure::user(&error),
+    }
+}
+
+#[test]
+fn a_refused_line_fails_the_job_and_is_named_by_its_number_wherever_the_file_is_cut() {
+    let (_dir, path) = file(b"1\n22\n\xff\n4444\n");
+    let place = |line: u32| format!("{}:{line}", path.display());
+    for split_bytes in [1, 2, 3, 5, 100] {
+        let source = TextFileSource::new(&path).split_bytes(split_bytes);
+        let parsed = source
+            .clone()
+            .lossy_utf8()
+            .parsed_by(|line| line.parse::<u8>());
+        let refusals = [(failure(&source), place(3)), (failure(&parsed), place(3))];
+        for (failure, place) in refusals {
+            assert_eq!(failure.scope, FailureScope::Job, "{failure}");
+            let named = format!("{place}: ");
+            assert!(
+                failure.message.starts_with(&named),
+                "{failure} by {split_bytes}"
+            );
+            assert_eq!(failure.position, Some(place));
+        }
+    }
 }
 
 #[test]

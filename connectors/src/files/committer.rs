@@ -53,7 +53,7 @@ pub(super) struct FileCommitter;
 
 impl Committer<FileCommittable> for FileCommitter {
     fn commit(&self, committable: &FileCommittable) -> Result<(), UserError> {
-        Ok(committable.commit()?)
+        committable.commit().map_err(FileSinkError::into_user_error)
     }
 }
 

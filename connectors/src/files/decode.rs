@@ -20,7 +20,7 @@ pub trait LineDecoder: Clone + Send + Sync + 'static {
     /// UTF-8; `place` says where the line stands.
     ///
     /// # Errors
-    /// If the line is to fail the attempt.
+    /// If the line is to fail the job.
     fn decode(
         &self,
         line: &[u8],
@@ -36,14 +36,14 @@ pub struct PlainLines;
 /// What happens at a line that the parser refuses, or that isn't UTF-8.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BadLines {
-    /// The attempt fails and names the file and the line.
+    /// The job fails and names the file and the line.
     #[default]
     Fail,
     /// The line is dropped and counted ([`SourceReader::skipped`](rivus_core::SourceReader::skipped)).
     Skip,
 }
 
-/// Each line as the parser reads it; bad ones fail the attempt or are skipped.
+/// Each line as the parser reads it; bad ones fail the job or are skipped.
 pub struct ParsedLines<T> {
     parser: Parser<T>,
     bad_lines: BadLines,

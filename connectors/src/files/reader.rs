@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 
-use rivus_core::{Event, MIN_TIMESTAMP, ReadStatus, SourceReader, Timestamp, UserError};
+use rivus_core::{Event, Failure, MIN_TIMESTAMP, ReadStatus, SourceReader, Timestamp, UserError};
 
 use super::decode::LineDecoder;
 use super::lines::{Lines, LinesError};
@@ -85,12 +85,13 @@ impl<D: LineDecoder> SourceReader for FileReader<D> {
                 None if self.waiting.is_empty() => return Ok(ReadStatus::SplitsDone),
                 Some(open) if open.at_end() => self.finish_current(),
                 _ if lines_left == 0 => return Ok(ReadStatus::More),
-                None => self.open_next()?,
+                None => self.open_next().map_err(FileSourceError::into_user_error)?,
                 Some(open) => {
                     lines_left -= 1;
-                    match open.next_record(&self.source)? {
-                        Some(record) => out.push(Event::at(MIN_TIMESTAMP, record)),
-                        None => self.skipped += 1,
+                    match open.next_record(&self.source) {
+                        Ok(Some(record)) => out.push(Event::at(MIN_TIMESTAMP, record)),
+                        Ok(None) => self.skipped += 1,
+                        Err(error) => return Err(open.refused(error)),
                     }
                 }
             }
@@ -182,6 +183,25 @@ impl OpenSplit {
         self.last_line = Some(self.split.offset);
         self.split.pass(self.lines.offset());
         Ok(seen)
+    }
+
+    /// The error, as the engine takes it. A refused line is named by its number, which splits behind a file's
+    /// first don't know as they read.
+    fn refused(&self, mut error: FileSourceError) -> UserError {
+        let place = match &mut error {
+            FileSourceError::TooLong { place, .. } | FileSourceError::NotUtf8 { place, .. } => {
+                place.count_lines();
+                Some(place.clone())
+            }
+            FileSourceError::BadLine { bad } => self.last_place().map(|mut place| {
+                place.count_lines();
+                bad.place = place.to_string();
+                place
+            }),
+            _ => None,
+        };
+        let failure = Failure::user(&error.into_user_error());
+        failure.at(place.map(|place| place.to_string())).into()
     }
 
     fn last_place(&self) -> Option<Place> {

@@ -202,15 +202,10 @@ impl<T: Record> Sink for FileSink<T> {
         instance: ParallelInstance,
         state: Option<FileWriterState>,
     ) -> Result<FileWriter<T>, UserError> {
-        let layout = self.layout(instance.index)?;
         let format = Arc::clone(&self.format);
-        Ok(FileWriter::start(
-            layout,
-            format,
-            self.rolling,
-            instance,
-            state,
-        )?)
+        self.layout(instance.index)
+            .and_then(|layout| FileWriter::start(layout, format, self.rolling, instance, state))
+            .map_err(FileSinkError::into_user_error)
     }
 
     fn check(&self) -> Result<(), UserError> {

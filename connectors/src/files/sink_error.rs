@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rivus_core::UserError;
+use rivus_core::{Failure, UserError};
 use thiserror::Error;
 
 /// What went wrong with which file, and the mend.
@@ -116,4 +116,16 @@ pub enum FileSinkError {
         #[source]
         source: io::Error,
     },
+}
+
+impl FileSinkError {
+    /// As the engine takes it: what a second try would meet again fails the job.
+    pub(super) fn into_user_error(self) -> UserError {
+        match self {
+            Self::Name { .. } | Self::Format { .. } | Self::Truncated { .. } => {
+                Failure::permanent(self).into()
+            }
+            _ => self.into(),
+        }
+    }
 }

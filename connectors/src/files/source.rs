@@ -93,7 +93,7 @@ impl TextFileSource {
         }
     }
 
-    /// Makes records of lines. A line that the parser refuses fails the attempt, unless
+    /// Makes records of lines. A line that the parser refuses fails the job, unless
     /// [`bad_lines`](FileSource::bad_lines) or
     /// [`collecting_bad_lines`](FileSource::collecting_bad_lines) says otherwise.
     ///

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::str::Utf8Error;
 
+use rivus_core::{Failure, UserError};
 use thiserror::Error;
 
 use super::decode::BadLine;
@@ -115,6 +116,19 @@ pub enum FileSourceError {
         /// The line.
         bad: BadLine,
     },
+}
+
+impl FileSourceError {
+    /// As the engine takes it: what a second try would meet again fails the job.
+    pub(super) fn into_user_error(self) -> UserError {
+        match self {
+            Self::Shrunk { .. }
+            | Self::TooLong { .. }
+            | Self::NotUtf8 { .. }
+            | Self::BadLine { .. } => Failure::permanent(self).into(),
+            _ => self.into(),
+        }
+    }
 }
 
 /// A message stays one readable line however long the text is.

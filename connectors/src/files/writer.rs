@@ -173,7 +173,7 @@ impl<T: Record> SinkWriter for FileWriter<T> {
     type Committable = FileCommittable;
 
     fn write(&mut self, run: Vec<Event<T>>) -> Result<(), UserError> {
-        Ok(self.append(&run)?)
+        self.append(&run).map_err(FileSinkError::into_user_error)
     }
 
     fn prepare_commit(
