@@ -9,6 +9,7 @@ use rivus_core::{
     BuildContext, Control, Event, Failure, Outlets, Progress, Record, Stage, TaskContext,
 };
 
+use crate::naming::naming;
 use crate::outlet::Emitter;
 use crate::side::SideOutputs;
 
@@ -66,7 +67,7 @@ pub(crate) struct Driver<In, W: Work<In>> {
     through: bool,
 }
 
-impl<In, W: Work<In>> Driver<In, W> {
+impl<In: Record, W: Work<In>> Driver<In, W> {
     pub(crate) fn new(
         work: W,
         cx: &BuildContext<'_>,
@@ -114,7 +115,7 @@ impl<In, W: Work<In>> Driver<In, W> {
             let Some(event) = self.rest.next() else {
                 break;
             };
-            self.work.record(event, &mut self.out, cx)?;
+            naming(event, |event| self.work.record(event, &mut self.out, cx))?;
             self.open = !self.work.more(&mut self.out)?;
             if let Some(stopped) = self.pause(cx)? {
                 return Ok(stopped);
@@ -138,7 +139,7 @@ impl<In, W: Work<In>> Driver<In, W> {
     }
 }
 
-impl<In: Send, W: Work<In>> Stage<In> for Driver<In, W> {
+impl<In: Record, W: Work<In>> Stage<In> for Driver<In, W> {
     fn run(&mut self, run: Vec<Event<In>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
         if W::ONE_FOR_ONE {
             self.out.expect(run.len());

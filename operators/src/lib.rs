@@ -16,6 +16,7 @@
 
 mod driver;
 mod keyed;
+mod naming;
 mod outlet;
 mod output;
 mod selector;

@@ -17,6 +17,7 @@ use rivus_core::{
     Stage, TaskContext,
 };
 
+use crate::naming::naming;
 use crate::outlet::{Outlet, only_outlet};
 
 /// An operator that makes one run of another, all at once.
@@ -33,10 +34,27 @@ struct Transforming<In, X: Transform<In>> {
     operator: OperatorIndex,
 }
 
+impl<In: Record, X: Transform<In>> Transforming<In, X> {
+    /// In debug builds record by record, so that the one that goes wrong can be named.
+    #[inline]
+    fn transformed(&self, run: Vec<Event<In>>) -> Result<Vec<Event<X::Out>>, Failure> {
+        if !cfg!(debug_assertions) {
+            return Ok(self.transform.transform(run));
+        }
+        let mut out = Vec::with_capacity(run.len());
+        for event in run {
+            out.extend(naming(event, |event| {
+                Ok(self.transform.transform(vec![event]))
+            })?);
+        }
+        Ok(out)
+    }
+}
+
 impl<In: Record, X: Transform<In>> Stage<In> for Transforming<In, X> {
     fn run(&mut self, run: Vec<Event<In>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
         cx.enter(self.operator);
-        let run = self.transform.transform(run);
+        let run = self.transformed(run)?;
         self.next.run(run, cx)
     }
 

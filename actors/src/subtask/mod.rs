@@ -340,7 +340,7 @@ impl SubtaskState {
             let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 build(&graph, &info, snapshot.as_ref(), &storage)
             }))
-            .unwrap_or_else(|panic| Err(panic_failure(&*panic)));
+            .unwrap_or_else(|panic| Err(Failure::panicked(&*panic)));
             let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
         }));
     }
@@ -450,14 +450,8 @@ fn first_operator(graph: &JobGraph, info: &SubtaskInfo) -> OperatorUid {
     graph.node(vertex.nodes[0]).uid.clone()
 }
 
-/// A panic in user code, as a failure of the attempt.
 pub(crate) fn panic_failure(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned());
-    Failure::attempt(format!("panicked: {message}"))
+    Failure::panicked(panic)
 }
 
 impl Drop for SubtaskState {

@@ -105,13 +105,18 @@ fn try_map_sends_the_record_and_the_error_to_the_side() {
 }
 
 #[test]
-fn try_map_fails_the_attempt_and_the_operator_is_named() {
+fn try_map_fails_the_attempt_and_the_operator_is_named_and_in_debug_builds_the_record() {
     let fail = TryMap::new(positive, OnError::Fail);
     let outlets = main_only(show);
     let mut rig = Rig::new(&fail, &outlets, 0);
     let failure = rig.play(picture("a=0@1")).unwrap_err();
     let located: Failure = rig.cx.locate(failure);
-    assert_eq!(located.to_string(), "operator op: 0 is not positive");
+    let record = match cfg!(debug_assertions) {
+        true => " (record (\"a\", 0))",
+        false => "",
+    };
+    let expected = format!("operator op: 0 is not positive{record}");
+    assert_eq!(located.to_string(), expected);
 }
 
 #[derive(Clone)]
