@@ -56,8 +56,8 @@ pub use rivus_connectors as connectors;
 pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
     CheckpointId, Committer, Event, Failure, FailureScope, GraphError, JobId, Key, ListState,
-    MapState, ParallelInstance, ReadStatus, Record, Sink, SinkWriter, Source, SourceReader,
-    StateField, StateSet, Timestamp, UserError, ValueState,
+    MapState, ParallelInstance, ReadStatus, Record, Shares, Sink, SinkWriter, Source, SourceReader,
+    StateField, StateSet, SubtaskFigures, Timestamp, UserError, ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, Max, Min, OnError, Output,

@@ -14,7 +14,7 @@ use crate::handle::JobHandle;
 /// A subtask's figure, and the name it is known by outside.
 type Figure = (&'static str, &'static str, fn(&SubtaskView) -> u64);
 
-const COUNTERS: [Figure; 6] = [
+const COUNTERS: [Figure; 7] = [
     ("rivus.records.in", "{record}", |task| {
         task.figures.records_in
     }),
@@ -22,6 +22,9 @@ const COUNTERS: [Figure; 6] = [
         task.figures.records_out
     }),
     ("rivus.records.late", "{record}", |task| task.figures.late),
+    ("rivus.records.skipped", "{record}", |task| {
+        task.figures.skipped
+    }),
     ("rivus.time.busy", "us", |task| task.figures.busy_us),
     ("rivus.time.backpressured", "us", |task| {
         task.figures.backpressured_us
@@ -41,7 +44,7 @@ const JOB_COUNTERS: [JobFigure; 3] = [
 impl JobHandle {
     /// Offers the job's figures to a meter, which reads them whenever it collects.
     ///
-    /// Per subtask, with the attributes `job`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`,
+    /// Per subtask, with the attributes `job`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`, `.skipped`,
     /// `rivus.time.busy`, `.backpressured`, `.idle` (microseconds, each counter from the attempt's start)
     /// and the gauge `rivus.watermark` (milliseconds since the epoch). Per job: `rivus.job.checkpoints`,
     /// `.restarts`, `.takeovers`.

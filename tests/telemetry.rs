@@ -27,7 +27,11 @@ async fn a_jobs_figures_reach_an_exporter() {
         .map(|metric| metric.name().to_owned())
         .collect();
     assert_eq!(out.len(), 3);
-    for name in ["rivus.job.checkpoints", "rivus.job.takeovers"] {
+    for name in [
+        "rivus.job.checkpoints",
+        "rivus.job.takeovers",
+        "rivus.records.skipped",
+    ] {
         assert!(
             names.iter().any(|known| known == name),
             "{name} in {names:?}"

@@ -52,7 +52,7 @@ pub use inputs::{Inputs, MAX_CREDITS};
 pub use key::{
     DEFAULT_MAX_PARALLELISM, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, key_hash,
 };
-pub use metrics::{SubtaskFigures, SubtaskMetrics};
+pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
 pub use outputs::{Element, Outgoing, Outputs};
 pub use router::{Broadcast, Forward, HashBy, Rebalance};
 pub use schema::Schema;

@@ -15,7 +15,7 @@ pub struct SubtaskMetrics {
     pub records_out: AtomicU64,
     /// Records that came too late for their window and went nowhere else.
     pub late: AtomicU64,
-    /// Records skipped by an `on_error(Skip)`.
+    /// Records that a function refused and lines that a source could not read, where they are to be skipped.
     pub skipped: AtomicU64,
     /// Time spent working, microseconds.
     pub busy_us: AtomicU64,
@@ -23,7 +23,7 @@ pub struct SubtaskMetrics {
     pub backpressured_us: AtomicU64,
     /// Time spent with nothing to do, microseconds.
     pub idle_us: AtomicU64,
-    /// Event time that all inputs have reached.
+    /// Event time that all inputs have reached, or that its own watermark strategy has.
     pub watermark: AtomicI64,
     /// Snapshots stored.
     pub snapshots: AtomicU64,
@@ -55,7 +55,8 @@ impl Default for SubtaskMetrics {
     }
 }
 
-/// Counters of one attempt at one moment.
+/// Counters of one attempt at one moment. Every attempt begins at 0: what its predecessors counted is not in
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubtaskFigures {
     /// Records taken in.
@@ -64,7 +65,7 @@ pub struct SubtaskFigures {
     pub records_out: u64,
     /// Records that came too late for their window and went nowhere else.
     pub late: u64,
-    /// Records skipped by an `on_error(Skip)`.
+    /// Records that a function refused and lines that a source could not read, where they are to be skipped.
     pub skipped: u64,
     /// Time spent working, microseconds.
     pub busy_us: u64,
@@ -72,7 +73,7 @@ pub struct SubtaskFigures {
     pub backpressured_us: u64,
     /// Time spent with nothing to do, microseconds.
     pub idle_us: u64,
-    /// Event time that all inputs have reached.
+    /// Event time that all inputs have reached, or that its own watermark strategy has.
     pub watermark: Timestamp,
     /// Snapshots stored.
     pub snapshots: u64,
@@ -106,6 +107,39 @@ impl SubtaskMetrics {
             snapshot_bytes: self.snapshot_bytes.load(Relaxed),
             state_rows: self.state_rows.load(Relaxed),
             queued_bytes: self.queued_bytes.load(Relaxed),
+        }
+    }
+}
+
+/// How a subtask spent its time since its attempt began; the parts add up to 1, or are all 0 before its first turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Shares {
+    /// Working.
+    pub busy: f64,
+    /// With work at hand and no credit.
+    pub backpressured: f64,
+    /// With nothing to do.
+    pub idle: f64,
+}
+
+impl SubtaskFigures {
+    /// How the subtask spent its time, from the attempt's start to this moment.
+    ///
+    /// ```
+    /// use rivus_core::SubtaskMetrics;
+    ///
+    /// let metrics = SubtaskMetrics::default();
+    /// SubtaskMetrics::add(&metrics.busy_us, 300);
+    /// SubtaskMetrics::add(&metrics.idle_us, 100);
+    /// assert_eq!(metrics.figures().shares().busy, 0.75);
+    /// ```
+    pub fn shares(&self) -> Shares {
+        let all = self.busy_us + self.backpressured_us + self.idle_us;
+        let share = |part: u64| part as f64 / all.max(1) as f64;
+        Shares {
+            busy: share(self.busy_us),
+            backpressured: share(self.backpressured_us),
+            idle: share(self.idle_us),
         }
     }
 }

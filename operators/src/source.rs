@@ -204,11 +204,11 @@ impl<S: Source> SourceTask for Reading<S> {
         }
         let max = run_records::<S::Out>(cx.info.batch_records);
         let mut run: Vec<Event<S::Out>> = Vec::with_capacity(max);
-        let status = self
-            .reader
-            .read(&mut run, max, cx.now())
-            .map_err(|error| Failure::user(&error))?;
+        let read = self.reader.read(&mut run, max, cx.now());
+        // Also where the read failed: that is the place to name.
         cx.set_position(self.reader.position());
+        let status = read.map_err(|error| Failure::user(&error))?;
+        SubtaskMetrics::add(&cx.metrics.skipped, self.reader.skipped());
         if !run.is_empty() {
             SubtaskMetrics::add(&cx.metrics.records_in, run.len() as u64);
             // A reader that has no more says so again when it is next asked.

@@ -55,6 +55,9 @@ impl SourceReader for RangeReader {
             if *next == 50 && now < 1_000 {
                 return Ok(ReadStatus::Later(1_000));
             }
+            if *next == 66 {
+                return Err("unreadable".into());
+            }
             if next < end {
                 out.push(Event::at(i64::from(*next), *next));
                 *next += 1;
@@ -150,7 +153,7 @@ impl Reading {
 }
 
 fn source() -> SourceOperator<Ranges> {
-    SourceOperator::new(Ranges(vec![(0, 2), (10, 13), (20, 30), (50, 51)]))
+    SourceOperator::new(Ranges(vec![(0, 2), (10, 13), (20, 30), (50, 51), (65, 70)]))
 }
 
 #[test]
@@ -205,6 +208,15 @@ fn a_source_that_has_nothing_yet_asks_to_be_woken() {
     reading.give(&[3], true);
     assert_eq!(reading.read_all(), SourceTurn::Later);
     assert_eq!(reading.cx.take_wake(), Some(1_000));
+}
+
+#[test]
+fn a_read_that_fails_is_named_by_where_it_failed_not_by_where_the_last_one_ended() {
+    let mut reading = Reading::new((0, 1), &[], 0);
+    reading.give(&[4], true);
+    let failure = reading.task.source().unwrap().read(&mut reading.cx);
+    let failure = reading.cx.locate(failure.unwrap_err());
+    assert_eq!(failure.position.as_deref(), Some("range:66"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The stage that assigns times and makes watermarks.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, MAX_TIMESTAMP, MIN_TIMESTAMP,
     OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Record, Stage, Task,
@@ -115,6 +117,7 @@ where
         match self.due.take() {
             Some(watermark) => {
                 self.sent = watermark;
+                cx.metrics.watermark.store(watermark, Relaxed);
                 self.next.control(Control::Watermark(watermark), cx)
             }
             None => Ok(Progress::Done),
