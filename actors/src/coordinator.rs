@@ -48,8 +48,6 @@ pub struct CoordinatorState {
     manifest: Option<Manifest>,
     /// When a `Tick` is on its way.
     tick_at: Option<Duration>,
-    /// When the checkpoint under way was triggered.
-    triggered: Option<Duration>,
 }
 
 impl Actor for CoordinatorActor {
@@ -71,7 +69,6 @@ impl Actor for CoordinatorActor {
             tasks: Tasks::new(),
             manifest: None,
             tick_at: None,
-            triggered: None,
         })
     }
 
@@ -111,7 +108,7 @@ impl CoordinatorState {
     fn decide(&mut self, event: CheckpointEvent) -> Result<(), ActorProcessingErr> {
         let now = self.args.node.now();
         for action in self.args.machine.on_event(event, now) {
-            self.act(action, now)?;
+            self.act(action)?;
         }
         if let Some(wait) = self.args.machine.next_tick(now) {
             let at = now + wait;
@@ -124,7 +121,7 @@ impl CoordinatorState {
         Ok(())
     }
 
-    fn act(&mut self, action: CheckpointAction, now: Duration) -> Result<(), ActorProcessingErr> {
+    fn act(&mut self, action: CheckpointAction) -> Result<(), ActorProcessingErr> {
         let master = &self.args.master;
         let message = match action {
             CheckpointAction::Append(entry) => {
@@ -136,10 +133,7 @@ impl CoordinatorState {
                 }
                 JobMasterMessage::Append(entry)
             }
-            CheckpointAction::Trigger(barrier) => {
-                self.triggered = Some(now);
-                return self.trigger(barrier);
-            }
+            CheckpointAction::Trigger(barrier) => return self.trigger(barrier),
             CheckpointAction::StoreManifest(manifest) => {
                 self.pass(Step::StoreManifest)?;
                 self.store(&manifest);
@@ -148,10 +142,6 @@ impl CoordinatorState {
             }
             CheckpointAction::AnnounceCompleted(id) => {
                 self.pass(Step::Announce)?;
-                if let Some(began) = self.triggered.take() {
-                    let took = now.saturating_sub(began);
-                    let _ = master.cast(JobMasterMessage::CheckpointTook(took));
-                }
                 JobMasterMessage::AnnounceCompleted(id)
             }
             CheckpointAction::AnnounceAborted(id) => JobMasterMessage::AnnounceAborted(id),

@@ -226,24 +226,34 @@ impl ResourceManagerState {
     fn grant(&mut self) {
         let waiting: Vec<(JobId, usize)> = self.waiting.iter().map(|(j, c)| (*j, *c)).collect();
         for (job, count) in waiting {
-            if let Some(slots) = self.find(job, count) {
-                for slot in &slots {
-                    if let Some(entry) = self.task_managers.get_mut(&slot.incarnation) {
-                        entry.slots[slot.index as usize] = Some(job);
+            let answer = match self.find(job, count) {
+                Ok(slots) => {
+                    for slot in &slots {
+                        if let Some(entry) = self.task_managers.get_mut(&slot.incarnation) {
+                            entry.slots[slot.index as usize] = Some(job);
+                        }
+                    }
+                    self.waiting.remove(&job);
+                    JobMasterMessage::SlotsGranted(slots)
+                }
+                Err(available) => {
+                    tracing::warn!(%job, needed = count, available,
+                        "not enough free slots; waiting for other jobs to end, or for TaskManagers");
+                    JobMasterMessage::SlotsShort {
+                        needed: count,
+                        available,
                     }
                 }
-                self.waiting.remove(&job);
-                if let Some(master) = self.masters.get(&job) {
-                    let _ = master.cast(JobMasterMessage::SlotsGranted(slots));
-                }
-            } else {
-                tracing::warn!(%job, slots = count, "not enough free slots; waiting for TaskManagers");
+            };
+            if let Some(master) = self.masters.get(&job) {
+                let _ = master.cast(answer);
             }
         }
     }
 
-    /// Slots for a job: those that it holds, then free ones, spread over the TaskManagers.
-    fn find(&self, job: JobId, count: usize) -> Option<Vec<Slot>> {
+    /// Slots for a job: those that it holds, then free ones, spread over the TaskManagers. Or else how many
+    /// there are.
+    fn find(&self, job: JobId, count: usize) -> Result<Vec<Slot>, usize> {
         let mut candidates: Vec<(bool, usize, Slot)> = Vec::new();
         for (incarnation, entry) in &self.task_managers {
             for (index, holder) in entry.slots.iter().enumerate() {
@@ -257,9 +267,11 @@ impl ResourceManagerState {
                 }
             }
         }
+        if candidates.len() < count {
+            return Err(candidates.len());
+        }
         candidates.sort();
         candidates.truncate(count);
-        (candidates.len() == count)
-            .then(|| candidates.into_iter().map(|(_, _, slot)| slot).collect())
+        Ok(candidates.into_iter().map(|(_, _, slot)| slot).collect())
     }
 }

@@ -10,8 +10,16 @@ use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures};
 pub enum JobStatus {
     /// No leader has begun with it, or one is taking over.
     Recovering,
-    /// Waits for slots, deploys, or restarts what failed.
+    /// Deploys, or restarts what failed.
     Starting,
+    /// Needs more slots than it can have now: other jobs of the environment hold them until they end, or
+    /// TaskManagers are missing.
+    WaitingForSlots {
+        /// How many it needs.
+        needed: usize,
+        /// How many of them are there, those that it holds included.
+        available: usize,
+    },
     /// Every task runs.
     Running,
     /// Somebody asked for its end, or it has failed; tasks are ending.
@@ -27,7 +35,8 @@ pub struct SubtaskView {
     pub attempt: AttemptId,
     /// Names of its operators.
     pub name: String,
-    /// Its counters.
+    /// Its counters, from the start of this attempt: after a restart they begin at 0 again, and what the attempts
+    /// before have counted (records in and out, late, skipped) is not in them.
     pub figures: SubtaskFigures,
 }
 
@@ -42,13 +51,14 @@ pub struct JobView {
     pub status: JobStatus,
     /// The present leader.
     pub epoch: LeaderEpoch,
-    /// Its executions.
+    /// Its present executions, each with what it has counted itself; sums over them are sums since the last restart,
+    /// in which what was replayed counts again.
     pub subtasks: Vec<SubtaskView>,
     /// The latest completed checkpoint.
     pub last_checkpoint: Option<CheckpointId>,
     /// Checkpoints completed in the job's life.
     pub checkpoints: u64,
-    /// How long the latest one took, as this leader saw it.
+    /// How long the latest one took from its trigger to its completion, if this leader has seen both.
     pub last_checkpoint_took: Option<Duration>,
     /// Regions restarted in the job's life.
     pub restarts: u32,

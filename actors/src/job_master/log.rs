@@ -143,8 +143,22 @@ impl JobMasterState {
         Ok(())
     }
 
+    /// Times checkpoints, so that the view that counts one says how long it took.
+    fn time_checkpoint(&mut self, entry: &LogEntry) {
+        let now = self.args.node.now();
+        match entry {
+            LogEntry::CheckpointTriggered { id, .. } => self.checkpoint_began = Some((*id, now)),
+            LogEntry::CheckpointCompleted { id, .. } => {
+                let began = self.checkpoint_began.take_if(|(began, _)| began == id);
+                self.checkpoint_took = began.map(|(_, at)| now.saturating_sub(at));
+            }
+            _ => {}
+        }
+    }
+
     /// What follows from an entry.
     fn written(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
+        self.time_checkpoint(&entry);
         if let LogEntry::CheckpointTriggered { .. }
         | LogEntry::CheckpointCompleted { .. }
         | LogEntry::CheckpointAborted { .. }

@@ -77,6 +77,13 @@ pub enum JobMasterMessage {
     Figures(Vec<(AttemptId, SubtaskFigures)>),
     /// Slots that the job may use.
     SlotsGranted(Vec<Slot>),
+    /// There are not enough slots yet.
+    SlotsShort {
+        /// How many the job needs.
+        needed: usize,
+        /// How many it could have.
+        available: usize,
+    },
     /// A source's splits.
     SplitsFound {
         /// Its vertex.
@@ -106,8 +113,6 @@ pub enum JobMasterMessage {
     AnnounceCompleted(CheckpointId),
     /// The coordinator announces an aborted checkpoint.
     AnnounceAborted(CheckpointId),
-    /// How long the latest checkpoint took.
-    CheckpointTook(Duration),
     /// The coordinator has nothing under way.
     Quiesced,
     /// The coordinator has seen the job through.
@@ -151,7 +156,11 @@ pub struct JobMasterState {
     task_managers: BTreeMap<Incarnation, ActorRef<TaskManagerMessage>>,
     options: Arc<JobOptions>,
     figures: BTreeMap<AttemptId, SubtaskFigures>,
+    /// The checkpoint under way, and when it was triggered.
+    checkpoint_began: Option<(CheckpointId, Duration)>,
     checkpoint_took: Option<Duration>,
+    /// What the job is to be seen as while it waits for slots.
+    short_of_slots: Option<JobStatus>,
     /// Whether somebody asked for the job's end before this leader had decided how things stand.
     cancel_asked: bool,
     ended: bool,
@@ -191,7 +200,9 @@ impl Actor for JobMasterActor {
             task_managers: BTreeMap::new(),
             options: Arc::default(),
             figures: BTreeMap::new(),
+            checkpoint_began: None,
             checkpoint_took: None,
+            short_of_slots: None,
             cancel_asked: false,
             ended: false,
             args,
@@ -222,7 +233,6 @@ impl Actor for JobMasterActor {
                 state.command_all(|| JobCommand::Completed(id));
             }
             JobMasterMessage::AnnounceAborted(id) => state.command_all(|| JobCommand::Aborted(id)),
-            JobMasterMessage::CheckpointTook(took) => state.checkpoint_took = Some(took),
             JobMasterMessage::Quiesced => {
                 // A coordinator that has died since may have answered before its successor was asked.
                 if matches!(state.checkpointing, Checkpointing::Quiescing) {
@@ -234,7 +244,12 @@ impl Actor for JobMasterActor {
             JobMasterMessage::FailJob(failure) => state.decide(JobEvent::FailJob(failure))?,
             JobMasterMessage::Cancel => state.cancel()?,
             JobMasterMessage::Timer(timer) => state.decide(JobEvent::Timer(timer))?,
+            JobMasterMessage::SlotsShort { needed, available } => {
+                state.short_of_slots = Some(JobStatus::WaitingForSlots { needed, available });
+                state.publish();
+            }
             JobMasterMessage::SlotsGranted(slots) => {
+                state.short_of_slots = None;
                 state.decide(JobEvent::SlotsGranted(slots))?;
             }
             JobMasterMessage::SplitsFound { source, splits } => {
@@ -482,10 +497,8 @@ impl JobMasterState {
             let node = graph.node(vertex.nodes[0]);
             let splits = match &node.operator {
                 rivus_core::Operator::Source(factory) => {
-                    factory.splits(vertex.parallelism).map_err(|error| {
-                        // Trying again would find the same.
-                        Failure::job(Failure::user(&error).message).blame(&node.uid)
-                    })
+                    let splits = factory.splits(vertex.parallelism);
+                    splits.map_err(|error| Failure::permanent(error).blame(&node.uid))
                 }
                 rivus_core::Operator::Transform(_) => Ok(Vec::new()),
             };
@@ -500,12 +513,12 @@ impl JobMasterState {
             let manifest = match storage.read_manifest(job, id) {
                 Ok(bytes) => codec::decode::<Manifest>(&bytes)
                     .map(Box::new)
-                    .map_err(|error| Failure::job(Failure::from(error).message)),
+                    .map_err(Failure::permanent),
                 Err(error)
                     if error.is_damage() || matches!(error, StorageError::Missing { .. }) =>
                 {
                     // Asking again won't help.
-                    Err(Failure::job(Failure::user(&error.into()).message))
+                    Err(Failure::permanent(error))
                 }
                 Err(error) => {
                     tracing::warn!(%job, %error, "a manifest can't be read, again soon");
@@ -598,7 +611,7 @@ impl JobMasterState {
         } else if machine.is_running() {
             JobStatus::Running
         } else {
-            JobStatus::Starting
+            self.short_of_slots.clone().unwrap_or(JobStatus::Starting)
         };
         let subtasks = state.executions.values().filter_map(|execution| {
             let figures = self.figures.get(&execution.attempt)?;
