@@ -92,6 +92,38 @@ impl Intensity {
     }
 }
 
+/// The wait before a JobMaster is started again that has died twice in a row, the first time without any; it
+/// doubles with each further death.
+const MASTER_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait, within [`INTENSITY_PERIOD`] so that a master that dies at once stays at it.
+const MASTER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Deaths in a row of one job's masters: so that one that can't live doesn't spin, nor take the JobManager and
+/// all other jobs' masters down with it.
+#[derive(Default)]
+struct Backoff {
+    deaths: u32,
+    last: Duration,
+}
+
+impl Backoff {
+    /// Notes a death. Returns how long to wait.
+    fn after_death(&mut self, now: Duration) -> Duration {
+        if now.saturating_sub(self.last) > INTENSITY_PERIOD {
+            self.deaths = 0;
+        }
+        self.last = now;
+        self.deaths += 1;
+        match self.deaths {
+            1 => Duration::ZERO,
+            deaths => MASTER_WAIT
+                .saturating_mul(1 << (deaths - 2).min(16))
+                .min(MASTER_WAIT_MAX),
+        }
+    }
+}
+
 /// What the actor remembers.
 pub struct JobManagerState {
     args: JobManagerArgs,
@@ -102,6 +134,7 @@ pub struct JobManagerState {
     /// Jobs whose end was asked for; their masters are told when they start.
     cancels: BTreeSet<JobId>,
     deaths: Intensity,
+    backoffs: BTreeMap<JobId, Backoff>,
 }
 
 impl Actor for JobManagerActor {
@@ -126,6 +159,7 @@ impl Actor for JobManagerActor {
             masters: BTreeMap::new(),
             cancels: BTreeSet::new(),
             deaths: Intensity::default(),
+            backoffs: BTreeMap::new(),
         };
         state.announce();
         Ok(state)
@@ -155,6 +189,7 @@ impl Actor for JobManagerActor {
             }
             JobManagerMessage::JobEnded { job, outcome } => {
                 state.cancels.remove(&job);
+                state.backoffs.remove(&job);
                 if let Some(master) = state.masters.remove(&job) {
                     master.stop(None);
                 }
@@ -258,11 +293,24 @@ impl JobManagerState {
             }
             Err(error) => {
                 // It died before it lived; that counts like any other death.
-                self.masters.remove(&job);
                 self.count_death(&error.to_string())?;
-                let _ = self.myself.cast(JobManagerMessage::StartMaster(job));
+                self.start_master_later(job);
                 Ok(())
             }
+        }
+    }
+
+    fn start_master_later(&mut self, job: JobId) {
+        self.masters.remove(&job);
+        let node = &self.args.node;
+        let wait = self.backoffs.entry(job).or_default();
+        let wait = wait.after_death(node.now());
+        let start = JobManagerMessage::StartMaster(job);
+        if wait.is_zero() {
+            let _ = self.myself.cast(start);
+        } else {
+            tracing::warn!(%job, ?wait, "the job's master keeps dying, it is started again after a wait");
+            node.send_later(&self.myself, wait, start);
         }
     }
 
@@ -299,9 +347,28 @@ impl JobManagerState {
             }
             self.announce();
         } else if let Some(job) = job {
-            self.masters.remove(&job);
-            self.start_master(job).await?;
+            self.start_master_later(job);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_that_keeps_dying_waits_longer_each_time_until_it_has_lived_for_a_while() {
+        let mut backoff = Backoff::default();
+        let mut now = Duration::from_secs(60);
+        let mut waits = Vec::new();
+        for lived in [0, 0, 0, 0, 0, 0, 0, 0, 0, 11_000, 0] {
+            now += Duration::from_millis(lived);
+            let wait = backoff.after_death(now);
+            waits.push(wait.as_millis());
+            now += wait;
+        }
+        let expected = [0, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000, 0, 100];
+        assert_eq!(waits, expected);
     }
 }
