@@ -12,7 +12,7 @@ use rivus_core::{JobGraph, JobId, Timestamp};
 use rivus_state::{
     Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
 };
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::sync::watch;
 
 use crate::error::JobError;
@@ -75,6 +75,14 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(settings: ClusterSettings) -> Result<Self, JobError> {
+        if let (RuntimeMode::Current, Storage::Directory(path)) = (settings.mode, &settings.storage)
+        {
+            return Err(JobError::Setup(format!(
+                "RuntimeMode::Current with the storage in {}: a simulation keeps it in memory, \
+                 use Storage::Memory or RuntimeMode::Threads",
+                path.display()
+            )));
+        }
         let objects = settings.storage.open()?;
         let (handles, runtimes) = runtimes(settings.mode)?;
         let blocking: Arc<dyn Blocking> = match (settings.blocking, settings.mode) {
@@ -121,6 +129,22 @@ impl Cluster {
             node,
             runtimes,
         })
+    }
+
+    /// Refuses a job that could never have the slots it needs.
+    pub(crate) fn check_room(&self, graph: &JobGraph) -> Result<(), JobError> {
+        let node = &self.context.config;
+        let slots = node.slots.saturating_mul(node.task_managers);
+        match graph.widest() {
+            Some(widest) if widest.parallelism > slots => Err(JobError::Setup(format!(
+                "operator {}: parallelism {} needs as many slots, and the environment has {slots}: \
+                 build it with .slots({})",
+                graph.node(widest.nodes[0]).uid,
+                widest.parallelism,
+                widest.parallelism.div_ceil(node.task_managers)
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn node(&self) -> &ActorRef<NodeMessage> {
@@ -173,6 +197,13 @@ fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, Vec<Runtime>), JobError> {
             let current = Handle::try_current().map_err(|_| {
                 JobError::Setup("RuntimeMode::Current needs a tokio runtime to run on".into())
             })?;
+            if current.runtime_flavor() != RuntimeFlavor::CurrentThread {
+                return Err(JobError::Setup(
+                    "RuntimeMode::Current on a runtime of several threads, where no run is like another: \
+                     use a current-thread runtime or RuntimeMode::Threads"
+                        .into(),
+                ));
+            }
             let handles = Runtimes {
                 control: current.clone(),
                 data: current,

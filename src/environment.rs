@@ -6,7 +6,7 @@ use std::time::Duration;
 use rivus_actors::{NodeConfig, Probe};
 use rivus_connectors::CollectionSource;
 use rivus_core::job::{JobOptions, RestartStrategy};
-use rivus_core::{Event, JobId, Operator, Record, Source, Timestamp};
+use rivus_core::{Event, JobGraph, JobId, Operator, Record, Source, Timestamp};
 use rivus_operators::SourceOperator;
 use rivus_state::Blocking;
 use tokio::sync::Mutex;
@@ -23,17 +23,24 @@ pub struct StreamEnvironment {
     program: Program,
     options: JobOptions,
     settings: ClusterSettings,
+    /// Slots of each TaskManager, if they were given; otherwise the first job says how many.
+    slots: Option<u32>,
     /// Started with the first job; all jobs of the environment share it.
     cluster: Arc<Mutex<Option<Arc<Cluster>>>>,
 }
 
-/// Settings of an environment; see [`StreamEnvironment::builder`].
+/// Settings of an environment; see [`StreamEnvironment::builder`]. The order of the calls doesn't matter: what is set
+/// by itself holds, whatever [`options`](Self::options) or [`node`](Self::node) say of it.
 #[derive(Clone)]
 pub struct EnvironmentBuilder {
     parallelism: u32,
     max_parallelism: Option<u32>,
     chaining: bool,
     slots: Option<u32>,
+    task_managers: Option<u32>,
+    job_managers: Option<u32>,
+    checkpoint_interval: Option<Option<Duration>>,
+    restart: Option<RestartStrategy>,
     options: JobOptions,
     settings: ClusterSettings,
 }
@@ -63,6 +70,10 @@ impl StreamEnvironment {
             max_parallelism: None,
             chaining: true,
             slots: None,
+            task_managers: None,
+            job_managers: None,
+            checkpoint_interval: None,
+            restart: None,
             options: JobOptions::default(),
             settings: ClusterSettings {
                 node: NodeConfig::default(),
@@ -109,7 +120,7 @@ impl StreamEnvironment {
     /// If the program can't run, or the environment can't be set up.
     pub async fn start(&self, name: &str) -> Result<JobHandle, JobError> {
         let graph = self.program.take()?;
-        let cluster = self.cluster().await?;
+        let cluster = self.cluster(&graph).await?;
         let (job, view) = cluster.submit(name, graph, self.options.clone());
         Ok(JobHandle { job, view, cluster })
     }
@@ -121,19 +132,32 @@ impl StreamEnvironment {
     /// As [`start`](Self::start).
     pub async fn resume(&self, name: &str, job: JobId) -> Result<JobHandle, JobError> {
         let graph = self.program.take()?;
-        let cluster = self.cluster().await?;
+        let cluster = self.cluster(&graph).await?;
         let view = cluster.resume(job, name, graph, self.options.clone());
         Ok(JobHandle { job, view, cluster })
     }
 
-    async fn cluster(&self) -> Result<Arc<Cluster>, JobError> {
+    /// The cluster, which is started for the first job, with room for it.
+    async fn cluster(&self, graph: &JobGraph) -> Result<Arc<Cluster>, JobError> {
+        self.options.check().map_err(JobError::Setup)?;
         let mut cluster = self.cluster.lock().await;
-        if let Some(cluster) = &*cluster {
-            return Ok(Arc::clone(cluster));
-        }
-        let started = Arc::new(Cluster::start(self.settings.clone()).await?);
-        *cluster = Some(Arc::clone(&started));
-        Ok(started)
+        let running = match &*cluster {
+            Some(running) => Arc::clone(running),
+            None => {
+                let mut settings = self.settings.clone();
+                settings.node.check().map_err(JobError::Setup)?;
+                settings.node.slots = self.slots.unwrap_or_else(|| {
+                    let needed = graph.widest().map_or(0, |widest| widest.parallelism);
+                    let needed = needed.div_ceil(settings.node.task_managers);
+                    needed.max(settings.node.slots)
+                });
+                let started = Arc::new(Cluster::start(settings).await?);
+                *cluster = Some(Arc::clone(&started));
+                started
+            }
+        };
+        running.check_room(graph)?;
+        Ok(running)
     }
 }
 
@@ -157,7 +181,8 @@ impl EnvironmentBuilder {
         self
     }
 
-    /// Slots of each TaskManager. Default: what the environment's parallelism needs.
+    /// Slots of each TaskManager. A job needs as many in all as its widest operator has subtasks, and holds them to its
+    /// end. Default: what the environment's first job needs, at least what [`node`](Self::node) says.
     pub fn slots(mut self, slots: u32) -> Self {
         self.slots = Some(slots);
         self
@@ -165,35 +190,35 @@ impl EnvironmentBuilder {
 
     /// TaskManagers in this process. Default 1.
     pub fn task_managers(mut self, task_managers: u32) -> Self {
-        self.settings.node.task_managers = task_managers;
+        self.task_managers = Some(task_managers);
         self
     }
 
     /// JobManagers in this process: one leads, the others stand by. Default 2.
     pub fn job_managers(mut self, job_managers: u32) -> Self {
-        self.settings.node.job_managers = job_managers;
+        self.job_managers = Some(job_managers);
         self
     }
 
     /// Time from one checkpoint's start to the next. Default 10 s.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
-        self.options.checkpoint_interval = Some(interval);
+        self.checkpoint_interval = Some(Some(interval));
         self
     }
 
     /// No checkpoints but the final one of a bounded job.
     pub fn without_checkpoints(mut self) -> Self {
-        self.options.checkpoint_interval = None;
+        self.checkpoint_interval = Some(None);
         self
     }
 
     /// What happens after a failure. Default: exponential delay.
     pub fn restart(mut self, strategy: RestartStrategy) -> Self {
-        self.options.restart = strategy;
+        self.restart = Some(strategy);
         self
     }
 
-    /// All settings of the jobs.
+    /// All settings of the jobs, but for those that have calls of their own.
     pub fn options(mut self, options: JobOptions) -> Self {
         self.options = options;
         self
@@ -211,7 +236,7 @@ impl EnvironmentBuilder {
         self
     }
 
-    /// Settings of the node: leases, heartbeats, timeouts.
+    /// Settings of the node: leases, heartbeats, timeouts, and whatever has no call of its own.
     pub fn node(mut self, node: NodeConfig) -> Self {
         self.settings.node = node;
         self
@@ -244,13 +269,20 @@ impl EnvironmentBuilder {
 
     /// The environment.
     pub fn build(mut self) -> StreamEnvironment {
-        let managers = self.settings.node.task_managers.max(1);
-        let needed = self.parallelism.div_ceil(managers);
-        self.settings.node.slots = self.slots.unwrap_or(needed.max(self.settings.node.slots));
+        let (node, options) = (&mut self.settings.node, &mut self.options);
+        node.task_managers = self.task_managers.unwrap_or(node.task_managers);
+        node.job_managers = self.job_managers.unwrap_or(node.job_managers);
+        if let Some(interval) = self.checkpoint_interval {
+            options.checkpoint_interval = interval;
+        }
+        if let Some(restart) = self.restart {
+            options.restart = restart;
+        }
         StreamEnvironment {
             program: Program::new(self.parallelism, self.max_parallelism, self.chaining),
             options: self.options,
             settings: self.settings,
+            slots: self.slots,
             cluster: Arc::default(),
         }
     }

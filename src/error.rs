@@ -13,7 +13,7 @@ pub enum JobError {
     /// The program was put together wrongly.
     #[error("{0}")]
     Program(String),
-    /// The environment could not be set up.
+    /// The environment could not be set up, a setting can't work, or there is no room for the job.
     #[error("{0}")]
     Setup(String),
     /// The job failed.

@@ -1,19 +1,29 @@
 //! The leader dies and the job doesn't notice.
 
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ractor::ActorCell;
 use rivus::connectors::GeneratorSource;
-use rivus::{JobStatus, RuntimeMode, StreamEnvironment};
+use rivus::engine::{ActorKind, Fault, Probe, Step};
+use rivus::{
+    EnvironmentBuilder, JobHandle, JobStatus, RuntimeMode, StreamEnvironment, WatermarkStrategy,
+};
 
 /// A job of a few virtual seconds: counts by key, with a checkpoint every 100 ms.
 fn environment() -> StreamEnvironment {
+    builder().build()
+}
+
+fn builder() -> EnvironmentBuilder {
     StreamEnvironment::builder()
         .parallelism(2)
         .checkpoint_interval(Duration::from_millis(100))
         .runtime(RuntimeMode::Current)
         .starts_at(1_700_000_000_000)
         .seed(7)
-        .build()
 }
 
 const RECORDS: u64 = 10_000;
@@ -84,4 +94,94 @@ async fn a_panic_in_user_code_restarts_the_region_and_names_the_operator() {
         failure.contains("operator checked: panicked: five thousand"),
         "{failure}"
     );
+}
+
+/// Lets so many of a job's masters die before they have done anything.
+struct MortalMasters {
+    to_die: AtomicU32,
+    managers: AtomicU32,
+}
+
+impl Probe for MortalMasters {
+    fn spawned(&self, kind: ActorKind, _label: &dyn Display, _actor: ActorCell) {
+        if kind == ActorKind::JobManager {
+            self.managers.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn at(&self, _kind: ActorKind, _label: &dyn Display, step: Step) -> Option<Fault> {
+        let fences = step == Step::Fence;
+        let dies = fences
+            && self
+                .to_die
+                .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1))
+                .is_ok();
+        dies.then_some(Fault::Error)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_keeps_dying_is_waited_for_and_takes_nobody_down() {
+    let masters = Arc::new(MortalMasters {
+        to_die: AtomicU32::new(50),
+        managers: AtomicU32::new(0),
+    });
+    let env = builder().probe(Arc::clone(&masters) as _).build();
+    let out = write(&env);
+    env.execute("numbers").await.expect("completes");
+    assert_eq!(out.len() as u64, RECORDS);
+    assert_eq!(masters.managers.load(Relaxed), 1, "JobManagers");
+}
+
+/// Looks at a job at every step of anybody, for a checkpoint that was counted and not timed.
+#[derive(Default)]
+struct Untimed {
+    job: Mutex<Option<JobHandle>>,
+    seen: AtomicU32,
+}
+
+impl Probe for Untimed {
+    fn at(&self, _kind: ActorKind, _label: &dyn Display, _step: Step) -> Option<Fault> {
+        if let Some(job) = &*self.job.lock().expect("is whole") {
+            let view = job.view();
+            let timed = view.last_checkpoint_took.is_some();
+            self.seen
+                .fetch_add(u32::from(timed != (view.checkpoints > 0)), Relaxed);
+        }
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_is_counted_together_with_the_time_it_took() {
+    let untimed = Arc::new(Untimed::default());
+    let env = builder().probe(Arc::clone(&untimed) as _).build();
+    write(&env);
+    let job = env.start("numbers").await.expect("starts");
+    *untimed.job.lock().expect("is whole") = Some(job.clone());
+    let view = job.wait().await.expect("completes").view;
+    // The job holds its environment, and that its probe.
+    *untimed.job.lock().expect("is whole") = None;
+    assert!(view.checkpoints > 10, "{}", view.checkpoints);
+    assert_eq!(untimed.seen.load(Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sources_subtask_shows_the_watermark_that_its_chain_assigns() {
+    let env = environment();
+    let numbers = GeneratorSource::new(|index, _| index)
+        .rate(2_000)
+        .timestamps(|n| *n as i64);
+    let numbers = env.from_source(numbers);
+    let marked = numbers.assign_watermarks(WatermarkStrategy::monotonous());
+    let _out = marked.collect();
+    let mut job = env.start("numbers").await.expect("starts");
+    let seen = |job: &JobHandle| {
+        let subtasks = job.view().subtasks;
+        subtasks.len() == 2 && subtasks.iter().all(|task| task.figures.watermark > 0)
+    };
+    while !seen(&job) {
+        job.changed().await.expect("goes on");
+    }
+    job.cancel();
 }

@@ -59,6 +59,32 @@ impl Default for NodeConfig {
     }
 }
 
+impl NodeConfig {
+    /// Refuses what can't work.
+    ///
+    /// # Errors
+    /// One line that names the setting and the mend.
+    pub fn check(&self) -> Result<(), String> {
+        let zeros = [
+            ("task_managers", self.task_managers == 0),
+            ("job_managers", self.job_managers == 0),
+            ("lease", self.lease.is_zero()),
+            ("heartbeat_interval", self.heartbeat_interval.is_zero()),
+            ("metrics_interval", self.metrics_interval.is_zero()),
+        ];
+        if let Some((setting, _)) = zeros.iter().find(|(_, zero)| *zero) {
+            return Err(format!("node setting {setting} is 0: give more"));
+        }
+        if self.heartbeat_timeout <= self.heartbeat_interval {
+            return Err(format!(
+                "node setting heartbeat_timeout {:?} is not longer than heartbeat_interval {:?}: raise it",
+                self.heartbeat_timeout, self.heartbeat_interval
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Where actors run. In a simulation all three are the one current-thread runtime.
 #[derive(Debug, Clone)]
 pub struct Runtimes {

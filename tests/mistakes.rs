@@ -1,0 +1,257 @@
+//! What a program gets wrong ends in one line that names it, with the default settings.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rivus::connectors::{BadLines, GeneratorSource, PrintSink, TextFileSource};
+use rivus::{
+    EnvironmentBuilder, Failure, FailureScope, JobError, JobHandle, JobOptions, JobStatus,
+    NodeConfig, RestartStrategy, RuntimeMode, Storage, StreamEnvironment,
+};
+use tempfile::TempDir;
+
+/// A simulation: its restarts wait in virtual time.
+fn builder() -> EnvironmentBuilder {
+    StreamEnvironment::builder()
+        .runtime(RuntimeMode::Current)
+        .seed(1)
+}
+
+/// A file of these lines.
+fn file(lines: &str) -> (TempDir, TextFileSource) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("n.txt");
+    std::fs::write(&path, lines).unwrap();
+    (dir, TextFileSource::new(path))
+}
+
+async fn failure(env: &StreamEnvironment) -> Failure {
+    match env.execute("mistaken").await {
+        Err(JobError::Failed(failure)) => failure,
+        other => panic!("expected a failure, not {other:?}"),
+    }
+}
+
+async fn refused(env: &StreamEnvironment) -> String {
+    let error = env.start("mistaken").await.err().unwrap().to_string();
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_line_ends_the_job_at_once_and_is_named() {
+    let (_dir, lines) = file("1\nx\n");
+    let env = builder().build();
+    let numbers = env.from_source(lines.parsed_by(str::parse::<u32>));
+    let _out = numbers.uid("numbers").collect();
+    let failure = failure(&env).await;
+    assert_eq!(failure.scope, FailureScope::Job);
+    let line = failure.to_string();
+    assert!(line.starts_with("operator numbers: "), "{line}");
+    assert!(line.contains("n.txt:2: cannot parse \"x\""), "{line}");
+    assert!(!line.contains("poison"), "it was tried again: {line}");
+    assert!(line.ends_with("n.txt:2)"), "{line}");
+}
+
+/// A screen that nobody looks at any more.
+struct ClosedPipe;
+
+impl io::Write for ClosedPipe {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_pipe_ends_the_job() {
+    let env = builder().build();
+    let screen = Arc::new(Mutex::new(ClosedPipe));
+    env.from_collection(vec![1, 2])
+        .sink_to(PrintSink::display().to(screen));
+    let failure = failure(&env).await.to_string();
+    assert!(
+        failure.contains("is whoever reads it still there?"),
+        "{failure}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_fails_every_attempt_ends_the_job_and_is_named_as_poison() {
+    for keyed in [false, true] {
+        let env = builder().parallelism(2).build();
+        let numbers = env.from_collection((1..100_u32).collect());
+        let checked = |n: u32| {
+            assert!(n != 77, "seventy-seven");
+            n
+        };
+        let _out = if keyed {
+            let counts = numbers.key_by(|n| n % 3).reduce(|last, n| *last = n);
+            counts
+                .map(move |(_, n)| checked(n))
+                .uid("checked")
+                .collect()
+        } else {
+            numbers.map(checked).uid("checked").collect()
+        };
+        let line = failure(&env).await.to_string();
+        assert!(
+            line.starts_with("operator checked: panicked: seventy-seven; poison"),
+            "{line}"
+        );
+        let record = line.contains("(record 77)") || line.contains("(record (2, 77))");
+        assert_eq!(record, cfg!(debug_assertions), "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_says_itself_what_no_restart_mends() {
+    let env = builder().build();
+    let numbers = env.from_collection(vec!["1".to_owned(), "x".to_owned()]);
+    let parse = |text: String| text.parse::<u32>().map_err(Failure::permanent);
+    let job = numbers.try_map(parse, rivus::OnError::Fail).uid("parse");
+    let _out = job.collect();
+    let failure = failure(&env).await;
+    assert!(
+        failure.message.ends_with("invalid digit found in string"),
+        "{failure}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_are_skipped_are_counted_in_the_view() {
+    let (_dir, lines) = file("1\nx\n3\ny\n");
+    let env = builder().build();
+    let numbers = lines.parsed_by(str::parse::<u32>).bad_lines(BadLines::Skip);
+    let out = env.from_source(numbers).collect();
+    let view = env.execute("numbers").await.unwrap().view;
+    assert_eq!(out.values(), [1, 3]);
+    let skipped = view.subtasks.iter().map(|task| task.figures.skipped);
+    assert_eq!(skipped.sum::<u64>(), 2);
+}
+
+/// A job of so many subtasks in its widest operator, `wide`.
+fn wide(env: &StreamEnvironment, parallelism: u32) -> rivus::connectors::Collected<u32> {
+    let numbers = env.from_collection(vec![1_u32, 2, 3]);
+    numbers
+        .map(|n| n)
+        .parallelism(parallelism)
+        .uid("wide")
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_job_gets_the_slots_it_needs_and_a_wider_one_is_refused() {
+    let env = builder().build();
+    let out = wide(&env, 3);
+    env.execute("wide").await.unwrap();
+    assert_eq!(out.len(), 3);
+    wide(&env, 4);
+    let expected = "operator wide: parallelism 4 needs as many slots, and the environment has 3: \
+                    build it with .slots(4)";
+    assert_eq!(refused(&env).await, expected);
+
+    let env = builder().task_managers(2).slots(1).build();
+    wide(&env, 3);
+    let expected = "operator wide: parallelism 3 needs as many slots, and the environment has 2: \
+                    build it with .slots(2)";
+    assert_eq!(refused(&env).await, expected);
+}
+
+async fn until(job: &mut JobHandle, wanted: impl Fn(&JobStatus) -> bool) {
+    while !wanted(&job.status()) {
+        job.changed().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waits_behind_another_says_so_and_runs_when_that_has_ended() {
+    let env = builder().build();
+    let numbers = GeneratorSource::new(|index, _| index).rate(1_000);
+    let _unbounded = env.from_source(numbers).collect();
+    let mut first = env.start("first").await.unwrap();
+    until(&mut first, |status| *status == JobStatus::Running).await;
+    let out = wide(&env, 2);
+    let mut second = env.start("second").await.unwrap();
+    let waiting = JobStatus::WaitingForSlots {
+        needed: 2,
+        available: 1,
+    };
+    until(&mut second, |status| *status == waiting).await;
+    first.cancel();
+    second.wait().await.unwrap();
+    assert_eq!(out.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_that_cannot_work_is_refused_by_its_name() {
+    let options = JobOptions {
+        batch_records: 0,
+        ..JobOptions::default()
+    };
+    let steep = RestartStrategy::ExponentialDelay {
+        initial: Duration::from_secs(1),
+        max: Duration::from_secs(2),
+        factor: -1.0,
+        jitter: 0.0,
+        reset_after: Duration::ZERO,
+    };
+    let dir = TempDir::new().unwrap();
+    let table = [
+        (builder().options(options), "batch_records"),
+        (builder().restart(steep), "factor"),
+        (
+            builder().checkpoint_interval(Duration::ZERO),
+            "checkpoint_interval",
+        ),
+        (builder().task_managers(0), "task_managers"),
+        (builder().job_managers(0), "job_managers"),
+        (
+            builder().storage(Storage::Directory(dir.path().into())),
+            "RuntimeMode::Current",
+        ),
+    ];
+    for (builder, named) in table {
+        let env = builder.build();
+        wide(&env, 1);
+        let error = refused(&env).await;
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_simulation_is_refused_on_a_runtime_of_several_threads() {
+    let env = builder().build();
+    wide(&env, 1);
+    let error = refused(&env).await;
+    assert!(
+        error.starts_with("RuntimeMode::Current on a runtime of several threads"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_set_by_itself_holds_whatever_is_set_after_it() {
+    // No checkpoint but the last, and two slots of one TaskManager each.
+    let env = builder()
+        .without_checkpoints()
+        .task_managers(2)
+        .slots(1)
+        .options(JobOptions {
+            checkpoint_interval: Some(Duration::from_millis(10)),
+            ..JobOptions::default()
+        })
+        .node(NodeConfig::default())
+        .build();
+    let numbers = GeneratorSource::new(|index, _| index);
+    let numbers = env.from_source(numbers.count(1_000).rate(1_000));
+    let _out = numbers.map(|n| n).parallelism(2).collect();
+    let view = env.execute("numbers").await.unwrap().view;
+    assert_eq!(view.checkpoints, 1);
+}
