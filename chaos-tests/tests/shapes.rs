@@ -3,7 +3,7 @@
 use rivus_chaos::{JobSpec, Outcome, Plan, SECOND, Shape, simulate};
 
 fn undisturbed(spec: &JobSpec) -> Outcome {
-    let outcome = simulate(spec, &Plan::undisturbed()).unwrap();
+    let outcome = simulate(spec, &Plan::undisturbed()).expect("the job runs");
     assert_eq!(outcome.violations, Vec::<String>::new());
     outcome
 }
