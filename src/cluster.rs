@@ -18,6 +18,21 @@ use tokio::sync::watch;
 use crate::error::JobError;
 
 /// On which threads the actors run.
+///
+/// ```
+/// use rivus::{RuntimeMode, StreamEnvironment};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// let env = StreamEnvironment::builder().runtime(RuntimeMode::Threads { workers: 2 }).build();
+/// let on_threads = env.from_collection(vec![1, 2, 3]).collect();
+/// env.execute("numbers").await?;
+///
+/// let env = StreamEnvironment::builder().runtime(RuntimeMode::Current).seed(7).build();
+/// let simulated = env.from_collection(vec![1, 2, 3]).collect();
+/// env.execute("numbers").await?;
+/// assert_eq!(on_threads.values(), simulated.values());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeMode {
     /// On two runtimes of their own: control actors on one, subtasks on the other with this many workers
@@ -32,6 +47,22 @@ pub enum RuntimeMode {
 }
 
 /// Where checkpoints and job logs lie.
+///
+/// ```
+/// use rivus::engine::state::ObjectStorage;
+/// use rivus::{Storage, StreamEnvironment};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let state = dir.path().to_owned();
+/// for storage in [Storage::Memory, Storage::Directory(state), Storage::Objects(ObjectStorage::in_memory())] {
+///     let env = StreamEnvironment::builder().storage(storage).build();
+///     let numbers = env.from_collection(vec![1, 2, 3]).collect();
+///     env.execute("numbers").await?;
+///     assert_eq!(numbers.values(), [1, 2, 3]);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub enum Storage {
     /// In memory: jobs survive the death of any actor, not of the process.

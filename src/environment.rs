@@ -18,6 +18,21 @@ use crate::program::{NewNode, Program};
 use crate::stream::DataStream;
 
 /// Where a job is written and run. Cheap to clone; clones write to the same program.
+///
+/// ```
+/// use rivus::StreamEnvironment;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// let env = StreamEnvironment::default();
+/// let doubled = env.from_collection(vec![1, 2, 3]).map(|n| n * 2).collect();
+/// env.execute("doubled").await?;
+/// assert_eq!(doubled.values(), [2, 4, 6]);
+///
+/// let halved = env.from_collection(doubled.values()).map(|n| n / 2).collect(); // the next job
+/// env.execute("halved").await?;
+/// assert_eq!(halved.values(), [1, 2, 3]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct StreamEnvironment {
     program: Program,
@@ -31,6 +46,46 @@ pub struct StreamEnvironment {
 
 /// Settings of an environment; see [`StreamEnvironment::builder`]. The order of the calls doesn't matter: what is set
 /// by itself holds, whatever [`options`](Self::options) or [`node`](Self::node) say of it.
+///
+/// ```
+/// use rivus::{RestartStrategy, StreamEnvironment};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// let env = StreamEnvironment::builder()
+///     .parallelism(2)
+///     .max_parallelism(64)
+///     .task_managers(2)
+///     .slots(1)
+///     .job_managers(3)
+///     .checkpoint_interval(Duration::from_millis(500))
+///     .restart(RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(1) })
+///     .build();
+/// let squares = env.from_collection((1..=4).collect::<Vec<u64>>()).map(|n| n * n).collect();
+/// env.execute("squares").await?;
+/// assert_eq!(squares.values().iter().sum::<u64>(), 30);
+/// # Ok(()) }
+/// ```
+///
+/// A simulation, in which the same seed gives the same run and an hour passes at once:
+///
+/// ```
+/// use rivus::connectors::GeneratorSource;
+/// use rivus::{RuntimeMode, StreamEnvironment};
+///
+/// #[tokio::main(flavor = "current_thread", start_paused = true)] // tokio's feature "test-util"
+/// async fn main() -> Result<(), rivus::JobError> {
+///     let env = StreamEnvironment::builder()
+///         .runtime(RuntimeMode::Current)
+///         .seed(7)
+///         .starts_at(1_700_000_000_000)
+///         .build();
+///     let hour = env.from_source(GeneratorSource::new(|n, _| n).rate(1).count(3_600)).collect();
+///     env.execute("an hour").await?;
+///     assert_eq!(hour.len(), 3_600);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct EnvironmentBuilder {
     parallelism: u32,
@@ -88,6 +143,18 @@ impl StreamEnvironment {
     }
 
     /// A stream of what a source yields.
+    ///
+    /// ```
+    /// use rivus::connectors::GeneratorSource;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let rolls = GeneratorSource::new(|_, rng| 1 + rng.below(6)).seed(42).count(1_000);
+    /// let sixes = env.from_source(rolls).filter(|roll| *roll == 6).collect();
+    /// env.execute("sixes").await?;
+    /// assert!((100..250).contains(&sixes.len()));
+    /// # Ok(()) }
+    /// ```
     pub fn from_source<S: Source>(&self, source: S) -> DataStream<S::Out> {
         let operator = Operator::Source(Arc::new(SourceOperator::new(source)));
         let node = NewNode::new("source", operator, Vec::new());
@@ -96,11 +163,31 @@ impl StreamEnvironment {
     }
 
     /// A stream of the records of a collection.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let words = env.from_collection(vec!["to".to_owned(), "be".to_owned()]).collect();
+    /// env.execute("words").await?;
+    /// assert_eq!(words.values(), ["to", "be"]);
+    /// # Ok(()) }
+    /// ```
     pub fn from_collection<T: Record>(&self, records: Vec<T>) -> DataStream<T> {
         self.from_source(CollectionSource::new(records))
     }
 
     /// A stream of records that have their times already. Watermarks still have to be assigned.
+    ///
+    /// ```
+    /// use rivus::Event;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let clicks = env.from_events(vec![Event::at(1_000, "ann".to_owned())]).collect();
+    /// env.execute("clicks").await?;
+    /// assert_eq!(clicks.events()[0].ts, 1_000);
+    /// # Ok(()) }
+    /// ```
     pub fn from_events<T: Record>(&self, events: Vec<Event<T>>) -> DataStream<T> {
         self.from_source(CollectionSource::timestamped(events))
     }
@@ -110,6 +197,15 @@ impl StreamEnvironment {
     ///
     /// # Errors
     /// If the program can't run, fails for good, or is canceled.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// let view = env.execute("numbers").await?.view;
+    /// assert_eq!((view.restarts, view.takeovers), (0, 0));
+    /// # Ok(()) }
+    /// ```
     pub async fn execute(&self, name: &str) -> Result<JobResult, JobError> {
         self.start(name).await?.wait().await
     }
@@ -118,6 +214,18 @@ impl StreamEnvironment {
     ///
     /// # Errors
     /// If the program can't run, or the environment can't be set up.
+    ///
+    /// ```
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1_000)).sink_to(DiscardSink::new());
+    /// let job = env.start("for ever").await?;
+    /// println!("{} is {:?}", job.id(), job.status());
+    /// job.cancel();
+    /// # Ok(()) }
+    /// ```
     pub async fn start(&self, name: &str) -> Result<JobHandle, JobError> {
         let graph = self.program.take()?;
         let cluster = self.cluster(&graph).await?;
@@ -130,6 +238,33 @@ impl StreamEnvironment {
     ///
     /// # Errors
     /// As [`start`](Self::start).
+    ///
+    /// ```
+    /// use rivus::connectors::{FileSink, GeneratorSource};
+    /// use rivus::{JobId, Storage, StreamEnvironment};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (state, out) = (dir.path().join("state"), dir.path().join("out"));
+    /// let id = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse()?); // this job's, for ever
+    /// for life in [1, 2] {
+    ///     let env = StreamEnvironment::builder()
+    ///         .storage(Storage::Directory(state.clone()))
+    ///         .checkpoint_interval(Duration::from_millis(20))
+    ///         .build();
+    ///     let numbers = GeneratorSource::new(|n, _| n).rate(2_000).count(500);
+    ///     env.from_source(numbers).sink_to(FileSink::lines(&out)).uid("out");
+    ///     let mut job = env.resume("count", id).await?;
+    ///     while life == 1 && job.view().checkpoints == 0 {
+    ///         job.changed().await?; // then the first process dies
+    ///     }
+    ///     if life == 2 {
+    ///         job.wait().await?; // the second goes on where the first one stood
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn resume(&self, name: &str, job: JobId) -> Result<JobHandle, JobError> {
         let graph = self.program.take()?;
         let cluster = self.cluster(&graph).await?;
@@ -176,6 +311,18 @@ impl EnvironmentBuilder {
     }
 
     /// Whether operators of equal parallelism on forward edges share a subtask. Default true.
+    ///
+    /// ```
+    /// use rivus::StreamEnvironment;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// for (chaining, tasks) in [(true, 1), (false, 3)] {
+    ///     let env = StreamEnvironment::builder().chaining(chaining).build();
+    ///     env.from_collection(vec![1, 2, 3]).map(|n| n + 1).print();
+    ///     assert_eq!(env.execute("numbers").await?.view.subtasks.len(), tasks);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn chaining(mut self, chaining: bool) -> Self {
         self.chaining = chaining;
         self
@@ -207,6 +354,16 @@ impl EnvironmentBuilder {
     }
 
     /// No checkpoints but the final one of a bounded job.
+    ///
+    /// ```
+    /// use rivus::StreamEnvironment;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().without_checkpoints().build();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// assert_eq!(env.execute("numbers").await?.view.checkpoints, 1); // the final one
+    /// # Ok(()) }
+    /// ```
     pub fn without_checkpoints(mut self) -> Self {
         self.checkpoint_interval = Some(None);
         self
@@ -219,12 +376,32 @@ impl EnvironmentBuilder {
     }
 
     /// All settings of the jobs, but for those that have calls of their own.
+    ///
+    /// ```
+    /// use rivus::{JobOptions, StreamEnvironment};
+    ///
+    /// let options = JobOptions { retained_checkpoints: 3, ..JobOptions::default() };
+    /// let env = StreamEnvironment::builder().options(options).build();
+    /// ```
     pub fn options(mut self, options: JobOptions) -> Self {
         self.options = options;
         self
     }
 
     /// Where checkpoints and job logs lie. Default: in memory.
+    ///
+    /// ```
+    /// use rivus::{Storage, StreamEnvironment};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let state = dir.path().join("state");
+    /// let env = StreamEnvironment::builder().storage(Storage::Directory(state.clone())).build();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// env.execute("numbers").await?;
+    /// assert!(state.exists()); // with the job's log and its last checkpoint
+    /// # Ok(()) }
+    /// ```
     pub fn storage(mut self, storage: Storage) -> Self {
         self.settings.storage = storage;
         self
@@ -237,6 +414,14 @@ impl EnvironmentBuilder {
     }
 
     /// Settings of the node: leases, heartbeats, timeouts, and whatever has no call of its own.
+    ///
+    /// ```
+    /// use rivus::{NodeConfig, StreamEnvironment};
+    /// use std::time::Duration;
+    ///
+    /// let node = NodeConfig { lease: Duration::from_secs(1), ..NodeConfig::default() };
+    /// let env = StreamEnvironment::builder().node(node).build();
+    /// ```
     pub fn node(mut self, node: NodeConfig) -> Self {
         self.settings.node = node;
         self
@@ -255,6 +440,29 @@ impl EnvironmentBuilder {
     }
 
     /// Looks in on every actor, and may break it. For tests.
+    ///
+    /// ```
+    /// use rivus::StreamEnvironment;
+    /// use rivus::engine::{ActorKind, Fault, Probe, Step};
+    /// use std::{fmt::Display, sync::Arc, sync::atomic::{AtomicBool, Ordering}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// /// Makes the first actor that passes a step panic there.
+    /// struct Once(AtomicBool);
+    ///
+    /// impl Probe for Once {
+    ///     fn at(&self, kind: ActorKind, _label: &dyn Display, _step: Step) -> Option<Fault> {
+    ///         let first = kind == ActorKind::Subtask && !self.0.swap(true, Ordering::Relaxed);
+    ///         first.then_some(Fault::Panic)
+    ///     }
+    /// }
+    ///
+    /// let env = StreamEnvironment::builder().probe(Arc::new(Once(AtomicBool::new(false)))).build();
+    /// let numbers = env.from_collection(vec![1, 2, 3]).collect();
+    /// let view = env.execute("numbers").await?.view;
+    /// assert_eq!((numbers.values(), view.restarts), (vec![1, 2, 3], 1));
+    /// # Ok(()) }
+    /// ```
     pub fn probe(mut self, probe: Arc<dyn Probe>) -> Self {
         self.settings.probe = Some(probe);
         self

@@ -5,6 +5,20 @@ use rivus_core::{Failure, GraphError};
 use thiserror::Error;
 
 /// Why a job could not be run to its end.
+///
+/// ```
+/// use rivus::{JobError, RestartStrategy, StreamEnvironment};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// let env = StreamEnvironment::builder().restart(RestartStrategy::None).build();
+/// let error = env.execute("nothing").await.unwrap_err();
+/// assert_eq!(error.to_string(), "the job is empty: begin with a source, such as env.from_collection(..)");
+///
+/// env.from_collection(vec![1, 0]).map(|n| 1 / n).uid("inverse").print();
+/// let JobError::Failed(failure) = env.execute("inverses").await.unwrap_err() else { panic!() };
+/// assert_eq!(failure.message, "panicked: attempt to divide by zero");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Error)]
 pub enum JobError {
     /// The program can't run.

@@ -11,6 +11,20 @@ use crate::cluster::Cluster;
 use crate::error::JobError;
 
 /// A job that was started.
+///
+/// ```
+/// use rivus::JobStatus;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// # let env = rivus::StreamEnvironment::default();
+/// let numbers = env.from_collection(vec![1, 2, 3]).collect();
+/// let job = env.start("numbers").await?;
+/// println!("{} is {:?} in epoch {}", job.id(), job.status(), job.view().epoch);
+/// let result = job.wait().await?;
+/// assert!(matches!(result.view.status, JobStatus::Ended(_)));
+/// assert_eq!(numbers.len(), 3);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct JobHandle {
     pub(crate) job: JobId,
@@ -19,6 +33,16 @@ pub struct JobHandle {
 }
 
 /// A job that has come to its end.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// # let env = rivus::StreamEnvironment::default();
+/// env.from_collection(vec![1, 2, 3]).filter(|n| *n > 1).print();
+/// let view = env.execute("numbers").await?.view;
+/// let printed: u64 = view.subtasks.iter().map(|task| task.figures.records_out).sum();
+/// assert_eq!(printed, 2);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct JobResult {
     /// The job as it was seen last.
@@ -32,6 +56,18 @@ impl JobHandle {
     }
 
     /// The job at this moment: status, figures of every subtask, checkpoints, restarts, takeovers.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// let job = env.start("numbers").await?;
+    /// assert_eq!(job.view().name, "numbers");
+    /// for task in job.view().subtasks {
+    ///     println!("{} of {}: {} records", task.attempt, task.name, task.figures.records_in);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn view(&self) -> JobView {
         self.view.borrow().clone()
     }
@@ -42,6 +78,19 @@ impl JobHandle {
     }
 
     /// Asks for the job's end. The request outlives the leader that it is told to.
+    ///
+    /// ```
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    /// use rivus::JobError;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1_000)).sink_to(DiscardSink::new());
+    /// let job = env.start("for ever").await?;
+    /// job.cancel();
+    /// assert!(matches!(job.wait().await, Err(JobError::Canceled)));
+    /// # Ok(()) }
+    /// ```
     pub fn cancel(&self) {
         let _ = self.node().cast(NodeMessage::Cancel(self.job));
     }
@@ -50,6 +99,20 @@ impl JobHandle {
     ///
     /// # Errors
     /// [`JobError::NodeStopped`] if nothing will change any more.
+    ///
+    /// ```
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().checkpoint_interval(std::time::Duration::from_millis(20)).build();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1_000)).sink_to(DiscardSink::new());
+    /// let mut job = env.start("for ever").await?;
+    /// while job.view().checkpoints < 2 {
+    ///     job.changed().await?;
+    /// }
+    /// job.cancel();
+    /// # Ok(()) }
+    /// ```
     pub async fn changed(&mut self) -> Result<(), JobError> {
         self.view.changed().await.map_err(|_| JobError::NodeStopped)
     }
@@ -58,6 +121,15 @@ impl JobHandle {
     ///
     /// # Errors
     /// If it failed, was canceled, or its process's root actor is gone.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// let job = env.start("numbers").await?;
+    /// assert_eq!(job.wait().await?.view.restarts, 0);
+    /// # Ok(()) }
+    /// ```
     pub async fn wait(mut self) -> Result<JobResult, JobError> {
         loop {
             let view = self.view.borrow_and_update().clone();
@@ -70,6 +142,25 @@ impl JobHandle {
     }
 
     /// Kills the leading JobManager, to see that the job doesn't notice.
+    ///
+    /// ```
+    /// use rivus::JobStatus;
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().runtime(rivus::RuntimeMode::Current).build();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1_000)).sink_to(DiscardSink::new());
+    /// let mut job = env.start("for ever").await?;
+    /// while job.status() != JobStatus::Running {
+    ///     job.changed().await?;
+    /// }
+    /// job.kill_leader();
+    /// while job.view().takeovers == 0 {
+    ///     job.changed().await?;
+    /// }
+    /// assert_eq!(job.view().restarts, 0);
+    /// # Ok(()) }
+    /// ```
     pub fn kill_leader(&self) {
         let _ = self.node().cast(NodeMessage::KillLeader);
     }

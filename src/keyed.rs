@@ -14,6 +14,18 @@ use crate::stream::DataStream;
 use crate::windowed::WindowedStream;
 
 /// A stream whose records of one key all go to one subtask, which keeps state by key.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// # let env = rivus::StreamEnvironment::default();
+/// let words = env.from_collection(vec!["to".to_owned(), "be".to_owned(), "to".to_owned()]);
+/// let by_word = words.key_by_ref(|word| word.as_str());
+/// let (counts, joined) = (by_word.count().collect(), by_word.reduce(|all, word| *all += &word).collect());
+/// env.execute("words").await?;
+/// assert_eq!(counts.values().last(), Some(&("to".to_owned(), 2)));
+/// assert_eq!(joined.values().last(), Some(&("to".to_owned(), "toto".to_owned())));
+/// # Ok(()) }
+/// ```
 pub struct KeyedStream<T, S> {
     program: Program,
     edges: Vec<StreamEdge>,
@@ -45,6 +57,15 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     }
 
     /// Folds each record into the first of its key, and emits what has been gathered, for every record.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let sums = env.from_collection(vec![1, 2, 3, 4]).key_by(|n| n % 2).reduce(|sum, n| *sum += n).collect();
+    /// env.execute("sums").await?;
+    /// assert_eq!(sums.values(), [(1, 1), (0, 2), (1, 4), (0, 6)]);
+    /// # Ok(()) }
+    /// ```
     pub fn reduce<F>(&self, fold: F) -> DataStream<(S::Key, T)>
     where
         F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
@@ -54,6 +75,18 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     }
 
     /// Aggregates by key, and emits what has been gathered, for every record.
+    ///
+    /// ```
+    /// use rivus::{Max, Min};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let range = (Min::of(|n: &i32| *n), Max::of(|n: &i32| *n));
+    /// let seen = env.from_collection(vec![5, 3, 8]).key_by(|_| ()).aggregate(range).collect();
+    /// env.execute("range").await?;
+    /// assert_eq!(seen.values(), [((), (5, 5)), ((), (3, 5)), ((), (3, 8))]);
+    /// # Ok(()) }
+    /// ```
     pub fn aggregate<A: AggregateFunction<In = T>>(
         &self,
         function: A,
@@ -63,11 +96,49 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     }
 
     /// How many records of its key there have been, for every record.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let parities = env.from_collection(vec![1, 2, 3]).key_by(|n| n % 2).count().collect();
+    /// env.execute("parities").await?;
+    /// assert_eq!(parities.values(), [(1, 1), (0, 1), (1, 2)]);
+    /// # Ok(()) }
+    /// ```
     pub fn count(&self) -> DataStream<(S::Key, u64)> {
         self.aggregate(Count::new())
     }
 
     /// What a [`KeyedProcessFunction`] makes of records, its state and its timers.
+    ///
+    /// ```
+    /// use rivus::{Event, Keyed, KeyedProcessFunction, Output, UserError, ValueState};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// /// Lets the first record of each key pass.
+    /// #[derive(Clone)]
+    /// struct Distinct;
+    ///
+    /// impl KeyedProcessFunction<u32, u32> for Distinct {
+    ///     type Out = u32;
+    ///     type State = ValueState<()>;
+    ///     fn process(
+    ///         &mut self, n: Event<u32>, seen: &mut Keyed<'_, u32, ValueState<()>>, out: &mut Output<'_, u32>,
+    ///     ) -> Result<(), UserError> {
+    ///         if seen.is_empty() {
+    ///             seen.set(());
+    ///             out.emit(n.value);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let distinct = env.from_collection(vec![3, 1, 3]).key_by(|n| *n).process(Distinct).collect();
+    /// env.execute("distinct").await?;
+    /// assert_eq!(distinct.values(), [3, 1]);
+    /// # Ok(()) }
+    /// ```
     pub fn process<P: KeyedProcessFunction<S::Key, T>>(&self, function: P) -> DataStream<P::Out> {
         let sides = SideOutputs::new();
         let operator = KeyedProcessOperator::new(self.selector.clone(), function, sides.clone());
@@ -75,6 +146,25 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     }
 
     /// Gathers records by key in event-time windows.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let seconds = env
+    ///     .from_events([100, 900, 1_200].map(|ms| Event::at(ms, "click".to_owned())).to_vec())
+    ///     .assign_watermarks(WatermarkStrategy::monotonous())
+    ///     .key_by_ref(|what| what.as_str())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+    ///     .count()
+    ///     .map(|clicks| (clicks.window.start, clicks.value))
+    ///     .collect();
+    /// env.execute("clicks").await?;
+    /// assert_eq!(seconds.values(), [(0, 2), (1_000, 1)]);
+    /// # Ok(()) }
+    /// ```
     pub fn window(self, assigner: WindowAssigner) -> WindowedStream<T, S> {
         WindowedStream::new(self, assigner)
     }

@@ -22,6 +22,18 @@ use crate::program::{NewNode, Origin, Program};
 ///
 /// Methods that take a function add an operator; [`name`](Self::name), [`uid`](Self::uid) and
 /// [`parallelism`](Self::parallelism) set something on the operator that was added last.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// # let env = rivus::StreamEnvironment::default();
+/// let numbers = env.from_collection(vec![1, 2, 3]);
+/// let doubled = numbers.map(|n| n * 2).name("double").uid("double-v1").parallelism(2);
+/// let doubled = doubled.collect();
+/// let result = env.execute("doubled").await?;
+/// assert_eq!(doubled.len(), 3);
+/// assert!(result.view.subtasks.iter().any(|task| task.name.contains("double")));
+/// # Ok(()) }
+/// ```
 pub struct DataStream<T> {
     pub(crate) program: Program,
     pub(crate) origins: Vec<Origin>,
@@ -88,6 +100,15 @@ impl<T: Record> DataStream<T> {
     }
 
     /// One record for each.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let squares = env.from_collection(vec![1, 2, 3]).map(|n| n * n).collect();
+    /// env.execute("squares").await?;
+    /// assert_eq!(squares.values(), [1, 4, 9]);
+    /// # Ok(()) }
+    /// ```
     pub fn map<Out, F>(&self, map: F) -> DataStream<Out>
     where
         Out: Record,
@@ -97,6 +118,15 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Only the records for which `keep` holds.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let even = env.from_collection(vec![1, 2, 3, 4]).filter(|n| n % 2 == 0).collect();
+    /// env.execute("even").await?;
+    /// assert_eq!(even.values(), [2, 4]);
+    /// # Ok(()) }
+    /// ```
     pub fn filter<F>(&self, keep: F) -> DataStream<T>
     where
         F: Fn(&T) -> bool + Clone + Send + Sync + 'static,
@@ -108,6 +138,15 @@ impl<T: Record> DataStream<T> {
     ///
     /// However many one record gives, memory stays bounded and a cancel is heard: they are made as they
     /// are wanted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let below = env.from_collection(vec![2_u64, 3]).flat_map(|n| 0..n).collect();
+    /// env.execute("below").await?;
+    /// assert_eq!(below.values(), [0, 1, 0, 1, 2]);
+    /// # Ok(()) }
+    /// ```
     pub fn flat_map<I, F>(&self, map: F) -> DataStream<I::Item>
     where
         I: IntoIterator + 'static,
@@ -119,6 +158,22 @@ impl<T: Record> DataStream<T> {
     }
 
     /// One record for each, or what `on_error` says: fail the attempt, skip and count, or a side output.
+    ///
+    /// ```
+    /// use rivus::{OnError, Rejected, SideOutputTag};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let refused = SideOutputTag::<Rejected<String>>::new("refused");
+    /// let numbers = env
+    ///     .from_collection(vec!["7".to_owned(), "seven".to_owned()])
+    ///     .try_map(|line| line.parse::<u32>(), OnError::SideOutput(refused.clone()));
+    /// let (numbers, refused) = (numbers.collect(), numbers.side_output(&refused).collect());
+    /// env.execute("numbers").await?;
+    /// assert_eq!(numbers.values(), [7]);
+    /// assert_eq!(refused.values()[0].error, "invalid digit found in string");
+    /// # Ok(()) }
+    /// ```
     pub fn try_map<Out, E, F>(&self, map: F, on_error: OnError<T>) -> DataStream<Out>
     where
         Out: Record,
@@ -128,7 +183,33 @@ impl<T: Record> DataStream<T> {
         self.add("try_map", TryMap::new(map, on_error), |_| {})
     }
 
-    /// What a [`ProcessFunction`] makes of each record. It has no timers: those need a key.
+    /// What a [`ProcessFunction`] makes of each record.
+    ///
+    /// ```
+    /// use rivus::{Event, Output, ProcessFunction, UserError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// /// Says every word twice.
+    /// #[derive(Clone)]
+    /// struct Echo;
+    ///
+    /// impl ProcessFunction<String> for Echo {
+    ///     type Out = String;
+    ///     fn process(&mut self, word: Event<String>, out: &mut Output<'_, String>) -> Result<(), UserError> {
+    ///         out.emit(word.value.clone());
+    ///         out.emit(word.value);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let heard = env.from_collection(vec!["hey".to_owned()]).process(Echo).collect();
+    /// env.execute("echo").await?;
+    /// assert_eq!(heard.values(), ["hey", "hey"]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// It has no timers: those need a key.
     ///
     /// ```compile_fail
     /// # use rivus::*;
@@ -154,6 +235,27 @@ impl<T: Record> DataStream<T> {
     ///
     /// Records of files and collections have no time of their own: a strategy
     /// [`with_timestamps`](WatermarkStrategy::with_timestamps) finds it. A record without one fails the job.
+    ///
+    /// ```
+    /// use rivus::{WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let clicks = env.from_collection(vec![(7, 59_000), (8, 61_000), (7, 58_000)]); // who, and when
+    /// let per_minute = clicks
+    ///     .assign_watermarks(
+    ///         WatermarkStrategy::bounded_out_of_orderness(Duration::from_secs(5))
+    ///             .with_timestamps(|click: &(u32, i64)| click.1),
+    ///     )
+    ///     .key_by(|click| click.0)
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(60)))
+    ///     .count()
+    ///     .collect();
+    /// env.execute("clicks").await?;
+    /// assert_eq!(per_minute.values()[0].value, 2);
+    /// # Ok(()) }
+    /// ```
     pub fn assign_watermarks<G, S>(&self, strategy: WatermarkStrategy<T, G, S>) -> DataStream<T>
     where
         G: WatermarkGenerator<T>,
@@ -166,6 +268,17 @@ impl<T: Record> DataStream<T> {
     }
 
     /// The records of both.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let even = env.from_collection(vec![2, 4]);
+    /// let odd = env.from_collection(vec![1, 3]);
+    /// let sum = even.union(&odd).key_by(|_| ()).reduce(|sum, n| *sum += n).collect();
+    /// env.execute("sum").await?;
+    /// assert_eq!(sum.values().last(), Some(&((), 10)));
+    /// # Ok(()) }
+    /// ```
     pub fn union(&self, other: &DataStream<T>) -> DataStream<T> {
         let origins = [self.origins.as_slice(), other.origins.as_slice()].concat();
         DataStream::new(self.program.clone(), origins)
@@ -173,6 +286,35 @@ impl<T: Record> DataStream<T> {
 
     /// What the operator added last emits under a tag. An operator that has no such side output is refused
     /// when the job starts, and so is one whose side output nobody reads.
+    ///
+    /// ```
+    /// use rivus::{Event, Output, ProcessFunction, SideOutputTag, UserError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// #[derive(Clone)]
+    /// struct Split {
+    ///     negative: SideOutputTag<i64>,
+    /// }
+    ///
+    /// impl ProcessFunction<i64> for Split {
+    ///     type Out = i64;
+    ///     fn process(&mut self, n: Event<i64>, out: &mut Output<'_, i64>) -> Result<(), UserError> {
+    ///         match n.value {
+    ///             n if n < 0 => out.side(&self.negative, n),
+    ///             n => out.emit(n),
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let negative = SideOutputTag::new("negative");
+    /// let numbers = env.from_collection(vec![3, -1, 4]).process(Split { negative: negative.clone() });
+    /// let (negative, others) = (numbers.side_output(&negative).collect(), numbers.collect());
+    /// env.execute("split").await?;
+    /// assert_eq!((negative.values(), others.values()), (vec![-1], vec![3, 4]));
+    /// # Ok(()) }
+    /// ```
     pub fn side_output<S: Record>(&self, tag: &SideOutputTag<S>) -> DataStream<S> {
         self.program.keep_exchange(&self.origins, "side_output");
         let origins = self
@@ -183,18 +325,49 @@ impl<T: Record> DataStream<T> {
     }
 
     /// The next operator's subtasks take turns.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let numbers = env.from_collection((1..=100).collect::<Vec<u64>>()); // one subtask reads them
+    /// let slow = numbers.rebalance().map(|n| n * n).parallelism(2); // two work on them
+    /// let squares = slow.collect();
+    /// env.execute("squares").await?;
+    /// assert_eq!(squares.len(), 100);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn rebalance(self) -> Self {
         self.exchange(Exchange::Rebalance)
     }
 
     /// Each of the next operator's subtasks gets every record.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let rules = env.from_collection(vec!["no cats".to_owned(), "no dogs".to_owned()]);
+    /// let heard = rules.broadcast().map(|rule| rule).parallelism(2).collect();
+    /// env.execute("rules").await?;
+    /// assert_eq!(heard.len(), 4); // both rules in both subtasks
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn broadcast(self) -> Self {
         self.exchange(Exchange::Broadcast)
     }
 
     /// The next operator's subtask of the same number takes the records; the parallelism must be equal.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let numbers = env.from_collection(vec![1, 2, 3]); // in one subtask
+    /// numbers.forward().map(|n| n + 1).parallelism(2).print();
+    /// let error = env.execute("unequal").await.unwrap_err();
+    /// assert!(error.to_string().ends_with("make them equal, or use .rebalance()"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn forward(self) -> Self {
         self.exchange(Exchange::Forward)
@@ -211,6 +384,15 @@ impl<T: Record> DataStream<T> {
 
     /// All records of a key to one subtask, where state is kept by key. Makes a key for each record; where
     /// it would be a clone of something in the record, [`key_by_ref`](Self::key_by_ref) is cheaper.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let parities = env.from_collection(vec![1, 2, 3]).key_by(|n| n % 2).count().collect();
+    /// env.execute("parities").await?;
+    /// assert_eq!(parities.values(), [(1, 1), (0, 1), (1, 2)]);
+    /// # Ok(()) }
+    /// ```
     pub fn key_by<K, F>(
         &self,
         key: F,
@@ -223,6 +405,16 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Like [`key_by`](Self::key_by), by something that the record owns: allocates only for a new key.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let visits = vec![("/".to_owned(), 200), ("/".to_owned(), 404)];
+    /// let views = env.from_collection(visits).key_by_ref(|visit| visit.0.as_str()).count().collect();
+    /// env.execute("views").await?;
+    /// assert_eq!(views.values().last(), Some(&("/".to_owned(), 2)));
+    /// # Ok(()) }
+    /// ```
     pub fn key_by_ref<Q, F>(
         &self,
         key: F,
@@ -243,11 +435,34 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Sends the stream to a sink. Two sinks of a job that would write to the same files are refused.
+    ///
+    /// ```
+    /// use rivus::connectors::FileSink;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let dir = tempfile::tempdir()?;
+    /// # let out = dir.path().join("squares");
+    /// env.from_collection(vec![1, 4, 9]).sink_to(FileSink::lines(&out));
+    /// env.execute("squares").await?;
+    /// assert_eq!(std::fs::read_to_string(out.join("part-0-0.txt"))?, "1\n4\n9\n");
+    /// # Ok(()) }
+    /// ```
     pub fn sink_to<S: Sink<In = T>>(&self, sink: S) -> SinkHandle {
         SinkHandle(self.add("sink", SinkOperator::new(sink), |_| {}))
     }
 
     /// Collects the stream in memory, exactly once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let numbers = env.from_collection(vec![1, 2, 3]).collect();
+    /// assert!(numbers.is_empty()); // nothing has run yet
+    /// env.execute("numbers").await?;
+    /// assert_eq!(numbers.values(), [1, 2, 3]);
+    /// # Ok(()) }
+    /// ```
     pub fn collect(&self) -> Collected<T> {
         let sink = CollectSink::new();
         let collected = sink.collected();
@@ -256,6 +471,14 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Prints every record to standard output; after a failure some are printed again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).map(|n| format!("{n} squared is {}", n * n)).print();
+    /// env.execute("squares").await?;
+    /// # Ok(()) }
+    /// ```
     pub fn print(&self) -> SinkHandle
     where
         T: Display,
@@ -264,6 +487,14 @@ impl<T: Record> DataStream<T> {
     }
 
     /// Like [`print`](Self::print), in debug form.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![(1, 1), (2, 4), (3, 9)]).print_debug();
+    /// env.execute("squares").await?;
+    /// # Ok(()) }
+    /// ```
     pub fn print_debug(&self) -> SinkHandle
     where
         T: Debug,
@@ -317,6 +548,15 @@ impl<T: Record> ProcessFunction<Parsed<T>> for SplitParsed {
 }
 
 /// A sink that was added, for its settings: a stream of nothing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// # let env = rivus::StreamEnvironment::default();
+/// env.from_collection(vec![1, 2, 3]).print().name("screen").uid("screen-v1").parallelism(1);
+/// let result = env.execute("numbers").await?;
+/// assert!(result.view.subtasks.iter().any(|task| task.name.contains("screen")));
+/// # Ok(()) }
+/// ```
 pub struct SinkHandle(DataStream<()>);
 
 impl SinkHandle {

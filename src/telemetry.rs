@@ -49,10 +49,13 @@ impl JobHandle {
     /// and the gauge `rivus.watermark` (milliseconds since the epoch). Per job: `rivus.job.checkpoints`,
     /// `.restarts`, `.takeovers`.
     ///
-    /// ```no_run
-    /// # async fn f(env: rivus::StreamEnvironment) -> Result<(), rivus::JobError> {
-    /// let job = env.start("views").await?;
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// let job = env.start("numbers").await?;
     /// job.observe(&opentelemetry::global::meter("my-application"));
+    /// job.wait().await?;
     /// # Ok(()) }
     /// ```
     pub fn observe(&self, meter: &Meter) {

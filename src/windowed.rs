@@ -15,6 +15,27 @@ use crate::stream::DataStream;
 ///
 /// A window emits when the watermark reaches its end, and again for each record that comes within the
 /// allowed lateness. What comes later goes to the late side output, or is counted.
+///
+/// ```
+/// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+/// # let env = rivus::StreamEnvironment::default();
+/// let readings = vec![Event::at(100, 20), Event::at(200, 24), Event::at(1_500, 25)];
+/// let per_second = env
+///     .from_events(readings)
+///     .assign_watermarks(WatermarkStrategy::monotonous())
+///     .key_by(|_| "kitchen".to_owned())
+///     .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+///     .reduce(|hottest, reading| *hottest = reading.max(*hottest))
+///     .collect();
+/// env.execute("temperatures").await?;
+/// let per_second = per_second.values();
+/// assert_eq!((per_second[0].window.start, per_second[0].value), (0, 24));
+/// assert_eq!((per_second[1].window.start, per_second[1].value), (1_000, 25));
+/// # Ok(()) }
+/// ```
 pub struct WindowedStream<T, S> {
     keyed: KeyedStream<T, S>,
     assigner: WindowAssigner,
@@ -33,6 +54,27 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     }
 
     /// For how much longer a window takes records after it has fired.
+    ///
+    /// ```
+    /// use rivus::connectors::GeneratorSource;
+    /// use rivus::{WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().runtime(rivus::RuntimeMode::Current).build();
+    /// let seconds = env
+    ///     .from_source(GeneratorSource::new(|n, _| [1_000, 9_000, 1_500][n as usize]).count(3).rate(1))
+    ///     .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|ms: &i64| *ms))
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+    ///     .allowed_lateness(Duration::from_secs(10))
+    ///     .count()
+    ///     .map(|clicks| (clicks.window.start, clicks.value))
+    ///     .collect();
+    /// env.execute("clicks").await?;
+    /// assert_eq!(seconds.values(), [(1_000, 1), (1_000, 2), (9_000, 1)]); // the first window, mended
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.lateness = lateness;
@@ -41,6 +83,27 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
 
     /// Where records go that are too late for all of their windows; it must be read with
     /// [`DataStream::side_output`] on the stream of results.
+    ///
+    /// ```
+    /// use rivus::connectors::GeneratorSource;
+    /// use rivus::{SideOutputTag, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().runtime(rivus::RuntimeMode::Current).build();
+    /// let late = SideOutputTag::new("late");
+    /// let seconds = env
+    ///     .from_source(GeneratorSource::new(|n, _| [1_000, 9_000, 1_500][n as usize]).count(3).rate(1))
+    ///     .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|ms: &i64| *ms))
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+    ///     .late_output(&late)
+    ///     .count();
+    /// let (late, seconds) = (seconds.side_output(&late).collect(), seconds.collect());
+    /// env.execute("clicks").await?;
+    /// assert_eq!((late.values(), seconds.len()), (vec![1_500], 2));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn late_output(mut self, tag: &SideOutputTag<T>) -> Self {
         self.late = Some(tag.clone());
@@ -60,6 +123,27 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     }
 
     /// Aggregates each window. Kept by pane, so a sliding window costs per slide, not per window.
+    ///
+    /// ```
+    /// use rivus::{Avg, Count, Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let readings = env
+    /// #     .from_events(vec![Event::at(100, 20), Event::at(200, 24), Event::at(1_500, 25)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    ///
+    /// let per_second = readings
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+    ///     .aggregate((Count::new(), Avg::of(|degrees: &i32| f64::from(*degrees))))
+    ///     .map(|second| second.value)
+    ///     .collect();
+    /// env.execute("temperatures").await?;
+    /// assert_eq!(per_second.values(), [(2, 22.0), (1, 25.0)]);
+    /// # Ok(()) }
+    /// ```
     pub fn aggregate<A: AggregateFunction<In = T>>(
         self,
         function: A,
@@ -70,11 +154,49 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     }
 
     /// How many records each window has.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let readings = env
+    /// #     .from_events(vec![Event::at(100, 20), Event::at(200, 24), Event::at(1_500, 25)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    ///
+    /// let per_second = readings.key_by(|_| ()).window(WindowAssigner::tumbling(Duration::from_secs(1))).count();
+    /// let counts = per_second.map(|second| second.value).collect();
+    /// env.execute("readings").await?;
+    /// assert_eq!(counts.values(), [2, 1]);
+    /// # Ok(()) }
+    /// ```
     pub fn count(self) -> DataStream<Windowed<S::Key, u64>> {
         self.aggregate(Count::new())
     }
 
     /// Folds a window's records into the first of them.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let readings = env
+    /// #     .from_events(vec![Event::at(100, 20), Event::at(200, 24), Event::at(1_500, 25)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    ///
+    /// let hottest = readings
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+    ///     .reduce(|hottest, reading| *hottest = reading.max(*hottest))
+    ///     .map(|second| second.value)
+    ///     .collect();
+    /// env.execute("temperatures").await?;
+    /// assert_eq!(hottest.values(), [24, 25]);
+    /// # Ok(()) }
+    /// ```
     pub fn reduce<F>(self, fold: F) -> DataStream<Windowed<S::Key, T>>
     where
         F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
@@ -85,6 +207,38 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     }
 
     /// What a [`WindowFunction`] makes of all records of a window, which are kept until it fires.
+    ///
+    /// ```
+    /// use rivus::{Event, UserError, WatermarkStrategy, Window, WindowAssigner, WindowFunction};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let readings = env
+    /// #     .from_events(vec![Event::at(100, 20), Event::at(200, 24), Event::at(1_500, 25)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    ///
+    /// /// The middle one of a window's readings.
+    /// #[derive(Clone)]
+    /// struct Median;
+    ///
+    /// impl WindowFunction<(), i32> for Median {
+    ///     type Out = i32;
+    ///     fn apply(
+    ///         &mut self, _key: &(), _window: Window, mut readings: Vec<i32>, out: &mut Vec<i32>,
+    ///     ) -> Result<(), UserError> {
+    ///         readings.sort();
+    ///         out.push(readings[readings.len() / 2]);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let per_second = readings.key_by(|_| ()).window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let medians = per_second.process(Median).map(|second| second.value).collect();
+    /// env.execute("temperatures").await?;
+    /// assert_eq!(medians.values(), [24, 25]);
+    /// # Ok(()) }
+    /// ```
     pub fn process<P: WindowFunction<S::Key, T>>(
         self,
         function: P,

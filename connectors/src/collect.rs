@@ -31,6 +31,22 @@ pub struct CollectSink<T> {
 }
 
 /// What a [`CollectSink`] has collected so far.
+///
+/// ```
+/// use rivus_connectors::CollectSink;
+/// use rivus_core::{CheckpointId, Event, ParallelInstance, Sink, SinkWriter};
+///
+/// let sink = CollectSink::new();
+/// let collected = sink.collected();
+/// let mut writer = sink.writer(ParallelInstance { index: 0, parallelism: 1, attempt: 1 }, None)?;
+/// writer.write(vec![Event::at(1_000, "ann".to_owned())])?;
+/// let prepared = writer.prepare_commit(CheckpointId(1), true)?;
+/// assert!(collected.is_empty()); // until the checkpoint is complete
+/// sink.committer().unwrap().commit(&prepared[0])?;
+/// assert_eq!((collected.len(), collected.values()), (1, vec!["ann".to_owned()]));
+/// assert_eq!(collected.events()[0].ts, 1_000);
+/// # Ok::<(), rivus_core::UserError>(())
+/// ```
 #[derive(Debug)]
 pub struct Collected<T> {
     commits: Arc<Mutex<Commits<T>>>,

@@ -94,6 +94,12 @@ impl<T> GeneratorSource<T> {
     ///
     /// The schedule starts with a reader's first read, also after a recovery: what would have been made
     /// in the meantime is not caught up on.
+    ///
+    /// ```
+    /// use rivus_connectors::GeneratorSource;
+    ///
+    /// let heartbeat = GeneratorSource::new(|beat, _| beat).rate(1); // one a second, for ever
+    /// ```
     pub fn rate(mut self, records_per_second: u64) -> Self {
         self.records_per_second = Some(records_per_second);
         self
@@ -106,6 +112,15 @@ impl<T> GeneratorSource<T> {
     }
 
     /// Gives records their event time, in milliseconds since the epoch.
+    ///
+    /// ```
+    /// use rivus_connectors::GeneratorSource;
+    ///
+    /// // An hour of clicks, ten a second, as fast as they can be made.
+    /// let clicks = GeneratorSource::new(|n, rng| (n as i64 * 100, rng.below(1_000)))
+    ///     .timestamps(|(ms, _user)| *ms)
+    ///     .count(36_000);
+    /// ```
     pub fn timestamps(mut self, time: impl Fn(&T) -> Timestamp + Send + Sync + 'static) -> Self {
         self.time = Some(Arc::new(time));
         self

@@ -38,11 +38,27 @@ impl SplitMix {
     }
 
     /// A number from 0, inclusive, to 1, exclusive.
+    ///
+    /// ```
+    /// use rivus_connectors::SplitMix;
+    ///
+    /// let mut rng = SplitMix::of(7, 42);
+    /// let heads = (0..1_000).filter(|_| rng.unit() < 0.5).count();
+    /// assert!((400..600).contains(&heads));
+    /// ```
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// One of the choices; `None` if there are none.
+    ///
+    /// ```
+    /// use rivus_connectors::SplitMix;
+    ///
+    /// let page = SplitMix::of(7, 42).pick(&["/", "/about"]).unwrap();
+    /// assert!(page.starts_with('/'));
+    /// assert_eq!(SplitMix::of(7, 42).pick::<u32>(&[]), None);
+    /// ```
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
         choices.get(self.below(choices.len() as u64) as usize)
     }

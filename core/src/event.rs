@@ -15,6 +15,13 @@ pub const MIN_TIMESTAMP: Timestamp = i64::MIN;
 pub const MAX_TIMESTAMP: Timestamp = i64::MAX;
 
 /// A record and the time at which it happened.
+///
+/// ```
+/// use rivus_core::Event;
+///
+/// let click = Event::at(1_000, "ann").map(str::len);
+/// assert_eq!((click.ts, click.value), (1_000, 3));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Event<T> {
     /// Event time, milliseconds since the epoch. [`MIN_TIMESTAMP`] until one was assigned.

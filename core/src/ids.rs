@@ -6,6 +6,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// One submitted job, for ever.
+///
+/// ```
+/// use rivus_core::JobId;
+///
+/// let job = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse()?); // any UUID
+/// assert_eq!(job.to_string(), "67e5504410b1426f9247bb680e5fe0c8");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub Uuid);
 

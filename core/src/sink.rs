@@ -14,6 +14,55 @@ use crate::ids::{CheckpointId, OperatorUid};
 use crate::source::ParallelInstance;
 
 /// A destination of records.
+///
+/// ```
+/// use rivus_core::{CheckpointId, Committer, Event, ParallelInstance, Sink, SinkWriter, UserError};
+/// use std::sync::{Arc, mpsc::Sender};
+///
+/// /// Sends records to another part of the program: at once, and again after a recovery.
+/// struct Channel(Sender<String>);
+///
+/// impl Sink for Channel {
+///     type In = String;
+///     type State = ();
+///     type Committable = ();
+///     type Writer = Sending;
+///
+///     fn writer(&self, _instance: ParallelInstance, _state: Option<()>) -> Result<Sending, UserError> {
+///         Ok(Sending(self.0.clone()))
+///     }
+///
+///     fn committer(&self) -> Option<Arc<dyn Committer<()>>> {
+///         None
+///     }
+/// }
+///
+/// struct Sending(Sender<String>);
+///
+/// impl SinkWriter for Sending {
+///     type In = String;
+///     type State = ();
+///     type Committable = ();
+///
+///     fn write(&mut self, run: Vec<Event<String>>) -> Result<(), UserError> {
+///         run.into_iter().try_for_each(|event| Ok(self.0.send(event.value)?))
+///     }
+///
+///     fn prepare_commit(&mut self, _checkpoint: CheckpointId, _last: bool) -> Result<Vec<()>, UserError> {
+///         Ok(Vec::new()) // a two-phase sink says here what its committer is to make visible
+///     }
+///
+///     fn snapshot(&mut self) -> Result<(), UserError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// let mut writer = Channel(sender).writer(ParallelInstance { index: 0, parallelism: 1, attempt: 1 }, None)?;
+/// writer.write(vec![Event::at(0, "hello".to_owned())])?;
+/// assert_eq!(receiver.recv()?, "hello");
+/// # Ok::<(), UserError>(())
+/// ```
 pub trait Sink: Send + Sync + 'static {
     /// What it takes.
     type In: Record;

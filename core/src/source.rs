@@ -34,6 +34,64 @@ pub struct ParallelInstance {
 }
 
 /// A bounded or unbounded origin of records.
+///
+/// ```
+/// use rivus_core::{Event, ParallelInstance, ReadStatus, Source, SourceReader, Timestamp, UserError};
+/// use std::{collections::VecDeque, ops::Range};
+///
+/// /// The numbers below a bound. A split is a range of them: what is left of it is its position.
+/// struct Below(u64);
+///
+/// impl Source for Below {
+///     type Out = u64;
+///     type Split = Range<u64>;
+///     type Reader = Reading;
+///
+///     fn splits(&self, _parallelism: u32) -> Result<Vec<Range<u64>>, UserError> {
+///         Ok((0..self.0).step_by(1_000).map(|start| start..self.0.min(start + 1_000)).collect())
+///     }
+///
+///     fn reader(&self, _instance: ParallelInstance) -> Result<Reading, UserError> {
+///         Ok(Reading::default())
+///     }
+/// }
+///
+/// #[derive(Default)]
+/// struct Reading(VecDeque<Range<u64>>);
+///
+/// impl SourceReader for Reading {
+///     type Out = u64;
+///     type Split = Range<u64>;
+///
+///     fn add_split(&mut self, split: Range<u64>) -> Result<(), UserError> {
+///         self.0.push_back(split);
+///         Ok(())
+///     }
+///
+///     fn read(&mut self, out: &mut Vec<Event<u64>>, max: usize, now: Timestamp) -> Result<ReadStatus, UserError> {
+///         let Some(split) = self.0.front_mut() else {
+///             return Ok(ReadStatus::SplitsDone);
+///         };
+///         out.extend(split.by_ref().take(max).map(|number| Event::at(now, number)));
+///         self.0.retain(|split| !split.is_empty());
+///         Ok(ReadStatus::More)
+///     }
+///
+///     fn snapshot(&self) -> Vec<Range<u64>> {
+///         self.0.iter().cloned().collect()
+///     }
+/// }
+///
+/// let source = Below(1_500);
+/// let mut reader = source.reader(ParallelInstance { index: 0, parallelism: 1, attempt: 1 })?;
+/// for split in source.splits(1)? {
+///     reader.add_split(split)?;
+/// }
+/// let mut records = Vec::new();
+/// reader.read(&mut records, 600, 0)?;
+/// assert_eq!((records.len(), reader.snapshot()), (600, vec![600..1_000, 1_000..1_500]));
+/// # Ok::<(), UserError>(())
+/// ```
 pub trait Source: Send + Sync + 'static {
     /// What it yields.
     type Out: Record;

@@ -6,6 +6,28 @@ use crate::outlet::{Emitter, Sides};
 use crate::side::SideOutputTag;
 
 /// Takes what a process function emits.
+///
+/// ```
+/// use rivus_core::{Event, UserError};
+/// use rivus_operators::{Output, ProcessFunction, SideOutputTag};
+///
+/// /// Passes each record on, an hour earlier; what would be late downstream goes to the side.
+/// #[derive(Clone)]
+/// struct AnHourEarlier { late: SideOutputTag<String> }
+///
+/// impl ProcessFunction<String> for AnHourEarlier {
+///     type Out = String;
+///     fn process(&mut self, event: Event<String>, out: &mut Output<'_, String>) -> Result<(), UserError> {
+///         let ts = event.ts - 3_600_000;
+///         if ts <= out.watermark() {
+///             out.side(&self.late, format!("{} at {}", event.value, out.processing_time()));
+///         } else {
+///             out.emit_at(ts, event.value);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub struct Output<'a, Out> {
     ts: Timestamp,
     watermark: Timestamp,

@@ -29,6 +29,14 @@ pub struct Window {
 }
 
 /// What a window of a key gives.
+///
+/// ```
+/// use rivus_operators::{Window, Windowed};
+///
+/// let views = Windowed { key: "/".to_owned(), window: Window { start: 0, end: 60_000 }, value: 7 };
+/// let Windowed { key, window, value } = views;
+/// assert_eq!(format!("{key} from {} to {}: {value}", window.start, window.end), "/ from 0 to 60000: 7");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Windowed<K, R> {
     /// The key.

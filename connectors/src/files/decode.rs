@@ -64,6 +64,18 @@ pub enum Parsed<T> {
 }
 
 /// A line that is no record.
+///
+/// ```
+/// use rivus_connectors::{BadLine, Parsed};
+///
+/// fn describe(line: &Parsed<u64>) -> String {
+///     match line {
+///         Parsed::Ok(number) => number.to_string(),
+///         Parsed::Bad(BadLine { place, text, error, .. }) => format!("{place}: {text:?}: {error}"),
+///     }
+/// }
+/// assert_eq!(describe(&Parsed::Ok(7)), "7");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadLine {
     /// Its file.

@@ -71,6 +71,12 @@ pub struct FileSink<T> {
 
 impl<T> FileSink<T> {
     /// Each record as a line, as [`Display`] shows it (`part-0-0.txt`). A line end in it makes two lines.
+    ///
+    /// ```
+    /// use rivus_connectors::FileSink;
+    ///
+    /// let words = FileSink::<String>::lines("out/words");
+    /// ```
     pub fn lines(dir: impl Into<PathBuf>) -> Self
     where
         T: Display + 'static,
@@ -79,6 +85,12 @@ impl<T> FileSink<T> {
     }
 
     /// Each record as a line that a function makes of it (`part-0-0.txt`).
+    ///
+    /// ```
+    /// use rivus_connectors::FileSink;
+    ///
+    /// let pairs = FileSink::lines_with("out/pairs", |(word, times): &(String, u64)| format!("{word} {times}"));
+    /// ```
     pub fn lines_with<S: Display>(
         dir: impl Into<PathBuf>,
         show: impl Fn(&T) -> S + Send + Sync + 'static,
@@ -90,6 +102,12 @@ impl<T> FileSink<T> {
     }
 
     /// Each record as CSV, without a header (`part-0-0.csv`). The record is a struct or tuple of fields.
+    ///
+    /// ```
+    /// use rivus_connectors::FileSink;
+    ///
+    /// let table = FileSink::<(String, u64)>::csv("out/table");
+    /// ```
     pub fn csv(dir: impl Into<PathBuf>) -> Self
     where
         T: Serialize + 'static,
@@ -100,6 +118,15 @@ impl<T> FileSink<T> {
     /// As [`csv`](Self::csv); each file begins with the names of the struct's fields, those of nested structs
     /// joined by dots (`key,window.start,window.end,value`). Tuples have no names: such records, and lists
     /// and maps inside of records, fail the attempt.
+    ///
+    /// ```
+    /// use rivus_connectors::FileSink;
+    ///
+    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Views { page: String, times: u64 }
+    ///
+    /// let table = FileSink::<Views>::csv_with_header("out/views"); // begins with page,times
+    /// ```
     pub fn csv_with_header(dir: impl Into<PathBuf>) -> Self
     where
         T: Serialize + 'static,
@@ -108,6 +135,15 @@ impl<T> FileSink<T> {
     }
 
     /// Each record as a line of JSON (`part-0-0.jsonl`).
+    ///
+    /// ```
+    /// use rivus_connectors::FileSink;
+    ///
+    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Views { page: String, times: u64 }
+    ///
+    /// let views = FileSink::<Views>::json_lines("out/views"); // {"page":"/","times":7}
+    /// ```
     pub fn json_lines(dir: impl Into<PathBuf>) -> Self
     where
         T: Serialize + 'static,
@@ -144,6 +180,16 @@ impl<T> FileSink<T> {
     }
 
     /// Closes files by another policy.
+    ///
+    /// ```
+    /// use rivus_connectors::{FileSink, RollingPolicy};
+    ///
+    /// // As few files as can be: each is seen when it holds a gigabyte, or at the end.
+    /// let archive = FileSink::<String>::lines("archive")
+    ///     .prefix("day")
+    ///     .extension("log")
+    ///     .rolling(RollingPolicy { max_bytes: 1 << 30, on_checkpoint: false });
+    /// ```
     pub fn rolling(mut self, policy: RollingPolicy) -> Self {
         self.rolling = policy;
         self

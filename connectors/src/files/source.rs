@@ -116,11 +116,26 @@ impl TextFileSource {
 
 impl<T> ParsedFileSource<T> {
     /// What happens at a line that the parser refuses, or that isn't UTF-8.
+    ///
+    /// ```
+    /// use rivus_connectors::{BadLines, TextFileSource};
+    ///
+    /// let numbers = TextFileSource::new("numbers.txt").parsed_by(str::parse::<u64>).bad_lines(BadLines::Skip);
+    /// ```
     pub fn bad_lines(self, bad_lines: BadLines) -> Self {
         self.decoding(|decoder| decoder.bad_lines(bad_lines))
     }
 
     /// Yields bad lines as records beside the good ones, to be split off downstream.
+    ///
+    /// ```
+    /// use rivus_connectors::{Parsed, TextFileSource};
+    /// use rivus_core::Source;
+    ///
+    /// let lines = TextFileSource::new("numbers.txt").parsed_by(str::parse::<u64>).collecting_bad_lines();
+    /// fn yields<S: Source<Out = Parsed<u64>>>(_source: &S) {}
+    /// yields(&lines);
+    /// ```
     pub fn collecting_bad_lines(self) -> CollectingFileSource<T> {
         self.decoding(ParsedLines::collecting)
     }
@@ -147,6 +162,16 @@ impl<D> FileSource<D> {
 
     /// Fails at lines longer than this many bytes, the line end's `\n` not counted. A reader's buffer holds one
     /// line.
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    ///
+    /// let log = TextFileSource::glob("logs/*.log")
+    ///     .skip_header()
+    ///     .lossy_utf8()
+    ///     .split_bytes(1 << 20)
+    ///     .max_line_bytes(64 * 1024);
+    /// ```
     pub fn max_line_bytes(mut self, bytes: usize) -> Self {
         self.options.max_line_bytes = bytes;
         self

@@ -7,6 +7,18 @@ use serde::{Deserialize, Serialize};
 use super::restart::RestartStrategy;
 
 /// Settings of one job; part of the log's first entry.
+///
+/// ```
+/// use rivus_core::job::{JobOptions, RestartStrategy};
+/// use std::time::Duration;
+///
+/// let options = JobOptions {
+///     checkpoint_interval: Some(Duration::from_secs(1)),
+///     restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(5) },
+///     ..JobOptions::default()
+/// };
+/// assert_eq!(options.retained_checkpoints, 1);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobOptions {
     /// Time from one checkpoint's start to the next. `None`: only the final one of a bounded job.

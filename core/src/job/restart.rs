@@ -6,6 +6,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// What happens after a failure that a restart might mend.
+///
+/// ```
+/// use rivus_core::job::{RestartDecision, RestartState, RestartStrategy};
+/// use std::time::Duration;
+///
+/// // Three failures within a minute are too many.
+/// let second = Duration::from_secs(1);
+/// let strategy = RestartStrategy::FailureRate { failures: 2, interval: 60 * second, delay: second };
+/// let mut state = RestartState::default();
+/// let decisions = [0, 10, 20].map(|at| state.on_failure(&strategy, at * second, 0.5));
+/// let again = RestartDecision::After(second);
+/// assert_eq!(decisions, [again, again, RestartDecision::GiveUp]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RestartStrategy {
     /// The job fails.

@@ -79,6 +79,15 @@ where
 }
 
 /// Number of records.
+///
+/// ```
+/// use rivus_operators::{AggregateFunction, Count};
+///
+/// let count = Count::<String>::new();
+/// let mut acc = count.create();
+/// count.add(&mut acc, &"a record".to_owned());
+/// assert_eq!(count.result(&acc), 1);
+/// ```
 pub struct Count<T>(PhantomData<fn(T)>);
 
 impl<T> Count<T> {
@@ -168,14 +177,46 @@ by_field! {
 }
 by_field! {
     /// Least value of a field.
+    ///
+    /// ```
+    /// use rivus_operators::{AggregateFunction, Min};
+    ///
+    /// let function = Min::of(|reading: &(String, u32)| reading.1);
+    /// let mut acc = function.create();
+    /// for degrees in [3, 1, 2] {
+    ///     function.add(&mut acc, &("kitchen".into(), degrees));
+    /// }
+    /// assert_eq!(function.result(&acc), 1);
+    /// ```
     Min, "The least of what a function finds in the records. Values that can't be compared, such as NaN, are passed over."
 }
 by_field! {
     /// Greatest value of a field.
+    ///
+    /// ```
+    /// use rivus_operators::{AggregateFunction, Max};
+    ///
+    /// let function = Max::of(|reading: &(String, u32)| reading.1);
+    /// let mut acc = function.create();
+    /// for degrees in [3, 1, 2] {
+    ///     function.add(&mut acc, &("kitchen".into(), degrees));
+    /// }
+    /// assert_eq!(function.result(&acc), 3);
+    /// ```
     Max, "The greatest of what a function finds in the records. Values that can't be compared, such as NaN, are passed over."
 }
 by_field! {
     /// Mean of a field.
+    ///
+    /// ```
+    /// use rivus_operators::{AggregateFunction, Avg};
+    ///
+    /// let degrees = Avg::of(|reading: &(String, f64)| reading.1);
+    /// let mut acc = degrees.create();
+    /// degrees.add(&mut acc, &("kitchen".into(), 20.0));
+    /// degrees.add(&mut acc, &("kitchen".into(), 21.0));
+    /// assert_eq!(degrees.result(&acc), 20.5);
+    /// ```
     Avg, "The mean of what a function finds in the records."
 }
 

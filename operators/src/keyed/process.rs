@@ -118,6 +118,40 @@ impl<S: StateSet> ProcessRow<S> {
 
 /// The state of the key whose record or timer is being worked on; derefs to the state, and knows the
 /// key, the times, and the key's timers.
+///
+/// ```
+/// use rivus_core::{Event, UserError, ValueState};
+/// use rivus_operators::{Keyed, KeyedProcessFunction, Output, Timer};
+///
+/// /// Says which devices have been silent for a minute, by the wall clock.
+/// #[derive(Clone)]
+/// struct Silent;
+///
+/// impl KeyedProcessFunction<String, u32> for Silent {
+///     type Out = String;
+///     type State = ValueState<i64>;
+///
+///     fn process(
+///         &mut self, _reading: Event<u32>, alarm: &mut Keyed<'_, String, Self::State>, _out: &mut Output<'_, String>,
+///     ) -> Result<(), UserError> {
+///         if let Some(earlier) = alarm.take() {
+///             alarm.delete_processing_timer(earlier);
+///         }
+///         let at = alarm.processing_time() + 60_000;
+///         alarm.register_processing_timer(at);
+///         alarm.set(at);
+///         Ok(())
+///     }
+///
+///     fn on_timer(
+///         &mut self, _timer: Timer, alarm: &mut Keyed<'_, String, Self::State>, out: &mut Output<'_, String>,
+///     ) -> Result<(), UserError> {
+///         alarm.clear();
+///         out.emit(format!("{} is silent since event time {}", alarm.key(), alarm.watermark()));
+///         Ok(())
+///     }
+/// }
+/// ```
 pub struct Keyed<'a, K, S> {
     key: &'a K,
     row: &'a mut ProcessRow<S>,

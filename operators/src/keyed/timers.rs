@@ -20,6 +20,18 @@ pub enum TimeDomain {
 }
 
 /// A timer that fires.
+///
+/// ```
+/// use rivus_operators::{TimeDomain, Timer};
+///
+/// fn describe(timer: Timer) -> String {
+///     match timer.domain {
+///         TimeDomain::Event => format!("all records up to {} have come", timer.ts),
+///         TimeDomain::Processing => format!("the wall clock shows {}", timer.ts),
+///     }
+/// }
+/// assert_eq!(describe(Timer { ts: 7, domain: TimeDomain::Processing }), "the wall clock shows 7");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer {
     /// The time it was registered for.

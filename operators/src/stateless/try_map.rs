@@ -13,6 +13,15 @@ use crate::outlet::Emitter;
 use crate::side::{SideOutputTag, SideOutputs, check_only};
 
 /// What happens to a record that a function refuses.
+///
+/// ```
+/// use rivus_operators::{OnError, Rejected, SideOutputTag};
+///
+/// let strict: OnError<String> = OnError::Fail;
+/// let lenient: OnError<String> = OnError::Skip;
+/// let refused: SideOutputTag<Rejected<String>> = SideOutputTag::new("refused");
+/// let apart = OnError::SideOutput(refused.clone()); // and `stream.side_output(&refused)` reads them
+/// ```
 #[derive(Debug)]
 pub enum OnError<T> {
     /// The attempt fails.

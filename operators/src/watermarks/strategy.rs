@@ -36,11 +36,27 @@ impl<T, G: Clone, S: Clone> Clone for WatermarkStrategy<T, G, S> {
 
 impl<T> WatermarkStrategy<T> {
     /// Records come out of order by at most `bound`; what comes later than that is late.
+    ///
+    /// ```
+    /// use rivus_operators::WatermarkStrategy;
+    /// use std::time::Duration;
+    ///
+    /// // Requests of the last five seconds may come in any order.
+    /// let strategy = WatermarkStrategy::bounded_out_of_orderness(Duration::from_secs(5))
+    ///     .with_timestamps(|request: &(String, i64)| request.1);
+    /// ```
     pub fn bounded_out_of_orderness(bound: Duration) -> Self {
         Self::with(BoundedOutOfOrderness::new(bound))
     }
 
     /// Times never fall.
+    ///
+    /// ```
+    /// use rivus_operators::WatermarkStrategy;
+    ///
+    /// // A log that one process writes, line after line.
+    /// let strategy = WatermarkStrategy::monotonous().with_timestamps(|line: &(i64, String)| line.0);
+    /// ```
     pub fn monotonous() -> Self {
         Self::with(BoundedOutOfOrderness::new(Duration::ZERO))
     }
@@ -51,6 +67,13 @@ where
     F: Fn(&T, Timestamp) -> Option<Timestamp> + Clone + Send + Sync + 'static,
 {
     /// Some records say what the watermark is: the function finds it, given the record and its time.
+    ///
+    /// ```
+    /// use rivus_operators::WatermarkStrategy;
+    ///
+    /// // An empty line says that everything before it has come.
+    /// let strategy = WatermarkStrategy::punctuated(|line: &String, ts| line.is_empty().then_some(ts));
+    /// ```
     pub fn punctuated(watermark: F) -> Self {
         Self::with(Punctuated {
             watermark,
@@ -61,6 +84,25 @@ where
 
 impl<T, G: WatermarkGenerator<T>> WatermarkStrategy<T, G> {
     /// By a generator of one's own.
+    ///
+    /// ```
+    /// use rivus_operators::{WatermarkGenerator, WatermarkStrategy};
+    ///
+    /// /// Trusts the clock of the record that came last.
+    /// #[derive(Clone)]
+    /// struct Latest(Option<i64>);
+    ///
+    /// impl WatermarkGenerator<String> for Latest {
+    ///     fn on_event(&mut self, ts: i64, _value: &String) {
+    ///         self.0 = Some(ts);
+    ///     }
+    ///     fn on_run(&mut self) -> Option<i64> {
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// let strategy = WatermarkStrategy::custom(Latest(None));
+    /// ```
     pub fn custom(generator: G) -> Self {
         Self::with(generator)
     }
@@ -80,6 +122,13 @@ impl<T, G> WatermarkStrategy<T, G> {
 impl<T, G, S> WatermarkStrategy<T, G, S> {
     /// Finds a record's time, milliseconds since the epoch, in the record. Without this the source's own
     /// times stand.
+    ///
+    /// ```
+    /// use rivus_operators::WatermarkStrategy;
+    ///
+    /// let seconds = |click: &(String, i64)| click.1 * 1_000; // to milliseconds
+    /// let strategy = WatermarkStrategy::monotonous().with_timestamps(seconds);
+    /// ```
     pub fn with_timestamps<F>(self, timestamp: F) -> WatermarkStrategy<T, G, TimestampsBy<F>>
     where
         F: Fn(&T) -> Timestamp + Clone + Send + Sync + 'static,
@@ -94,6 +143,14 @@ impl<T, G, S> WatermarkStrategy<T, G, S> {
 
     /// Downstream doesn't wait for a subtask that has had no record for this long, by processing time,
     /// though it could have had one.
+    ///
+    /// ```
+    /// use rivus_operators::WatermarkStrategy;
+    /// use std::time::Duration;
+    ///
+    /// // At night most partitions have nothing to say; windows fire nevertheless.
+    /// let strategy = WatermarkStrategy::<String>::monotonous().with_idleness(Duration::from_secs(60));
+    /// ```
     pub fn with_idleness(mut self, timeout: Duration) -> Self {
         self.idleness = Some(timeout);
         self
@@ -133,6 +190,17 @@ impl<T, F: Fn(&T) -> Timestamp + Clone + Send + Sync + 'static> TimestampAssigne
 /// Makes watermarks. A watermark `w` asserts that no record at or before `w` will follow.
 ///
 /// Times are only ever asserted forwards: a lower watermark than the last one is not passed on.
+///
+/// ```
+/// use rivus_operators::{BoundedOutOfOrderness, WatermarkGenerator};
+/// use std::time::Duration;
+///
+/// let mut generator = BoundedOutOfOrderness::new(Duration::from_millis(100));
+/// generator.on_event(1_000, &"a record");
+/// generator.on_event(950, &"a late one");
+/// // One at 900 may still come.
+/// assert_eq!(WatermarkGenerator::<&str>::on_run(&mut generator), Some(899));
+/// ```
 pub trait WatermarkGenerator<T>: Clone + Send + Sync + 'static {
     /// Sees a record.
     fn on_event(&mut self, ts: Timestamp, value: &T);

@@ -27,12 +27,30 @@ pub struct WindowAssigner {
 
 impl WindowAssigner {
     /// Windows that follow one another.
+    ///
+    /// ```
+    /// use rivus_operators::WindowAssigner;
+    /// use std::time::Duration;
+    ///
+    /// let minutes = WindowAssigner::tumbling(Duration::from_secs(60));
+    /// let window = minutes.windows(61_500).next().unwrap();
+    /// assert_eq!((window.start, window.end), (60_000, 120_000));
+    /// ```
     pub fn tumbling(size: Duration) -> Self {
         Self::sliding(size, size)
     }
 
     /// Windows of a size, one beginning every `slide`. If `slide` is longer than `size`, records between
     /// two windows belong to none and are passed over.
+    ///
+    /// ```
+    /// use rivus_operators::WindowAssigner;
+    /// use std::time::Duration;
+    ///
+    /// let assigner = WindowAssigner::sliding(Duration::from_secs(60), Duration::from_secs(20));
+    /// let starts: Vec<_> = assigner.windows(61_500).map(|window| window.start).collect();
+    /// assert_eq!(starts, [20_000, 40_000, 60_000]);
+    /// ```
     pub fn sliding(size: Duration, slide: Duration) -> Self {
         Self {
             size: millis(size),
@@ -42,6 +60,16 @@ impl WindowAssigner {
     }
 
     /// Windows begin this much later; for days of a time zone, say.
+    ///
+    /// ```
+    /// use rivus_operators::WindowAssigner;
+    /// use std::time::Duration;
+    ///
+    /// // Days of a zone that is two hours ahead of UTC begin at 22:00 UTC.
+    /// let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    /// let days = WindowAssigner::tumbling(hours(24)).with_offset(hours(22));
+    /// assert_eq!(days.windows(0).next().unwrap().start, -2 * 3_600_000);
+    /// ```
     pub fn with_offset(mut self, offset: Duration) -> Self {
         self.offset = millis(offset);
         if self.slide > 0 {
