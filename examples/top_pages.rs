@@ -1,30 +1,26 @@
 //! The most visited pages of a web site in sliding windows, from its access log.
 //!
-//! It shows event time (the log is out of order within a minute), a policy for lines that can't be read,
-//! and a Top-N in two steps: views are counted by page and window; then the counts of one window meet
-//! under the window as their key, and an event timer at its end ranks them. Equally visited pages are
-//! ranked by name, so the answer is the same at every parallelism.
+//! It shows event time (the log is out of order within a minute), lines that can't be read, and a Top-N in
+//! two steps: views are counted by page and window, then the counts of one window are ranked together.
+//! Equally visited pages are ranked by name, so the answer is the same at every parallelism.
 //!
 //! ```text
-//! cargo run --example top_pages -- access.log --size 1h --slide 10m --top 3 --out pages/
+//! cargo run --example top_pages -- access.log --size 1h --slide 10m --top 3
 //! ```
 
-pub mod cli;
-mod logs;
-
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::Parser;
+use humantime::parse_duration;
 use jiff::Timestamp;
-use logs::access::{Request, parse};
 use rivus::connectors::{BadLines, FileSink, TextFileSource};
 use rivus::{
-    DataStream, Event, JobResult, Keyed, KeyedProcessFunction, ListState, Output, RestartStrategy,
-    StreamEnvironment, Timer, UserError, WatermarkStrategy, Window, WindowAssigner, Windowed,
+    DataStream, StreamEnvironment, UserError, WatermarkStrategy, Window, WindowAssigner,
+    WindowFunction, Windowed,
 };
-use serde::{Deserialize, Serialize};
 
 /// The most visited pages of each sliding window of an access log.
 #[derive(Parser)]
@@ -32,147 +28,96 @@ pub struct Args {
     /// The log, its lines being `IP - - DD/MM/YYYY:HH:MM:SS +0000 METHOD PATH`.
     log: PathBuf,
     /// How long a window is.
-    #[arg(long, default_value = "1h", value_parser = cli::duration)]
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
     size: Duration,
     /// From one window's start to the next one's.
-    #[arg(long, default_value = "10m", value_parser = cli::duration)]
+    #[arg(long, default_value = "10m", value_parser = parse_duration)]
     slide: Duration,
     /// How many pages of each window.
     #[arg(long, default_value_t = 3)]
     top: usize,
-    /// A directory for the result as CSV files; without it the result is printed.
+    /// A directory in which the result is to lie as CSV files too.
     #[arg(long)]
     out: Option<PathBuf>,
     /// How many subtasks every step has.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=128))]
+    #[arg(long, default_value_t = 2)]
     parallelism: u32,
-    /// End at the first line that can't be read, instead of passing over such lines.
-    #[arg(long)]
-    strict: bool,
 }
 
-#[allow(dead_code)] // not when a test includes this file
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let args: Args = cli::parse();
-    cli::end(run(&args).await)
-}
-
-async fn run(args: &Args) -> Result<(), UserError> {
+async fn main() -> Result<()> {
+    let args = Args::parse();
     let env = StreamEnvironment::builder()
         .parallelism(args.parallelism)
-        .restart(RestartStrategy::None) // a bad line is still bad at the second try
         .build();
-    let ranked = top_pages(&env, args);
+    let ranked = top_pages(&env, &args);
     if let Some(out) = &args.out {
         ranked.sink_to(FileSink::csv(out));
-        return report(&env.execute("top pages").await?);
     }
     let rows = ranked.collect();
-    let result = env.execute("top pages").await?;
+    let tasks = env.execute("top pages").await?.view.subtasks;
+    let skipped: u64 = tasks.iter().map(|task| task.figures.skipped).sum();
+    if skipped > 0 {
+        eprintln!("{skipped} lines could not be read");
+    }
     let mut rows = rows.values();
     rows.sort();
-    cli::print(rows.iter().map(|row| {
-        let Ranked {
-            start,
-            end,
-            rank,
-            path,
-            views,
-        } = row;
-        format!("{start},{end},{rank},{path},{views}")
-    }))?;
-    report(&result)
-}
-
-/// Says how many lines were passed over.
-fn report(result: &JobResult) -> Result<(), UserError> {
-    let skipped: u64 = result
-        .view
-        .subtasks
-        .iter()
-        .map(|task| task.figures.skipped)
-        .sum();
-    if skipped > 0 {
-        eprintln!("{skipped} lines could not be read and were passed over (--strict ends there)");
+    let mut stdout = std::io::stdout().lock();
+    for (start, rank, path, views) in rows {
+        writeln!(stdout, "{start},{rank},{path},{views}")?;
     }
     Ok(())
 }
 
-/// A page's place in a window.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Ranked {
-    /// The window's first moment.
-    pub start: String,
-    /// The first moment after it.
-    pub end: String,
-    /// From 1.
-    pub rank: usize,
-    /// The page.
-    pub path: String,
-    /// How often it was asked for.
-    pub views: u64,
-}
+/// When a window starts; a page's place in it, from 1; the page; how often it was asked for.
+pub type Ranked = (String, usize, String, u64);
 
 /// The job.
 pub fn top_pages(env: &StreamEnvironment, args: &Args) -> DataStream<Ranked> {
-    let policy = if args.strict {
-        BadLines::Fail
-    } else {
-        BadLines::Skip
-    };
     let log = TextFileSource::new(&args.log)
         .parsed_by(parse)
-        .bad_lines(policy);
+        .bad_lines(BadLines::Skip);
     let in_a_minute = WatermarkStrategy::bounded_out_of_orderness(Duration::from_secs(60));
     env.from_source(log)
-        .assign_watermarks(in_a_minute.with_timestamps(|request: &Request| request.at))
-        .key_by_ref(|request| request.path.as_str())
+        .assign_watermarks(in_a_minute.with_timestamps(|request: &(i64, String)| request.0))
+        .key_by_ref(|request| request.1.as_str())
         .window(WindowAssigner::sliding(args.size, args.slide))
         .count()
+        // All counts of a window have the same time, its last millisecond.
         .key_by(|views| views.window)
+        .window(WindowAssigner::tumbling(Duration::from_millis(1)))
         .process(TopPages(args.top))
+        .map(|ranked| ranked.value)
 }
 
-/// Gathers the pages of a window until the watermark says that there are no more.
+/// When a page was asked for, in milliseconds since the epoch, and which.
+fn parse(line: &str) -> Result<(i64, String)> {
+    let words: Vec<&str> = line.splitn(7, ' ').collect();
+    let [_ip, "-", "-", time, zone, _method, path] = words[..] else {
+        bail!("expected `IP - - TIME ZONE METHOD PATH`");
+    };
+    let at = Timestamp::strptime("%d/%m/%Y:%H:%M:%S %z", format!("{time} {zone}"))?;
+    Ok((at.as_millisecond(), path.to_owned()))
+}
+
+/// Ranks the pages of a window.
 #[derive(Clone)]
 struct TopPages(usize);
 
-impl KeyedProcessFunction<Window, Windowed<String, u64>> for TopPages {
+impl WindowFunction<Window, Windowed<String, u64>> for TopPages {
     type Out = Ranked;
-    type State = ListState<(String, u64)>;
 
-    fn process(
+    fn apply(
         &mut self,
-        page: Event<Windowed<String, u64>>,
-        state: &mut Keyed<'_, Window, Self::State>,
-        _out: &mut Output<'_, Ranked>,
+        window: &Window,
+        _millisecond: Window,
+        mut pages: Vec<Windowed<String, u64>>,
+        out: &mut Vec<Ranked>,
     ) -> Result<(), UserError> {
-        state.register_event_timer(page.value.window.end);
-        state.push((page.value.key, page.value.value));
-        Ok(())
-    }
-
-    fn on_timer(
-        &mut self,
-        _timer: Timer,
-        state: &mut Keyed<'_, Window, Self::State>,
-        out: &mut Output<'_, Ranked>,
-    ) -> Result<(), UserError> {
-        let Window { start, end } = *state.key();
-        let text = |ms| Timestamp::from_millisecond(ms).map(|at| at.to_string());
-        let mut pages = state.take();
-        pages.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
-        for (at, (path, views)) in pages.into_iter().take(self.0).enumerate() {
-            let (start, end) = (text(start)?, text(end)?);
-            out.emit(Ranked {
-                start,
-                end,
-                rank: at + 1,
-                path,
-                views,
-            });
-        }
+        let start = Timestamp::from_millisecond(window.start)?.to_string();
+        pages.sort_by(|a, b| b.value.cmp(&a.value).then_with(|| a.key.cmp(&b.key)));
+        let top = pages.into_iter().take(self.0).zip(1..);
+        out.extend(top.map(|(page, rank)| (start.clone(), rank, page.key, page.value)));
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ first as (
     select *, row_number() over (partition by address, burst order by at) as nth
     from bursts where failures >= @threshold
 )
-select printf('%s %s %d failed logins since %s',
+select printf('%s %s failed %d times since %s',
     strftime('%Y-%m-%dT%H:%M:%S', at, 'unixepoch'), address, failures,
     strftime('%Y-%m-%dT%H:%M:%S', since, 'unixepoch'))
 from first

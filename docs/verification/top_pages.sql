@@ -30,7 +30,6 @@ ranked as (
 )
 select
     strftime('%Y-%m-%dT%H:%M:%SZ', start, 'unixepoch') as start,
-    strftime('%Y-%m-%dT%H:%M:%SZ', start + @size, 'unixepoch') as end,
     rank, path, views
 from ranked
 where rank <= @top
