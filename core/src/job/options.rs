@@ -43,7 +43,7 @@ pub struct JobOptions {
     pub batch_records: usize,
     /// Bytes in a full batch.
     pub batch_bytes: usize,
-    /// Bytes that may wait at the inputs of one subtask, beyond a batch per channel.
+    /// Bytes that may wait at the inputs of one subtask, beyond the two batches that a channel is opened with.
     pub input_bytes: usize,
 }
 
