@@ -257,8 +257,6 @@ impl<'a> Run<'a> {
         began: Instant,
     ) -> Result<Life, String> {
         self.faults.begin_life(life, crash);
-        let handles = self.start_jobs(life, jobs).await;
-        let handles = handles.map_err(|error| format!("the job did not start: {error}"))?;
         let killers: Vec<_> = match life {
             0 => self
                 .plan
@@ -268,6 +266,8 @@ impl<'a> Run<'a> {
                 .collect(),
             _ => Vec::new(),
         };
+        let handles = self.start_jobs(life, jobs).await;
+        let handles = handles.map_err(|error| format!("the job did not start: {error}"))?;
         let left = self.bound().saturating_sub(began.elapsed());
         let ended = tokio::select! {
             biased;
@@ -295,6 +295,9 @@ impl<'a> Run<'a> {
         let worlds = iter::once(&self.world).chain(&self.neighbour);
         for (number, (world, name)) in worlds.zip(["the job", "the job beside it"]).enumerate() {
             world.build(&env);
+            if number == 1 && jobs.len() < 2 {
+                tokio::time::sleep(self.world.spec.neighbour.unwrap_or_default()).await;
+            }
             let handle = match jobs.get(number) {
                 None => env.start(name).await?,
                 Some(job) => env.resume(name, *job).await?,

@@ -84,8 +84,8 @@ pub struct JobSpec {
     pub chaining: bool,
     /// How fast its sources are read.
     pub pace: Pace,
-    /// Whether another job runs in the same environment.
-    pub neighbour: bool,
+    /// How much later another job is started in the same environment, if one is.
+    pub neighbour: Option<Duration>,
     /// Entries after which the log is folded into a snapshot.
     pub compact_log_every: u64,
 }
@@ -133,7 +133,10 @@ impl JobSpec {
             retained: 1 + rng.below(2) as usize,
             chaining: rng.below(4) > 0,
             pace,
-            neighbour: rng.below(4) == 0,
+            neighbour: match rng.below(4) {
+                0 => Some(Duration::from_millis(lasts * rng.below(3) / 3)),
+                _ => None,
+            },
             // By virtual time barriers arrive all at once, unless a leader dies between two triggers.
             alignment_timeout: Duration::from_millis([10, 5_000][rng.below(2) as usize]),
             compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
@@ -160,7 +163,7 @@ impl JobSpec {
                 burst: 16,
                 every: Duration::from_millis(60),
             },
-            neighbour: false,
+            neighbour: None,
             alignment_timeout: Duration::from_millis(10),
             compact_log_every: 20,
         }
@@ -168,10 +171,10 @@ impl JobSpec {
 
     /// The job that runs beside this one.
     pub fn neighbouring(&self) -> Option<Self> {
-        self.neighbour.then(|| Self {
+        self.neighbour.map(|_| Self {
             seed: self.seed + 1_000_000,
             shape: Shape::Tumbling,
-            neighbour: false,
+            neighbour: None,
             ..self.clone()
         })
     }
@@ -194,7 +197,7 @@ impl JobSpec {
 
     /// Whether there is more than the job's first region.
     pub fn has_bystanders(&self) -> bool {
-        self.neighbour || self.shape == Shape::TwoPipelines
+        self.neighbour.is_some() || self.shape == Shape::TwoPipelines
     }
 
     /// Whether the undisturbed run's output is the only right one.
