@@ -185,3 +185,91 @@ async fn a_sources_subtask_shows_the_watermark_that_its_chain_assigns() {
     }
     job.cancel();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_grants_neither_slots_that_are_held_nor_holds_back_those_that_are_free() {
+    let env = builder().slots(2).build();
+    let running = |name: &'static str, env: &StreamEnvironment| {
+        let env = env.clone();
+        async move {
+            let ticks = GeneratorSource::new(|n, _| n).rate(100);
+            env.from_source(ticks)
+                .parallelism(1)
+                .sink_to(rivus::connectors::DiscardSink::new())
+                .parallelism(1);
+            let job = env.start(name).await.expect("starts");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            job
+        }
+    };
+    let first = running("first", &env).await;
+    assert_eq!(first.status(), JobStatus::Running);
+    first.kill_leader();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // One slot is the first job's, the other is free.
+    let second = running("second", &env).await;
+    assert_eq!(second.status(), JobStatus::Running);
+    second.kill_leader();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let third = running("third", &env).await;
+    assert!(
+        matches!(third.status(), JobStatus::WaitingForSlots { .. }),
+        "{:?}",
+        third.status()
+    );
+    first.cancel();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(third.status(), JobStatus::Running);
+    assert_eq!(second.view().restarts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_over_its_splits_fails_the_job() {
+    let env = environment();
+    env.from_source(Panicky).collect();
+    let error = env.execute("panicky").await.expect_err("fails");
+    assert!(
+        error.to_string().contains("panicked: no splits today"),
+        "{error}"
+    );
+}
+
+struct Panicky;
+
+impl rivus::Source for Panicky {
+    type Out = u64;
+    type Split = u64;
+    type Reader = Nothing;
+
+    fn splits(&self, _: u32) -> Result<Vec<u64>, rivus::UserError> {
+        panic!("no splits today");
+    }
+
+    fn reader(&self, _: rivus::ParallelInstance) -> Result<Nothing, rivus::UserError> {
+        Ok(Nothing)
+    }
+}
+
+struct Nothing;
+
+impl rivus::SourceReader for Nothing {
+    type Out = u64;
+    type Split = u64;
+
+    fn add_split(&mut self, _: u64) -> Result<(), rivus::UserError> {
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        _: &mut Vec<rivus::Event<u64>>,
+        _: usize,
+        _: rivus::Timestamp,
+    ) -> Result<rivus::ReadStatus, rivus::UserError> {
+        Ok(rivus::ReadStatus::SplitsDone)
+    }
+
+    fn snapshot(&self) -> Vec<u64> {
+        Vec::new()
+    }
+}

@@ -1,7 +1,8 @@
 //! TaskManagers and their slots, as the leader sees them. Nothing here is durable: TaskManagers register
-//! anew with every leader, and say which jobs they hold slots for.
+//! anew with every leader and say which jobs run in them; which slots these hold, their JobMasters say, who
+//! have it from the log. Until they have, no slot of that TaskManager is granted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,15 @@ pub enum ResourceManagerMessage {
         /// Its actor.
         master: ActorRef<JobMasterMessage>,
     },
+    /// What a job holds of a TaskManager's slots, by its log.
+    Hold {
+        /// The job.
+        job: JobId,
+        /// Which life of the TaskManager.
+        incarnation: Incarnation,
+        /// The slots' numbers.
+        slots: BTreeSet<u32>,
+    },
     /// A JobMaster needs so many slots in all; those it holds count.
     RequestSlots {
         /// Its job.
@@ -65,6 +75,8 @@ struct TaskManagerEntry {
     actor: ActorRef<TaskManagerMessage>,
     /// The job that holds each slot.
     slots: Vec<Option<JobId>>,
+    /// Jobs that run in it and whose masters have not said yet which slots they hold.
+    unclear: BTreeSet<JobId>,
     last_heard: Duration,
 }
 
@@ -75,6 +87,8 @@ pub struct ResourceManagerState {
     masters: BTreeMap<JobId, ActorRef<JobMasterMessage>>,
     /// Requests that can't be met yet.
     waiting: BTreeMap<JobId, usize>,
+    /// Jobs that have ended in this life: a TaskManager may not have heard of it.
+    released: BTreeSet<JobId>,
 }
 
 impl Actor for ResourceManagerActor {
@@ -95,6 +109,7 @@ impl Actor for ResourceManagerActor {
             task_managers: BTreeMap::new(),
             masters: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            released: BTreeSet::new(),
         })
     }
 
@@ -147,6 +162,11 @@ impl Actor for ResourceManagerActor {
                 }
                 state.masters.insert(job, master);
             }
+            ResourceManagerMessage::Hold {
+                job,
+                incarnation,
+                slots,
+            } => state.hold(job, incarnation, &slots),
             ResourceManagerMessage::RequestSlots { job, count } => {
                 pass(state, Step::Allocate)?;
                 state.waiting.insert(job, count);
@@ -155,7 +175,9 @@ impl Actor for ResourceManagerActor {
             ResourceManagerMessage::ReleaseJob(job) => {
                 state.masters.remove(&job);
                 state.waiting.remove(&job);
+                state.released.insert(job);
                 for entry in state.task_managers.values_mut() {
+                    entry.unclear.remove(&job);
                     let _ = entry.actor.cast(TaskManagerMessage::ForgetJob(job));
                     let held = entry.slots.iter_mut().filter(|slot| **slot == Some(job));
                     held.for_each(|slot| *slot = None);
@@ -190,19 +212,35 @@ impl ResourceManagerState {
             id,
             actor,
             slots: vec![None; slots as usize],
+            unclear: BTreeSet::new(),
             last_heard: self.node.now(),
         };
         if let Some(known) = self.task_managers.get(&incarnation) {
             entry.slots.clone_from(&known.slots);
-        } else if let [job] = jobs {
-            // One job runs in it: all its slots are taken to be that job's until its master says more.
-            entry.slots.fill(Some(*job));
+            entry.unclear.clone_from(&known.unclear);
+        } else {
+            let running = jobs.iter().copied();
+            entry.unclear = running.filter(|job| !self.released.contains(job)).collect();
         }
         for master in self.masters.values() {
             let _ = master.cast(joined(incarnation, &entry));
         }
         self.task_managers.insert(incarnation, entry);
         self.grant();
+    }
+
+    fn hold(&mut self, job: JobId, incarnation: Incarnation, slots: &BTreeSet<u32>) {
+        let Some(entry) = self.task_managers.get_mut(&incarnation) else {
+            return;
+        };
+        for (index, holder) in entry.slots.iter_mut().enumerate() {
+            if slots.contains(&(index as u32)) {
+                *holder = Some(job);
+            }
+        }
+        if entry.unclear.remove(&job) {
+            self.grant();
+        }
     }
 
     fn lose(&mut self, lost: impl Fn(&TaskManagerEntry) -> bool) {
@@ -256,8 +294,9 @@ impl ResourceManagerState {
     fn find(&self, job: JobId, count: usize) -> Result<Vec<Slot>, usize> {
         let mut candidates: Vec<(bool, usize, Slot)> = Vec::new();
         for (incarnation, entry) in &self.task_managers {
+            let clear = entry.unclear.is_empty();
             for (index, holder) in entry.slots.iter().enumerate() {
-                if holder.is_none_or(|holder| holder == job) {
+                if holder.map_or(clear, |holder| holder == job) {
                     let slot = Slot {
                         task_manager: entry.id.clone(),
                         incarnation: *incarnation,

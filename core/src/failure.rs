@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::{self, Debug};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,11 +105,25 @@ impl Failure {
         self
     }
 
-    /// A panic in user code, as a failure of the attempt.
-    pub fn panicked(panic: &(dyn Any + Send)) -> Self {
+    fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Self::attempt(format!("panicked: {}", text.unwrap_or("without a message")))
+    }
+
+    /// Does work that may be a user's: a panic of it is a failure like any other.
+    ///
+    /// # Errors
+    /// Whatever the work returns, and its panic.
+    ///
+    /// ```
+    /// use rivus_core::Failure;
+    ///
+    /// let failure = Failure::caught(|| -> Result<(), Failure> { panic!("boom") }).unwrap_err();
+    /// assert_eq!(failure.message, "panicked: boom");
+    /// ```
+    pub fn caught<T>(work: impl FnOnce() -> Result<T, Self>) -> Result<T, Self> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Self::panicked(&*panic)))
     }
 
     /// Whether the same operator failed with the same words, or with the source at the same place: words may

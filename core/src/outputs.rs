@@ -83,6 +83,11 @@ impl Outputs {
         lane.granted = lane.granted.max(granted);
     }
 
+    /// Whether the receiver has opened the channel. Nothing may be sent before that.
+    pub fn is_open(&self, lane: usize) -> bool {
+        self.lanes[lane].granted > 0
+    }
+
     /// Whether an element that spends a credit could be sent now.
     pub fn has_credit(&self, lane: usize) -> bool {
         let lane = &self.lanes[lane];
@@ -107,7 +112,10 @@ impl Outputs {
     /// Tells every receiver not to wait for a checkpoint's barrier.
     pub fn cancel_barrier(&mut self, id: CheckpointId) {
         for lane in 0..self.lanes.len() {
-            self.send(lane, Element::CancelBarrier(id));
+            // A channel that isn't open yet has had no barrier.
+            if self.is_open(lane) {
+                self.send(lane, Element::CancelBarrier(id));
+            }
         }
     }
 

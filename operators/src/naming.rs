@@ -1,7 +1,6 @@
 //! Which record it was.
 
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rivus_core::{Event, Failure};
 
@@ -16,7 +15,5 @@ pub(crate) fn naming<T: Clone + Debug, O>(
         return take(event);
     }
     let record = event.value.clone();
-    catch_unwind(AssertUnwindSafe(|| take(event)))
-        .unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))
-        .map_err(|failure| failure.with_record(&record))
+    Failure::caught(|| take(event)).map_err(|failure| failure.with_record(&record))
 }

@@ -142,7 +142,7 @@ impl<S: Source> Reading<S> {
     fn add(&mut self, split: S::Split) -> Result<(), Failure> {
         self.reader
             .add_split(split)
-            .map_err(|error| Failure::user(&error))
+            .map_err(|error| Failure::user(&error).blame(&self.uid))
     }
 
     fn snapshot(&self, cx: &mut TaskContext) -> Result<(), Failure> {

@@ -72,6 +72,11 @@ pub trait Election: Send + Sync {
     /// Prolongs the lease, if the candidate still leads in this very term.
     fn renew(&self, candidate: &str, term: u64, now: Duration) -> Result<Renewal, ElectionError>;
 
+    /// A log holds a later term than the leader's, as after a clock was set back: terms go on above it.
+    fn observe(&self, term: u64) {
+        let _ = term;
+    }
+
     /// Gives the lease up, so that the next need not wait. Does nothing for who doesn't lead in this term.
     fn resign(&self, candidate: &str, term: u64) -> Result<(), ElectionError>;
 }
@@ -169,6 +174,11 @@ impl Election for InProcessElection {
                 leader: holder.as_ref().map(|holder| holder.name.clone()),
             },
         })
+    }
+
+    fn observe(&self, term: u64) {
+        let mut state = self.state();
+        state.term = state.term.max(term);
     }
 
     fn resign(&self, candidate: &str, term: u64) -> Result<(), ElectionError> {

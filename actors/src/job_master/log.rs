@@ -57,9 +57,9 @@ impl LogWriter {
     }
 
     /// Goes on behind what has been read.
-    pub(super) fn start_at(&mut self, slot: u64) {
+    pub(super) fn start_at(&mut self, slot: u64, compacted: u64) {
         self.next = slot;
-        self.compacted = slot;
+        self.compacted = compacted;
     }
 
     /// The highest checkpoint id among the entries that wait to be written.

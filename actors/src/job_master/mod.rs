@@ -24,8 +24,8 @@ use rivus_core::job::{
     LogEntry, Manifest, TaskReport, Tasks,
 };
 use rivus_core::{
-    AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph, JobId, Slot,
-    SubtaskFigures, TaskManagerId, VertexId, codec,
+    AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, FailureScope, Incarnation, JobGraph,
+    JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
 };
 
 use rivus_state::StorageError;
@@ -36,7 +36,7 @@ use crate::context::NodeContext;
 use crate::coordinator::{
     CoordinatorActor, CoordinatorArgs, CoordinatorMessage, delete_checkpoints_below,
 };
-use crate::job_manager::JobManagerMessage;
+use crate::job_manager::{Intensity, JobManagerMessage};
 use crate::job_tasks::{JobCommand, TaskEvent};
 use crate::probe::{ActorKind, Step};
 use crate::resource_manager::ResourceManagerMessage;
@@ -153,6 +153,9 @@ pub struct JobMasterState {
     coordinator: Option<ActorRef<CoordinatorMessage>>,
     /// What a coordinator that is restarted has to be told again.
     checkpointing: Checkpointing,
+    coordinator_deaths: Intensity,
+    /// Whether acknowledgements may have died with a coordinator that was to be told to begin.
+    forgetful: bool,
     task_managers: BTreeMap<Incarnation, ActorRef<TaskManagerMessage>>,
     options: Arc<JobOptions>,
     figures: BTreeMap<AttemptId, SubtaskFigures>,
@@ -197,6 +200,8 @@ impl Actor for JobMasterActor {
             takeover: Takeover::default(),
             coordinator: None,
             checkpointing: Checkpointing::Quiet,
+            coordinator_deaths: Intensity::default(),
+            forgetful: false,
             task_managers: BTreeMap::new(),
             options: Arc::default(),
             figures: BTreeMap::new(),
@@ -342,7 +347,7 @@ impl JobMasterState {
             JobAction::ReadManifest(id) => self.read_manifest(id),
             JobAction::Deploy { attempts, restore } => {
                 self.pass(Step::Deploy)?;
-                self.deploy(&attempts, restore);
+                self.deploy(&attempts, restore)?;
             }
             JobAction::Run(attempts) => {
                 self.pass(Step::Connect)?;
@@ -465,13 +470,21 @@ impl JobMasterState {
         }
     }
 
-    fn deploy(&self, attempts: &[(AttemptId, Slot)], restore: Option<CheckpointId>) {
+    fn deploy(
+        &self,
+        attempts: &[(AttemptId, Slot)],
+        restore: Option<CheckpointId>,
+    ) -> Result<(), ActorProcessingErr> {
         let manifest = self
             .machine
             .as_ref()
             .and_then(JobMachine::manifest)
             .filter(|manifest| Some(manifest.id) == restore)
             .map(|manifest| Arc::new(manifest.clone()));
+        if restore.is_some() && manifest.is_none() {
+            // Without it the tasks would begin with nothing.
+            return Err("the manifest of the checkpoint to restore is not the one at hand".into());
+        }
         for (incarnation, task_manager) in &self.task_managers {
             let here: Vec<(AttemptId, Slot)> = attempts
                 .iter()
@@ -488,6 +501,7 @@ impl JobMasterState {
                 self.command(task_manager, command);
             }
         }
+        Ok(())
     }
 
     fn find_splits(&self, source: VertexId) {
@@ -497,8 +511,17 @@ impl JobMasterState {
             let node = graph.node(vertex.nodes[0]);
             let splits = match &node.operator {
                 rivus_core::Operator::Source(factory) => {
-                    let splits = factory.splits(vertex.parallelism);
-                    splits.map_err(|error| Failure::permanent(error).blame(&node.uid))
+                    let find = || {
+                        factory
+                            .splits(vertex.parallelism)
+                            .map_err(Failure::permanent)
+                    };
+                    let splits = Failure::caught(find);
+                    splits.map_err(|failure| Failure {
+                        // What a source finds is not looked for twice.
+                        scope: FailureScope::Job,
+                        ..failure.blame(&node.uid)
+                    })
                 }
                 rivus_core::Operator::Transform(_) => Ok(Vec::new()),
             };
@@ -539,6 +562,11 @@ impl JobMasterState {
     }
 
     fn start_checkpoints(&mut self, tasks: Tasks, reports: Vec<TaskReport>) {
+        if std::mem::take(&mut self.forgetful) {
+            self.checkpointing = Checkpointing::Recollecting(tasks);
+            self.collect_again();
+            return;
+        }
         self.checkpointing = Checkpointing::On(tasks.clone());
         self.coordinate(CheckpointEvent::Started { tasks, reports });
     }
@@ -571,10 +599,14 @@ impl JobMasterState {
 
     /// The coordinator has died: another goes on from the log and from fresh reports.
     async fn restart_coordinator(&mut self) -> Result<(), ActorProcessingErr> {
+        if self.coordinator_deaths.exceeded(self.args.node.now()) {
+            return Err("its checkpoint coordinators die too often".into());
+        }
         tracing::warn!(job = %self.args.job, "the checkpoint coordinator died, another goes on");
         self.spawn_coordinator().await?;
         match std::mem::replace(&mut self.checkpointing, Checkpointing::Quiet) {
-            Checkpointing::Quiet => {}
+            // What was acknowledged to it since the reports died with it.
+            Checkpointing::Quiet => self.forgetful = true,
             Checkpointing::Quiescing => {
                 self.checkpointing = Checkpointing::Quiescing;
                 self.coordinate(CheckpointEvent::Quiesce);

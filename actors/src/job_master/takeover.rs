@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use rivus_core::job::{CheckpointEvent, JobEvent, JobMachine, JobReport, JobState, LogEntry};
-use rivus_core::{Failure, Incarnation, JobId, TaskManagerId, codec};
-use rivus_state::{Append, JobLog};
+use rivus_core::job::{
+    CheckpointEvent, JobEvent, JobMachine, JobOutcome, JobReport, JobState, LogEntry,
+};
+use rivus_core::{Failure, FailureScope, Incarnation, JobId, TaskManagerId, codec};
+use rivus_state::{Append, JobLog, StorageError};
 
 use super::log::{RETRIES, RETRY};
 use super::{Checkpointing, JobMasterMessage, JobMasterState};
@@ -21,6 +23,8 @@ pub struct Replayed {
     state: JobState,
     /// The slot behind this leader's own entry.
     next: u64,
+    /// The slot up to which the log is folded into a snapshot.
+    compacted: u64,
 }
 
 /// How far a takeover has got.
@@ -44,27 +48,54 @@ impl Takeover {
 }
 
 /// Reads a job's log.
+///
+/// # Errors
+/// A job failure if asking again won't help.
 fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
-    let contents = log
-        .read_all(job)
-        .map_err(|error| Failure::user(&error.into()))?;
+    let contents = log.read_all(job).map_err(|error| {
+        if error.is_damage() || matches!(error, StorageError::Gap { .. }) {
+            Failure::permanent(error)
+        } else {
+            Failure::user(&error.into())
+        }
+    })?;
     let mut state = match &contents.snapshot {
-        Some(snapshot) => codec::decode(&snapshot.payload)?,
+        Some(snapshot) => codec::decode(&snapshot.payload).map_err(Failure::permanent)?,
         None => JobState::default(),
     };
     for record in &contents.entries {
-        state.apply(&codec::decode::<LogEntry>(&record.payload)?);
+        let entry = codec::decode::<LogEntry>(&record.payload).map_err(Failure::permanent)?;
+        state.apply(&entry);
     }
+    let compacted = contents
+        .snapshot
+        .as_ref()
+        .map_or(0, |snapshot| snapshot.index);
     let next = contents.next_index();
-    Ok(Replayed { state, next })
+    Ok(Replayed {
+        state,
+        next,
+        compacted,
+    })
+}
+
+/// What became of an attempt to fence a log.
+enum Fence {
+    Taken(Replayed),
+    /// A leader of a later term has written here.
+    Later {
+        term: u64,
+    },
 }
 
 /// Appends the new epoch, behind whatever an old leader still manages to write.
-fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Option<Replayed>, Failure> {
+fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Fence, Failure> {
     loop {
         let mut replayed = read(log, job)?;
         if replayed.state.term > term {
-            return Ok(None);
+            return Ok(Fence::Later {
+                term: replayed.state.term,
+            });
         }
         let entry = LogEntry::Leader {
             epoch: replayed.state.epoch.next(),
@@ -75,7 +106,7 @@ fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Option<Repl
             Ok(Append::Written) => {
                 replayed.state.apply(&entry);
                 replayed.next += 1;
-                return Ok(Some(replayed));
+                return Ok(Fence::Taken(replayed));
             }
             // The old leader was quicker once more; it can't be twice at the same slot.
             Ok(Append::Lost { .. }) => {}
@@ -91,10 +122,12 @@ impl JobMasterState {
         let (log, job, term) = (node.log.clone(), self.args.job, self.args.term);
         let nonce = node.seed.nonce();
         let (master, manager) = (self.myself.clone(), self.args.manager.clone());
+        let election = Arc::clone(&node.election);
         node.blocking.run(Box::new(move || {
-            let replayed = match fence(&log, job, term, nonce) {
-                Ok(Some(replayed)) => Ok(replayed),
-                Ok(None) => {
+            let replayed = match Failure::caught(|| fence(&log, job, term, nonce)) {
+                Ok(Fence::Taken(replayed)) => Ok(replayed),
+                Ok(Fence::Later { term }) => {
+                    election.observe(term);
                     let _ = manager.cast(JobManagerMessage::Fenced);
                     return;
                 }
@@ -104,8 +137,18 @@ impl JobMasterState {
         }));
     }
 
-    /// The log can't be reached, or not be read; again soon.
+    /// The log can't be reached, again soon; or can't be read, and then it never will be.
     fn fence_again(&mut self, failure: Failure) -> Result<(), ActorProcessingErr> {
+        if failure.scope == FailureScope::Job {
+            tracing::error!(job = %self.args.job, %failure, "the log can't be read");
+            let resources = &self.args.resource_manager;
+            let _ = resources.cast(ResourceManagerMessage::ReleaseJob(self.args.job));
+            let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
+                job: self.args.job,
+                outcome: JobOutcome::Failed(failure),
+            });
+            return Ok(());
+        }
         self.takeover.failures += 1;
         if self.takeover.failures > RETRIES {
             return Err(Box::new(failure));
@@ -120,12 +163,16 @@ impl JobMasterState {
         &mut self,
         replayed: Result<Replayed, Failure>,
     ) -> Result<(), ActorProcessingErr> {
-        let Replayed { state, next } = match replayed {
+        let Replayed {
+            state,
+            next,
+            compacted,
+        } = match replayed {
             Ok(replayed) => replayed,
             Err(failure) => return self.fence_again(failure),
         };
         self.pass(Step::Replay)?;
-        self.log.start_at(next);
+        self.log.start_at(next, compacted);
         self.options = Arc::new(state.options.clone());
         let fingerprint = self.args.graph.fingerprint();
         let mismatch = state.fingerprint != fingerprint;
@@ -170,12 +217,28 @@ impl JobMasterState {
     ) -> Result<(), ActorProcessingErr> {
         tracing::debug!(job = %self.args.job, task_manager = %id, "a TaskManager is there");
         self.command(&actor, JobCommand::Report);
+        self.hold_slots(incarnation);
         self.task_managers.insert(incarnation, actor);
         for earlier in self.earlier_lives(id, incarnation) {
             self.task_managers.remove(&earlier);
             self.task_manager_lost(earlier)?;
         }
         Ok(())
+    }
+
+    /// Tells the ResourceManager, who may be new, which slots of a TaskManager are the job's by the log.
+    fn hold_slots(&self, incarnation: Incarnation) {
+        let executions = self
+            .machine
+            .iter()
+            .flat_map(|m| m.state().executions.values());
+        let held = executions.filter(|execution| execution.slot.incarnation == incarnation);
+        let hold = ResourceManagerMessage::Hold {
+            job: self.args.job,
+            incarnation,
+            slots: held.map(|execution| execution.slot.index).collect(),
+        };
+        let _ = self.args.resource_manager.cast(hold);
     }
 
     /// Lives of a TaskManager at which something of the job is logged, and whose end a new life proves: the
@@ -221,6 +284,10 @@ impl JobMasterState {
     }
 
     pub(super) fn collect_timeout(&mut self) -> Result<(), ActorProcessingErr> {
+        if self.takeover.decided {
+            // Whoever is asked for a report later is another matter.
+            return Ok(());
+        }
         self.takeover.expected.clear();
         self.decide_if_collected()
     }

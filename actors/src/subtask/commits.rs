@@ -1,11 +1,10 @@
 //! Commits of a subtask's sinks: one after the other, off the data path.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::AssertUnwindSafe;
 
 use rivus_core::{CheckpointId, CommitRequest, Failure};
 
-use super::{SubtaskMessage, SubtaskState, panic_failure};
+use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::{JobTasksMessage, TaskEvent};
 
 /// Commits that are due or on their way.
@@ -75,11 +74,8 @@ impl SubtaskState {
             } = request;
             let myself = self.myself.clone();
             self.args.node.blocking.run(Box::new(move || {
-                let result = match std::panic::catch_unwind(AssertUnwindSafe(commit)) {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err(error)) => Err(Failure::user(&error).blame(&operator)),
-                    Err(panic) => Err(panic_failure(&*panic).blame(&operator)),
-                };
+                let committed = Failure::caught(|| commit().map_err(|e| Failure::user(&e)));
+                let result = committed.map_err(|failure| failure.blame(&operator));
                 let _ = myself.cast(SubtaskMessage::CommitDone { id, result });
             }));
         }

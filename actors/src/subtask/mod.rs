@@ -337,10 +337,7 @@ impl SubtaskState {
             .map(|snapshot| snapshot.snapshot.clone());
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
         node.blocking.run(Box::new(move || {
-            let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                build(&graph, &info, snapshot.as_ref(), &storage)
-            }))
-            .unwrap_or_else(|panic| Err(Failure::panicked(&*panic)));
+            let built = Failure::caught(|| build(&graph, &info, snapshot.as_ref(), &storage));
             let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
         }));
     }
@@ -448,10 +445,6 @@ fn build(
 fn first_operator(graph: &JobGraph, info: &SubtaskInfo) -> OperatorUid {
     let vertex = graph.vertex(info.attempt.subtask.vertex);
     graph.node(vertex.nodes[0]).uid.clone()
-}
-
-pub(crate) fn panic_failure(panic: &(dyn std::any::Any + Send)) -> Failure {
-    Failure::panicked(panic)
 }
 
 impl Drop for SubtaskState {

@@ -1,7 +1,6 @@
 //! Turns: what a subtask works on next, and how far it got.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use rivus_core::{
 };
 
 use super::commits::Commits;
-use super::{SubtaskMessage, SubtaskState, panic_failure};
+use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::planted::Slips;
 use crate::probe::Step;
@@ -174,14 +173,14 @@ impl Work {
     pub(super) fn trigger(&mut self, barrier: Barrier) {
         if self.inputs.is_empty() {
             let actions = self.inputs.alignment.on_trigger(barrier);
-            self.align(actions);
+            self.align(actions, "a newer checkpoint has begun");
         }
     }
 
     pub(super) fn alignment_timeout(&mut self, id: CheckpointId) {
         if self.inputs.alignment.current() == Some(id) {
             let actions = self.inputs.alignment.on_decline(id);
-            self.align(actions);
+            self.align(actions, "its barriers did not all arrive in time");
         }
     }
 
@@ -192,7 +191,7 @@ impl Work {
 
     pub(super) fn aborted(&mut self, id: CheckpointId) {
         let actions = self.inputs.alignment.on_decline(id);
-        self.align(actions);
+        self.align(actions, "it was given up");
         self.drop_snapshot(id);
         self.todo
             .push_back(Todo::Control(Control::Aborted(id), Then::Nothing));
@@ -210,8 +209,8 @@ impl Work {
         }
     }
 
-    /// Does what an alignment decided.
-    fn align(&mut self, actions: Vec<AlignmentAction>) {
+    /// Does what an alignment decided; `reason` is why it declines, if it does.
+    fn align(&mut self, actions: Vec<AlignmentAction>, reason: &str) {
         for action in actions {
             match action {
                 AlignmentAction::Snapshot(barrier) => {
@@ -238,7 +237,7 @@ impl Work {
                     self.todo.push_back(thaw);
                     self.effects.push(Effect::Tell(TaskEvent::Declined {
                         id,
-                        reason: "its barriers did not all arrive in time".into(),
+                        reason: reason.to_owned(),
                     }));
                 }
             }
@@ -380,12 +379,12 @@ impl Work {
             }
             Element::Barrier(barrier) => {
                 let actions = self.inputs.alignment.on_barrier(channel, barrier);
-                self.align(actions);
+                self.align(actions, "a newer checkpoint's barrier has arrived");
                 Ok(Turn::Again)
             }
             Element::CancelBarrier(id) => {
                 let actions = self.inputs.alignment.on_decline(id);
-                self.align(actions);
+                self.align(actions, "a subtask before it has declined it");
                 Ok(Turn::Again)
             }
             Element::EndOfInput if self.inputs.ended() => {
@@ -445,11 +444,9 @@ impl SubtaskState {
             return Ok(());
         };
         let waiting_bytes = self.uploads.waiting_bytes();
-        let served = std::panic::catch_unwind(AssertUnwindSafe(|| work.turn(waiting_bytes)));
-        let turn = match served {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(failure)) => return Err(Box::new(work.cx.locate(failure))),
-            Err(panic) => return Err(Box::new(work.cx.locate(panic_failure(&*panic)))),
+        let turn = match Failure::caught(|| work.turn(waiting_bytes)) {
+            Ok(turn) => turn,
+            Err(failure) => return Err(Box::new(work.cx.locate(failure))),
         };
         let ended = self.args.node.clock.monotonic();
         if ended.saturating_sub(work.turn_began) > SLOW_TURN {

@@ -90,6 +90,8 @@ pub enum LogEntry {
         wait: Duration,
         /// Whether a new leader found the region broken, rather than saw it break.
         found_at_takeover: bool,
+        /// Whether the restart strategy was asked.
+        charged: bool,
     },
     /// Somebody asked for the job's end.
     CancelRequested,

@@ -63,6 +63,8 @@ pub struct JobState {
     pub failovers: Vec<Failover>,
     /// Failures so far that led to a restart.
     pub restarts: u32,
+    /// Those that the restart strategy was asked for.
+    pub restarts_charged: u32,
     /// Executions that a new leader found gone or broken, and that were restarted for that.
     pub restarted_by_takeover: u32,
     /// Why a region was last restarted.
@@ -177,8 +179,10 @@ impl JobState {
                 wait,
                 cause,
                 found_at_takeover,
+                charged,
             } => {
                 self.restarts += 1;
+                self.restarts_charged += u32::from(*charged);
                 self.last_failure = Some(cause.clone());
                 if let Some(first) = region.first() {
                     let times = self.times_failed(*first, cause);

@@ -102,7 +102,8 @@ impl<T: Record> Broadcaster<T> {
         let Some(control) = self.pending else {
             return Progress::Done;
         };
-        if !self.send_all(cx) {
+        let is_open = |lane| cx.outputs.is_open(lane);
+        if !self.lanes.clone().all(is_open) || !self.send_all(cx) {
             return Progress::Blocked;
         }
         self.pending = None;

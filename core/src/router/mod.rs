@@ -269,7 +269,8 @@ impl<T: Record, R: Route<T>> Router<T, R> {
         let waits = |buffer: &Buffer<R::Wire>| {
             !buffer.rows.is_empty() || buffer.watermark.is_some() || buffer.idle
         };
-        if self.buffers.iter().any(waits) {
+        let is_open = |lane| cx.outputs.is_open(lane);
+        if self.buffers.iter().any(waits) || !self.lanes.clone().all(is_open) {
             return Progress::Blocked;
         }
         self.pending = None;

@@ -47,6 +47,7 @@ impl JobMachine {
                     cause: failure,
                     wait,
                     found_at_takeover: self.deciding,
+                    charged: true,
                 }));
             }
         }

@@ -209,7 +209,7 @@ impl JobMachine {
             .enumerate()
             .flat_map(|(index, subtasks)| subtasks.iter().map(move |id| (*id, index)))
             .collect();
-        let restart = RestartState::after(state.restarts);
+        let restart = RestartState::after(state.restarts_charged);
         let sources = graph.vertices.iter().filter(|vertex| vertex.is_source);
         let widest = graph.widest().map_or(0, |widest| widest.parallelism);
         Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::ids::AttemptId;
-use crate::job::{JobReport, TaskPhase, TaskReport};
+use crate::job::{JobReport, LogEntry, TaskPhase, TaskReport};
 use crate::source::EncodedSplit;
 
 use super::{JobAction, JobMachine, RegionPhase};
@@ -98,6 +98,10 @@ impl JobMachine {
         if attempts.is_empty() {
             return;
         }
+        if attempts.iter().all(|attempt| !known.contains_key(attempt)) {
+            self.redeploy_lost(index, attempts[0], actions);
+            return;
+        }
         let mut waiting = BTreeSet::new();
         let mut connected = true;
         for attempt in &attempts {
@@ -136,6 +140,19 @@ impl JobMachine {
             actions.push(JobAction::Run(attempts));
         }
         self.regions[index].phase = RegionPhase::Running;
+    }
+
+    /// Nothing is left of a region, if it ever was there: its processes ended, or the leader died between the log
+    /// entry and the deployment. The job's code has not failed, so the restart strategy is not asked.
+    fn redeploy_lost(&mut self, index: usize, first: AttemptId, actions: &mut Vec<JobAction>) {
+        self.regions[index].phase = RegionPhase::Failing;
+        actions.push(JobAction::Append(LogEntry::FailoverStarted {
+            region: self.regions[index].subtasks.iter().copied().collect(),
+            cause: Failure::attempt(format!("{first} was gone when the leader took over")),
+            wait: Duration::ZERO,
+            found_at_takeover: true,
+            charged: false,
+        }));
     }
 
     /// Remembers what happened to a task while others had still to report.

@@ -684,7 +684,7 @@ fn a_restart_begins_from_the_latest_checkpoint_whose_manifest_is_read_if_it_is_n
     let mut next = job.successor();
     next.play(
         "collected     | log failover a0 (v0[0]#2 was gone when the leader took over)
-         written       | cancel none; wake 0 in 1s
+         written       | cancel none; wake 0 in 0ns
          wake 0        | request 1; read 1
          slots         |
          manifest 1    | log deployed a0#3 @1
@@ -698,7 +698,7 @@ fn a_manifest_that_cannot_be_read_fails_the_job() {
     job.checkpoint(1, &[]);
     job.successor().play(
         "collected     | log failover a0 (v0[0]#1 was gone when the leader took over)
-         written       | cancel none; wake 0 in 1s
+         written       | cancel none; wake 0 in 0ns
          wake 0        | request 1; read 1
          manifest ?    | log failing (its checksum doesn't match)
          slots         |
@@ -934,7 +934,7 @@ fn slots_that_are_lost_before_they_are_used_are_asked_for_again() {
     job.checkpoint(1, &[]);
     job.successor().play(
         "collected     | log failover a0 (v0[0]#1 was gone when the leader took over)
-         written       | cancel none; wake 0 in 1s
+         written       | cancel none; wake 0 in 0ns
          wake 0        | request 1; read 1
          slots         |
          lost t0       | request 1
@@ -1367,7 +1367,7 @@ fn a_checkpoint_that_was_left_in_flight_is_settled_before_anything_is_restarted_
     in_flight().successor().play(
         "collected     | log failover a0 (v0[0]#1 was gone when the leader took over)
          written       | cancel none; quiesce
-         quiesced      | wake 0 in 1s",
+         quiesced      | wake 0 in 0ns",
     );
     let mut job = in_flight();
     job.play("failed a0#1  | log failover a0 (boom)");
@@ -1417,6 +1417,33 @@ fn a_cancel_or_a_failure_that_was_logged_is_seen_through_by_the_next_leader() {
 }
 
 #[test]
+fn what_a_takeover_finds_gone_is_not_charged_to_the_restart_strategy() {
+    let mut job = Job::submitted(
+        "a:1",
+        JobOptions {
+            restart: RestartStrategy::None,
+            ..JobOptions::default()
+        },
+    );
+    for event in ["collected", "splits a 3", "written", "slots", "written"] {
+        job.quietly(event);
+    }
+    for attempt in 1..4 {
+        job = job.successor();
+        job.play(&format!(
+            "collected     | log failover a0 (v0[0]#{attempt} was gone when the leader took over)
+             written       | cancel none; wake 0 in 0ns
+             wake 0        | request 1
+             slots         | log deployed a0#{}",
+            attempt + 1
+        ));
+        job.quietly("written");
+    }
+    let state = &job.machine.state;
+    assert_eq!((state.restarts, state.restarts_charged), (3, 0));
+}
+
+#[test]
 fn a_leader_that_finds_nothing_of_a_logged_deployment_deploys_it_again_under_new_numbers() {
     let mut job = Job::new("a:1");
     job.play(
@@ -1433,7 +1460,7 @@ fn a_leader_that_finds_nothing_of_a_logged_deployment_deploys_it_again_under_new
     job.quietly("written");
     job.successor().play(
         "collected     | log failover a0 (v0[0]#1 was gone when the leader took over)
-         written       | cancel none; wake 0 in 1s
+         written       | cancel none; wake 0 in 0ns
          wake 0        | request 1
          slots         | log deployed a0#2",
     );
@@ -1559,7 +1586,7 @@ fn a_late_report_is_compared() {
     let mut next = Job::running("a:1").successor();
     next.play(
         "collected         | log failover a0 (v0[0]#1 was gone when the leader took over)
-         written           | cancel none; wake 0 in 1s
+         written           | cancel none; wake 0 in 0ns
          late a0#1=running | cancel a0#1
          wake 0            |
          canceled a0#1     | wake 0 in 0ns
