@@ -46,7 +46,7 @@ use crate::view::{JobStatus, JobView, SubtaskView};
 /// What the actor is told.
 pub enum JobMasterMessage {
     /// The log has been fenced and read.
-    Replayed(Box<Result<Replayed, Failure>>),
+    Replayed(Result<Box<Replayed>, Failure>),
     /// Fence again: the storage failed before.
     FenceAgain,
     /// A TaskManager is there.
@@ -274,7 +274,7 @@ impl Actor for JobMasterActor {
                 }
             }
             JobMasterMessage::FenceAgain => state.fence(),
-            JobMasterMessage::Replayed(replayed) => state.replayed(*replayed).await?,
+            JobMasterMessage::Replayed(replayed) => state.replayed(replayed).await?,
             JobMasterMessage::TaskManagerJoined {
                 id,
                 incarnation,

@@ -81,7 +81,7 @@ fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
 
 /// What became of an attempt to fence a log.
 enum Fence {
-    Taken(Replayed),
+    Taken(Box<Replayed>),
     /// A leader of a later term has written here.
     Later {
         term: u64,
@@ -106,7 +106,7 @@ fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Fence, Fail
             Ok(Append::Written) => {
                 replayed.state.apply(&entry);
                 replayed.next += 1;
-                return Ok(Fence::Taken(replayed));
+                return Ok(Fence::Taken(Box::new(replayed)));
             }
             // The old leader was quicker once more; it can't be twice at the same slot.
             Ok(Append::Lost { .. }) => {}
@@ -133,7 +133,7 @@ impl JobMasterState {
                 }
                 Err(failure) => Err(failure),
             };
-            let _ = master.cast(JobMasterMessage::Replayed(Box::new(replayed)));
+            let _ = master.cast(JobMasterMessage::Replayed(replayed));
         }));
     }
 
@@ -161,14 +161,14 @@ impl JobMasterState {
 
     pub(super) async fn replayed(
         &mut self,
-        replayed: Result<Replayed, Failure>,
+        replayed: Result<Box<Replayed>, Failure>,
     ) -> Result<(), ActorProcessingErr> {
         let Replayed {
             state,
             next,
             compacted,
         } = match replayed {
-            Ok(replayed) => replayed,
+            Ok(replayed) => *replayed,
             Err(failure) => return self.fence_again(failure),
         };
         self.pass(Step::Replay)?;
