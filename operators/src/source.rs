@@ -195,13 +195,13 @@ impl<S: Source> SourceTask for Reading<S> {
         if self.end != End::Ahead {
             return self.finish(cx);
         }
-        cx.enter(self.operator);
         if std::mem::take(&mut self.assigned) {
             let progress = self.next.control(Control::Assigned, cx)?;
             if !progress.is_done() {
                 return Ok(SourceTurn::Read(progress));
             }
         }
+        cx.enter(self.operator);
         let max = run_records::<S::Out>(cx.info.batch_records);
         let mut run: Vec<Event<S::Out>> = Vec::with_capacity(max);
         let read = self.reader.read(&mut run, max, cx.now());
