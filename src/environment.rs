@@ -234,7 +234,8 @@ impl StreamEnvironment {
     }
 
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
-    /// died. The program must be the same. A job without a log is started under the given id.
+    /// died. The program must be the same, its parallelism included, or it is refused; and no other process may be
+    /// running the job. A job without a log is started under the given id; one that has ended says how.
     ///
     /// # Errors
     /// As [`start`](Self::start).

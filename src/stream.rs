@@ -285,7 +285,8 @@ impl<T: Record> DataStream<T> {
     }
 
     /// What the operator added last emits under a tag. An operator that has no such side output is refused
-    /// when the job starts, and so is one whose side output nobody reads.
+    /// when the job starts, and so is one whose side output nobody reads. Only what a process function writes
+    /// isn't known before: the job fails when it writes to a tag that nobody reads.
     ///
     /// ```
     /// use rivus::{Event, Output, ProcessFunction, SideOutputTag, UserError};

@@ -10,8 +10,12 @@ const RECORDS: u64 = 2_000;
 
 /// A life of the program: begins the job, or goes on with it. It ends when the handle is dropped.
 async fn life(dir: &Path) -> JobHandle {
+    life_of(dir, 2).await
+}
+
+async fn life_of(dir: &Path, parallelism: u32) -> JobHandle {
     let env = StreamEnvironment::builder()
-        .parallelism(2)
+        .parallelism(parallelism)
         .checkpoint_interval(Duration::from_millis(20))
         .storage(Storage::Directory(dir.join("state")))
         .build();
@@ -54,6 +58,10 @@ async fn a_job_goes_on_in_the_next_process_and_writes_each_record_once() {
         }
         last = job.view().last_checkpoint;
     }
+    // Another plan is refused, and nothing comes of it.
+    let refused = life_of(dir.path(), 1).await.wait().await;
+    let refusal = refused.expect_err("is another plan").to_string();
+    assert!(refusal.contains("submitted with another plan"), "{refusal}");
     let view = life(dir.path()).await.wait().await.expect("completes").view;
     assert!(view.last_checkpoint >= last, "{view:?}");
     let counts = 1..=RECORDS / 10;

@@ -163,7 +163,7 @@ impl fmt::Display for Failure {
             write!(f, " (record {record})")?;
         }
         match &self.position {
-            Some(position) => write!(f, " (source at {position})"),
+            Some(position) => write!(f, " (source read up to {position})"),
             None => Ok(()),
         }
     }

@@ -384,7 +384,13 @@ impl JobMasterState {
                 self.coordinate(CheckpointEvent::Quiesce);
             }
             JobAction::AllDrained => self.coordinate(CheckpointEvent::AllDrained),
-            JobAction::Ended(outcome) => {
+            JobAction::Ended(mut outcome) => {
+                if let JobOutcome::Failed(failure) = &mut outcome
+                    && self.takeover.found_ended
+                {
+                    let again = "; to run it again, give it another id";
+                    failure.message.push_str(again);
+                }
                 self.ended = true;
                 self.clean_up(&outcome);
                 self.publish();

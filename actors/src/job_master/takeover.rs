@@ -37,8 +37,8 @@ pub(super) struct Takeover {
     failures: u32,
     collecting: bool,
     decided: bool,
-    /// Whether the log belongs to another plan than this process has.
-    mismatch: bool,
+    /// Whether the job had ended before this leader came.
+    pub(super) found_ended: bool,
 }
 
 impl Takeover {
@@ -140,13 +140,7 @@ impl JobMasterState {
     /// The log can't be reached, again soon; or can't be read, and then it never will be.
     fn fence_again(&mut self, failure: Failure) -> Result<(), ActorProcessingErr> {
         if failure.scope == FailureScope::Job {
-            tracing::error!(job = %self.args.job, %failure, "the log can't be read");
-            let resources = &self.args.resource_manager;
-            let _ = resources.cast(ResourceManagerMessage::ReleaseJob(self.args.job));
-            let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
-                job: self.args.job,
-                outcome: JobOutcome::Failed(failure),
-            });
+            self.refuse(failure);
             return Ok(());
         }
         self.takeover.failures += 1;
@@ -157,6 +151,17 @@ impl JobMasterState {
         let node = &self.args.node;
         node.send_later(&self.myself, RETRY, JobMasterMessage::FenceAgain);
         Ok(())
+    }
+
+    /// This process can't run the job. That is no end of the job: its log stays as it is, for one that can.
+    fn refuse(&mut self, failure: Failure) {
+        tracing::error!(job = %self.args.job, %failure, "the job can't be run here");
+        let resources = &self.args.resource_manager;
+        let _ = resources.cast(ResourceManagerMessage::ReleaseJob(self.args.job));
+        let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
+            job: self.args.job,
+            outcome: JobOutcome::Failed(failure),
+        });
     }
 
     pub(super) async fn replayed(
@@ -174,8 +179,15 @@ impl JobMasterState {
         self.pass(Step::Replay)?;
         self.log.start_at(next, compacted);
         self.options = Arc::new(state.options.clone());
-        let fingerprint = self.args.graph.fingerprint();
-        let mismatch = state.fingerprint != fingerprint;
+        self.takeover.found_ended = state.outcome.is_some();
+        if state.outcome.is_none() && state.fingerprint != self.args.graph.fingerprint() {
+            self.refuse(Failure::job(format!(
+                "job {} was submitted with another plan (other operators, uids or parallelism): \
+                 run it with that program, or this one under another id",
+                self.args.job
+            )));
+            return Ok(());
+        }
         self.takeover.expected = match state.outcome {
             Some(_) => BTreeSet::new(),
             None => state
@@ -188,7 +200,6 @@ impl JobMasterState {
         let random = Box::new(move || node.seed.fraction());
         self.machine = Some(JobMachine::new(state, &self.args.graph, random));
         self.spawn_coordinator().await?;
-        self.takeover.mismatch = mismatch;
         self.takeover.collecting = true;
         self.subscribe();
         let timeout = self.args.node.config.collect_timeout;
@@ -304,12 +315,6 @@ impl JobMasterState {
         self.decide(JobEvent::Collected(reports.into_values().collect()))?;
         if self.cancel_asked {
             self.decide(JobEvent::Cancel)?;
-        }
-        if self.takeover.mismatch {
-            self.decide(JobEvent::FailJob(Failure::job(
-                "this process has another plan for the job than the one that was submitted: \
-                 run it with the program that it was submitted with",
-            )))?;
         }
         Ok(())
     }
