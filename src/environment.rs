@@ -471,6 +471,18 @@ impl EnvironmentBuilder {
 
     /// Where blocking work runs. Default: a pool of threads, or in a simulation the caller. For tests, such
     /// as those in which storage is slow.
+    ///
+    /// ```
+    /// use rivus::StreamEnvironment;
+    /// use rivus::engine::state::Inline;
+    /// use std::sync::Arc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().blocking(Arc::new(Inline)).build();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// env.execute("numbers").await?;
+    /// # Ok(()) }
+    /// ```
     pub fn blocking(mut self, blocking: Arc<dyn Blocking>) -> Self {
         self.settings.blocking = Some(blocking);
         self

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use rivus::{RestartStrategy, StreamEnvironment};
+use rivus::StreamEnvironment;
 
 #[allow(dead_code)] // its `main`
 #[path = "../examples/ssh_bruteforce.rs"]
@@ -40,7 +40,6 @@ fn arguments<A: Parser>(line: &str, log: &Path) -> A {
 fn environment(parallelism: u32) -> StreamEnvironment {
     StreamEnvironment::builder()
         .parallelism(parallelism)
-        .restart(RestartStrategy::None)
         .build()
 }
 
