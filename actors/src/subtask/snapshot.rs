@@ -11,7 +11,7 @@ use rivus_core::{
     Barrier, CheckpointId, Control, Failure, SnapshotBuilder, SnapshotChunk, SplitId,
     SubtaskMetrics,
 };
-use rivus_state::{Blocking, CheckpointStorage, SnapshotHandle, SnapshotWriter};
+use rivus_state::{Blocking, CheckpointStorage, SnapshotHandle, SnapshotWriter, StorageError};
 
 use super::work::{Effect, Then, Turn, Work};
 use super::{CHANNELS, SubtaskArgs, SubtaskMessage, SubtaskState};
@@ -205,15 +205,19 @@ impl Uploads {
         let (id, complete) = (upload.id, upload.complete);
         let myself = self.myself.clone();
         self.blocking.run(Box::new(move || {
-            let written = pieces
-                .into_iter()
-                .try_for_each(|piece| writer.write(piece.seal()));
-            let outcome = match written {
-                Ok(()) if complete => writer.finish().map(UploadStep::Stored),
-                Ok(()) => Ok(UploadStep::More(writer)),
-                Err(error) => Err(error),
+            let upload = || {
+                pieces
+                    .into_iter()
+                    .try_for_each(|piece| writer.write(piece.seal()))?;
+                if complete {
+                    writer.finish().map(UploadStep::Stored)
+                } else {
+                    Ok(UploadStep::More(writer))
+                }
             };
-            let outcome = outcome.map_err(|error| Failure::user(&error.into()).message);
+            let failed = |error: StorageError| Failure::user(&error.into());
+            let outcome = Failure::caught(|| upload().map_err(failed));
+            let outcome = outcome.map_err(|failure| failure.message);
             let _ = myself.cast(SubtaskMessage::SnapshotStored(UploadResult { id, outcome }));
         }));
     }
