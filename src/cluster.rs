@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
-    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Runtimes, Seed, TokioClock,
+    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Seed, TokioClock,
 };
 use rivus_core::job::JobOptions;
 use rivus_core::{JobGraph, JobId, Timestamp};
 use rivus_state::{
     Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
 };
-use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::sync::watch;
 
 use crate::error::JobError;
+use crate::runtimes::{OwnRuntimes, runtimes};
 
 /// On which threads the actors run.
 ///
@@ -35,10 +35,10 @@ use crate::error::JobError;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeMode {
-    /// On two runtimes of their own: control actors on one, subtasks on the other with this many workers
-    /// (0: one per core).
+    /// On threads of their own: one for control actors, and this many workers for subtasks (0: one per core). A subtask
+    /// stays on its worker.
     Threads {
-        /// Workers of the data runtime.
+        /// Threads that subtasks run on.
         workers: usize,
     },
     /// All on the current runtime, which must be a current-thread one: a simulation, whose clock can be
@@ -101,7 +101,7 @@ pub(crate) struct Cluster {
     context: Arc<NodeContext>,
     node: ActorRef<NodeMessage>,
     /// Control and data; none in a simulation.
-    runtimes: Vec<Runtime>,
+    _runtimes: OwnRuntimes,
 }
 
 impl Cluster {
@@ -158,7 +158,7 @@ impl Cluster {
         Ok(Self {
             context,
             node,
-            runtimes,
+            _runtimes: runtimes,
         })
     }
 
@@ -215,52 +215,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.node.kill();
-        for runtime in self.runtimes.drain(..) {
-            // Dropping a runtime waits, which must not happen on another runtime's thread.
-            runtime.shutdown_background();
-        }
     }
-}
-
-fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, Vec<Runtime>), JobError> {
-    let workers = match mode {
-        RuntimeMode::Current => {
-            let current = Handle::try_current().map_err(|_| {
-                JobError::Setup("RuntimeMode::Current needs a tokio runtime to run on".into())
-            })?;
-            if current.runtime_flavor() != RuntimeFlavor::CurrentThread {
-                return Err(JobError::Setup(
-                    "RuntimeMode::Current on a runtime of several threads, where no run is like another: \
-                     use a current-thread runtime or RuntimeMode::Threads"
-                        .into(),
-                ));
-            }
-            let handles = Runtimes {
-                control: current.clone(),
-                data: current,
-            };
-            return Ok((handles, Vec::new()));
-        }
-        RuntimeMode::Threads { workers: 0 } => {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        }
-        RuntimeMode::Threads { workers } => workers,
-    };
-    let build = |name: &str, workers: usize| {
-        Builder::new_multi_thread()
-            .worker_threads(workers)
-            .thread_name(name)
-            .enable_time()
-            .build()
-            .map_err(|error| JobError::Setup(format!("threads can't be started: {error}")))
-    };
-    let control = build("rivus-control", 1)?;
-    let data = build("rivus-data", workers)?;
-    let handles = Runtimes {
-        control: control.handle().clone(),
-        data: data.handle().clone(),
-    };
-    Ok((handles, vec![control, data]))
 }
 
 /// The wall clock, read once; from then on time is tokio's.

@@ -39,6 +39,7 @@ mod error;
 mod handle;
 mod keyed;
 mod program;
+mod runtimes;
 mod stream;
 mod telemetry;
 mod windowed;

@@ -1,5 +1,7 @@
 //! Whole jobs in this process: what a user would write first.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
@@ -7,6 +9,7 @@ use rivus::{
     Count, Event, JobError, JobStatus, RuntimeMode, StreamEnvironment, WatermarkStrategy,
     WindowAssigner, Windowed,
 };
+use serde::{Deserialize, Serialize};
 
 fn counted(mut rows: Vec<Windowed<u32, u64>>) -> Vec<(u32, i64, u64)> {
     rows.sort();
@@ -101,4 +104,62 @@ async fn windows_fire_though_no_record_of_one_subtask_gets_as_far_as_the_waterma
     fired.expect("windows fire while the input lasts");
     job.cancel();
     assert!(matches!(job.wait().await, Err(JobError::Canceled)));
+}
+
+/// A record that knows which thread made it, and tells on which it was dropped.
+#[derive(Debug, Serialize, Deserialize)]
+struct Native {
+    key: u32,
+    #[serde(skip)]
+    born: Option<ThreadId>,
+}
+
+static DROPPED_AT_HOME: AtomicU64 = AtomicU64::new(0);
+static DROPPED_ABROAD: AtomicU64 = AtomicU64::new(0);
+
+impl Native {
+    fn new(key: u32) -> Self {
+        let born = Some(thread::current().id());
+        Self { key, born }
+    }
+}
+
+impl Clone for Native {
+    fn clone(&self) -> Self {
+        Self::new(self.key)
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        let place = match self.born == Some(thread::current().id()) {
+            true => &DROPPED_AT_HOME,
+            false => &DROPPED_ABROAD,
+        };
+        place.fetch_add(1, Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn records_that_are_only_looked_at_are_dropped_where_they_were_made() {
+    let records = 200_000_u64;
+    let env = StreamEnvironment::builder()
+        .parallelism(2)
+        .runtime(RuntimeMode::Threads { workers: 2 })
+        .build();
+    let counts = env
+        .from_source(GeneratorSource::new(|n, _| n).count(records))
+        .map(|n| Native::new((n % 1_000) as u32))
+        .key_by(|native| native.key)
+        .aggregate(Count::new())
+        .filter(|(_, count)| *count == 200)
+        .collect();
+    env.execute("natives").await.unwrap();
+    assert_eq!(counts.len(), 1_000);
+    drop(env);
+    let home = DROPPED_AT_HOME.load(Relaxed);
+    let abroad = DROPPED_ABROAD.load(Relaxed);
+    assert_eq!(home + abroad, records, "each is dropped once");
+    // Half of the records stay on their worker anyway, and the last credits of a channel go back to nobody.
+    assert!(home > records * 9 / 10, "at home {home}, abroad {abroad}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorProcessingErr, ActorRef};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rivus_core::{AttemptId, Clock, JobGraph, JobId, Timestamp};
+use rivus_core::{AttemptId, Clock, JobGraph, JobId, SubtaskId, Timestamp};
 use rivus_state::{Blocking, CheckpointStorage, Election, JobLog};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -85,13 +85,26 @@ impl NodeConfig {
     }
 }
 
-/// Where actors run. In a simulation all three are the one current-thread runtime.
+/// Where actors run. In a simulation all are the one current-thread runtime.
 #[derive(Debug, Clone)]
 pub struct Runtimes {
     /// Leaders, supervisors, heartbeats, timers.
     pub control: Handle,
-    /// Subtasks. Apart, so that no operator can starve a heartbeat.
-    pub data: Handle,
+    /// Subtasks: one single-threaded runtime for each worker, at least one. Apart, so that no operator can starve a
+    /// heartbeat. A subtask stays on its worker, and what it allocates with it.
+    pub data: Vec<Handle>,
+}
+
+impl Runtimes {
+    /// The worker of a subtask. Jobs begin with different workers.
+    ///
+    /// # Panics
+    /// If there is no worker.
+    pub fn worker(&self, job: JobId, graph: &JobGraph, subtask: SubtaskId) -> &Handle {
+        let workers = self.data.len();
+        let first = (job.0.as_u128() % workers as u128) as usize;
+        &self.data[(first + graph.worker(subtask, workers)) % workers]
+    }
 }
 
 /// The one clock: tokio's, so that tests can pause it.

@@ -452,8 +452,9 @@ impl JobTasksState {
     /// registered itself.
     fn spawn(&mut self, attempt: AttemptId, args: SubtaskArgs) {
         let myself = self.myself.clone();
-        let data = self.args.node.runtimes.data.clone();
-        data.spawn(async move {
+        let runtimes = &self.args.node.runtimes;
+        let worker = runtimes.worker(self.args.job, &args.graph, attempt.subtask);
+        worker.spawn(async move {
             let spawned = Actor::spawn_linked(None, SubtaskActor, args, myself.get_cell()).await;
             let message = match spawned {
                 Ok((actor, _)) => JobTasksMessage::Spawned { attempt, actor },

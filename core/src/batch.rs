@@ -89,13 +89,25 @@ impl<T: Record> Batch for Rows<T> {
     }
 }
 
-/// Bytes that a run's buffer may have: it stays in the nearest caches from one operator to the next. Beyond 64 KiB
-/// mimalloc, moreover, takes fresh memory from the system for every single buffer, which the kernel clears first.
+/// Bytes that a run's buffer may have: it stays in the nearest cache from one operator to the next.
 const RUN_BYTES: usize = 32 << 10;
 
-/// How many records a run may have, so that its buffer is one that the allocator keeps. At least 1.
+/// Bytes that a batch's buffer may have. Each batch costs a message and its share of a turn, so it is to be large; but
+/// beyond 64 KiB mimalloc takes fresh memory from the system for every single buffer, which the kernel clears first.
+const BATCH_BYTES: usize = 60 << 10;
+
+/// How many records a run within a chain may have. At least 1.
 pub const fn run_records<T>(wanted: usize) -> usize {
-    let fitting = RUN_BYTES / size_of::<Event<T>>();
+    fitting::<T>(RUN_BYTES, wanted)
+}
+
+/// How many records a batch from subtask to subtask may have. At least 1.
+pub const fn batch_records<T>(wanted: usize) -> usize {
+    fitting::<T>(BATCH_BYTES, wanted)
+}
+
+const fn fitting<T>(bytes: usize, wanted: usize) -> usize {
+    let fitting = bytes / size_of::<Event<T>>();
     let records = if fitting < wanted { fitting } else { wanted };
     if records == 0 { 1 } else { records }
 }

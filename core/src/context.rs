@@ -1,5 +1,6 @@
 //! What a chain may reach while it works: its outputs, the clock, the open snapshot, its counters.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ impl SubtaskInfo {
     }
 }
 
+/// A batch that has been worked on, on its way home.
+pub type GivenBack = Box<dyn Any + Send>;
+
 /// How long a turn may take.
 pub const TURN: Duration = Duration::from_millis(1);
 
@@ -62,6 +66,7 @@ pub struct TaskContext {
     turn_ends: Duration,
     rounds: u32,
     wake_at: Option<Timestamp>,
+    given_back: Vec<GivenBack>,
     operators: Vec<OperatorUid>,
     running: Option<usize>,
     position: Option<String>,
@@ -87,6 +92,7 @@ impl TaskContext {
             clock,
             rounds: 0,
             wake_at: None,
+            given_back: Vec::new(),
             operators,
             running: None,
             position: None,
@@ -128,6 +134,17 @@ impl TaskContext {
     /// Takes the earliest time at which a stage wants to be woken.
     pub fn take_wake(&mut self) -> Option<Timestamp> {
         self.wake_at.take()
+    }
+
+    /// Gives what is left of a batch back to the subtask that sent it, which drops it: memory is freed where it was
+    /// allocated. It travels with the batch's credit.
+    pub fn give_back(&mut self, batch: GivenBack) {
+        self.given_back.push(batch);
+    }
+
+    /// Takes what is to go back to the sender of the batch that is being worked on.
+    pub fn take_given_back(&mut self) -> std::vec::Drain<'_, GivenBack> {
+        self.given_back.drain(..)
     }
 
     /// Notes whose code runs now, so that a failure or panic can name it.

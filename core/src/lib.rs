@@ -37,7 +37,7 @@ pub use batch::{Batch, Rows, record_bytes, run_records};
 pub use chain::{Chain, TypedOutput};
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
-pub use context::{OperatorIndex, SubtaskInfo, TURN, TaskContext};
+pub use context::{GivenBack, OperatorIndex, SubtaskInfo, TURN, TaskContext};
 pub use event::{Event, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, Record, Timestamp};
 pub use failure::{Failure, FailureScope, UserError};
 pub use graph::{

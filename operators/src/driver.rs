@@ -4,12 +4,16 @@
 //! driver keeps the rest of the run and the control element that is being worked on, hands on what was
 //! emitted batch by batch, and stops at any step when an output is blocked or the turn is over. A
 //! control element is passed on when the operator is through with it, never before.
+//!
+//! An operator that only looks at its records leaves them in their run. At the head of a chain, where runs come from
+//! other subtasks, the run then goes back to its sender ([`TaskContext::give_back`]).
 
 use rivus_core::{
-    BuildContext, Control, Event, Failure, Outlets, Progress, Record, Stage, TaskContext,
+    BuildContext, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record, Stage,
+    TaskContext,
 };
 
-use crate::naming::naming;
+use crate::naming::{naming, naming_look};
 use crate::outlet::Emitter;
 use crate::side::SideOutputs;
 
@@ -20,6 +24,9 @@ pub(crate) trait Work<In>: Send {
 
     /// Whether it gives about one record for each it takes.
     const ONE_FOR_ONE: bool = false;
+
+    /// Whether it only looks at records.
+    const LOOKS: bool = false;
 
     /// Looks at a run before its records are taken one by one, to read ahead what they need.
     #[inline]
@@ -32,6 +39,20 @@ pub(crate) trait Work<In>: Send {
         out: &mut Emitter<Self::Out>,
         cx: &mut TaskContext,
     ) -> Result<(), Failure>;
+
+    /// Looks at a record that stays in its run, where [`Self::LOOKS`] says so.
+    #[inline]
+    fn look(
+        &mut self,
+        event: &Event<In>,
+        out: &mut Emitter<Self::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure>
+    where
+        In: Clone,
+    {
+        self.record(event.clone(), out, cx)
+    }
 
     /// Emits more of what the last record gives. Returns whether that was all.
     #[inline]
@@ -55,11 +76,29 @@ pub(crate) trait Work<In>: Send {
     }
 }
 
+/// What is left of a run.
+enum Rest<In> {
+    Taken(std::vec::IntoIter<Event<In>>),
+    /// The whole run, and how many of its records have been looked at.
+    LookedAt(Vec<Event<In>>, usize),
+}
+
+impl<In> Rest<In> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Taken(rest) => rest.len(),
+            Self::LookedAt(run, seen) => run.len() - seen,
+        }
+    }
+}
+
 /// Makes a stage of a [`Work`].
 pub(crate) struct Driver<In, W: Work<In>> {
     work: W,
     out: Emitter<W::Out>,
-    rest: std::vec::IntoIter<Event<In>>,
+    rest: Rest<In>,
+    /// Whether the run comes from another subtask.
+    is_head: bool,
     /// Whether the last record has more to give.
     open: bool,
     control: Option<Control>,
@@ -77,7 +116,8 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
         Ok(Self {
             work,
             out: Emitter::new(cx, outlets, sides)?,
-            rest: Vec::new().into_iter(),
+            rest: Rest::Taken(Vec::new().into_iter()),
+            is_head: cx.operator == OperatorIndex(0),
             open: false,
             control: None,
             through: false,
@@ -102,6 +142,17 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
         Ok((!progress.is_done()).then_some(progress))
     }
 
+    /// Lets go of a run that has been looked at.
+    fn give_back(&mut self, cx: &mut TaskContext) {
+        if let Rest::LookedAt(run, seen) = &mut self.rest {
+            *seen = 0;
+            let run = std::mem::take(run);
+            if self.is_head && run.capacity() > 0 {
+                cx.give_back(Box::new(run));
+            }
+        }
+    }
+
     /// Works until all is done, an output is blocked, or the turn is over.
     fn advance(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
         cx.enter(self.out.operator);
@@ -112,15 +163,27 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
                     return Ok(stopped);
                 }
             }
-            let Some(event) = self.rest.next() else {
-                break;
-            };
-            naming(event, |event| self.work.record(event, &mut self.out, cx))?;
+            match &mut self.rest {
+                Rest::Taken(rest) => {
+                    let Some(event) = rest.next() else {
+                        break;
+                    };
+                    naming(event, |event| self.work.record(event, &mut self.out, cx))?;
+                }
+                Rest::LookedAt(run, seen) => {
+                    let Some(event) = run.get(*seen) else {
+                        break;
+                    };
+                    *seen += 1;
+                    naming_look(event, |event| self.work.look(event, &mut self.out, cx))?;
+                }
+            }
             self.open = !self.work.more(&mut self.out)?;
             if let Some(stopped) = self.pause(cx)? {
                 return Ok(stopped);
             }
         }
+        self.give_back(cx);
         let Some(control) = self.control else {
             return self.out.send(cx);
         };
@@ -145,7 +208,11 @@ impl<In: Record, W: Work<In>> Stage<In> for Driver<In, W> {
             self.out.expect(run.len());
         }
         self.work.look_ahead(&run);
-        self.rest = run.into_iter();
+        self.rest = if W::LOOKS {
+            Rest::LookedAt(run, 0)
+        } else {
+            Rest::Taken(run.into_iter())
+        };
         self.advance(cx)
     }
 

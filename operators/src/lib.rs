@@ -24,6 +24,7 @@ mod side;
 mod sink;
 mod source;
 mod stateless;
+mod taken;
 mod watermarks;
 mod window;
 
@@ -39,6 +40,7 @@ pub use source::SourceOperator;
 pub use stateless::{
     Filter, FlatMap, Map, OnError, ProcessFunction, ProcessOperator, Rejected, TryMap,
 };
+pub use taken::Taken;
 pub use watermarks::{
     BoundedOutOfOrderness, KeepTimestamps, Punctuated, TimestampAssigner, TimestampsBy,
     WatermarkGenerator, WatermarkOperator, WatermarkStrategy,

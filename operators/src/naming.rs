@@ -17,3 +17,15 @@ pub(crate) fn naming<T: Clone + Debug, O>(
     let record = event.value.clone();
     Failure::caught(|| take(event)).map_err(|failure| failure.with_record(&record))
 }
+
+/// The same for a record that stays where it is.
+#[inline]
+pub(crate) fn naming_look<T: Debug, O>(
+    event: &Event<T>,
+    look: impl FnOnce(&Event<T>) -> Result<O, Failure>,
+) -> Result<O, Failure> {
+    if !cfg!(debug_assertions) {
+        return look(event);
+    }
+    Failure::caught(|| look(event)).map_err(|failure| failure.with_record(&event.value))
+}

@@ -21,7 +21,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::{JobOptions, SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, Clock, Element, EncodedSplit,
-    Failure, Inputs, JobGraph, JobId, OperatorUid, Outputs, RestoredState, SubtaskInfo,
+    Failure, GivenBack, Inputs, JobGraph, JobId, OperatorUid, Outputs, RestoredState, SubtaskInfo,
     SubtaskMetrics, Task, TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
@@ -64,6 +64,8 @@ pub enum SubtaskMessage {
         lane: usize,
         /// The new figure.
         granted: u64,
+        /// Batches that have been worked on, for their sender to drop.
+        given_back: Vec<GivenBack>,
     },
     /// A turn is due.
     Step,
@@ -222,7 +224,12 @@ impl Actor for SubtaskActor {
                 }
                 state.step();
             }
-            SubtaskMessage::Credit { lane, granted } => {
+            SubtaskMessage::Credit {
+                lane,
+                granted,
+                given_back,
+            } => {
+                drop(given_back);
                 state.work()?.credit(lane, granted);
                 state.step();
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use rivus_core::{
-    AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, Inputs,
-    MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext, TimeChange,
-    Timestamp,
+    AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, GivenBack,
+    Inputs, MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext,
+    TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
@@ -83,6 +83,8 @@ pub(super) struct Work {
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
     pub(super) commits: Commits,
+    /// By input channel, what goes back to its sender with the next credit.
+    given_back: Vec<Vec<GivenBack>>,
     /// Whether frozen state is still being written.
     pub(super) slicing: bool,
     /// Whether all of it has been written and not yet been handed on.
@@ -129,9 +131,11 @@ impl Work {
             // What the checkpoint holds may not have been committed before the failure.
             todo.push_back(Todo::Control(Control::Completed(id), Then::Committing(id)));
         }
+        let given_back = (0..inputs.len()).map(|_| Vec::new()).collect();
         Self {
             task,
             cx,
+            given_back,
             inputs,
             kept: None,
             todo,
@@ -308,7 +312,10 @@ impl Work {
     fn done(&mut self, then: Then) {
         match then {
             Then::Nothing => {}
-            Then::Credit(channel) => self.effects.push(Effect::Credit(channel)),
+            Then::Credit(channel) => {
+                self.given_back[channel].extend(self.cx.take_given_back());
+                self.effects.push(Effect::Credit(channel));
+            }
             Then::Frozen(barrier) => {
                 self.inputs.apply(AlignmentAction::Snapshot(barrier));
                 self.slicing = true;
@@ -496,12 +503,15 @@ impl SubtaskState {
         };
         let queued = work.inputs.queued_bytes() as u64;
         work.cx.metrics.queued_bytes.store(queued, Relaxed);
-        if let Some(granted) = work.inputs.processed(channel)
+        let granted = work.inputs.processed(channel);
+        let given_back = std::mem::take(&mut work.given_back[channel]);
+        if let Some(granted) = granted
             && let Some(sender) = self.senders.get(channel)
         {
             let _ = sender.actor.cast(SubtaskMessage::Credit {
                 lane: sender.lane,
                 granted: work.slips.granted(channel, granted),
+                given_back,
             });
         }
     }

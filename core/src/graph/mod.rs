@@ -3,6 +3,7 @@
 
 mod build;
 mod chained;
+mod placement;
 mod written;
 
 pub use build::ChainBuilder;

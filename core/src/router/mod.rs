@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use self::broadcast::Broadcaster;
-use crate::batch::{Rows, record_bytes, run_records};
+use crate::batch::{Rows, batch_records, record_bytes};
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::event::{Event, Hashed, Record, Timestamp};
 use crate::failure::Failure;
@@ -152,7 +152,7 @@ impl<T: Record, R: Route<T>> Router<T, R> {
             buffers,
             rest: Vec::new().into_iter(),
             pending: None,
-            full: run_records::<R::Wire>(info.batch_records),
+            full: batch_records::<R::Wire>(info.batch_records),
             batch_bytes: info.batch_bytes,
             routed: 0,
             sent: 0,
@@ -171,7 +171,7 @@ impl<T: Record, R: Route<T>> Router<T, R> {
         let rows = std::mem::take(&mut self.buffers[index].rows);
         if self.sent.is_multiple_of(MEASURE_EVERY) {
             let fitting = self.batch_bytes / record_bytes(&rows);
-            self.full = fitting.clamp(1, run_records::<R::Wire>(cx.info.batch_records));
+            self.full = fitting.clamp(1, batch_records::<R::Wire>(cx.info.batch_records));
         }
         self.sent += 1;
         SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);

@@ -4,10 +4,11 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
-    Record, Task, TaskContext, ValueState,
+    Record, Task, TaskContext, Timestamp, ValueState,
 };
 
 use super::{AggregateFunction, Rows};
+use crate::Taken;
 use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
 use crate::selector::KeySelector;
@@ -20,11 +21,14 @@ pub trait Rolling<In>: Clone + Send + Sync + 'static {
     /// What comes out with the key.
     type Out: Record;
 
+    /// Whether it needs no more than a look at a record.
+    const LOOKS: bool;
+
     /// Before any record.
     fn create(&self) -> Self::Acc;
 
     /// Adds a record and says what has been gathered.
-    fn roll(&self, acc: &mut Self::Acc, value: In) -> Self::Out;
+    fn roll<V: Taken<In>>(&self, acc: &mut Self::Acc, value: V) -> Self::Out;
 }
 
 /// Rolls by an [`AggregateFunction`].
@@ -35,13 +39,15 @@ impl<A: AggregateFunction> Rolling<A::In> for RollingAggregate<A> {
     type Acc = A::Acc;
     type Out = A::Out;
 
+    const LOOKS: bool = true;
+
     fn create(&self) -> A::Acc {
         self.0.create()
     }
 
     #[inline]
-    fn roll(&self, acc: &mut A::Acc, value: A::In) -> A::Out {
-        self.0.add(acc, &value);
+    fn roll<V: Taken<A::In>>(&self, acc: &mut A::Acc, value: V) -> A::Out {
+        self.0.add(acc, value.borrow());
         self.0.result(acc)
     }
 }
@@ -54,12 +60,15 @@ impl<T: Record, F: Fn(&mut T, T) + Clone + Send + Sync + 'static> Rolling<T> for
     type Acc = ValueState<T>;
     type Out = T;
 
+    const LOOKS: bool = false;
+
     fn create(&self) -> ValueState<T> {
         ValueState::default()
     }
 
     #[inline]
-    fn roll(&self, acc: &mut ValueState<T>, value: T) -> T {
+    fn roll<V: Taken<T>>(&self, acc: &mut ValueState<T>, value: V) -> T {
+        let value = value.into_owned();
         match acc.get_mut() {
             Some(acc) => {
                 (self.0)(acc, value);
@@ -128,10 +137,31 @@ struct RollingWork<In, S: KeySelector<In>, R: Rolling<In>> {
     rows: Rows<S::Key, R::Acc>,
 }
 
+impl<In: Record, S: KeySelector<In>, R: Rolling<In>> RollingWork<In, S, R> {
+    #[inline]
+    fn roll<V: Taken<In>>(
+        &mut self,
+        ts: Timestamp,
+        hash: u64,
+        value: V,
+        out: &mut Emitter<(S::Key, R::Out)>,
+    ) -> Result<(), Failure> {
+        let table = &mut self.rows.table;
+        let new = || self.rolling.create();
+        let id = self.selector.find(table, hash, value.borrow(), new)?;
+        let (key, acc) = table.row_mut(id);
+        let key = key.clone();
+        let gathered = self.rolling.roll(acc, value);
+        out.emit(ts, (key, gathered));
+        Ok(())
+    }
+}
+
 impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for RollingWork<In, S, R> {
     type Out = (S::Key, R::Out);
 
     const ONE_FOR_ONE: bool = true;
+    const LOOKS: bool = R::LOOKS;
 
     fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
         let hashes = run.iter().map(|event| event.value.hash);
@@ -146,15 +176,18 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
         _cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Hashed { hash, value } = event.value;
-        let table = &mut self.rows.table;
-        let id = self
-            .selector
-            .find(table, hash, &value, || self.rolling.create())?;
-        let (key, acc) = table.row_mut(id);
-        let key = key.clone();
-        let gathered = self.rolling.roll(acc, value);
-        out.emit(event.ts, (key, gathered));
-        Ok(())
+        self.roll(event.ts, hash, value, out)
+    }
+
+    #[inline]
+    fn look(
+        &mut self,
+        event: &Event<Hashed<In>>,
+        out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        let Hashed { hash, value } = &event.value;
+        self.roll(event.ts, *hash, value, out)
     }
 
     fn control(

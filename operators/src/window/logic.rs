@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use rivus_core::{Key, Record, UserError, ValueState};
 
 use super::Window;
+use crate::Taken;
 use crate::keyed::AggregateFunction;
 
 /// How a pane gathers records, panes become a window, and a window gives results. See
@@ -17,11 +18,14 @@ pub trait WindowLogic<K>: Clone + Send + Sync + 'static {
     /// What a window gives, beside its key and bounds.
     type Out: Record;
 
+    /// Whether it needs no more than a look at a record.
+    const LOOKS: bool;
+
     /// A pane without records.
     fn create(&self) -> Self::Acc;
 
     /// Adds a record.
-    fn add(&self, acc: &mut Self::Acc, value: Self::In);
+    fn add<V: Taken<Self::In>>(&self, acc: &mut Self::Acc, value: V);
 
     /// Adds a later pane.
     fn merge(&self, acc: &mut Self::Acc, other: Self::Acc);
@@ -48,13 +52,15 @@ impl<K, A: AggregateFunction> WindowLogic<K> for WindowAggregate<A> {
     type Acc = A::Acc;
     type Out = A::Out;
 
+    const LOOKS: bool = true;
+
     fn create(&self) -> A::Acc {
         self.0.create()
     }
 
     #[inline]
-    fn add(&self, acc: &mut A::Acc, value: A::In) {
-        self.0.add(acc, &value);
+    fn add<V: Taken<A::In>>(&self, acc: &mut A::Acc, value: V) {
+        self.0.add(acc, value.borrow());
     }
 
     #[inline]
@@ -99,12 +105,15 @@ where
     type Acc = ValueState<T>;
     type Out = T;
 
+    const LOOKS: bool = false;
+
     fn create(&self) -> ValueState<T> {
         ValueState::default()
     }
 
     #[inline]
-    fn add(&self, acc: &mut ValueState<T>, value: T) {
+    fn add<V: Taken<T>>(&self, acc: &mut ValueState<T>, value: V) {
+        let value = value.into_owned();
         match acc.get_mut() {
             Some(acc) => (self.fold)(acc, value),
             None => acc.set(value),
@@ -188,13 +197,15 @@ impl<K: Key, T: Record, P: WindowFunction<K, T>> WindowLogic<K> for WindowProces
     type Acc = Vec<T>;
     type Out = P::Out;
 
+    const LOOKS: bool = false;
+
     fn create(&self) -> Vec<T> {
         Vec::new()
     }
 
     #[inline]
-    fn add(&self, acc: &mut Vec<T>, value: T) {
-        acc.push(value);
+    fn add<V: Taken<T>>(&self, acc: &mut Vec<T>, value: V) {
+        acc.push(value.into_owned());
     }
 
     fn merge(&self, acc: &mut Vec<T>, mut other: Vec<T>) {

@@ -25,6 +25,7 @@ use super::assigner::Panes;
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
 use super::panes::{PaneIndex, PaneRing};
 use super::{WindowAssigner, Windowed, millis};
+use crate::Taken;
 use crate::driver::{Driver, Work};
 use crate::keyed::{AggregateFunction, Rows};
 use crate::outlet::Emitter;
@@ -299,16 +300,54 @@ where
         self.watermark.max(self.floors[usize::from(group)])
     }
 
-    fn too_late(
+    fn too_late<V: Taken<In>>(
         &self,
-        event: Event<In>,
+        ts: Timestamp,
+        value: V,
         out: &mut Emitter<Windowed<S::Key, L::Out>>,
         cx: &TaskContext,
     ) {
         match &self.late {
-            Some(tag) => out.sides.push(tag, event),
+            Some(tag) => out.sides.push(tag, Event::at(ts, value.into_owned())),
             None => SubtaskMetrics::add(&cx.metrics.late, 1),
         }
+    }
+
+    #[inline]
+    fn gather<V: Taken<In>>(
+        &mut self,
+        ts: Timestamp,
+        hash: u64,
+        value: V,
+        out: &mut Emitter<Windowed<S::Key, L::Out>>,
+        cx: &TaskContext,
+    ) -> Result<(), Failure> {
+        if ts < self.cursor.start || ts >= self.cursor.end {
+            self.cursor = Self::cursor(&self.panes, self.lateness, ts);
+        }
+        let cursor = self.cursor;
+        if cursor.between {
+            return Ok(());
+        }
+        let reached = self.reached(hash);
+        if reached >= cursor.late_at {
+            self.too_late(ts, value, out, cx);
+            return Ok(());
+        }
+        let table = &mut self.rows.table;
+        let id = self
+            .selector
+            .find(table, hash, value.borrow(), PaneRing::default)?;
+        let logic = &self.logic;
+        let (acc, is_new) = table.value_mut(id).entry(cursor.pane, || logic.create());
+        logic.add(acc, value);
+        if is_new {
+            self.index.push(cursor.pane, id);
+        }
+        if self.lateness > 0 && reached >= cursor.fires_at {
+            self.fire_again(id, cursor.pane, reached, out)?;
+        }
+        Ok(())
     }
 
     /// Fires a window of a row, merging its panes. Panes stay.
@@ -519,6 +558,8 @@ where
 {
     type Out = Windowed<S::Key, L::Out>;
 
+    const LOOKS: bool = L::LOOKS;
+
     fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
         let hashes = run.iter().map(|event| event.value.hash);
         self.rows.table.warm(hashes);
@@ -531,32 +572,19 @@ where
         out: &mut Emitter<Self::Out>,
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {
-        let ts = event.ts;
         let Hashed { hash, value } = event.value;
-        if ts < self.cursor.start || ts >= self.cursor.end {
-            self.cursor = Self::cursor(&self.panes, self.lateness, ts);
-        }
-        let cursor = self.cursor;
-        if cursor.between {
-            return Ok(());
-        }
-        let reached = self.reached(hash);
-        if reached >= cursor.late_at {
-            self.too_late(Event { ts, value }, out, cx);
-            return Ok(());
-        }
-        let table = &mut self.rows.table;
-        let id = self.selector.find(table, hash, &value, PaneRing::default)?;
-        let logic = &self.logic;
-        let (acc, is_new) = table.value_mut(id).entry(cursor.pane, || logic.create());
-        logic.add(acc, value);
-        if is_new {
-            self.index.push(cursor.pane, id);
-        }
-        if self.lateness > 0 && reached >= cursor.fires_at {
-            self.fire_again(id, cursor.pane, reached, out)?;
-        }
-        Ok(())
+        self.gather(event.ts, hash, value, out, cx)
+    }
+
+    #[inline]
+    fn look(
+        &mut self,
+        event: &Event<Hashed<In>>,
+        out: &mut Emitter<Self::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        let Hashed { hash, value } = &event.value;
+        self.gather(event.ts, *hash, value, out, cx)
     }
 
     fn control(

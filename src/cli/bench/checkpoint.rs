@@ -7,6 +7,7 @@ use std::time::Duration;
 use rivus::Event;
 
 use super::Setup;
+use super::copies;
 use super::job;
 use super::latency::Weighty;
 use super::meter;
@@ -153,7 +154,34 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     let _ = job.wait().await;
     drop(env);
     meter::quiet().await;
+    report_copies(args).await;
     Ok(())
+}
+
+/// The least that a checkpoint under this load costs anybody who copies rows before they change.
+async fn report_copies(args: &Args) {
+    let (before, after) = (2 * SAMPLES_A_SECOND, 3 * SAMPLES_A_SECOND);
+    let ran = copies::run(args.keys, args.value_bytes, SAMPLE, before, after).await;
+    let (samples, frozen) = (&ran.samples, ran.frozen_at);
+    let pace = rate(samples[0], samples[frozen]);
+    let worst = (frozen.saturating_sub(1)..samples.len() - SAMPLES_A_SECOND)
+        .map(|start| rate(samples[start], samples[start + SAMPLES_A_SECOND]) / pace)
+        .fold(f64::INFINITY, f64::min);
+    let tenths: Vec<String> = (frozen..frozen + SAMPLES_A_SECOND)
+        .map(|start| {
+            format!(
+                "{:.0}",
+                rate(samples[start], samples[start + 1]) / pace * 100.0
+            )
+        })
+        .collect();
+    println!(
+        "  two loops without an engine that copy each row at its first touch and do nothing else with it: \
+         {:.2} M records/s before; worst second {:.0} %\n    by tenths of a second: {}",
+        pace / 1e6,
+        worst * 100.0,
+        tenths.join(" ")
+    );
 }
 
 /// Records a second between two samples.

@@ -59,7 +59,7 @@ impl Default for Args {
 
 /// The engine's hash, so that both sides hash alike.
 #[derive(Default)]
-struct SameHash(u64);
+pub(crate) struct SameHash(u64);
 
 struct Bytes<'a>(&'a [u8]);
 

@@ -15,6 +15,7 @@ mod backpressure;
 mod bid;
 mod checkpoint;
 mod comparison;
+mod copies;
 mod job;
 mod keyed;
 mod latency;
@@ -41,7 +42,7 @@ pub struct Args {
     /// Directory for checkpoints; without it they are kept in memory.
     #[arg(long, global = true)]
     storage: Option<PathBuf>,
-    /// Workers of the data runtime; 0: one per core.
+    /// Workers that subtasks run on; 0: one per core.
     #[arg(long, global = true, default_value_t = 0)]
     workers: usize,
 }

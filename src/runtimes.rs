@@ -1,0 +1,105 @@
+//! The threads of a process: one runtime for control, and one for each worker of the data plane.
+//!
+//! Workers don't steal from one another. A subtask that moves between cores leaves its state in the wrong cache, and
+//! its memory in the wrong thread's heap; where it runs is decided once, by
+//! [`JobGraph::worker`](rivus_core::JobGraph::worker).
+
+use std::thread;
+
+use rivus_actors::Runtimes;
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::sync::oneshot;
+
+use crate::cluster::RuntimeMode;
+use crate::error::JobError;
+
+/// Runtimes of one's own; they end when this is dropped, which doesn't wait for them.
+#[derive(Default)]
+pub(crate) struct OwnRuntimes {
+    control: Option<Runtime>,
+    workers: Vec<Worker>,
+}
+
+/// A thread with a runtime of its own, until this is dropped.
+struct Worker {
+    _stop: oneshot::Sender<()>,
+}
+
+impl Drop for OwnRuntimes {
+    fn drop(&mut self) {
+        if let Some(control) = self.control.take() {
+            // Dropping a runtime waits, which must not happen on another runtime's thread.
+            control.shutdown_background();
+        }
+    }
+}
+
+/// The runtimes that a mode asks for.
+pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), JobError> {
+    let workers = match mode {
+        RuntimeMode::Current => return Ok((current()?, OwnRuntimes::default())),
+        RuntimeMode::Threads { workers: 0 } => {
+            thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        }
+        RuntimeMode::Threads { workers } => workers,
+    };
+    let control = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("rivus-control")
+        .enable_time()
+        .build()
+        .map_err(refused)?;
+    let mut handles = Runtimes {
+        control: control.handle().clone(),
+        data: Vec::new(),
+    };
+    let mut own = OwnRuntimes {
+        control: Some(control),
+        workers: Vec::new(),
+    };
+    for index in 0..workers {
+        let (handle, worker) = worker(index)?;
+        handles.data.push(handle);
+        own.workers.push(worker);
+    }
+    Ok((handles, own))
+}
+
+fn worker(index: usize) -> Result<(Handle, Worker), JobError> {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(refused)?;
+    let handle = runtime.handle().clone();
+    let (stop, stopped) = oneshot::channel();
+    thread::Builder::new()
+        .name(format!("rivus-data-{index}"))
+        .spawn(move || {
+            // Ends, with an error that means just that, when the other end is dropped.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        })
+        .map_err(refused)?;
+    Ok((handle, Worker { _stop: stop }))
+}
+
+fn current() -> Result<Runtimes, JobError> {
+    let current = Handle::try_current().map_err(|_| {
+        JobError::Setup("RuntimeMode::Current needs a tokio runtime to run on".into())
+    })?;
+    if current.runtime_flavor() != RuntimeFlavor::CurrentThread {
+        return Err(JobError::Setup(
+            "RuntimeMode::Current on a runtime of several threads, where no run is like another: \
+             use a current-thread runtime or RuntimeMode::Threads"
+                .into(),
+        ));
+    }
+    Ok(Runtimes {
+        control: current.clone(),
+        data: vec![current],
+    })
+}
+
+fn refused(error: std::io::Error) -> JobError {
+    JobError::Setup(format!("threads can't be started: {error}"))
+}
