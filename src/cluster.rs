@@ -35,8 +35,11 @@ use crate::runtimes::{OwnRuntimes, runtimes};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeMode {
-    /// On threads of their own: one for control actors, and this many workers for subtasks (0: one per core). A subtask
-    /// stays on its worker.
+    /// On threads of their own: one for control actors, and this many workers for subtasks (0: one per core).
+    ///
+    /// A subtask stays on its worker, and user code that blocks holds up all that is there, other jobs' subtasks too: what has to
+    /// wait belongs elsewhere. tokio's `block_in_place` is refused there, and what is spawned there runs when the subtask's
+    /// turn is over.
     Threads {
         /// Threads that subtasks run on.
         workers: usize,
@@ -100,7 +103,7 @@ pub(crate) struct ClusterSettings {
 pub(crate) struct Cluster {
     context: Arc<NodeContext>,
     node: ActorRef<NodeMessage>,
-    /// Control and data; none in a simulation.
+    /// None of its own in a simulation.
     _runtimes: OwnRuntimes,
 }
 

@@ -49,37 +49,40 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
         .enable_time()
         .build()
         .map_err(refused)?;
-    let mut handles = Runtimes {
-        control: control.handle().clone(),
-        data: Vec::new(),
-    };
+    let mut data = Vec::new();
+    let handle = control.handle().clone();
     let mut own = OwnRuntimes {
         control: Some(control),
         workers: Vec::new(),
     };
     for index in 0..workers {
         let (handle, worker) = worker(index)?;
-        handles.data.push(handle);
+        data.push(handle);
         own.workers.push(worker);
     }
-    Ok((handles, own))
+    Ok((Runtimes::new(handle, data), own))
 }
 
 fn worker(index: usize) -> Result<(Handle, Worker), JobError> {
-    let runtime = Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(refused)?;
-    let handle = runtime.handle().clone();
-    let (stop, stopped) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (give, take) = std::sync::mpsc::channel::<Runtime>();
+    // The thread first: a runtime whose thread can't be started could not be dropped here.
     thread::Builder::new()
         .name(format!("rivus-data-{index}"))
         .spawn(move || {
+            let Ok(runtime) = take.recv() else { return };
             // Ends, with an error that means just that, when the other end is dropped.
             let _ = runtime.block_on(stopped);
             runtime.shutdown_background();
         })
         .map_err(refused)?;
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(refused)?;
+    let handle = runtime.handle().clone();
+    // Its thread waits for it.
+    let _ = give.send(runtime);
     Ok((handle, Worker { _stop: stop }))
 }
 
@@ -94,10 +97,7 @@ fn current() -> Result<Runtimes, JobError> {
                 .into(),
         ));
     }
-    Ok(Runtimes {
-        control: current.clone(),
-        data: vec![current],
-    })
+    Ok(Runtimes::new(current.clone(), vec![current]))
 }
 
 fn refused(error: std::io::Error) -> JobError {

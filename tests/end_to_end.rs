@@ -141,7 +141,7 @@ impl Drop for Native {
 }
 
 #[tokio::test]
-async fn records_that_are_only_looked_at_are_dropped_where_they_were_made() {
+async fn records_are_dropped_where_they_were_made() {
     let records = 200_000_u64;
     let env = StreamEnvironment::builder()
         .parallelism(2)

@@ -93,16 +93,31 @@ pub struct Runtimes {
     /// Subtasks: one single-threaded runtime for each worker, at least one. Apart, so that no operator can starve a
     /// heartbeat. A subtask stays on its worker, and what it allocates with it.
     pub data: Vec<Handle>,
+    /// Jobs that have run here, by the order in which they came.
+    begun: Arc<Mutex<BTreeMap<JobId, usize>>>,
 }
 
 impl Runtimes {
-    /// The worker of a subtask. Jobs begin with different workers.
+    /// One runtime for control and one for each worker.
+    pub fn new(control: Handle, data: Vec<Handle>) -> Self {
+        Self {
+            control,
+            data,
+            begun: Arc::default(),
+        }
+    }
+
+    /// The worker of a subtask. Each job begins with the worker after the one that the job before it began with.
     ///
     /// # Panics
     /// If there is no worker.
     pub fn worker(&self, job: JobId, graph: &JobGraph, subtask: SubtaskId) -> &Handle {
         let workers = self.data.len();
-        let first = (job.0.as_u128() % workers as u128) as usize;
+        let first = {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            let jobs = begun.len();
+            *begun.entry(job).or_insert(jobs)
+        };
         &self.data[(first + graph.worker(subtask, workers)) % workers]
     }
 }

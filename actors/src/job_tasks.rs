@@ -448,7 +448,7 @@ impl JobTasksState {
         self.spawn(attempt, args);
     }
 
-    /// Starts an execution on the data runtime. It may be spoken to as soon as it has
+    /// Starts an execution on its worker. It may be spoken to as soon as it has
     /// registered itself.
     fn spawn(&mut self, attempt: AttemptId, args: SubtaskArgs) {
         let myself = self.myself.clone();

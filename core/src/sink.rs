@@ -160,7 +160,7 @@ pub trait Committer<C>: Send + Sync {
     fn commit(&self, committable: &C) -> Result<(), UserError>;
 }
 
-/// A commit that is due, for a worker to do.
+/// A commit that is due, for the pool to do.
 pub struct CommitRequest {
     /// The sink.
     pub operator: OperatorUid,

@@ -5,15 +5,16 @@
 //! emitted batch by batch, and stops at any step when an output is blocked or the turn is over. A
 //! control element is passed on when the operator is through with it, never before.
 //!
-//! An operator that only looks at its records leaves them in their run. At the head of a chain, where runs come from
-//! other subtasks, the run then goes back to its sender ([`TaskContext::give_back`]).
+//! At the head of a chain runs come from other subtasks. There records are lent: they stay in their run, which goes back to
+//! its sender ([`TaskContext::give_back`]). An operator that has to keep one copies it, which costs less than freeing on
+//! one thread what another allocated.
 
 use rivus_core::{
     BuildContext, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record, Stage,
     TaskContext,
 };
 
-use crate::naming::{naming, naming_look};
+use crate::naming::{naming, naming_lent};
 use crate::outlet::Emitter;
 use crate::side::SideOutputs;
 
@@ -24,9 +25,6 @@ pub(crate) trait Work<In>: Send {
 
     /// Whether it gives about one record for each it takes.
     const ONE_FOR_ONE: bool = false;
-
-    /// Whether it only looks at records.
-    const LOOKS: bool = false;
 
     /// Looks at a run before its records are taken one by one, to read ahead what they need.
     #[inline]
@@ -40,9 +38,9 @@ pub(crate) trait Work<In>: Send {
         cx: &mut TaskContext,
     ) -> Result<(), Failure>;
 
-    /// Looks at a record that stays in its run, where [`Self::LOOKS`] says so.
+    /// Takes a record that stays in its run.
     #[inline]
-    fn look(
+    fn lent(
         &mut self,
         event: &Event<In>,
         out: &mut Emitter<Self::Out>,
@@ -78,16 +76,16 @@ pub(crate) trait Work<In>: Send {
 
 /// What is left of a run.
 enum Rest<In> {
-    Taken(std::vec::IntoIter<Event<In>>),
-    /// The whole run, and how many of its records have been looked at.
-    LookedAt(Vec<Event<In>>, usize),
+    Owned(std::vec::IntoIter<Event<In>>),
+    /// The whole run, and how many of its records have been worked on.
+    Lent(Vec<Event<In>>, usize),
 }
 
 impl<In> Rest<In> {
     fn len(&self) -> usize {
         match self {
-            Self::Taken(rest) => rest.len(),
-            Self::LookedAt(run, seen) => run.len() - seen,
+            Self::Owned(rest) => rest.len(),
+            Self::Lent(run, seen) => run.len() - seen,
         }
     }
 }
@@ -116,7 +114,7 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
         Ok(Self {
             work,
             out: Emitter::new(cx, outlets, sides)?,
-            rest: Rest::Taken(Vec::new().into_iter()),
+            rest: Rest::Owned(Vec::new().into_iter()),
             is_head: cx.operator == OperatorIndex(0),
             open: false,
             control: None,
@@ -142,12 +140,12 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
         Ok((!progress.is_done()).then_some(progress))
     }
 
-    /// Lets go of a run that has been looked at.
-    fn give_back(&mut self, cx: &mut TaskContext) {
-        if let Rest::LookedAt(run, seen) = &mut self.rest {
+    /// Lets go of a run that was lent.
+    fn release(&mut self, cx: &mut TaskContext) {
+        if let Rest::Lent(run, seen) = &mut self.rest {
             *seen = 0;
             let run = std::mem::take(run);
-            if self.is_head && run.capacity() > 0 {
+            if run.capacity() > 0 {
                 cx.give_back(Box::new(run));
             }
         }
@@ -164,18 +162,18 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
                 }
             }
             match &mut self.rest {
-                Rest::Taken(rest) => {
+                Rest::Owned(rest) => {
                     let Some(event) = rest.next() else {
                         break;
                     };
                     naming(event, |event| self.work.record(event, &mut self.out, cx))?;
                 }
-                Rest::LookedAt(run, seen) => {
+                Rest::Lent(run, seen) => {
                     let Some(event) = run.get(*seen) else {
                         break;
                     };
                     *seen += 1;
-                    naming_look(event, |event| self.work.look(event, &mut self.out, cx))?;
+                    naming_lent(event, |event| self.work.lent(event, &mut self.out, cx))?;
                 }
             }
             self.open = !self.work.more(&mut self.out)?;
@@ -183,7 +181,7 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
                 return Ok(stopped);
             }
         }
-        self.give_back(cx);
+        self.release(cx);
         let Some(control) = self.control else {
             return self.out.send(cx);
         };
@@ -208,10 +206,10 @@ impl<In: Record, W: Work<In>> Stage<In> for Driver<In, W> {
             self.out.expect(run.len());
         }
         self.work.look_ahead(&run);
-        self.rest = if W::LOOKS {
-            Rest::LookedAt(run, 0)
+        self.rest = if self.is_head {
+            Rest::Lent(run, 0)
         } else {
-            Rest::Taken(run.into_iter())
+            Rest::Owned(run.into_iter())
         };
         self.advance(cx)
     }

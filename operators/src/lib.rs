@@ -16,6 +16,7 @@
 
 mod driver;
 mod keyed;
+mod lent;
 mod naming;
 mod outlet;
 mod output;
@@ -24,7 +25,6 @@ mod side;
 mod sink;
 mod source;
 mod stateless;
-mod taken;
 mod watermarks;
 mod window;
 
@@ -32,6 +32,7 @@ pub use keyed::{
     AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, KeyedProcessOperator, Max, Mean,
     Min, Rolling, RollingAggregate, RollingOperator, RollingReduce, Sum, TimeDomain, Timer,
 };
+pub use lent::OwnedOrLent;
 pub use output::Output;
 pub use selector::{ByRef, ByValue, KeySelector, by_ref, by_value};
 pub use side::{SideOutputTag, SideOutputs};
@@ -40,7 +41,6 @@ pub use source::SourceOperator;
 pub use stateless::{
     Filter, FlatMap, Map, OnError, ProcessFunction, ProcessOperator, Rejected, TryMap,
 };
-pub use taken::Taken;
 pub use watermarks::{
     BoundedOutOfOrderness, KeepTimestamps, Punctuated, TimestampAssigner, TimestampsBy,
     WatermarkGenerator, WatermarkOperator, WatermarkStrategy,

@@ -20,12 +20,12 @@ pub(crate) fn naming<T: Clone + Debug, O>(
 
 /// The same for a record that stays where it is.
 #[inline]
-pub(crate) fn naming_look<T: Debug, O>(
+pub(crate) fn naming_lent<T: Debug, O>(
     event: &Event<T>,
-    look: impl FnOnce(&Event<T>) -> Result<O, Failure>,
+    take: impl FnOnce(&Event<T>) -> Result<O, Failure>,
 ) -> Result<O, Failure> {
     if !cfg!(debug_assertions) {
-        return look(event);
+        return take(event);
     }
-    Failure::caught(|| look(event)).map_err(|failure| failure.with_record(&event.value))
+    Failure::caught(|| take(event)).map_err(|failure| failure.with_record(&event.value))
 }

@@ -275,6 +275,8 @@ pub(crate) struct Rig<'a, In> {
     last: Option<Saved>,
     checkpoints: u64,
     wake: Option<Timestamp>,
+    /// Runs that were given back to their senders.
+    pub(crate) given_back: usize,
 }
 
 #[derive(Clone)]
@@ -322,6 +324,7 @@ impl<'a, In: Record> Rig<'a, In> {
             last: None,
             checkpoints: 0,
             wake: None,
+            given_back: 0,
         })
     }
 
@@ -358,8 +361,18 @@ impl<'a, In: Record> Rig<'a, In> {
 
     pub(crate) fn run(&mut self, run: Vec<Event<In>>) -> Result<(), Failure> {
         self.cx.begin_turn();
+        let records = run.len();
         let progress = self.stage.run(run, &mut self.cx)?;
-        self.settle(progress)
+        self.settle(progress)?;
+        // Whole, once, and when all of its records have been worked on; or not at all.
+        let mut home = self.cx.take_given_back();
+        if let Some(batch) = home.next() {
+            let batch = batch.downcast::<Vec<Event<In>>>();
+            assert_eq!(batch.map(|batch| batch.len()).ok(), Some(records));
+            self.given_back += 1;
+        }
+        assert_eq!(home.len(), 0, "given back twice");
+        Ok(())
     }
 
     pub(crate) fn control(&mut self, control: Control) -> Result<(), Failure> {

@@ -60,7 +60,7 @@ impl Commits {
 }
 
 impl SubtaskState {
-    /// Hands the next due commit to a worker, and says which checkpoints have nothing left.
+    /// Hands the next due commit to the pool, and says which checkpoints have nothing left.
     pub(super) fn start_commits(&mut self) {
         let Some(work) = &mut self.work else {
             return;

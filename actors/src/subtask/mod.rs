@@ -3,7 +3,7 @@
 //! Its handler never works on what has just arrived: an element is filed under its channel and the next
 //! message is looked at. Work is done by a self-message, [`SubtaskMessage::Step`], one turn at a time, and
 //! every turn ends with `yield_now`. So a cancel, a credit or a command waits for one turn at most, and a
-//! consumer that has just been woken isn't stuck in its producer's worker.
+//! consumer on the same worker is next after one turn of its producer.
 //!
 //! | file | concern |
 //! |---|---|
@@ -229,8 +229,9 @@ impl Actor for SubtaskActor {
                 granted,
                 given_back,
             } => {
-                drop(given_back);
-                state.work()?.credit(lane, granted);
+                let work = state.work()?;
+                work.credit(lane, granted);
+                work.came_home.extend(given_back);
                 state.step();
             }
             SubtaskMessage::Built(built) => {

@@ -121,7 +121,7 @@ impl Work {
     }
 }
 
-/// What a worker says of a piece that it was given.
+/// What the pool says of a piece that it was given.
 pub struct UploadResult {
     id: CheckpointId,
     outcome: Result<UploadStep, String>,
@@ -190,7 +190,7 @@ impl Uploads {
         }
     }
 
-    /// Hands the waiting pieces to a worker, unless one is busy.
+    /// Hands the waiting pieces to the pool, unless it has some.
     fn send(&mut self) {
         let Some(upload) = &mut self.current else {
             return;

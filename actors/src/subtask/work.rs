@@ -60,8 +60,8 @@ enum Waiting {
     Credit,
 }
 
-/// For how long a turn takes up further pieces of work. A turn costs some microseconds, most of them for waking the
-/// other worker, which is much beside a batch and little beside this.
+/// For how long a turn takes up further pieces of work. A turn costs some microseconds, which is much beside a batch and
+/// little beside this.
 const STINT: Duration = Duration::from_millis(1);
 
 /// Pieces of work in one turn, at most; in a simulation the clock stands still.
@@ -83,6 +83,8 @@ pub(super) struct Work {
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
     pub(super) commits: Commits,
+    /// Batches that receivers have done with, to be dropped in a turn.
+    pub(super) came_home: Vec<GivenBack>,
     /// By input channel, what goes back to its sender with the next credit.
     given_back: Vec<Vec<GivenBack>>,
     /// Whether frozen state is still being written.
@@ -135,6 +137,7 @@ impl Work {
         Self {
             task,
             cx,
+            came_home: Vec::new(),
             given_back,
             inputs,
             kept: None,
@@ -261,6 +264,7 @@ impl Work {
     fn turn(&mut self, waiting_bytes: usize) -> Result<Turn, Failure> {
         self.cx.begin_turn();
         self.turn_began = self.cx.monotonic();
+        self.came_home.clear();
         let mut turn = self.piece()?;
         let worked = turn == Turn::Again;
         for _ in 1..PIECES {

@@ -3,10 +3,13 @@
 //! A worker is a thread, and a subtask stays on it, so that what it allocates stays in that thread's heap and its
 //! core's caches. Two rules, in the order of the vertices:
 //!
-//! - A vertex with at least as many subtasks as there are workers is dealt to them in turn. Two such vertices whose
-//!   subtasks can be shared out evenly are dealt alike, so half of a hash exchange over two workers stays at home.
+//! - A vertex with at least as many subtasks as there are workers is dealt to them in turn, from the first worker on if that
+//!   comes out even, so that half of a hash exchange over two workers stays at home; otherwise from where the last
+//!   that didn't come out even stopped.
 //! - Narrower vertices stand in blocks: of four with one subtask each, two workers get two neighbours each, and one
-//!   exchange in the middle crosses.
+//!   exchange in the middle crosses. The blocks begin where the dealing stopped.
+
+use std::ops::Range;
 
 use super::chained::JobGraph;
 use crate::ids::SubtaskId;
@@ -17,12 +20,13 @@ impl JobGraph {
     /// ```
     /// use rivus_core::JobGraph;
     ///
-    /// fn by_worker(graph: &JobGraph, workers: usize) -> Vec<usize> {
-    ///     let mut subtasks = vec![0; workers];
+    /// /// Subtasks of each worker.
+    /// fn shares(graph: &JobGraph, workers: usize) -> Vec<usize> {
+    ///     let mut shares = vec![0; workers];
     ///     for subtask in graph.subtasks() {
-    ///         subtasks[graph.worker(subtask, workers)] += 1;
+    ///         shares[graph.worker(subtask, workers)] += 1;
     ///     }
-    ///     subtasks
+    ///     shares
     /// }
     /// ```
     pub fn worker(&self, subtask: SubtaskId, workers: usize) -> usize {
@@ -32,13 +36,22 @@ impl JobGraph {
         let own = subtask.vertex.0 as usize;
         let index = subtask.index as usize;
         let earlier = 0..own;
+        let vertices = 0..self.vertices.len();
+        // What evenly dealt vertices add here is nothing.
+        let dealt = |vertices: Range<usize>| -> usize {
+            vertices
+                .filter(|vertex| !is_narrow(vertex))
+                .map(width)
+                .sum()
+        };
         if !is_narrow(&own) {
-            let dealt: usize = earlier.filter(|vertex| !is_narrow(vertex)).map(width).sum();
-            return (dealt + index) % workers;
+            let even = width(own).is_multiple_of(workers);
+            let start = if even { 0 } else { dealt(earlier) };
+            return (start + index) % workers;
         }
-        let all: usize = (0..self.vertices.len()).filter(is_narrow).map(width).sum();
+        let all: usize = vertices.clone().filter(is_narrow).map(width).sum();
         let before: usize = earlier.filter(is_narrow).map(width).sum();
-        (before * workers / all + index) % workers
+        (dealt(vertices) + before * workers / all + index) % workers
     }
 }
 
@@ -64,6 +77,10 @@ mod tests {
             (4, "a:2!; b:2 <- a~hash", "01 23"),
             (4, "a:1!; b:4 <- a~hash; c:1 <- b~hash", "0 0123 2"),
             (1, "a:2!; b:1 <- a~hash", "00 0"),
+            // Both together come out as even as they can.
+            (2, "a:1!; b:3 <- a~hash", "1 010"),
+            (4, "a:1!; b:5 <- a~hash", "1 01230"),
+            (2, "a:2!; b:3 <- a~hash; c:2 <- b~hash", "01 010 01"),
         ];
         for (workers, program, expected) in table {
             let graph = plan(program);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::MEASURE_EVERY;
-use crate::batch::{Rows, record_bytes};
+use crate::batch::{Rows, batch_records, record_bytes};
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::event::{Event, Record, Timestamp};
 use crate::failure::Failure;
@@ -36,7 +36,7 @@ impl<T: Record> Broadcaster<T> {
             watermark: None,
             idle: false,
             pending: None,
-            full: info.batch_records,
+            full: batch_records::<T>(info.batch_records),
             batch_bytes: info.batch_bytes,
             sent: 0,
         }
@@ -55,7 +55,7 @@ impl<T: Record> Broadcaster<T> {
             let rows = Arc::new(std::mem::take(&mut self.rows));
             if self.sent.is_multiple_of(MEASURE_EVERY) {
                 let fitting = self.batch_bytes / record_bytes(&rows);
-                self.full = fitting.clamp(1, cx.info.batch_records);
+                self.full = fitting.clamp(1, batch_records::<T>(cx.info.batch_records));
             }
             self.sent += 1;
             SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);

@@ -8,7 +8,7 @@ use rivus_core::{
 };
 
 use super::{AggregateFunction, Rows};
-use crate::Taken;
+use crate::OwnedOrLent;
 use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
 use crate::selector::KeySelector;
@@ -21,14 +21,11 @@ pub trait Rolling<In>: Clone + Send + Sync + 'static {
     /// What comes out with the key.
     type Out: Record;
 
-    /// Whether it needs no more than a look at a record.
-    const LOOKS: bool;
-
     /// Before any record.
     fn create(&self) -> Self::Acc;
 
     /// Adds a record and says what has been gathered.
-    fn roll<V: Taken<In>>(&self, acc: &mut Self::Acc, value: V) -> Self::Out;
+    fn roll<V: OwnedOrLent<In>>(&self, acc: &mut Self::Acc, value: V) -> Self::Out;
 }
 
 /// Rolls by an [`AggregateFunction`].
@@ -39,14 +36,12 @@ impl<A: AggregateFunction> Rolling<A::In> for RollingAggregate<A> {
     type Acc = A::Acc;
     type Out = A::Out;
 
-    const LOOKS: bool = true;
-
     fn create(&self) -> A::Acc {
         self.0.create()
     }
 
     #[inline]
-    fn roll<V: Taken<A::In>>(&self, acc: &mut A::Acc, value: V) -> A::Out {
+    fn roll<V: OwnedOrLent<A::In>>(&self, acc: &mut A::Acc, value: V) -> A::Out {
         self.0.add(acc, value.borrow());
         self.0.result(acc)
     }
@@ -60,14 +55,12 @@ impl<T: Record, F: Fn(&mut T, T) + Clone + Send + Sync + 'static> Rolling<T> for
     type Acc = ValueState<T>;
     type Out = T;
 
-    const LOOKS: bool = false;
-
     fn create(&self) -> ValueState<T> {
         ValueState::default()
     }
 
     #[inline]
-    fn roll<V: Taken<T>>(&self, acc: &mut ValueState<T>, value: V) -> T {
+    fn roll<V: OwnedOrLent<T>>(&self, acc: &mut ValueState<T>, value: V) -> T {
         let value = value.into_owned();
         match acc.get_mut() {
             Some(acc) => {
@@ -139,7 +132,7 @@ struct RollingWork<In, S: KeySelector<In>, R: Rolling<In>> {
 
 impl<In: Record, S: KeySelector<In>, R: Rolling<In>> RollingWork<In, S, R> {
     #[inline]
-    fn roll<V: Taken<In>>(
+    fn roll<V: OwnedOrLent<In>>(
         &mut self,
         ts: Timestamp,
         hash: u64,
@@ -161,8 +154,6 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
     type Out = (S::Key, R::Out);
 
     const ONE_FOR_ONE: bool = true;
-    const LOOKS: bool = R::LOOKS;
-
     fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
         let hashes = run.iter().map(|event| event.value.hash);
         self.rows.table.warm(hashes);
@@ -180,7 +171,7 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
     }
 
     #[inline]
-    fn look(
+    fn lent(
         &mut self,
         event: &Event<Hashed<In>>,
         out: &mut Emitter<Self::Out>,

@@ -44,6 +44,24 @@ fn reduce_starts_from_the_first_record() {
 }
 
 #[test]
+fn runs_go_back_to_their_sender() {
+    let by_key = || by_ref::<Pair, str, _>(|pair| &pair.0);
+    let sums = RollingOperator::aggregate(by_key(), Sum::of(|pair: &Pair| pair.1));
+    let last = RollingOperator::reduce(by_key(), |last: &mut Pair, next: Pair| *last = next);
+    let (sum, pair) = (
+        main_only(show),
+        main_only(|(_, pair): &(String, Pair)| show(pair)),
+    );
+    for mut rig in [Rig::new(&sums, &sum, 3), Rig::new(&last, &pair, 3)] {
+        let steps = hashed(picture("a=1@1 b=2@1 c=3@1 a=4@2 b=5@2 c=6@2 !2 a=1@3"));
+        let runs = steps.iter().filter(|step| matches!(step, Step::Run(_)));
+        let runs = runs.count();
+        rig.play(steps).unwrap();
+        assert_eq!(rig.given_back, runs);
+    }
+}
+
+#[test]
 fn an_abort_that_comes_late_leaves_the_next_checkpoint_alone() {
     let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
     let sums = RollingOperator::aggregate(by_key, Sum::of(|pair: &Pair| pair.1));

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use rivus_core::{Key, Record, UserError, ValueState};
 
 use super::Window;
-use crate::Taken;
+use crate::OwnedOrLent;
 use crate::keyed::AggregateFunction;
 
 /// How a pane gathers records, panes become a window, and a window gives results. See
@@ -18,14 +18,11 @@ pub trait WindowLogic<K>: Clone + Send + Sync + 'static {
     /// What a window gives, beside its key and bounds.
     type Out: Record;
 
-    /// Whether it needs no more than a look at a record.
-    const LOOKS: bool;
-
     /// A pane without records.
     fn create(&self) -> Self::Acc;
 
     /// Adds a record.
-    fn add<V: Taken<Self::In>>(&self, acc: &mut Self::Acc, value: V);
+    fn add<V: OwnedOrLent<Self::In>>(&self, acc: &mut Self::Acc, value: V);
 
     /// Adds a later pane.
     fn merge(&self, acc: &mut Self::Acc, other: Self::Acc);
@@ -52,14 +49,12 @@ impl<K, A: AggregateFunction> WindowLogic<K> for WindowAggregate<A> {
     type Acc = A::Acc;
     type Out = A::Out;
 
-    const LOOKS: bool = true;
-
     fn create(&self) -> A::Acc {
         self.0.create()
     }
 
     #[inline]
-    fn add<V: Taken<A::In>>(&self, acc: &mut A::Acc, value: V) {
+    fn add<V: OwnedOrLent<A::In>>(&self, acc: &mut A::Acc, value: V) {
         self.0.add(acc, value.borrow());
     }
 
@@ -105,14 +100,12 @@ where
     type Acc = ValueState<T>;
     type Out = T;
 
-    const LOOKS: bool = false;
-
     fn create(&self) -> ValueState<T> {
         ValueState::default()
     }
 
     #[inline]
-    fn add<V: Taken<T>>(&self, acc: &mut ValueState<T>, value: V) {
+    fn add<V: OwnedOrLent<T>>(&self, acc: &mut ValueState<T>, value: V) {
         let value = value.into_owned();
         match acc.get_mut() {
             Some(acc) => (self.fold)(acc, value),
@@ -197,14 +190,12 @@ impl<K: Key, T: Record, P: WindowFunction<K, T>> WindowLogic<K> for WindowProces
     type Acc = Vec<T>;
     type Out = P::Out;
 
-    const LOOKS: bool = false;
-
     fn create(&self) -> Vec<T> {
         Vec::new()
     }
 
     #[inline]
-    fn add<V: Taken<T>>(&self, acc: &mut Vec<T>, value: V) {
+    fn add<V: OwnedOrLent<T>>(&self, acc: &mut Vec<T>, value: V) {
         acc.push(value.into_owned());
     }
 

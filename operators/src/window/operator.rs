@@ -25,7 +25,7 @@ use super::assigner::Panes;
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
 use super::panes::{PaneIndex, PaneRing};
 use super::{WindowAssigner, Windowed, millis};
-use crate::Taken;
+use crate::OwnedOrLent;
 use crate::driver::{Driver, Work};
 use crate::keyed::{AggregateFunction, Rows};
 use crate::outlet::Emitter;
@@ -300,7 +300,7 @@ where
         self.watermark.max(self.floors[usize::from(group)])
     }
 
-    fn too_late<V: Taken<In>>(
+    fn too_late<V: OwnedOrLent<In>>(
         &self,
         ts: Timestamp,
         value: V,
@@ -314,7 +314,7 @@ where
     }
 
     #[inline]
-    fn gather<V: Taken<In>>(
+    fn gather<V: OwnedOrLent<In>>(
         &mut self,
         ts: Timestamp,
         hash: u64,
@@ -558,8 +558,6 @@ where
 {
     type Out = Windowed<S::Key, L::Out>;
 
-    const LOOKS: bool = L::LOOKS;
-
     fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
         let hashes = run.iter().map(|event| event.value.hash);
         self.rows.table.warm(hashes);
@@ -577,7 +575,7 @@ where
     }
 
     #[inline]
-    fn look(
+    fn lent(
         &mut self,
         event: &Event<Hashed<In>>,
         out: &mut Emitter<Self::Out>,

@@ -35,7 +35,11 @@ impl Default for Args {
 }
 
 pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
-    // One sink, so that it doesn't hold every worker up while it sleeps.
+    // A worker for each subtask: the sink holds up nobody else while it sleeps.
+    let setup = &Setup {
+        workers: 2 * PARALLELISM as usize + 1,
+        ..setup.clone()
+    };
     println!(
         "\nbackpressure: source -> key_by -> count, 2x2, -> one sink that stops for {} s; {} keys",
         args.seconds, args.keys

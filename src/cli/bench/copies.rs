@@ -55,11 +55,13 @@ pub(crate) async fn run(
         })
         .collect();
     // The pace counts when every row is there.
-    while shared
-        .records
-        .iter()
-        .any(|records| records.load(Relaxed) == 0)
-    {
+    let begun = |shared: &Shared| {
+        shared
+            .records
+            .iter()
+            .all(|records| records.load(Relaxed) > 0)
+    };
+    while !begun(&shared) && !loops.iter().any(thread::JoinHandle::is_finished) {
         tokio::time::sleep(sample).await;
     }
     let base = meter::now();
@@ -87,7 +89,8 @@ fn count(own: u64, keys: u64, bytes: usize, shared: &Shared) {
     let half = keys / LOOPS as u64;
     let mut draft = Draft::new();
     let mut rows: HashMap<String, Row, BuildHasherDefault<SameHash>> = HashMap::default();
-    for key in 0..half {
+    let first = own * half;
+    for key in first..first + half {
         let row = Row {
             count: 0,
             text: "x".repeat(bytes),
@@ -100,7 +103,7 @@ fn count(own: u64, keys: u64, bytes: usize, shared: &Shared) {
     while !shared.stop.load(Relaxed) {
         let frozen = shared.frozen.load(Relaxed);
         for _ in 0..1_000 {
-            let bid = black_box(draft.bid(number, key_of(number, half)));
+            let bid = black_box(draft.bid(number, first + key_of(number, half)));
             number += LOOPS as u64;
             let Some(row) = rows.get_mut(bid.user.as_str()) else {
                 continue;

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// No checkpoints but the last.
     #[arg(long)]
     no_checkpoints: bool,
+    /// The engine counts by `reduce`, which takes its records, instead of an aggregate, which looks at them; only the engine.
+    #[arg(long)]
+    reduce: bool,
     /// Only the engine, for a profile.
     #[arg(long)]
     engine_only: bool,
@@ -51,6 +54,7 @@ impl Default for Args {
             keys: vec![1_000, 1_000_000],
             rounds: 5,
             no_checkpoints: false,
+            reduce: false,
             engine_only: false,
             loop_only: false,
         }
@@ -110,12 +114,12 @@ async fn one(setup: &Setup, args: &Args, keys: u64) -> anyhow::Result<()> {
             "each second"
         },
     );
-    if args.engine_only || args.loop_only {
+    if args.engine_only || args.loop_only || args.reduce {
         for _ in 0..args.rounds {
             let pace = if args.loop_only {
                 owned(args.records, keys)
             } else {
-                engine(setup, args.records, keys, interval).await?
+                engine(setup, args.records, keys, interval, args.reduce).await?
             };
             println!("  {:.2} | {:.2}", pace.per_second(), pace.per_cpu());
             quiet().await;
@@ -129,7 +133,7 @@ async fn one(setup: &Setup, args: &Args, keys: u64) -> anyhow::Result<()> {
         let mut round = vec![owned(args.records, keys), borrowed(args.records, keys)];
         round.push(twice(args.records, keys));
         quiet().await;
-        round.push(engine(setup, args.records, keys, interval).await?);
+        round.push(engine(setup, args.records, keys, interval, false).await?);
         quiet().await;
         comparison.add(round);
     }
@@ -238,28 +242,37 @@ fn borrowed(records: u64, keys: u64) -> Pace {
     }
 }
 
+/// Counts what arrives at a sink.
+fn counting<T>(arrived: &Arc<AtomicU64>) -> impl Fn(u32, &[Event<T>]) + Clone + use<T> {
+    let arrived = Arc::clone(arrived);
+    move |_, run| {
+        arrived.fetch_add(black_box(run).len() as u64, Relaxed);
+    }
+}
+
 async fn engine(
     setup: &Setup,
     records: u64,
     keys: u64,
     checkpoints: Option<Duration>,
+    reduce: bool,
 ) -> anyhow::Result<Pace> {
     let env = job::environment(setup, 2, checkpoints, true);
     let arrived = Arc::new(AtomicU64::new(0));
-    let observe = {
-        let arrived = Arc::clone(&arrived);
-        move |_, run: &[Event<(String, u64)>]| {
-            arrived.fetch_add(black_box(run).len() as u64, Relaxed);
-        }
-    };
-    env.from_source(Bids {
-        records,
-        keys,
-        pace: None,
-    })
-    .key_by_ref(|bid| bid.user.as_str())
-    .aggregate(Count::new())
-    .sink_to(ObservedSink::new(observe));
+    let bids = env
+        .from_source(Bids {
+            records,
+            keys,
+            pace: None,
+        })
+        .key_by_ref(|bid| bid.user.as_str());
+    if reduce {
+        bids.reduce(|sum, bid| sum.price = sum.price.wrapping_add(bid.price))
+            .sink_to(ObservedSink::new(counting(&arrived)));
+    } else {
+        bids.aggregate(Count::new())
+            .sink_to(ObservedSink::new(counting(&arrived)));
+    }
     let ran = job::run(env, "keyed").await?;
     job::ensure_arrived(&ran, arrived.load(Relaxed), records)?;
     let figures = ran
