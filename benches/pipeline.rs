@@ -113,6 +113,7 @@ fn chain_of_four() -> Result<Box<dyn Stage<Bid>>, Failure> {
         let cx = BuildContext {
             info: &info,
             restored: &restored,
+            stores: None,
             uid: &uid,
             operator: OperatorIndex(0),
             unmarked_source: None,

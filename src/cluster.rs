@@ -11,6 +11,7 @@ use rivus_core::job::JobOptions;
 use rivus_core::{JobGraph, JobId, Timestamp};
 use rivus_state::{
     Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
+    StateBackend,
 };
 use tokio::sync::watch;
 
@@ -97,6 +98,7 @@ pub(crate) struct ClusterSettings {
     pub(crate) starts_at: Option<Timestamp>,
     pub(crate) probe: Option<Arc<dyn Probe>>,
     pub(crate) blocking: Option<Arc<dyn Blocking>>,
+    pub(crate) backend: Option<Arc<dyn StateBackend>>,
 }
 
 /// A node and the threads it runs on.
@@ -141,6 +143,7 @@ impl Cluster {
             runtimes: handles,
             blocking,
             checkpoints: CheckpointStorage::new(objects),
+            backend: settings.backend,
             log,
             election: Arc::new(election),
             programs: rivus_actors::Shared::default(),

@@ -8,7 +8,7 @@ use rivus_connectors::CollectionSource;
 use rivus_core::job::{JobOptions, RestartStrategy};
 use rivus_core::{Event, JobGraph, JobId, Operator, Record, Source, Timestamp};
 use rivus_operators::SourceOperator;
-use rivus_state::Blocking;
+use rivus_state::{Blocking, StateBackend};
 use tokio::sync::Mutex;
 
 use crate::cluster::{Cluster, ClusterSettings, RuntimeMode, Storage};
@@ -138,6 +138,7 @@ impl StreamEnvironment {
                 starts_at: None,
                 probe: None,
                 blocking: None,
+                backend: None,
             },
         }
     }
@@ -466,6 +467,31 @@ impl EnvironmentBuilder {
     /// ```
     pub fn probe(mut self, probe: Arc<dyn Probe>) -> Self {
         self.settings.probe = Some(probe);
+        self
+    }
+
+    /// Where keyed state lies. Default: all of it in memory.
+    ///
+    /// With [`RocksDbBackend`](crate::RocksDbBackend) it may be larger than memory: what is needed lately is in memory, the
+    /// rest on disk. The results are the same, if not the order of
+    /// those of one window, and so are checkpoints: a job may go on from them with another backend.
+    ///
+    /// ```
+    /// use rivus::{Count, RocksDbBackend, StreamEnvironment};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let backend = RocksDbBackend::new(directory)?.memory(64 << 20);
+    /// let env = StreamEnvironment::builder().state_backend(backend).build();
+    /// let words = ["to", "be", "or", "not", "to", "be"].map(str::to_owned);
+    /// let counts = env.from_collection(words.to_vec()).key_by(|word| word.clone()).aggregate(Count::new()).collect();
+    /// env.execute("words").await?;
+    /// assert_eq!(counts.values().last(), Some(&("be".to_owned(), 2)));
+    /// # Ok(()) }
+    /// ```
+    pub fn state_backend(mut self, backend: impl StateBackend + 'static) -> Self {
+        self.settings.backend = Some(Arc::new(backend));
         self
     }
 

@@ -66,6 +66,8 @@ pub use rivus_operators::{
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
+pub use rivus_state::{RocksDbBackend, StateBackend};
+
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {
     pub use rivus_actors::*;

@@ -9,7 +9,7 @@ use ractor::{ActorCell, ActorProcessingErr, ActorRef};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rivus_core::{AttemptId, Clock, JobGraph, JobId, SubtaskId, Timestamp};
-use rivus_state::{Blocking, CheckpointStorage, Election, JobLog};
+use rivus_state::{Blocking, CheckpointStorage, Election, JobLog, StateBackend};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -233,6 +233,8 @@ pub struct NodeContext {
     pub blocking: Arc<dyn Blocking>,
     /// Snapshots and manifests.
     pub checkpoints: CheckpointStorage,
+    /// Where keyed state lies that has no room in memory; none: all of it is in memory.
+    pub backend: Option<Arc<dyn StateBackend>>,
     /// The jobs' logs.
     pub log: JobLog,
     /// Who may lead.

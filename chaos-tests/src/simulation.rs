@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rivus::engine::core::MemoryStores;
 use rivus::engine::state::ObjectStorage;
 use rivus::{
-    JobError, JobHandle, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RuntimeMode,
-    Storage, StreamEnvironment,
+    JobError, JobHandle, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RocksDbBackend,
+    RuntimeMode, Storage, StreamEnvironment,
 };
 use tokio::runtime::Builder;
 use tokio::time::Instant;
@@ -133,7 +134,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn environment(&self, life: usize) -> StreamEnvironment {
+    fn environment(&self, life: usize) -> io::Result<StreamEnvironment> {
         let spec = &self.world.spec;
         let options = JobOptions {
             checkpoint_interval: Some(spec.checkpoint_interval),
@@ -167,7 +168,17 @@ impl<'a> Run<'a> {
             // Threads are slow by themselves.
             RuntimeMode::Threads { .. } => StreamEnvironment::builder(),
         };
-        builder
+        let builder = match (self.mode, spec.store_above) {
+            (_, None) => builder,
+            (RuntimeMode::Current, Some(cache_bytes)) => {
+                builder.state_backend(MemoryStores { cache_bytes })
+            }
+            (RuntimeMode::Threads { .. }, Some(bytes)) => {
+                let backend = RocksDbBackend::new(self.world.files.path())?;
+                builder.state_backend(backend.memory((4 << 20) + 2 * bytes))
+            }
+        };
+        Ok(builder
             .parallelism(spec.parallelism)
             .slots(spec.slots())
             .chaining(spec.chaining)
@@ -178,7 +189,7 @@ impl<'a> Run<'a> {
             .seed(self.plan.seed ^ (life as u64) << 32)
             .starts_at(STARTS_AT + self.faults.elapsed().as_millis() as i64)
             .probe(Arc::clone(&self.faults) as _)
-            .build()
+            .build())
     }
 
     fn bound(&self) -> Duration {
@@ -291,6 +302,7 @@ impl<'a> Run<'a> {
         jobs: &mut Vec<JobId>,
     ) -> Result<Vec<JobHandle>, JobError> {
         let env = self.environment(life);
+        let env = env.map_err(|error| JobError::Setup(error.to_string()))?;
         let mut handles = Vec::new();
         let worlds = iter::once(&self.world).chain(&self.neighbour);
         for (number, (world, name)) in worlds.zip(["the job", "the job beside it"]).enumerate() {

@@ -28,6 +28,7 @@ mod snapshot;
 mod source;
 mod stage;
 mod state_set;
+mod store;
 mod table;
 mod task;
 mod watermark;
@@ -64,7 +65,10 @@ pub use snapshot::{
 pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
 pub use state_set::{ListState, MapState, StateField, StateSet, ValueState};
-pub use table::{RowId, Table};
+pub use store::{
+    Changes, EachEntry, EachFound, MemoryStore, MemoryStores, Space, StateStore, StoreScan, Stores,
+};
+pub use table::{OrderCursor, RowId, RowOrder, Table, VisitedRow};
 pub use task::{
     BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag, SidesRead,
     SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,

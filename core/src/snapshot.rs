@@ -20,6 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
+use crate::failure::Failure;
 use crate::ids::{CheckpointId, OperatorUid};
 use crate::key::{KeyGroup, KeyGroupRange};
 use crate::schema::Schema;
@@ -401,8 +402,8 @@ impl RestoredState {
         state: &str,
         range: KeyGroupRange,
         max_parallelism: u32,
-        mut each: impl FnMut(u64, &[u8]) -> Result<(), CodecError>,
-    ) -> Result<(), CodecError> {
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         for section in self.sections(operator, state) {
             for frame in &section.frames {
                 let mut rest = &frame[..];

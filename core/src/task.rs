@@ -14,6 +14,7 @@ use crate::ids::OperatorUid;
 use crate::snapshot::RestoredState;
 use crate::source::{EncodedSplit, ParallelInstance, SplitId};
 use crate::stage::{AnyStage, Control, Progress};
+use crate::store::Stores;
 
 /// A subtask's whole work, without its mailbox.
 pub trait Task: Send {
@@ -89,6 +90,8 @@ pub struct BuildContext<'a> {
     pub info: &'a SubtaskInfo,
     /// What it starts from.
     pub restored: &'a RestoredState,
+    /// Where rows lie that are not in memory; none if all are.
+    pub stores: Option<&'a dyn Stores>,
     /// The operator that is being built.
     pub uid: &'a OperatorUid,
     /// Its place in the chain.

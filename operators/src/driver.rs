@@ -26,9 +26,14 @@ pub(crate) trait Work<In>: Send {
     /// Whether it gives about one record for each it takes.
     const ONE_FOR_ONE: bool = false;
 
-    /// Looks at a run before its records are taken one by one, to read ahead what they need.
+    /// Looks at a run before its records are taken one by one, to bring in what they need.
+    ///
+    /// # Errors
+    /// If state can't be read.
     #[inline]
-    fn look_ahead(&self, _run: &[Event<In>]) {}
+    fn look_ahead(&mut self, _run: &[Event<In>]) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Takes a record.
     fn record(
@@ -205,7 +210,7 @@ impl<In: Record, W: Work<In>> Stage<In> for Driver<In, W> {
         if W::ONE_FOR_ONE {
             self.out.expect(run.len());
         }
-        self.work.look_ahead(&run);
+        self.work.look_ahead(&run)?;
         self.rest = if self.is_head {
             Rest::Lent(run, 0)
         } else {

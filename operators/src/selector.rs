@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::marker::PhantomData;
 
-use rivus_core::{CodecError, Key, RowId, Table, key_hash};
+use rivus_core::{CodecError, Event, Failure, Hashed, Key, RowId, Table, key_hash};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,16 @@ pub trait KeySelector<T>: Clone + Send + Sync + 'static {
 
     /// The key.
     fn key(&self, value: &T) -> Self::Key;
+
+    /// Brings in the rows of a run's keys; see [`Table::load`].
+    ///
+    /// # Errors
+    /// If the store below the table can't be read.
+    fn load<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<Self::Key, V>,
+        run: &[Event<Hashed<T>>],
+    ) -> Result<(), Failure>;
 
     /// The row of the record's key, made by `new` if there is none; see
     /// [`Table::find_or_insert`].
@@ -121,6 +131,27 @@ where
         (self.select)(value)
     }
 
+    fn load<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<K, V>,
+        run: &[Event<Hashed<T>>],
+    ) -> Result<(), Failure> {
+        // In memory only the hashes are needed.
+        let keys: Vec<K> = match table.store() {
+            Some(_) => run
+                .iter()
+                .map(|event| (self.select)(&event.value.value))
+                .collect(),
+            None => Vec::new(),
+        };
+        if keys.is_empty() {
+            table.warm(run.iter().map(|event| event.value.hash));
+            return Ok(());
+        }
+        let hashes = run.iter().map(|event| event.value.hash);
+        table.load(hashes.zip(&keys))
+    }
+
     #[inline]
     fn find<V: Serialize + DeserializeOwned>(
         &self,
@@ -150,6 +181,18 @@ where
     #[inline]
     fn key(&self, value: &T) -> Q::Owned {
         (self.select)(value).to_owned()
+    }
+
+    fn load<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<Q::Owned, V>,
+        run: &[Event<Hashed<T>>],
+    ) -> Result<(), Failure> {
+        let keys = run.iter().map(|event| {
+            let Hashed { hash, value } = &event.value;
+            (*hash, (self.select)(value))
+        });
+        table.load(keys)
     }
 
     #[inline]

@@ -21,9 +21,10 @@ use std::time::Duration;
 use rivus_core::concat_chunks;
 use rivus_core::{
     AnyStage, AttemptId, Barrier, BuildContext, CheckpointId, CheckpointKind, Control, Event,
-    Failure, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, ManualClock, OperatorFactory, OperatorIndex,
-    OperatorUid, Outlets, Outputs, Progress, Record, RestoredState, SnapshotBuilder, Stage,
-    SubtaskId, SubtaskInfo, SubtaskMetrics, TaskContext, Timestamp, VertexId, key_hash,
+    Failure, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, ManualClock, MemoryStores, OperatorFactory,
+    OperatorIndex, OperatorUid, Outlets, Outputs, Progress, Record, RestoredState, SnapshotBuilder,
+    Stage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, TaskContext, Timestamp, VertexId,
+    key_hash,
 };
 
 /// A key and a number.
@@ -309,7 +310,7 @@ impl<'a, In: Record> Rig<'a, In> {
     ) -> Result<Self, Failure> {
         let log = Log::default();
         let cx = world(place.0, place.1, clock);
-        let stage = Self::build(factory, outlets(&log, seed), &cx, snapshots)?;
+        let stage = Self::build(factory, outlets(&log, seed), &cx, snapshots, seed)?;
         Ok(Self {
             factory,
             outlets,
@@ -333,12 +334,16 @@ impl<'a, In: Record> Rig<'a, In> {
         outlets: Outlets,
         cx: &TaskContext,
         snapshots: &[bytes::Bytes],
+        seed: u64,
     ) -> Result<Box<dyn Stage<In>>, Failure> {
+        // Odd seeds: over a store, with room in memory for hardly a row.
+        let stores = MemoryStores { cache_bytes: 1 };
         let restored = RestoredState::parse(snapshots)?;
         let uid = OperatorUid::from(UID);
         let build = BuildContext {
             info: &cx.info,
             restored: &restored,
+            stores: (seed % 2 == 1).then_some(&stores as &dyn Stores),
             uid: &uid,
             operator: OperatorIndex(0),
             unmarked_source: None,
@@ -449,6 +454,7 @@ impl<'a, In: Record> Rig<'a, In> {
             (self.outlets)(&self.log, self.seed),
             &self.cx,
             &snapshots,
+            self.seed,
         )?;
         let Some(saved) = self.last.clone() else {
             self.log.truncate(0);

@@ -7,12 +7,14 @@
 //! - [`CheckpointStorage`] keeps snapshots and manifests. A manifest makes nothing true by itself.
 //! - [`JobLog`] does: the write-once log of a job. Its only primitive is *create if absent*, and whoever loses a slot
 //!   steps down. So the log fences old leaders.
+//! - [`StateBackend`] is where keyed state lies that has no room in memory: [`RocksDbBackend`].
 //! - [`Election`] decides who tries to lead. It may be wrong for a while; the log is not.
 //!
 //! Every object carries a magic number, a version, a length and a checksum, or is named by a handle that does;
 //! damage is a [`StorageError`] that names the object. Time and randomness (nonces) are handed in by the caller, and
 //! [`StorageFaults`] lets a test make any single operation fail, so a whole cluster replays from one seed.
 
+mod backend;
 mod blocking;
 mod checkpoints;
 mod drive;
@@ -23,8 +25,10 @@ mod folders;
 mod frame;
 mod log;
 mod objects;
+mod rocks;
 mod writer;
 
+pub use backend::StateBackend;
 pub use blocking::{Blocking, Inline, Pool};
 pub use checkpoints::{CheckpointStorage, SnapshotHandle, SnapshotWriter};
 pub use election::{Campaign, Election, ElectionError, InProcessElection, Renewal};
@@ -32,4 +36,5 @@ pub use error::StorageError;
 pub use faults::{Fault, StorageFaults, StorageOp};
 pub use log::{Append, JobLog, LogContents, LogRecord, RecordKind};
 pub use objects::{Created, ObjectStorage};
+pub use rocks::RocksDbBackend;
 pub use writer::{ObjectWriter, WrittenObject};

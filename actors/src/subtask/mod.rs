@@ -21,8 +21,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::{JobOptions, SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, Clock, Element, EncodedSplit,
-    Failure, GivenBack, Inputs, JobGraph, JobId, OperatorUid, Outputs, RestoredState, SubtaskInfo,
-    SubtaskMetrics, Task, TaskContext, Timestamp,
+    Failure, GivenBack, Inputs, JobGraph, JobId, OperatorUid, Outputs, RestoredState, Stores,
+    SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 
@@ -344,8 +344,12 @@ impl SubtaskState {
             .and_then(|(_, snapshot)| snapshot.as_ref())
             .map(|snapshot| snapshot.snapshot.clone());
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
+        let stores = node.backend.as_ref();
+        let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
         node.blocking.run(Box::new(move || {
-            let built = Failure::caught(|| build(&graph, &info, snapshot.as_ref(), &storage));
+            let stores = stores.as_deref();
+            let built =
+                Failure::caught(|| build(&graph, &info, snapshot.as_ref(), &storage, stores));
             let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
         }));
     }
@@ -424,6 +428,7 @@ fn build(
     info: &SubtaskInfo,
     snapshot: Option<&SnapshotRef>,
     storage: &CheckpointStorage,
+    stores: Option<&dyn Stores>,
 ) -> Result<BuiltTask, Failure> {
     let mut restored = RestoredState::default();
     if let Some(snapshot) = snapshot {
@@ -443,6 +448,7 @@ fn build(
         graph,
         info,
         restored: &restored,
+        stores,
     };
     Ok(BuiltTask {
         task: builder.build()?,

@@ -88,6 +88,8 @@ pub struct JobSpec {
     pub neighbour: Option<Duration>,
     /// Entries after which the log is folded into a snapshot.
     pub compact_log_every: u64,
+    /// Bytes of rows in memory above a store, if there is one: in a simulation in memory, on threads RocksDB.
+    pub store_above: Option<usize>,
 }
 
 impl JobSpec {
@@ -140,6 +142,7 @@ impl JobSpec {
             // By virtual time barriers arrive all at once, unless a leader dies between two triggers.
             alignment_timeout: Duration::from_millis([10, 5_000][rng.below(2) as usize]),
             compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
+            store_above: [None, None, Some(1), Some(2_000)][rng.below(4) as usize],
         }
     }
 
@@ -166,6 +169,7 @@ impl JobSpec {
             neighbour: None,
             alignment_timeout: Duration::from_millis(10),
             compact_log_every: 20,
+            store_above: None,
         }
     }
 

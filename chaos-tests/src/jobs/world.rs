@@ -23,7 +23,8 @@ pub struct World {
     pub(super) main: Shelf<Line>,
     pub(super) late: Shelf<Line>,
     pub(super) serial: Shelf<Line>,
-    pub(super) files: TempDir,
+    /// Where its sinks and stores write.
+    pub(crate) files: TempDir,
 }
 
 /// Takes what a job puts out, in all of its lives: the sink of each writes to the same one.

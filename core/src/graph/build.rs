@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::ids::VertexId;
 use crate::snapshot::RestoredState;
 use crate::stage::AnyStage;
+use crate::store::Stores;
 use crate::task::{BuildContext, Outlets, Task};
 
 /// Builds the task of one attempt.
@@ -17,6 +18,8 @@ pub struct ChainBuilder<'a> {
     pub info: &'a SubtaskInfo,
     /// What it starts from.
     pub restored: &'a RestoredState,
+    /// Where rows lie that are not in memory; none if all are.
+    pub stores: Option<&'a dyn Stores>,
 }
 
 impl ChainBuilder<'_> {
@@ -48,6 +51,7 @@ impl ChainBuilder<'_> {
         BuildContext {
             info: self.info,
             restored: self.restored,
+            stores: self.stores,
             uid: &written.uid,
             operator: OperatorIndex(place.unwrap_or(0)),
             unmarked_source: self.graph.written.unmarked_source(written),

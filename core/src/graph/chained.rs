@@ -412,7 +412,7 @@ mod tests {
             for subtask in graph.subtasks() {
                 let info = info(&graph, subtask);
                 let restored = RestoredState::default();
-                let builder = ChainBuilder { graph: &graph, info: &info, restored: &restored };
+                let builder = ChainBuilder { graph: &graph, info: &info, restored: &restored, stores: None };
                 prop_assert!(builder.build().is_ok());
                 let mut built = BTreeMap::new();
                 for (node, input, rebalance, lanes) in routed.lock().unwrap().drain(..) {

@@ -5,9 +5,10 @@ use std::ops::{Deref, DerefMut};
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, Key, MIN_TIMESTAMP,
-    OperatorFactory, Outlets, Record, RowId, SidesRead, StateSet, Task, TaskContext, Timestamp,
-    UserError,
+    OperatorFactory, Outlets, Record, RowId, SidesRead, StateSet, Table, Task, TaskContext,
+    Timestamp, UserError,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Rows;
@@ -155,8 +156,7 @@ impl<S: StateSet> ProcessRow<S> {
 pub struct Keyed<'a, K, S> {
     key: &'a K,
     row: &'a mut ProcessRow<S>,
-    id: RowId,
-    queues: &'a mut Queues,
+    changed: &'a mut Vec<TimerChange>,
     watermark: Timestamp,
     now: Timestamp,
 }
@@ -184,27 +184,33 @@ impl<K, S> Keyed<'_, K, S> {
     /// A job whose watermarks don't reach the operator fails here: the timer would never fire.
     pub fn register_event_timer(&mut self, ts: Timestamp) {
         if self.row.event_timers.insert(ts) {
-            self.queues.event.insert(ts, self.id);
+            self.changed.push((TimeDomain::Event, ts, true));
         }
     }
 
     /// Fires when the wall clock reaches a time. Registering the same time again changes nothing.
     pub fn register_processing_timer(&mut self, ts: Timestamp) {
         if self.row.processing_timers.insert(ts) {
-            self.queues.processing.insert(ts, self.id);
+            self.changed.push((TimeDomain::Processing, ts, true));
         }
     }
 
     /// Takes a timer back. Returns whether there was one.
     pub fn delete_event_timer(&mut self, ts: Timestamp) -> bool {
-        self.queues.event.remove(ts, self.id);
-        self.row.event_timers.remove(ts)
+        let was = self.row.event_timers.remove(ts);
+        if was {
+            self.changed.push((TimeDomain::Event, ts, false));
+        }
+        was
     }
 
     /// Takes a timer back. Returns whether there was one.
     pub fn delete_processing_timer(&mut self, ts: Timestamp) -> bool {
-        self.queues.processing.remove(ts, self.id);
-        self.row.processing_timers.remove(ts)
+        let was = self.row.processing_timers.remove(ts);
+        if was {
+            self.changed.push((TimeDomain::Processing, ts, false));
+        }
+        was
     }
 }
 
@@ -225,24 +231,64 @@ impl<K, S> DerefMut for Keyed<'_, K, S> {
 }
 
 /// The order of the timers, by time domain.
-#[derive(Default)]
 struct Queues {
     event: TimerQueue,
     processing: TimerQueue,
+    /// What the record or timer that is being worked on has changed.
+    changed: Vec<TimerChange>,
     /// The wake that was asked for last; later ones are implied.
     armed: Option<Timestamp>,
 }
 
+/// A timer of the present key that was registered, or taken back.
+type TimerChange = (TimeDomain, Timestamp, bool);
+
 impl Queues {
+    fn new<K: Key, V: Serialize + DeserializeOwned>(table: &Table<K, V>) -> Self {
+        Self {
+            event: TimerQueue::new(table, 0),
+            processing: TimerQueue::new(table, 1),
+            changed: Vec::new(),
+            armed: None,
+        }
+    }
+
+    fn of(&mut self, domain: TimeDomain) -> &mut TimerQueue {
+        match domain {
+            TimeDomain::Event => &mut self.event,
+            TimeDomain::Processing => &mut self.processing,
+        }
+    }
+
+    /// Puts the changes of a row's timers into the order.
+    fn apply<K: Key, V: Serialize + DeserializeOwned>(
+        &mut self,
+        id: RowId,
+        table: &Table<K, V>,
+    ) -> Result<(), Failure> {
+        let mut changed = std::mem::take(&mut self.changed);
+        for (domain, ts, registered) in changed.drain(..) {
+            let queue = self.of(domain);
+            if registered {
+                queue.insert(ts, id, table)?;
+            } else {
+                queue.remove(ts, id, table)?;
+            }
+        }
+        self.changed = changed;
+        Ok(())
+    }
+
     /// Asks to be woken for the earliest processing timer.
     #[inline]
-    fn arm(&mut self, cx: &mut TaskContext) {
-        if let Some(earliest) = self.processing.earliest()
+    fn arm(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
+        if let Some(earliest) = self.processing.earliest()?
             && self.armed.is_none_or(|armed| earliest < armed)
         {
             self.armed = Some(earliest);
             cx.wake_at(earliest);
         }
+        Ok(())
     }
 }
 
@@ -295,16 +341,17 @@ where
     P: KeyedProcessFunction<S::Key, In>,
 {
     /// The order is not part of the snapshot: it follows from the rows.
-    fn queue_timers(&mut self) {
-        for id in self.rows.table.ids() {
-            let row = self.rows.table.value(id);
+    fn queue_timers(&mut self) -> Result<(), Failure> {
+        let queues = &mut self.queues;
+        self.rows.table.visit(|id, row| {
             for ts in row.event_timers.iter() {
-                self.queues.event.insert(ts, id);
+                queues.event.enter(ts, id)?;
             }
             for ts in row.processing_timers.iter() {
-                self.queues.processing.insert(ts, id);
+                queues.processing.enter(ts, id)?;
             }
-        }
+            Ok(())
+        })
     }
 
     /// Calls the function with a row, and removes the row if it is empty afterwards.
@@ -325,22 +372,25 @@ where
         let mut keyed = Keyed {
             key,
             row,
-            id,
-            queues: &mut self.queues,
+            changed: &mut self.queues.changed,
             watermark: self.watermark,
             now: cx.now(),
         };
         let mut output = Output::new(ts, self.watermark, cx.now(), out);
         call(&mut self.function, &mut keyed, &mut output).map_err(|error| Failure::user(&error))?;
         if let Some(source) = &self.unmarked_source
-            && !keyed.queues.event.is_empty()
+            && !keyed.row.event_timers.is_empty()
         {
             return Err(Failure::job(format!(
                 "it registers an event timer, but no watermarks reach it from \"{source}\": \
                  call .assign_watermarks(..) between the two"
             )));
         }
-        if keyed.row.is_empty() {
+        let is_empty = keyed.row.is_empty();
+        if !self.queues.changed.is_empty() {
+            self.queues.apply(id, &self.rows.table)?;
+        }
+        if is_empty {
             self.rows.table.remove(id)?;
         }
         Ok(())
@@ -354,20 +404,20 @@ where
         out: &mut Emitter<P::Out>,
         cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
-        let table = &self.rows.table;
-        let queue = match domain {
-            TimeDomain::Event => &mut self.queues.event,
-            TimeDomain::Processing => &mut self.queues.processing,
-        };
-        // A row that has a timer is not removed, and only its own key's code takes the timer back.
-        let next = queue.next_due(until, |due| {
-            due.sort_by(|a, b| table.key(*b).cmp(table.key(*a)));
-        });
-        let Some((ts, id)) = next else {
+        let table = &mut self.rows.table;
+        let Some((ts, id)) = self.queues.of(domain).next_due(until, table)? else {
             return Ok(true);
         };
-        self.rows.table.touch(id)?;
-        let row = self.rows.table.value_mut(id);
+        // Its own key's code may have taken it back, and its row may be gone.
+        let timers = table.get(id).map(|(_, row)| match domain {
+            TimeDomain::Event => &row.event_timers,
+            TimeDomain::Processing => &row.processing_timers,
+        });
+        if !timers.is_some_and(|timers| timers.contains(ts)) {
+            return Ok(false);
+        }
+        table.touch(id)?;
+        let row = table.value_mut(id);
         match domain {
             TimeDomain::Event => row.event_timers.remove(ts),
             TimeDomain::Processing => row.processing_timers.remove(ts),
@@ -388,9 +438,8 @@ where
 {
     type Out = P::Out;
 
-    fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
-        let hashes = run.iter().map(|event| event.value.hash);
-        self.rows.table.warm(hashes);
+    fn look_ahead(&mut self, run: &[Event<Hashed<In>>]) -> Result<(), Failure> {
+        self.selector.load(&mut self.rows.table, run)
     }
 
     #[inline]
@@ -409,8 +458,7 @@ where
         self.with_row(id, event.ts, out, cx, |function, state, output| {
             function.process(event, state, output)
         })?;
-        self.queues.arm(cx);
-        Ok(())
+        self.queues.arm(cx)
     }
 
     fn control(
@@ -449,7 +497,7 @@ where
             _ => true,
         };
         if through {
-            self.queues.arm(cx);
+            self.queues.arm(cx)?;
         }
         Ok(through)
     }
@@ -472,16 +520,18 @@ where
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
+        let rows = Rows::restore(cx)?;
+        let queues = Queues::new(&rows.table);
         let mut work: KeyedProcessing<In, S, P> = KeyedProcessing {
             selector: self.selector.clone(),
             function: self.function.clone(),
-            rows: Rows::restore(cx)?,
-            queues: Queues::default(),
+            rows,
+            queues,
             watermark: watermarks.into_iter().min().unwrap_or(MIN_TIMESTAMP),
             advancing: false,
             unmarked_source: cx.unmarked_source.map(str::to_owned),
         };
-        work.queue_timers();
+        work.queue_timers()?;
         let driver = Driver::new(work, cx, outlets, &self.sides)?;
         Ok(AnyStage::new::<Hashed<In>>(Box::new(driver)))
     }
@@ -508,17 +558,16 @@ mod tests {
         let mut table: Table<u32, ProcessRow<Ends>> = Table::new(KeyGroupRange::of(0, 1, 8), 8);
         let new = || (7, ProcessRow::default());
         let id = table.find_or_insert(key_hash(&7_u32), &7, new).unwrap();
-        let (key, row) = table.row_mut(id);
-        let mut queues = Queues::default();
-        let mut keyed = Keyed {
-            key,
-            row,
-            id,
-            queues: &mut queues,
-            watermark: MIN_TIMESTAMP,
-            now: 0,
-        };
+        let mut queues = Queues::new(&table);
         for click in 0..1_000 {
+            let (key, row) = table.row_mut(id);
+            let mut keyed = Keyed {
+                key,
+                row,
+                changed: &mut queues.changed,
+                watermark: MIN_TIMESTAMP,
+                now: 0,
+            };
             if let Some(ends) = keyed.ends.take() {
                 assert!(keyed.delete_event_timer(ends));
                 assert!(keyed.delete_processing_timer(ends));
@@ -526,6 +575,7 @@ mod tests {
             keyed.ends.set(click + 30);
             keyed.register_event_timer(click + 30);
             keyed.register_processing_timer(click + 30);
+            queues.apply(id, &table).unwrap();
         }
         assert_eq!(queues.event.len(), 1);
         assert_eq!(queues.processing.len(), 1);

@@ -154,9 +154,8 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
     type Out = (S::Key, R::Out);
 
     const ONE_FOR_ONE: bool = true;
-    fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
-        let hashes = run.iter().map(|event| event.value.hash);
-        self.rows.table.warm(hashes);
+    fn look_ahead(&mut self, run: &[Event<Hashed<In>>]) -> Result<(), Failure> {
+        self.selector.load(&mut self.rows.table, run)
     }
 
     #[inline]

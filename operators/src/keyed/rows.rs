@@ -25,6 +25,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
             cx.uid,
             ROWS,
             cx.restored,
+            cx.stores,
         )?;
         Ok(Self {
             table,

@@ -4,9 +4,8 @@
 //! state is restored. A timer that is taken back leaves it at once, so that a key which moves its timer at
 //! every record costs no more than one that doesn't.
 
-use std::collections::BTreeSet;
-
-use rivus_core::{RowId, Timestamp};
+use rivus_core::{Failure, Key, RowId, RowOrder, Table, Timestamp, VisitedRow};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -72,68 +71,136 @@ impl TimerSet {
         self.0.is_empty()
     }
 
+    #[inline]
+    pub(crate) fn contains(&self, ts: Timestamp) -> bool {
+        self.0.binary_search(&ts).is_ok()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = Timestamp> + '_ {
         self.0.iter().copied()
     }
 }
 
 /// All timers of one time domain in the order (time, key group); and those being fired.
-#[derive(Default)]
 pub(crate) struct TimerQueue {
-    timers: BTreeSet<(Timestamp, RowId)>,
-    /// The time that is being fired.
-    firing: Timestamp,
-    /// Rows of one key group whose timers of that time fire, last key first.
-    due: Vec<RowId>,
+    order: RowOrder,
+    /// The first time in the order, if it has been looked up since the order changed there.
+    first: Option<Option<Timestamp>>,
+    /// Rows of one time whose timers fire, the next one last.
+    due: Vec<(Timestamp, RowId)>,
+    /// The key group whose timers fire, while no other one may come before those that are due.
+    firing: Option<u32>,
 }
 
+/// Timers that are taken out of the order together, about: whole key groups.
+const TOGETHER: usize = 256;
+
 impl TimerQueue {
+    /// Of a table's rows; `list` tells the time domains apart.
+    pub(crate) fn new<K: Key, V: Serialize + DeserializeOwned>(
+        table: &Table<K, V>,
+        list: u8,
+    ) -> Self {
+        Self {
+            order: RowOrder::new(table, list),
+            first: Some(None),
+            due: Vec::new(),
+            firing: None,
+        }
+    }
+
     #[inline]
-    pub(crate) fn insert(&mut self, ts: Timestamp, row: RowId) {
-        self.timers.insert((ts, row));
+    pub(crate) fn insert<K: Key, V: Serialize + DeserializeOwned>(
+        &mut self,
+        ts: Timestamp,
+        row: RowId,
+        table: &Table<K, V>,
+    ) -> Result<(), Failure> {
+        if let Some(first) = &mut self.first {
+            *first = Some(first.map_or(ts, |first| first.min(ts)));
+        }
+        self.order.insert(ts, row, table)?;
+        self.put_back(ts, table)
     }
 
-    pub(crate) fn remove(&mut self, ts: Timestamp, row: RowId) {
-        self.timers.remove(&(ts, row));
+    /// A timer has come that may be earlier than those that are due: other key groups have to wait for it.
+    fn put_back<K: Key, V: Serialize + DeserializeOwned>(
+        &mut self,
+        ts: Timestamp,
+        table: &Table<K, V>,
+    ) -> Result<(), Failure> {
+        let (Some(firing), Some((due, _))) = (self.firing, self.due.first().copied()) else {
+            return Ok(());
+        };
+        if ts > due {
+            return Ok(());
+        }
+        let others = self.due.partition_point(|(_, row)| row.group() != firing);
+        for (due, row) in self.due.drain(..others) {
+            self.order.insert(due, row, table)?;
+        }
+        self.first = None;
+        Ok(())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.timers.is_empty()
+    /// Puts a timer in of a row that a visit came by.
+    pub(crate) fn enter(&mut self, ts: Timestamp, row: VisitedRow<'_>) -> Result<(), Failure> {
+        self.first = None;
+        self.order.enter(ts, row)
     }
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.timers.len()
+    pub(crate) fn remove<K: Key, V: Serialize + DeserializeOwned>(
+        &mut self,
+        ts: Timestamp,
+        row: RowId,
+        table: &Table<K, V>,
+    ) -> Result<(), Failure> {
+        if self.first == Some(Some(ts)) {
+            self.first = None;
+        }
+        self.order.remove(ts, row, table)
     }
 
     /// The earliest time in the queue.
     #[inline]
-    pub(crate) fn earliest(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(ts, _)| *ts)
+    pub(crate) fn earliest(&mut self) -> Result<Option<Timestamp>, Failure> {
+        match self.first {
+            Some(first) => Ok(first),
+            None => {
+                let first = self.order.first(Timestamp::MIN)?;
+                self.first = Some(first);
+                Ok(first)
+            }
+        }
     }
 
-    /// Takes the next timer that is due at `until`, in the order (time, key group, key). `order` sorts rows
-    /// by descending key.
-    pub(crate) fn next_due(
+    /// Takes the next timer that is due at `until`, in the order (time, key group, key). Whether it is still wanted its row
+    /// knows.
+    pub(crate) fn next_due<K: Key, V: Serialize + DeserializeOwned>(
         &mut self,
         until: Timestamp,
-        order: impl FnOnce(&mut Vec<RowId>),
-    ) -> Option<(Timestamp, RowId)> {
+        table: &mut Table<K, V>,
+    ) -> Result<Option<(Timestamp, RowId)>, Failure> {
         if self.due.is_empty() {
-            let (ts, first) = *self.timers.first()?;
-            if ts > until {
-                return None;
+            if self.earliest()?.is_none_or(|first| first > until) {
+                return Ok(None);
             }
-            self.firing = ts;
-            while let Some((time, row)) = self.timers.first().copied()
-                && time == ts
-                && row.group() == first.group()
-            {
-                self.timers.pop_first();
-                self.due.push(row);
-            }
-            order(&mut self.due);
+            self.first = None;
+            let (order, due) = (&mut self.order, &mut self.due);
+            order.take_groups(until, TOGETHER, table, due)?;
+            // The next one last.
+            due.sort_by(|(_, a), (_, b)| {
+                let groups = b.group().cmp(&a.group());
+                groups.then_with(|| table.key(*b).cmp(table.key(*a)))
+            });
         }
-        self.due.pop().map(|row| (self.firing, row))
+        let next = self.due.pop();
+        self.firing = next.map(|(_, row)| row.group());
+        Ok(next)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.order.in_memory()
     }
 }

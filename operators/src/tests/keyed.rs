@@ -43,6 +43,55 @@ fn reduce_starts_from_the_first_record() {
     );
 }
 
+/// Says when each timer fires, and at the first one registers an earlier one.
+#[derive(Clone)]
+struct Again;
+
+impl KeyedProcessFunction<String, Pair> for Again {
+    type Out = String;
+    type State = ();
+
+    fn process(
+        &mut self,
+        event: Event<Pair>,
+        keyed: &mut Keyed<'_, String, ()>,
+        _: &mut Output<'_, String>,
+    ) -> Result<(), UserError> {
+        keyed.register_event_timer(event.value.1);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        timer: Timer,
+        keyed: &mut Keyed<'_, String, ()>,
+        out: &mut Output<'_, String>,
+    ) -> Result<(), UserError> {
+        if timer.ts == 10 {
+            keyed.register_event_timer(5);
+        }
+        out.emit(format!("{}:{}", keyed.key(), timer.ts));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_timer_that_comes_while_others_fire_fires_before_those_of_other_key_groups() {
+    let group = |key: &&str| KeyGroup::of(key_hash(*key), 8).0;
+    let mut keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    keys.sort_by_key(group);
+    let (first, second) = (keys[0], keys[7]);
+    assert_ne!(group(&first), group(&second));
+    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
+    let again = KeyedProcessOperator::new(by_key, Again, SideOutputs::new());
+    check_keyed(
+        &again,
+        &main_only(String::clone),
+        &format!("{second}=10@1 {first}=10@2 !20"),
+        &format!("{first}:10@10 {first}:5@5 {second}:10@10 {second}:5@5 !20"),
+    );
+}
+
 #[test]
 fn runs_go_back_to_their_sender() {
     let by_key = || by_ref::<Pair, str, _>(|pair| &pair.0);
@@ -66,19 +115,24 @@ fn an_abort_that_comes_late_leaves_the_next_checkpoint_alone() {
     let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
     let sums = RollingOperator::aggregate(by_key, Sum::of(|pair: &Pair| pair.1));
     let outlets = main_only(show);
-    let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&sums, &outlets, 0);
-    rig.slice = 1;
-    rig.play(hashed(picture("a=1@1 b=2@1 c=3@1"))).unwrap();
-    rig.barrier(0).unwrap();
-    rig.barrier(0).unwrap();
-    rig.control(Control::Aborted(CheckpointId(1))).unwrap();
-    rig.slice = 1_000;
-    rig.play(hashed(picture("flush"))).unwrap();
-    let snapshot = rig.saved().snapshot;
-    let mut back: Rig<'_, Hashed<Pair>> =
-        Rig::restored(&sums, &outlets, 0, (0, 1), &[snapshot], &rig.clock).unwrap();
-    back.play(hashed(picture("a@5 b@5 c@5"))).unwrap();
-    assert_eq!(back.log.words().join(" "), "a=2@5 b=3@5 c=4@5");
+    // In memory, and over a store.
+    for backend in [0, 1] {
+        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&sums, &outlets, backend);
+        rig.slice = 1;
+        rig.play(hashed(picture("a=1@1 b=2@1 c=3@1"))).unwrap();
+        rig.barrier(0).unwrap();
+        rig.barrier(0).unwrap();
+        rig.control(Control::Aborted(CheckpointId(1))).unwrap();
+        rig.slice = 1_000;
+        // Over a store the rows come after those that it lacked.
+        rig.play(hashed(picture("flush flush"))).unwrap();
+        let snapshot = rig.saved().snapshot;
+        let clock = &rig.clock;
+        let mut back: Rig<'_, Hashed<Pair>> =
+            Rig::restored(&sums, &outlets, 1 - backend, (0, 1), &[snapshot], clock).unwrap();
+        back.play(hashed(picture("a@5 b@5 c@5"))).unwrap();
+        assert_eq!(back.log.words().join(" "), "a=2@5 b=3@5 c=4@5");
+    }
 }
 
 #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]

@@ -97,6 +97,7 @@ impl Reading {
         let build = BuildContext {
             info: &cx.info,
             restored: &restored,
+            stores: None,
             uid: &uid,
             operator: OperatorIndex(0),
             unmarked_source: None,
@@ -345,6 +346,7 @@ impl Selling {
         let build = BuildContext {
             info: &cx.info,
             restored: &restored,
+            stores: None,
             uid: &uid,
             operator: OperatorIndex(0),
             unmarked_source: None,

@@ -11,7 +11,6 @@
 //! don't fire twice.
 
 use std::marker::PhantomData;
-use std::ops::Bound::{Excluded, Included};
 use std::time::Duration;
 
 use rivus_core::{
@@ -23,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assigner::Panes;
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
-use super::panes::{PaneIndex, PaneRing};
+use super::panes::{PaneCursor, PaneIndex, PaneRing};
 use super::{WindowAssigner, Windowed, millis};
 use crate::OwnedOrLent;
 use crate::driver::{Driver, Work};
@@ -153,12 +152,12 @@ struct Cursor {
     between: bool,
 }
 
-/// A window that is being fired: the next row is `at` in the list of `pane`.
-#[derive(Clone, Copy)]
+/// A window that is being fired, and how far its rows have been read, pane by pane.
+#[derive(Clone)]
 struct Firing {
     window: i64,
     pane: i64,
-    at: usize,
+    read: PaneCursor,
 }
 
 /// What was taken out: the key, if its row went too, and the pane.
@@ -183,6 +182,8 @@ struct Windowing<In, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> {
     unfired: i64,
     cursor: Cursor,
     firing: Option<Firing>,
+    /// Rows of the window that is being fired, the next one last.
+    read: Vec<RowId>,
     results: Vec<L::Out>,
     taken: Vec<RowId>,
 }
@@ -196,6 +197,8 @@ where
     fn new(operator: &WindowOperator<In, S, L>, cx: &BuildContext<'_>) -> Result<Self, Failure> {
         let panes = operator.assigner.panes()?;
         let key_groups = cx.info.key_groups();
+        let rows = Rows::restore(cx)?;
+        let index = PaneIndex::new(&rows.table);
         let mut work = Self {
             selector: operator.selector.clone(),
             logic: operator.logic.clone(),
@@ -203,8 +206,8 @@ where
             late: operator.late.clone(),
             figures: operator.assigner.figures(),
             panes,
-            rows: Rows::restore(cx)?,
-            index: PaneIndex::default(),
+            rows,
+            index,
             watermark: MIN_TIMESTAMP,
             floors: vec![MIN_TIMESTAMP; key_groups.len()],
             highest_floor: MIN_TIMESTAMP,
@@ -213,6 +216,7 @@ where
             unfired: i64::MIN,
             cursor: Self::cursor(&panes, operator.lateness, 0),
             firing: None,
+            read: Vec::new(),
             results: Vec::new(),
             taken: Vec::new(),
         };
@@ -242,12 +246,10 @@ where
         self.highest_floor = self.floors.iter().copied().max().unwrap_or(MIN_TIMESTAMP);
         self.watermark = self.floors.iter().copied().min().unwrap_or(MIN_TIMESTAMP);
         self.unfired = self.panes.first_unfired(self.watermark);
-        for id in self.rows.table.ids() {
-            for pane in self.rows.table.value(id).numbers() {
-                self.index.push(pane, id);
-            }
-        }
-        Ok(())
+        let index = &mut self.index;
+        self.rows
+            .table
+            .visit(|id, panes| panes.numbers().try_for_each(|pane| index.enter(pane, id)))
     }
 
     fn snapshot(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
@@ -342,7 +344,7 @@ where
         let (acc, is_new) = table.value_mut(id).entry(cursor.pane, || logic.create());
         logic.add(acc, value);
         if is_new {
-            self.index.push(cursor.pane, id);
+            self.index.push(cursor.pane, id, table)?;
         }
         if self.lateness > 0 && reached >= cursor.fires_at {
             self.fire_again(id, cursor.pane, reached, out)?;
@@ -405,19 +407,22 @@ where
     }
 
     /// The next window that has records and that the watermark has reached.
-    fn next_due(&self) -> Option<Firing> {
+    fn next_due(&mut self) -> Result<Option<Firing>, Failure> {
         let (from, _) = self.panes.of_window(self.unfired);
-        let pane = self.index.first(from..)?;
+        let Some(pane) = self.index.first(from)? else {
+            return Ok(None);
+        };
         let window = self.panes.first_window(pane).max(self.unfired);
         if window > self.panes.last_window(pane) {
             // At the end of time panes of different windows fall together.
-            return None;
+            return Ok(None);
         }
-        (self.panes.fires_at(window, 0) <= self.watermark).then_some(Firing {
+        let is_due = self.panes.fires_at(window, 0) <= self.watermark;
+        Ok(is_due.then(|| Firing {
             window,
             pane,
-            at: 0,
-        })
+            read: PaneCursor::default(),
+        }))
     }
 
     /// Whether a pane is one window, and goes when that has fired.
@@ -428,9 +433,9 @@ where
     /// Does a step of what a watermark sets off. Returns whether that was the last.
     fn advance(&mut self, out: &mut Emitter<Windowed<S::Key, L::Out>>) -> Result<bool, Failure> {
         if self.firing.is_none() {
-            self.firing = self.next_due();
+            self.firing = self.next_due()?;
         }
-        match self.firing {
+        match self.firing.take() {
             Some(firing) if self.fires_once() => self.fire_and_drop(firing, out)?,
             Some(firing) => self.fire_some(firing, out)?,
             None => {
@@ -449,20 +454,23 @@ where
     ) -> Result<(), Failure> {
         let (from, to) = self.panes.of_window(firing.window);
         let fires_at = self.panes.fires_at(firing.window, 0);
-        for _ in 0..STEP {
-            let Some(id) = self.index.rows(firing.pane).get(firing.at).copied() else {
-                firing.at = 0;
-                match self.index.first((Excluded(firing.pane), Included(to))) {
-                    Some(pane) => firing.pane = pane,
-                    None => {
-                        self.unfired = firing.window.saturating_add(1);
-                        self.firing = None;
-                        return Ok(());
-                    }
+        if self.read.is_empty() {
+            let table = &mut self.rows.table;
+            let (pane, cursor) = (firing.pane, &mut firing.read);
+            self.index.read(pane, cursor, STEP, table, &mut self.read)?;
+            self.read.reverse();
+        }
+        if self.read.is_empty() {
+            firing.read = PaneCursor::default();
+            match self.index.first(firing.pane.saturating_add(1))? {
+                Some(pane) if pane <= to && pane > firing.pane => firing.pane = pane,
+                _ => {
+                    self.unfired = firing.window.saturating_add(1);
+                    return Ok(());
                 }
-                continue;
-            };
-            firing.at += 1;
+            }
+        }
+        while let Some(id) = self.read.pop() {
             let first = self.rows.table.value(id).range(from, to).first();
             let is_first = first.is_some_and(|(pane, _)| *pane == firing.pane);
             if is_first && self.floors[id.group() as usize] < fires_at {
@@ -485,7 +493,8 @@ where
         let window = self.panes.window(firing.window);
         let ts = self.panes.fires_at(firing.window, 0);
         let mut taken = std::mem::take(&mut self.taken);
-        self.index.take(firing.pane, STEP, &mut taken);
+        let table = &mut self.rows.table;
+        self.index.take(firing.pane, STEP, table, &mut taken)?;
         for id in taken.drain(..) {
             let (key, acc) = self.take_pane(id, firing.pane)?;
             let Some(acc) = acc else { continue };
@@ -510,9 +519,10 @@ where
             }
         }
         self.taken = taken;
-        if self.index.rows(firing.pane).is_empty() {
+        if self.index.first(firing.pane)? == Some(firing.pane) {
+            self.firing = Some(firing);
+        } else {
             self.unfired = firing.window.saturating_add(1);
-            self.firing = None;
         }
         Ok(())
     }
@@ -532,7 +542,7 @@ where
 
     /// Drops some panes that no window will want again. Returns whether there are no more.
     fn expire_some(&mut self) -> Result<bool, Failure> {
-        let Some(pane) = self.index.first(..) else {
+        let Some(pane) = self.index.first(i64::MIN)? else {
             return Ok(true);
         };
         let last = self.panes.last_window(pane);
@@ -540,7 +550,8 @@ where
             return Ok(true);
         }
         let mut taken = std::mem::take(&mut self.taken);
-        self.index.take(pane, STEP, &mut taken);
+        let table = &mut self.rows.table;
+        self.index.take(pane, STEP, table, &mut taken)?;
         for id in taken.drain(..) {
             self.take_pane(id, pane)?;
         }
@@ -558,9 +569,8 @@ where
 {
     type Out = Windowed<S::Key, L::Out>;
 
-    fn look_ahead(&self, run: &[Event<Hashed<In>>]) {
-        let hashes = run.iter().map(|event| event.value.hash);
-        self.rows.table.warm(hashes);
+    fn look_ahead(&mut self, run: &[Event<Hashed<In>>]) -> Result<(), Failure> {
+        self.selector.load(&mut self.rows.table, run)
     }
 
     #[inline]

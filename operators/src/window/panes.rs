@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rivus_core::{Record, RowId};
+use rivus_core::{Failure, Key, OrderCursor, Record, RowId, RowOrder, Table, VisitedRow};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -67,33 +67,106 @@ impl<A> PaneRing<A> {
 
 /// For each pane the rows that have it: exactly those, each once. Not in the snapshot, it follows from the
 /// rows.
-#[derive(Debug, Default)]
-pub(super) struct PaneIndex(BTreeMap<i64, Vec<RowId>>);
+pub(super) enum PaneIndex {
+    Memory(BTreeMap<i64, Vec<RowId>>),
+    Stored(RowOrder),
+}
+
+/// How far the rows of a pane have been read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PaneCursor {
+    at: usize,
+    stored: OrderCursor,
+}
 
 impl PaneIndex {
-    pub(super) fn push(&mut self, pane: i64, row: RowId) {
-        self.0.entry(pane).or_default().push(row);
+    pub(super) fn new<K: Key, V: Record>(table: &Table<K, V>) -> Self {
+        match table.store() {
+            None => Self::Memory(BTreeMap::new()),
+            Some(_) => Self::Stored(RowOrder::new(table, 0)),
+        }
     }
 
-    /// The first pane that any row has, within bounds.
-    pub(super) fn first(&self, bounds: impl std::ops::RangeBounds<i64>) -> Option<i64> {
-        self.0.range(bounds).next().map(|(pane, _)| *pane)
+    #[inline]
+    pub(super) fn push<K: Key, V: Record>(
+        &mut self,
+        pane: i64,
+        row: RowId,
+        table: &Table<K, V>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Memory(panes) => {
+                panes.entry(pane).or_default().push(row);
+                Ok(())
+            }
+            Self::Stored(order) => order.insert(pane, row, table),
+        }
     }
 
-    /// The rows that have a pane.
-    pub(super) fn rows(&self, pane: i64) -> &[RowId] {
-        self.0.get(&pane).map_or(&[], Vec::as_slice)
+    /// Puts a row in that a visit came by.
+    pub(super) fn enter(&mut self, pane: i64, row: VisitedRow<'_>) -> Result<(), Failure> {
+        match (self, row) {
+            (Self::Memory(panes), VisitedRow::Id(row)) => {
+                panes.entry(pane).or_default().push(row);
+                Ok(())
+            }
+            (Self::Stored(order), row) => order.enter(pane, row),
+            (Self::Memory(_), VisitedRow::Stored(_)) => {
+                Err(Failure::job("rows in a store, panes in memory"))
+            }
+        }
+    }
+
+    /// The first pane from one on that any row has.
+    pub(super) fn first(&mut self, from: i64) -> Result<Option<i64>, Failure> {
+        match self {
+            Self::Memory(panes) => Ok(panes.range(from..).next().map(|(pane, _)| *pane)),
+            Self::Stored(order) => order.first(from),
+        }
+    }
+
+    /// Reads some rows that have a pane, after a cursor; none come when all have been read.
+    pub(super) fn read<K: Key, V: Record>(
+        &mut self,
+        pane: i64,
+        cursor: &mut PaneCursor,
+        limit: usize,
+        table: &mut Table<K, V>,
+        into: &mut Vec<RowId>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Memory(panes) => {
+                let rows = panes.get(&pane).map_or(&[][..], Vec::as_slice);
+                let end = rows.len().min(cursor.at + limit);
+                into.extend_from_slice(&rows[cursor.at.min(end)..end]);
+                cursor.at = end;
+                Ok(())
+            }
+            Self::Stored(order) => order.read(pane, &mut cursor.stored, limit, table, into),
+        }
     }
 
     /// Takes about `limit` rows off a pane's list.
-    pub(super) fn take(&mut self, pane: i64, limit: usize, into: &mut Vec<RowId>) {
-        let Some(rows) = self.0.get_mut(&pane) else {
-            return;
-        };
-        let from = rows.len().saturating_sub(limit);
-        into.extend(rows.drain(from..).rev());
-        if rows.is_empty() {
-            self.0.remove(&pane);
+    pub(super) fn take<K: Key, V: Record>(
+        &mut self,
+        pane: i64,
+        limit: usize,
+        table: &mut Table<K, V>,
+        into: &mut Vec<RowId>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Memory(panes) => {
+                let Some(rows) = panes.get_mut(&pane) else {
+                    return Ok(());
+                };
+                let from = rows.len().saturating_sub(limit);
+                into.extend(rows.drain(from..).rev());
+                if rows.is_empty() {
+                    panes.remove(&pane);
+                }
+                Ok(())
+            }
+            Self::Stored(order) => order.take(pane, limit, table, into),
         }
     }
 }

@@ -22,6 +22,7 @@ mod latency;
 mod meter;
 mod observed;
 mod source;
+mod state;
 mod stateless;
 
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ enum Bench {
     Checkpoint(checkpoint::Args),
     /// Memory while a sink stands still.
     Backpressure(backpressure::Args),
+    /// State on disk that is larger than its memory.
+    State(state::Args),
     /// All of them, with their defaults.
     All,
 }
@@ -102,12 +105,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Bench::Latency(args) => latency::run(&setup, &args).await,
             Bench::Checkpoint(args) => checkpoint::run(&setup, &args).await,
             Bench::Backpressure(args) => backpressure::run(&setup, &args).await,
+            Bench::State(args) => state::run(&setup, &args).await,
             Bench::All => {
                 keyed::run(&setup, &keyed::Args::default()).await?;
                 stateless::run(&setup, &stateless::Args::default()).await?;
                 latency::run(&setup, &latency::Args::default()).await?;
                 checkpoint::run(&setup, &checkpoint::Args::default()).await?;
-                backpressure::run(&setup, &backpressure::Args::default()).await
+                backpressure::run(&setup, &backpressure::Args::default()).await?;
+                state::run(&setup, &state::Args::default()).await
             }
         }
     })

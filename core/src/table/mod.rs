@@ -1,4 +1,4 @@
-//! Keyed state in memory: a typed table that is snapshotted in slices while it is written to.
+//! Keyed state: a typed table that is snapshotted in slices while it is written to.
 //!
 //! Rows lie in one array per key group, found through a small index of 8-byte buckets; the sender's
 //! hash is used throughout. A row's place ([`RowId`]) holds until the row is removed, so operators keep
@@ -8,8 +8,16 @@
 //! the epoch. A row that is asked for meanwhile is written first, ahead of its turn, and takes the
 //! epoch's number; a row born meanwhile carries it from the start. So each row is written exactly once,
 //! as it was at the barrier, and nothing is copied that would not have been written anyway.
+//!
+//! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the module `stored`.
+
+mod order;
+mod stored;
 
 use std::borrow::Borrow;
+
+pub use self::order::{OrderCursor, RowOrder};
+use self::stored::{Cached, Stored};
 
 use hashbrown::HashTable;
 use serde::Serialize;
@@ -21,6 +29,7 @@ use crate::ids::OperatorUid;
 use crate::key::{Key, KeyGroup, KeyGroupRange, key_hash};
 use crate::schema::Schema;
 use crate::snapshot::{RestoredState, RowFrames, SectionHeader, SectionId, SnapshotBuilder};
+use crate::store::{Space, Stores};
 
 /// Where a row lies until it is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +40,9 @@ pub struct RowId {
 }
 
 impl RowId {
+    /// Before all others.
+    const FIRST: Self = Self { group: 0, row: 0 };
+
     /// The row's key group, counted from the first of the table's range.
     pub fn group(self) -> u32 {
         self.group
@@ -53,6 +65,7 @@ enum Slot<K, V> {
 struct Row<K, V> {
     hash: u64,
     epoch: u32,
+    cached: Cached,
     key: K,
     value: V,
 }
@@ -111,6 +124,17 @@ pub struct Table<K, V> {
     len: usize,
     epoch: u32,
     frozen: Option<Frozen>,
+    /// Where the rows lie that are not in memory; none if all are.
+    stored: Option<Box<Stored>>,
+}
+
+/// A row that [`Table::visit`] comes by.
+#[derive(Debug, Clone, Copy)]
+pub enum VisitedRow<'a> {
+    /// In memory.
+    Id(RowId),
+    /// In the store, under this key.
+    Stored(&'a [u8]),
 }
 
 #[inline]
@@ -134,21 +158,27 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             len: 0,
             epoch: 0,
             frozen: None,
+            stored: None,
         }
     }
 
-    /// A table that starts from what snapshots hold of it.
+    /// A table that starts from what snapshots hold of it; over a store, if there are `stores`.
     ///
     /// # Errors
-    /// If a row can't be read, or was written with another schema.
+    /// If a row can't be read, or was written with another schema, or the store can't be written.
     pub fn restore(
         range: KeyGroupRange,
         max_parallelism: u32,
         operator: &OperatorUid,
         state: &str,
         from: &RestoredState,
+        stores: Option<&dyn Stores>,
     ) -> Result<Self, Failure> {
         let mut table = Self::new(range, max_parallelism);
+        if let Some(stores) = stores {
+            let stored = Stored::new(stores.open(operator)?);
+            table.stored = Some(Box::new(stored));
+        }
         let schema = Schema::of::<(K, V)>();
         if let Some(written) = from
             .schemas(operator, state)
@@ -161,22 +191,51 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             )));
         }
         from.rows(operator, state, range, max_parallelism, |hash, mut body| {
+            if table.stored.is_some() {
+                return table.restore_stored(hash, body);
+            }
             let key = codec::decode_prefix(&mut body)?;
             let value = codec::decode_prefix(&mut body)?;
-            table.insert_row(hash, key, value);
+            table.place_row(hash, key, value);
             Ok(())
         })?;
+        table.end_restore()?;
         Ok(table)
     }
 
-    /// Number of rows.
+    /// Number of rows, in memory and in the store.
     pub fn len(&self) -> usize {
-        self.len
+        match &self.stored {
+            Some(stored) => stored.rows as usize,
+            None => self.len,
+        }
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
+    }
+
+    /// Comes by all rows of a table that has just been restored, in the store too: to rebuild what follows from them.
+    ///
+    /// # Errors
+    /// If the store can't be read, or whatever `each` returns.
+    pub fn visit(
+        &self,
+        mut each: impl FnMut(VisitedRow<'_>, &V) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self.store() {
+            None => self
+                .ids()
+                .try_for_each(|id| each(VisitedRow::Id(id), self.value(id))),
+            Some(store) => {
+                store.scan(Space::Rows, &[])?.read(&mut |key, value| {
+                    each(VisitedRow::Stored(key), &codec::decode(value)?)?;
+                    Ok(true)
+                })?;
+                Ok(())
+            }
+        }
     }
 
     /// The row of a key.
@@ -192,7 +251,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// The row of a key, made by `new` if there is none. Its value may be changed: if a snapshot is
-    /// being written, the row is written to it first.
+    /// being written, the row is written to it first. Over a store, the key was among those of the last [`load`](Self::load).
     ///
     /// # Errors
     /// If the row can't be encoded into the open snapshot.
@@ -216,7 +275,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             }
             None => {
                 let (key, value) = new();
-                Ok(self.insert_row(hash, key, value))
+                let id = self.place_row(hash, key, value);
+                if self.stored.is_some() {
+                    self.note_inserted(id)?;
+                }
+                Ok(id)
             }
         }
     }
@@ -227,6 +290,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// If the row can't be encoded.
     #[inline]
     pub fn touch(&mut self, id: RowId) -> Result<(), CodecError> {
+        if self.stored.is_some() {
+            return self.touch_stored(id);
+        }
         match &mut self.frozen {
             None => Ok(()),
             Some(frozen) => {
@@ -340,10 +406,18 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// If the row can't be encoded into the open snapshot.
     pub fn remove(&mut self, id: RowId) -> Result<Option<(K, V)>, CodecError> {
         self.touch(id)?;
+        if self.stored.is_some() {
+            self.note_removed(id)?;
+        }
+        Ok(self.free(id))
+    }
+
+    /// Takes a row out of memory.
+    fn free(&mut self, id: RowId) -> Option<(K, V)> {
         let group = &mut self.groups[id.group as usize];
         let slot = &mut group.slots[id.row as usize];
         let Slot::Row(row) = slot else {
-            return Ok(None);
+            return None;
         };
         let tag = tag(row.hash);
         let freed = std::mem::replace(slot, Slot::Free(group.free));
@@ -356,13 +430,13 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             entry.remove();
         }
         match freed {
-            Slot::Row(row) => Ok(Some((row.key, row.value))),
-            Slot::Free(_) => Ok(None),
+            Slot::Row(row) => Some((row.key, row.value)),
+            Slot::Free(_) => None,
         }
     }
 
-    /// All rows, by key group and then in the order of their places.
-    pub fn ids(&self) -> impl Iterator<Item = RowId> + '_ {
+    /// All rows in memory, by key group and then in the order of their places.
+    fn ids(&self) -> impl Iterator<Item = RowId> + '_ {
         self.groups.iter().enumerate().flat_map(|(group, rows)| {
             rows.slots
                 .iter()
@@ -392,6 +466,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             schema: Some(Schema::of::<(K, V)>()),
         })?;
         self.epoch += 1;
+        self.freeze_stored();
         self.frozen = Some(Frozen {
             section,
             group: 0,
@@ -405,14 +480,36 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// Gives up a snapshot that is no longer wanted.
     pub fn thaw(&mut self) {
         self.frozen = None;
+        self.thaw_stored();
     }
 
     /// Writes about `rows` more rows into the snapshot and hands a frame on. Returns whether the snapshot now holds the
     /// whole table.
     ///
     /// # Errors
-    /// If a row can't be encoded.
-    pub fn slice(
+    /// If a row can't be encoded, or the store can't be read or written.
+    pub fn slice(&mut self, rows: usize, snapshot: &mut SnapshotBuilder) -> Result<bool, Failure> {
+        let scanned = match &self.stored {
+            Some(_) => self.slice_stored(rows)?,
+            None => self.slice_rows(rows, snapshot)?,
+        };
+        let Some(frozen) = &mut self.frozen else {
+            return Ok(true);
+        };
+        if scanned {
+            frozen.rows.seal();
+        }
+        // Records may have filled more frames than the storage should be given at once.
+        snapshot.row_frame(frozen.section, &mut frozen.rows);
+        let done = scanned && frozen.rows.is_empty();
+        if done {
+            self.thaw();
+        }
+        Ok(done)
+    }
+
+    /// Encodes about `rows` more rows. Returns whether the end was reached.
+    fn slice_rows(
         &mut self,
         rows: usize,
         snapshot: &mut SnapshotBuilder,
@@ -450,17 +547,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                 budget = budget.saturating_sub(1);
             }
         }
-        let scanned = frozen.group == self.groups.len();
-        if scanned {
-            frozen.rows.seal();
-        }
-        // Records may have filled more frames than the storage should be given at once.
-        snapshot.row_frame(frozen.section, &mut frozen.rows);
-        let done = scanned && frozen.rows.is_empty();
-        if done {
-            self.frozen = None;
-        }
-        Ok(done)
+        Ok(frozen.group == self.groups.len())
     }
 
     #[inline]
@@ -490,12 +577,14 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         group.index.find(spread(tag), same).map(|bucket| bucket.row)
     }
 
-    fn insert_row(&mut self, hash: u64, key: K, value: V) -> RowId {
+    /// Puts a row into memory whose key is not there.
+    fn place_row(&mut self, hash: u64, key: K, value: V) -> RowId {
         let group_index = self.group_of(hash);
         let group = &mut self.groups[group_index as usize];
         let slot = Slot::Row(Row {
             hash,
             epoch: self.epoch,
+            cached: Cached::default(),
             key,
             value,
         });
@@ -545,99 +634,4 @@ fn write_row<K: Serialize, V: Serialize>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ids::CheckpointId;
-    use crate::snapshot::concat_chunks;
-
-    const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };
-
-    fn add(table: &mut Table<u32, i64>, key: u32, by: i64) {
-        let id = table
-            .find_or_insert(key_hash(&key), &key, || (key, 0))
-            .unwrap();
-        *table.value_mut(id) += by;
-    }
-
-    fn delete(table: &mut Table<u32, i64>, key: u32) {
-        if let Some(id) = table.find(key_hash(&key), &key) {
-            table.remove(id).unwrap();
-        }
-    }
-
-    fn contents(table: &Table<u32, i64>) -> BTreeMap<u32, i64> {
-        table
-            .ids()
-            .map(|id| (*table.key(id), *table.value(id)))
-            .collect()
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Add(u32, i64),
-        Delete(u32),
-        Slice(usize),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (0..40_u32, 1..9_i64).prop_map(|(key, by)| Step::Add(key, by)),
-            2 => (0..40_u32).prop_map(Step::Delete),
-            1 => (1..8_usize).prop_map(Step::Slice),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn a_snapshot_holds_the_table_as_it_was_at_the_barrier_whatever_happens_meanwhile(
-            before in prop::collection::vec(step(), 0..120),
-            during in prop::collection::vec(step(), 0..120),
-        ) {
-            let mut table = Table::new(WHOLE, 16);
-            let uid = OperatorUid::from("op");
-            for step in before {
-                match step {
-                    Step::Add(key, by) => add(&mut table, key, by),
-                    Step::Delete(key) => delete(&mut table, key),
-                    Step::Slice(_) => {}
-                }
-            }
-            let frozen = contents(&table);
-            let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
-            table.freeze(&uid, "s", &mut snapshot).unwrap();
-            for step in during {
-                match step {
-                    Step::Add(key, by) => add(&mut table, key, by),
-                    Step::Delete(key) => delete(&mut table, key),
-                    Step::Slice(rows) => { table.slice(rows, &mut snapshot).unwrap(); }
-                }
-            }
-            while !table.slice(3, &mut snapshot).unwrap() {}
-            let restored = RestoredState::parse(&[concat_chunks(snapshot.finish())]).unwrap();
-            let back = Table::restore(WHOLE, 16, &uid, "s", &restored).unwrap();
-            prop_assert_eq!(contents(&back), frozen);
-            prop_assert_eq!(back.len(), contents(&back).len());
-        }
-    }
-
-    #[test]
-    fn a_state_written_as_another_type_is_refused_in_one_line() {
-        let uid = OperatorUid::from("op");
-        let mut table: Table<u32, String> = Table::new(WHOLE, 16);
-        table
-            .find_or_insert(key_hash(&1_u32), &1, || (1, "x".into()))
-            .unwrap();
-        let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
-        table.freeze(&uid, "s", &mut snapshot).unwrap();
-        while !table.slice(100, &mut snapshot).unwrap() {}
-        let restored = RestoredState::parse(&[concat_chunks(snapshot.finish())]).unwrap();
-        let Err(failure) = Table::<u32, u64>::restore(WHOLE, 16, &uid, "s", &restored) else {
-            panic!("accepted");
-        };
-        assert!(failure.message.contains("operator op"), "{failure}");
-    }
-}
+mod tests;

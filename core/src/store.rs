@@ -1,0 +1,233 @@
+//! What a table needs of a store on disk: two ordered maps of bytes, written in batches.
+//!
+//! ```text
+//! rows    key-hash:u64 key          -> value            both MessagePack; the hash is big-endian, so that key
+//!                                                       groups, its high bits, lie together
+//! order   list:u8 place:i64 row-key -> nothing          the place is big-endian with its sign turned over
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::failure::Failure;
+use crate::ids::OperatorUid;
+
+/// One of a store's maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    /// Rows by key.
+    Rows,
+    /// What follows from the rows and is asked for in order: timers, panes.
+    Order,
+}
+
+/// Takes a row that was found: the place of its key among those that were asked for, and its value.
+pub type EachFound<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), Failure>;
+
+/// Takes an entry, key and value, and says whether it wants another.
+pub type EachEntry<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Failure>;
+
+/// Where the rows of one operator in one subtask lie that are not in memory.
+pub trait StateStore: Send + Sync {
+    /// Looks rows up, and hands those that are there to `each` with the place of their key among `keys`.
+    ///
+    /// # Errors
+    /// If the store can't be read, or whatever `each` returns.
+    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure>;
+
+    /// Writes all changes, in their order.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    fn write(&self, changes: &Changes) -> Result<(), Failure>;
+
+    /// Bytes that rows of the table above may take in memory, at the moment.
+    fn cache_bytes(&self) -> usize;
+
+    /// All entries from a key on, as they are now, whatever is written while they are read.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure>;
+}
+
+/// Entries of one moment, in the order of their keys.
+pub trait StoreScan: Send {
+    /// Hands the next entry to `each`, which says whether it wants another. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// If the store can't be read, or whatever `each` returns.
+    fn read(&mut self, each: EachEntry<'_>) -> Result<bool, Failure>;
+}
+
+/// Opens stores for the operators of one attempt.
+pub trait Stores: Send + Sync {
+    /// An empty store for an operator.
+    ///
+    /// # Errors
+    /// One line that names the place, if it can't be opened.
+    fn open(&self, operator: &OperatorUid) -> Result<Arc<dyn StateStore>, Failure>;
+}
+
+/// Changes on their way into a store.
+#[derive(Debug, Default, Clone)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    all: Vec<(Space, Range<usize>, Option<Range<usize>>)>,
+}
+
+impl Changes {
+    /// Puts an entry in the place of whatever the key had.
+    ///
+    /// # Errors
+    /// Whatever `key` and `value` return, which append to the bytes that they are given.
+    pub fn put<E>(
+        &mut self,
+        space: Space,
+        key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        key(&mut self.bytes)?;
+        let middle = self.bytes.len();
+        value(&mut self.bytes)?;
+        let value = middle..self.bytes.len();
+        self.all.push((space, start..middle, Some(value)));
+        Ok(())
+    }
+
+    /// Takes an entry away.
+    pub fn delete(&mut self, space: Space, key: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.all.push((space, start..self.bytes.len(), None));
+    }
+
+    /// How many changes.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets all changes.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.all.clear();
+    }
+
+    /// Space, key, and the new value or none.
+    pub fn iter(&self) -> impl Iterator<Item = (Space, &[u8], Option<&[u8]>)> {
+        self.all.iter().map(|(space, key, value)| {
+            let value = value.clone().map(|value| &self.bytes[value]);
+            (*space, &self.bytes[key.clone()], value)
+        })
+    }
+}
+
+type Entries = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
+
+/// A store in memory: for simulations, and beside which others are tested.
+///
+/// ```
+/// use rivus_core::{Changes, MemoryStore, Space, StateStore};
+///
+/// let store = MemoryStore::default();
+/// let mut changes = Changes::default();
+/// changes.put(Space::Rows, |key| Ok::<_, ()>(key.push(1)), |value| Ok(value.push(7))).unwrap();
+/// store.write(&changes)?;
+/// let mut found = Vec::new();
+/// store.get_many(&[vec![0], vec![1]], &mut |place, value| {
+///     found.push((place, value.to_vec()));
+///     Ok(())
+/// })?;
+/// assert_eq!(found, [(1, vec![7])]);
+/// # Ok::<(), rivus_core::Failure>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    entries: Mutex<Entries>,
+    cache_bytes: usize,
+}
+
+impl MemoryStore {
+    fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StateStore for MemoryStore {
+    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure> {
+        let entries = self.entries();
+        for (place, key) in keys.iter().enumerate() {
+            if let Some(value) = entries.get(&(Space::Rows, key.clone())) {
+                each(place, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, changes: &Changes) -> Result<(), Failure> {
+        let mut entries = self.entries();
+        for (space, key, value) in changes.iter() {
+            let key = (space, key.to_vec());
+            match value {
+                Some(value) => entries.insert(key, value.to_vec()),
+                None => entries.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+
+    fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
+        let entries = self.entries();
+        let from = entries.range((space, from.to_vec())..);
+        let of_space = from.take_while(|((other, _), _)| *other == space);
+        let entries: Vec<_> = of_space
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect();
+        Ok(Box::new(MemoryScan(entries.into_iter())))
+    }
+}
+
+struct MemoryScan(std::vec::IntoIter<(Vec<u8>, Vec<u8>)>);
+
+impl StoreScan for MemoryScan {
+    fn read(&mut self, each: EachEntry<'_>) -> Result<bool, Failure> {
+        for (key, value) in self.0.by_ref() {
+            if !each(&key, &value)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Stores in memory, with room for so many bytes of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryStores {
+    /// Bytes that one operator's rows may take in memory.
+    pub cache_bytes: usize,
+}
+
+impl Stores for MemoryStores {
+    fn open(&self, _operator: &OperatorUid) -> Result<Arc<dyn StateStore>, Failure> {
+        Ok(Arc::new(MemoryStore {
+            entries: Mutex::default(),
+            cache_bytes: self.cache_bytes,
+        }))
+    }
+}

@@ -1,0 +1,176 @@
+//! Read-modify-writes of state that is larger than its memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use rivus::connectors::GeneratorSource;
+use rivus::{
+    AggregateFunction, Event, JobOptions, JobStatus, RocksDbBackend, RuntimeMode, StreamEnvironment,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Setup;
+use super::bid::key_of;
+use super::meter::{self, Reading};
+use super::observed::ObservedSink;
+
+/// How state beyond memory is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Keys of the state.
+    #[arg(long, default_value_t = 10_000_000)]
+    keys: u64,
+    /// Bytes that each key's state holds beside its key and a count.
+    #[arg(long, default_value_t = 64)]
+    value_bytes: usize,
+    /// MiB of memory for blocks, memtables and rows together.
+    #[arg(long, default_value_t = 256)]
+    memory: usize,
+    /// Nine of ten records have one of so many keys.
+    #[arg(long, default_value_t = 50_000)]
+    hot_keys: u64,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Where the state lies.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            keys: 10_000_000,
+            value_bytes: 64,
+            memory: 256,
+            hot_keys: 50_000,
+            seconds: 10,
+            directory: None,
+        }
+    }
+}
+
+/// Counts, beside something to carry.
+#[derive(Clone)]
+struct Carrying {
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Carried {
+    count: u64,
+    text: String,
+}
+
+impl AggregateFunction for Carrying {
+    type In = u64;
+    type Acc = Carried;
+    type Out = u64;
+
+    fn create(&self) -> Carried {
+        Carried {
+            count: 0,
+            text: "x".repeat(self.bytes),
+        }
+    }
+
+    fn add(&self, acc: &mut Carried, _: &u64) {
+        acc.count += 1;
+    }
+
+    fn merge(&self, acc: &mut Carried, other: Carried) {
+        acc.count += other.count;
+    }
+
+    fn result(&self, acc: &Carried) -> u64 {
+        acc.count
+    }
+}
+
+pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
+    println!(
+        "\nstate: source -> keyed count -> sink on RocksDB, 2x2; {} keys of {} bytes, {} MiB for all of its memory, \
+         no checkpoints",
+        args.keys, args.value_bytes, args.memory
+    );
+    for hot_keys in [0, args.hot_keys] {
+        one(setup, args, hot_keys).await?;
+    }
+    Ok(())
+}
+
+/// All keys once; then read-modify-writes, which are measured.
+async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+    let directory = match &args.directory {
+        Some(directory) => directory.clone(),
+        None => std::env::temp_dir(),
+    };
+    let backend = RocksDbBackend::new(directory)?.memory(args.memory << 20);
+    let env = StreamEnvironment::builder()
+        .parallelism(2)
+        .options(JobOptions {
+            checkpoint_interval: None,
+            batch_records: setup.batch,
+            ..JobOptions::default()
+        })
+        .runtime(RuntimeMode::Threads {
+            workers: setup.workers,
+        })
+        .state_backend(backend)
+        .build();
+    let keys = args.keys;
+    let key = move |number: u64, _: &mut _| match number {
+        first if first < keys => first,
+        hot if hot_keys > 0 && !hot.is_multiple_of(10) => key_of(hot, hot_keys),
+        other => key_of(other, keys),
+    };
+    let arrived = Arc::new(AtomicU64::new(0));
+    let observe = {
+        let arrived = Arc::clone(&arrived);
+        move |_, run: &[Event<(u64, u64)>]| {
+            arrived.fetch_add(run.len() as u64, Relaxed);
+        }
+    };
+    env.from_source(GeneratorSource::new(key))
+        .parallelism(1)
+        .key_by(|key| *key)
+        .aggregate(Carrying {
+            bytes: args.value_bytes,
+        })
+        .sink_to(ObservedSink::new(observe));
+    let filling = Reading::take();
+    let job = env.start("state").await?;
+    while arrived.load(Relaxed) < keys {
+        anyhow::ensure!(
+            !matches!(job.status(), JobStatus::Ended(_)),
+            "the job ended: {:?}",
+            job.status()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let filled = filling.used();
+    // What the filling left behind is settled first.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (reading, before) = (Reading::take(), arrived.load(Relaxed));
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let (used, records) = (reading.used(), arrived.load(Relaxed) - before);
+    println!(
+        "  {}: {:.0} thousand read-modify-writes per CPU-second, {:.0} a second; filled with {:.0} thousand per CPU-second; \
+         resident {} MB",
+        match hot_keys {
+            0 => "uniform".to_owned(),
+            hot => format!("90 % of {hot} hot keys"),
+        },
+        records as f64 / used.cpu.as_secs_f64() / 1e3,
+        records as f64 / used.wall.as_secs_f64() / 1e3,
+        keys as f64 / filled.cpu.as_secs_f64() / 1e3,
+        meter::resident_bytes() >> 20,
+    );
+    job.cancel();
+    let _ = job.wait().await;
+    drop(env);
+    meter::quiet().await;
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! Where keyed state lies beside the rows that are needed now.
+
+use std::fmt::Debug;
+
+use rivus_core::{AttemptId, JobId, MemoryStores, Stores};
+
+/// Gives every attempt of a subtask stores of its own.
+pub trait StateBackend: Debug + Send + Sync {
+    /// Empty stores for an attempt.
+    fn stores(&self, job: JobId, attempt: AttemptId) -> Box<dyn Stores>;
+}
+
+/// A backend whose stores are in memory: for simulations, which thereby go through all that a store on disk needs.
+impl StateBackend for MemoryStores {
+    fn stores(&self, _job: JobId, _attempt: AttemptId) -> Box<dyn Stores> {
+        Box::new(*self)
+    }
+}

@@ -1,0 +1,348 @@
+//! The RocksDB backend: state that outgrows memory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use rivus_core::{
+    AttemptId, Changes, EachEntry, EachFound, Failure, JobId, OperatorUid, Space, StateStore,
+    StoreScan, Stores,
+};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRawIterator, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+};
+use self_cell::self_cell;
+
+use crate::backend::StateBackend;
+
+/// Keyed state in RocksDB, one database per operator and attempt, in a directory of the attempt's own.
+///
+/// One budget holds for all stores of a process together: half of it for rows in memory, decoded and shared out among
+/// the stores that are open, half for RocksDB's block cache and memtables, which RocksDB may exceed for a moment. The
+/// indexes and filters of its files come on top, about two bytes a key. There is no write-ahead log; what a failure loses,
+/// the checkpoint has.
+///
+/// ```
+/// use rivus_state::RocksDbBackend;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let backend = RocksDbBackend::new(directory)?.memory(256 << 20);
+/// # let _: &dyn rivus_state::StateBackend = &backend;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RocksDbBackend {
+    process: Arc<Process>,
+    memory: Arc<Memory>,
+}
+
+/// A directory that no other process uses; gone when the last store is.
+#[derive(Debug)]
+struct Process {
+    directory: PathBuf,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Stores remove their own; what is left is only in the way.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What all stores of a process share.
+struct Memory {
+    blocks: Cache,
+    memtables: WriteBufferManager,
+    rows: usize,
+    stores: AtomicUsize,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stores = self.stores.load(Relaxed);
+        write!(f, "{} bytes for rows of {stores} stores", self.rows)
+    }
+}
+
+/// Without a word: as much as a small container allows.
+const DEFAULT_MEMORY: usize = 256 << 20;
+
+impl Memory {
+    fn new(bytes: usize) -> Self {
+        let blocks = Cache::new_lru_cache(bytes / 2);
+        Self {
+            // Memtables are counted in the block cache, so that both together keep to their half.
+            memtables: WriteBufferManager::new_write_buffer_manager_with_cache(
+                bytes / 6,
+                false,
+                blocks.clone(),
+            ),
+            blocks,
+            rows: bytes / 2,
+            stores: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl RocksDbBackend {
+    /// Stores under a directory, with 256 MiB of memory for all of them.
+    ///
+    /// # Errors
+    /// If a directory for this process can't be made there.
+    pub fn new(directory: impl AsRef<Path>) -> io::Result<Self> {
+        let directory = directory.as_ref();
+        let directory = own_directory(directory).map_err(|error| {
+            let message = format!(
+                "state can't be kept in {}: {error}: give a directory that can be written",
+                directory.display()
+            );
+            io::Error::new(error.kind(), message)
+        })?;
+        Ok(Self {
+            process: Arc::new(Process { directory }),
+            memory: Arc::new(Memory::new(DEFAULT_MEMORY)),
+        })
+    }
+
+    /// So many bytes of memory for all stores together.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Arc::new(Memory::new(bytes));
+        self
+    }
+}
+
+impl StateBackend for RocksDbBackend {
+    fn stores(&self, job: JobId, attempt: AttemptId) -> Box<dyn Stores> {
+        let AttemptId { subtask, attempt } = attempt;
+        let name = format!("{job}-{}-{}-{attempt}", subtask.vertex, subtask.index);
+        Box::new(RocksStores {
+            directory: self.process.directory.join(name),
+            process: Arc::clone(&self.process),
+            memory: Arc::clone(&self.memory),
+        })
+    }
+}
+
+/// Makes a directory that no other backend has, of this process or another one.
+fn own_directory(directory: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(directory)?;
+    let process = std::process::id();
+    let mut number = 0;
+    loop {
+        let own = directory.join(format!("rivus-{process}-{number}"));
+        match fs::create_dir(&own) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|()| own),
+        }
+    }
+}
+
+/// The stores of one attempt.
+struct RocksStores {
+    directory: PathBuf,
+    process: Arc<Process>,
+    memory: Arc<Memory>,
+}
+
+const ORDER: &str = "order";
+
+impl Stores for RocksStores {
+    fn open(&self, operator: &OperatorUid) -> Result<Arc<dyn StateStore>, Failure> {
+        // A uid may hold anything; a directory's name may not.
+        let name = format!("{:016x}", rivus_core::key_hash(operator));
+        let directory = self.directory.join(name);
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::attempt(format!(
+                "state of operator {operator} can't be kept in {}: {error}",
+                directory.display()
+            ))
+        };
+        fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
+        // What lasts is the checkpoint: nothing is written at the end only to be deleted.
+        let mut options = Options::default();
+        let mut options = options
+            .get_options_from_string("avoid_flush_during_shutdown=true")
+            .map_err(|error| failed(&error))?;
+        options.create_if_missing(true);
+        options.set_error_if_exists(true);
+        options.set_max_open_files(256);
+        options.create_missing_column_families(true);
+        options.set_write_buffer_manager(&self.memory.memtables);
+        options.set_max_background_jobs(2);
+        // The database is nobody's memory: its files matter, its log doesn't.
+        options.set_keep_log_file_num(1);
+        options.set_stats_dump_period_sec(0);
+        let families = [
+            ColumnFamilyDescriptor::new("default", self.family(true)),
+            ColumnFamilyDescriptor::new(ORDER, self.family(false)),
+        ];
+        let db = DB::open_cf_descriptors(&options, &directory, families)
+            .map_err(|error| failed(&error))?;
+        self.memory.stores.fetch_add(1, Relaxed);
+        Ok(Arc::new(RocksStore {
+            open: Arc::new(Open {
+                db,
+                _directory: Directory {
+                    directory,
+                    attempt: self.directory.clone(),
+                    _process: Arc::clone(&self.process),
+                },
+            }),
+            memory: Arc::clone(&self.memory),
+        }))
+    }
+}
+
+impl RocksStores {
+    fn family(&self, rows: bool) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.memory.blocks);
+        blocks.set_block_size(if rows { 4 << 10 } else { 16 << 10 });
+        if rows {
+            blocks.set_bloom_filter(10.0, false);
+        }
+        let mut family = Options::default();
+        family.set_block_based_table_factory(&blocks);
+        family.set_compression_type(DBCompressionType::Lz4);
+        family.set_level_compaction_dynamic_level_bytes(true);
+        family.set_write_buffer_size(16 << 20);
+        // Two families in each store: what a small one takes at once must not fill the budget.
+        family.set_arena_block_size(128 << 10);
+        family
+    }
+}
+
+/// An open database; its directory goes when it has been closed.
+struct Open {
+    db: DB,
+    _directory: Directory,
+}
+
+struct Directory {
+    directory: PathBuf,
+    attempt: PathBuf,
+    /// Goes last.
+    _process: Arc<Process>,
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %error, "state that is not needed any more can't be removed");
+        }
+        // The attempt's last store takes its directory along.
+        let _ = fs::remove_dir(&self.attempt);
+    }
+}
+
+/// One operator's database.
+struct RocksStore {
+    open: Arc<Open>,
+    memory: Arc<Memory>,
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        self.memory.stores.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Open {
+    fn failed(&self, error: &rocksdb::Error) -> Failure {
+        let directory = self.db.path().display();
+        Failure::attempt(format!(
+            "the state store in {directory} failed: {error}: see to the disk, the job goes on from its last checkpoint"
+        ))
+    }
+
+    fn family(&self, space: Space) -> Result<&ColumnFamily, Failure> {
+        let name = match space {
+            Space::Rows => "default",
+            Space::Order => ORDER,
+        };
+        self.db
+            .cf_handle(name)
+            .ok_or_else(|| Failure::attempt(format!("state store: no column family {name}")))
+    }
+}
+
+impl StateStore for RocksStore {
+    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure> {
+        let rows = self.open.family(Space::Rows)?;
+        let sorted = keys.is_sorted();
+        let found = self.open.db.batched_multi_get_cf(rows, keys, sorted);
+        for (place, value) in found.into_iter().enumerate() {
+            if let Some(value) = value.map_err(|error| self.open.failed(&error))? {
+                each(place, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, changes: &Changes) -> Result<(), Failure> {
+        let rows = self.open.family(Space::Rows)?;
+        let order = self.open.family(Space::Order)?;
+        let mut batch = WriteBatch::default();
+        for (space, key, value) in changes.iter() {
+            let family = match space {
+                Space::Rows => rows,
+                Space::Order => order,
+            };
+            match value {
+                Some(value) => batch.put_cf(family, key, value),
+                None => batch.delete_cf(family, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        let written = self.open.db.write_opt(batch, &options);
+        written.map_err(|error| self.open.failed(&error))
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.memory.rows / self.memory.stores.load(Relaxed).max(1)
+    }
+
+    fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
+        let iterator = OwnedIterator::try_new(Arc::clone(&self.open), |open| {
+            let mut options = ReadOptions::default();
+            // A scan of rows comes by every block once; those that are needed stay in the cache.
+            options.fill_cache(space == Space::Order);
+            let family = open.family(space)?;
+            let mut iterator = open.db.raw_iterator_cf_opt(family, options);
+            iterator.seek(from);
+            Ok::<_, Failure>(iterator)
+        })?;
+        Ok(Box::new(iterator))
+    }
+}
+
+self_cell!(
+    /// An iterator that keeps its database open. It sees what was there when it was made.
+    struct OwnedIterator {
+        owner: Arc<Open>,
+        #[not_covariant]
+        dependent: DBRawIterator,
+    }
+);
+
+impl StoreScan for OwnedIterator {
+    fn read(&mut self, each: EachEntry<'_>) -> Result<bool, Failure> {
+        self.with_dependent_mut(|open, iterator| {
+            while let Some((key, value)) = iterator.item() {
+                let more = each(key, value)?;
+                iterator.next();
+                if !more {
+                    return Ok(true);
+                }
+            }
+            iterator.status().map_err(|error| open.failed(&error))?;
+            Ok(false)
+        })
+    }
+}

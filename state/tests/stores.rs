@@ -1,0 +1,206 @@
+//! One list of promises, kept by every store below a table: RocksDB, and the one in memory.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rivus_core::{
+    AttemptId, Changes, JobId, MemoryStores, Space, StateStore, StoreScan, SubtaskId, VertexId,
+};
+use rivus_state::{RocksDbBackend, StateBackend};
+use uuid::Uuid;
+
+fn open(backend: &dyn StateBackend, attempt: u32, operator: &str) -> Arc<dyn StateStore> {
+    let subtask = SubtaskId {
+        vertex: VertexId(1),
+        index: 0,
+    };
+    let attempt = AttemptId { subtask, attempt };
+    let stores = backend.stores(JobId(Uuid::from_u128(7)), attempt);
+    stores.open(&operator.into()).unwrap()
+}
+
+/// Directories below `path` that are not empty of directories, and those that are.
+fn directories(path: &Path) -> usize {
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+    let below = entries.filter(|entry| entry.path().is_dir());
+    below.map(|entry| 1 + directories(&entry.path())).sum()
+}
+
+fn put(changes: &mut Changes, space: Space, key: &[u8], value: &[u8]) {
+    let append = |bytes: &'_ [u8]| {
+        let bytes = bytes.to_vec();
+        move |out: &mut Vec<u8>| {
+            out.extend_from_slice(&bytes);
+            Ok::<_, ()>(())
+        }
+    };
+    changes.put(space, append(key), append(value)).unwrap();
+}
+
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Reads a scan on, `at_once` entries at a time.
+fn read(scan: &mut dyn StoreScan, at_once: usize) -> Entries {
+    let mut entries = Vec::new();
+    loop {
+        let mut left = at_once;
+        let more = scan.read(&mut |key, value| {
+            entries.push((key.to_vec(), value.to_vec()));
+            left -= 1;
+            Ok(left > 0)
+        });
+        if !more.unwrap() {
+            return entries;
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(bool, Vec<u8>, Vec<u8>),
+    Delete(bool, Vec<u8>),
+    Write,
+    BeginScan(bool, Vec<u8>),
+    EndScan(usize),
+    Get(Vec<Vec<u8>>),
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![Just(0), Just(7), Just(255)], 1..4)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let value = prop::collection::vec(any::<u8>(), 0..40);
+    prop_oneof![
+        6 => (any::<bool>(), key(), value).prop_map(|(rows, key, value)| Step::Put(rows, key, value)),
+        2 => (any::<bool>(), key()).prop_map(|(rows, key)| Step::Delete(rows, key)),
+        2 => Just(Step::Write),
+        1 => (any::<bool>(), key()).prop_map(|(rows, from)| Step::BeginScan(rows, from)),
+        1 => (1..5_usize).prop_map(Step::EndScan),
+        2 => prop::collection::vec(key(), 0..6).prop_map(Step::Get),
+    ]
+}
+
+fn space(rows: bool) -> Space {
+    if rows { Space::Rows } else { Space::Order }
+}
+
+fn check(store: &dyn StateStore, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut model: BTreeMap<(Space, Vec<u8>), Vec<u8>> = BTreeMap::new();
+    let mut written = model.clone();
+    let mut changes = Changes::default();
+    let mut scan: Option<(Box<dyn StoreScan>, Entries)> = None;
+    for step in steps {
+        match step {
+            Step::Put(rows, key, value) => {
+                put(&mut changes, space(*rows), key, value);
+                model.insert((space(*rows), key.clone()), value.clone());
+            }
+            Step::Delete(rows, key) => {
+                changes.delete(space(*rows), key);
+                model.remove(&(space(*rows), key.clone()));
+            }
+            Step::Write => {
+                store.write(&changes).unwrap();
+                changes.clear();
+                written.clone_from(&model);
+            }
+            Step::BeginScan(rows, from) => {
+                let space = space(*rows);
+                let entries = written.range((space, from.clone())..);
+                let of_space = entries.take_while(|((other, _), _)| *other == space);
+                let entries = of_space.map(|((_, key), value)| (key.clone(), value.clone()));
+                scan = Some((store.scan(space, from).unwrap(), entries.collect()));
+            }
+            Step::EndScan(at_once) => {
+                if let Some((mut scan, expected)) = scan.take() {
+                    prop_assert_eq!(read(&mut *scan, *at_once), expected);
+                }
+            }
+            Step::Get(keys) => {
+                let mut keys = keys.clone();
+                keys.sort();
+                keys.dedup();
+                let mut found = Vec::new();
+                let each = &mut |at: usize, value: &[u8]| {
+                    found.push((keys[at].clone(), value.to_vec()));
+                    Ok(())
+                };
+                store.get_many(&keys, each).unwrap();
+                let there = keys.iter().filter_map(|key| {
+                    let value = written.get(&(Space::Rows, key.clone()))?;
+                    Some((key.clone(), value.clone()))
+                });
+                prop_assert_eq!(&found, &there.collect::<Vec<_>>());
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_store_holds_what_was_written_and_a_scan_what_was_there_when_it_began(
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let rocks = RocksDbBackend::new(directory.path()).unwrap().memory(4 << 20);
+        let memory = MemoryStores { cache_bytes: 1 };
+        let backends: [&dyn StateBackend; 2] = [&memory, &rocks];
+        for backend in backends {
+            check(&*open(backend, 1, "an operator"), &steps)?;
+        }
+    }
+}
+
+#[test]
+fn attempts_and_operators_have_stores_of_their_own_which_go_with_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = RocksDbBackend::new(directory.path()).unwrap();
+    let empty = directories(directory.path());
+    let mut changes = Changes::default();
+    put(&mut changes, Space::Rows, b"key", b"value");
+    let first = open(&backend, 1, "a/b: c");
+    first.write(&changes).unwrap();
+    for (attempt, operator) in [(2, "a/b: c"), (1, "another")] {
+        let other = open(&backend, attempt, operator);
+        assert_eq!(read(&mut *other.scan(Space::Rows, &[]).unwrap(), 9), []);
+    }
+    // A scan outlives its store, and the files the scan.
+    let mut scan = first.scan(Space::Rows, &[]).unwrap();
+    drop(first);
+    assert_eq!(read(&mut *scan, 1), [(b"key".to_vec(), b"value".to_vec())]);
+    assert!(directories(directory.path()) > empty);
+    drop(scan);
+    assert_eq!(directories(directory.path()), empty);
+    drop(backend);
+    assert_eq!(directories(directory.path()), 0);
+}
+
+#[test]
+fn stores_that_are_open_together_share_the_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = RocksDbBackend::new(directory.path())
+        .unwrap()
+        .memory(64 << 20);
+    let first = open(&backend, 1, "one");
+    let alone = first.cache_bytes();
+    let second = open(&backend, 1, "two");
+    assert_eq!([first.cache_bytes(), second.cache_bytes()], [alone / 2; 2]);
+    drop(second);
+    assert_eq!(first.cache_bytes(), alone);
+    assert_eq!(alone, 32 << 20);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = RocksDbBackend::new(file.path()).unwrap_err().to_string();
+    let name = file.path().display().to_string();
+    assert!(error.contains(&name) && !error.contains('\n'), "{error}");
+}
