@@ -119,6 +119,9 @@ impl Cluster {
                 path.display()
             )));
         }
+        if let Some(backend) = &settings.backend {
+            backend.check().map_err(JobError::Setup)?;
+        }
         let objects = settings.storage.open()?;
         let (handles, runtimes) = runtimes(settings.mode)?;
         let blocking: Arc<dyn Blocking> = match (settings.blocking, settings.mode) {

@@ -103,3 +103,19 @@ async fn a_job_goes_on_with_the_other_backend() {
     expected.sort();
     assert_eq!(rows, expected);
 }
+
+#[tokio::test]
+async fn a_backend_with_too_little_memory_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let rocks = RocksDbBackend::new(dir.path()).expect("a backend");
+    let builder = StreamEnvironment::builder().state_backend(rocks.memory(0));
+    let env = builder.build();
+    env.from_collection(vec![1, 2, 3]).print();
+    let refused = env.execute("numbers").await;
+    let refusal = refused.expect_err("has no memory").to_string();
+    assert!(
+        refusal.contains("memory of 0 bytes") && refusal.contains("give .memory(1048576)"),
+        "{refusal}"
+    );
+    assert!(!refusal.contains('\n'), "{refusal}");
+}

@@ -6,6 +6,14 @@ use rivus_core::{AttemptId, JobId, MemoryStores, Stores};
 
 /// Gives every attempt of a subtask stores of its own.
 pub trait StateBackend: Debug + Send + Sync {
+    /// Refuses settings that can't work, before any job starts.
+    ///
+    /// # Errors
+    /// One line that names the setting and the mend.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Empty stores for an attempt.
     fn stores(&self, job: JobId, attempt: AttemptId) -> Box<dyn Stores>;
 }

@@ -55,6 +55,7 @@ impl Drop for Process {
 
 /// What all stores of a process share.
 struct Memory {
+    bytes: usize,
     blocks: Cache,
     memtables: WriteBufferManager,
     rows: usize,
@@ -68,6 +69,9 @@ impl std::fmt::Debug for Memory {
     }
 }
 
+/// With less RocksDB would write tiny files all the time, and with none it would bound its memtables no more.
+const LEAST_MEMORY: usize = 1 << 20;
+
 /// Without a word: as much as a small container allows.
 const DEFAULT_MEMORY: usize = 256 << 20;
 
@@ -75,6 +79,7 @@ impl Memory {
     fn new(bytes: usize) -> Self {
         let blocks = Cache::new_lru_cache(bytes / 2);
         Self {
+            bytes,
             // Memtables are counted in the block cache, so that both together keep to their half.
             memtables: WriteBufferManager::new_write_buffer_manager_with_cache(
                 bytes / 6,
@@ -108,7 +113,7 @@ impl RocksDbBackend {
         })
     }
 
-    /// So many bytes of memory for all stores together.
+    /// So many bytes of memory for all stores together, at least 1 MiB; less is refused when the first job starts.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Arc::new(Memory::new(bytes));
         self
@@ -116,6 +121,16 @@ impl RocksDbBackend {
 }
 
 impl StateBackend for RocksDbBackend {
+    fn check(&self) -> Result<(), String> {
+        match self.memory.bytes {
+            ..LEAST_MEMORY => Err(format!(
+                "state backend RocksDB: memory of {} bytes is too little: give .memory({LEAST_MEMORY}) or more",
+                self.memory.bytes
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn stores(&self, job: JobId, attempt: AttemptId) -> Box<dyn Stores> {
         let AttemptId { subtask, attempt } = attempt;
         let name = format!("{job}-{}-{}-{attempt}", subtask.vertex, subtask.index);
