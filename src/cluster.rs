@@ -1,19 +1,19 @@
 //! The actors that run an environment's jobs: one node, in this process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
-    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Seed, TokioClock,
+    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Seed, Submission, TokioClock,
 };
-use rivus_core::job::JobOptions;
 use rivus_core::{JobGraph, JobId, Timestamp};
 use rivus_state::{
     Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
     StateBackend,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
 
 use crate::error::JobError;
 use crate::runtimes::{OwnRuntimes, runtimes};
@@ -105,6 +105,7 @@ pub(crate) struct ClusterSettings {
 pub(crate) struct Cluster {
     context: Arc<NodeContext>,
     node: ActorRef<NodeMessage>,
+    directory: Option<PathBuf>,
     /// None of its own in a simulation.
     _runtimes: OwnRuntimes,
 }
@@ -123,6 +124,10 @@ impl Cluster {
             backend.check().map_err(JobError::Setup)?;
         }
         let objects = settings.storage.open()?;
+        let directory = match settings.storage {
+            Storage::Directory(path) => Some(path),
+            Storage::Memory | Storage::Objects(_) => None,
+        };
         let (handles, runtimes) = runtimes(settings.mode)?;
         let blocking: Arc<dyn Blocking> = match (settings.blocking, settings.mode) {
             (Some(blocking), _) => blocking,
@@ -167,6 +172,7 @@ impl Cluster {
         Ok(Self {
             context,
             node,
+            directory,
             _runtimes: runtimes,
         })
     }
@@ -191,33 +197,48 @@ impl Cluster {
         &self.node
     }
 
-    pub(crate) fn submit(
-        &self,
-        name: &str,
-        graph: JobGraph,
-        options: JobOptions,
-    ) -> (JobId, watch::Receiver<JobView>) {
-        let job = JobId(self.context.seed.uuid());
-        (job, self.resume(job, name, graph, options))
+    /// An id that no job has.
+    pub(crate) fn new_id(&self) -> Uuid {
+        self.context.seed.uuid()
     }
 
     /// Runs a job under an id that may have a log already.
-    pub(crate) fn resume(
+    pub(crate) fn submit(
         &self,
         job: JobId,
-        name: &str,
         graph: JobGraph,
-        options: JobOptions,
+        submission: Submission,
     ) -> watch::Receiver<JobView> {
         self.context.programs.insert(job, Arc::new(graph));
-        let (sender, receiver) = watch::channel(JobView::new(job, name.to_owned()));
+        let (sender, receiver) = watch::channel(JobView::new(job, submission.name.clone()));
         let _ = self.node.cast(NodeMessage::Submit {
             job,
-            name: name.to_owned(),
-            options: Box::new(options),
+            submission,
             view: sender,
         });
         receiver
+    }
+
+    /// Where checkpoints and savepoints lie.
+    pub(crate) fn checkpoints(&self) -> &CheckpointStorage {
+        &self.context.checkpoints
+    }
+
+    /// The directory of the storage, if it is one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Does what may block, where that may be done.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JobError> {
+        let (sender, receiver) = oneshot::channel();
+        self.context.blocking.run(Box::new(move || {
+            let _ = sender.send(work());
+        }));
+        receiver.await.map_err(|_| JobError::NodeStopped)
     }
 }
 

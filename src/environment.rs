@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rivus_actors::{NodeConfig, Probe};
+use rivus_actors::{NodeConfig, Probe, Submission};
 use rivus_connectors::CollectionSource;
-use rivus_core::job::{JobOptions, RestartStrategy};
+use rivus_core::job::{JobOptions, RestartStrategy, StartState};
 use rivus_core::{Event, JobGraph, JobId, Operator, Record, Source, Timestamp};
 use rivus_operators::SourceOperator;
 use rivus_state::{Blocking, StateBackend};
@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, ClusterSettings, RuntimeMode, Storage};
 use crate::error::JobError;
 use crate::handle::{JobHandle, JobResult};
 use crate::program::{NewNode, Program};
+use crate::savepoint::{FromSavepoint, Savepoint};
 use crate::stream::DataStream;
 
 /// Where a job is written and run. Cheap to clone; clones write to the same program.
@@ -230,8 +231,53 @@ impl StreamEnvironment {
     pub async fn start(&self, name: &str) -> Result<JobHandle, JobError> {
         let graph = self.program.take()?;
         let cluster = self.cluster(&graph).await?;
-        let (job, view) = cluster.submit(name, graph, self.options.clone());
+        let job = JobId(cluster.new_id());
+        let view = cluster.submit(job, graph, self.submission(name, None));
         Ok(JobHandle { job, view, cluster })
+    }
+
+    pub(crate) fn submission(&self, name: &str, start: Option<StartState>) -> Submission {
+        Submission {
+            name: name.to_owned(),
+            options: Box::new(self.options.clone()),
+            start: start.map(Box::new),
+        }
+    }
+
+    /// The job that was written, for it to be started in another way.
+    pub(crate) async fn written(&self) -> Result<(JobGraph, Arc<Cluster>), JobError> {
+        let graph = self.program.take()?;
+        let cluster = self.cluster(&graph).await?;
+        Ok((graph, cluster))
+    }
+
+    /// Goes on from a savepoint with the job that was written: of the same operators or others, at the same parallelism
+    /// or another, on the same state backend or another. Operators find their state by their uid.
+    ///
+    /// ```
+    /// use rivus::connectors::GeneratorSource;
+    /// use rivus::StreamEnvironment;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::default();
+    /// let numbers = || GeneratorSource::new(|n, _| n).rate(1_000).count(300);
+    /// let sums = |parallelism| {
+    ///     let numbers = env.from_source(numbers()).uid("numbers");
+    ///     let sums = numbers.key_by(|n| n % 3).reduce(|sum, n| *sum += n).uid("sums");
+    ///     sums.parallelism(parallelism).collect()
+    /// };
+    /// let _ = sums(1);
+    /// let savepoint = env.start("sums").await?.stop_with_savepoint().await?;
+    ///
+    /// let env = env.clone(); // the same storage
+    /// let last = sums(1);
+    /// env.from_savepoint(&savepoint).drop_state_of("collect-3").execute("sums again").await?;
+    /// let sum_of_all: u64 = (0..3).filter_map(|key| last.values().into_iter().rev().find(|sum| sum.0 == key)).map(|sum| sum.1).sum();
+    /// assert_eq!(sum_of_all, 300 * 299 / 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn from_savepoint(&self, savepoint: &Savepoint) -> FromSavepoint {
+        FromSavepoint::new(self.clone(), savepoint.clone())
     }
 
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
@@ -270,7 +316,7 @@ impl StreamEnvironment {
     pub async fn resume(&self, name: &str, job: JobId) -> Result<JobHandle, JobError> {
         let graph = self.program.take()?;
         let cluster = self.cluster(&graph).await?;
-        let view = cluster.resume(job, name, graph, self.options.clone());
+        let view = cluster.submit(job, graph, self.submission(name, None));
         Ok(JobHandle { job, view, cluster })
     }
 

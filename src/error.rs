@@ -36,6 +36,9 @@ pub enum JobError {
     /// Somebody canceled it.
     #[error("the job was canceled")]
     Canceled,
+    /// A savepoint could not be made or read, or the job doesn't fit it.
+    #[error("{0}")]
+    Savepoint(String),
     /// The process's root actor is gone; the job's log, if it lies on disk, is whole.
     #[error("the node that ran the job has stopped")]
     NodeStopped,
@@ -45,7 +48,7 @@ impl JobError {
     /// The error of an outcome, unless it is a good one.
     pub(crate) fn of(outcome: JobOutcome) -> Result<(), Self> {
         match outcome {
-            JobOutcome::Completed => Ok(()),
+            JobOutcome::Completed | JobOutcome::Stopped { .. } => Ok(()),
             JobOutcome::Canceled => Err(Self::Canceled),
             JobOutcome::Failed(failure) => Err(Self::Failed(failure)),
         }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 use rivus_actors::{JobStatus, JobView, NodeMessage};
-use rivus_core::JobId;
+use rivus_core::job::SavepointRequest;
+use rivus_core::{CheckpointKind, JobId};
+use rivus_state::savepoint_name;
 use tokio::sync::watch;
 
 use crate::cluster::Cluster;
 use crate::error::JobError;
+use crate::savepoint::Savepoint;
 
 /// A job that was started.
 ///
@@ -93,6 +96,118 @@ impl JobHandle {
     /// ```
     pub fn cancel(&self) {
         let _ = self.node().cast(NodeMessage::Cancel(self.job));
+    }
+
+    /// Makes a savepoint: all of the job's state at one moment, to be kept until somebody deletes it. The job goes on. The
+    /// request outlives the leader that it is told to.
+    ///
+    /// # Errors
+    /// [`JobError::Savepoint`] says why there is none; [`JobError::NodeStopped`].
+    ///
+    /// ```
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1_000)).sink_to(DiscardSink::new());
+    /// let job = env.start("for ever").await?;
+    /// let savepoint = job.savepoint().await?;
+    /// println!("{savepoint} is {:?}", savepoint.path());
+    /// job.cancel();
+    /// # Ok(()) }
+    /// ```
+    pub async fn savepoint(&self) -> Result<Savepoint, JobError> {
+        self.make_savepoint(CheckpointKind::Savepoint).await
+    }
+
+    /// Ends the job with a savepoint: nothing is read behind it, and everything up to it is committed. Windows and timers that
+    /// are not due don't fire; whoever goes on from the savepoint fires them. If it fails, the job goes on.
+    ///
+    /// # Errors
+    /// As [`savepoint`](Self::savepoint).
+    ///
+    /// ```
+    /// use rivus::JobStatus;
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1_000)).sink_to(DiscardSink::new());
+    /// let job = env.start("for ever").await?;
+    /// let savepoint = job.stop_with_savepoint().await?;
+    /// assert!(matches!(job.status(), JobStatus::Ended(_)));
+    /// # Ok(()) }
+    /// ```
+    pub async fn stop_with_savepoint(&self) -> Result<Savepoint, JobError> {
+        let kind = CheckpointKind::Stop { drain: false };
+        self.make_savepoint(kind).await
+    }
+
+    /// Ends the job with a savepoint, for good: event time ends first, so every window and event timer fires. Whoever goes on
+    /// from such a savepoint has no windows left that later records could join.
+    ///
+    /// # Errors
+    /// As [`savepoint`](Self::savepoint).
+    ///
+    /// ```
+    /// use rivus::connectors::GeneratorSource;
+    /// use rivus::{WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let clicks = env
+    ///     .from_source(GeneratorSource::new(|n, _| n as i64).rate(1_000))
+    ///     .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|ms: &i64| *ms))
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(3600)))
+    ///     .count()
+    ///     .collect();
+    /// let mut job = env.start("clicks of an hour").await?;
+    /// while job.view().subtasks.iter().all(|task| task.figures.records_out == 0) {
+    ///     job.changed().await?;
+    /// }
+    /// job.drain_with_savepoint().await?;
+    /// assert_eq!(clicks.len(), 1); // the hour isn't over, and nobody waits for it any more
+    /// # Ok(()) }
+    /// ```
+    pub async fn drain_with_savepoint(&self) -> Result<Savepoint, JobError> {
+        let kind = CheckpointKind::Stop { drain: true };
+        self.make_savepoint(kind).await
+    }
+
+    async fn make_savepoint(&self, kind: CheckpointKind) -> Result<Savepoint, JobError> {
+        let token = self.cluster.new_id();
+        let request = SavepointRequest { token, kind };
+        let _ = self.node().cast(NodeMessage::Savepoint(self.job, request));
+        let mut view = self.view.clone();
+        loop {
+            let now = view.borrow_and_update().clone();
+            let ended = matches!(now.status, JobStatus::Ended(_));
+            let shown = now.savepoints.into_iter();
+            let outcome = shown
+                .filter(|shown| shown.request.token == token)
+                .find_map(|shown| shown.outcome);
+            match outcome {
+                // The job is over when all is committed.
+                Some(Ok(id)) if ended || !kind.is_last() => {
+                    let name = savepoint_name(self.job, id);
+                    return Ok(Savepoint::of(name, self.cluster.directory()));
+                }
+                Some(Err(reason)) => {
+                    return Err(JobError::Savepoint(format!(
+                        "the savepoint failed: {reason}"
+                    )));
+                }
+                None if ended => {
+                    return Err(JobError::Savepoint(
+                        "the job has ended, and there is no savepoint of it".to_owned(),
+                    ));
+                }
+                Some(Ok(_)) | None => {}
+            }
+            view.changed().await.map_err(|_| JobError::NodeStopped)?;
+        }
     }
 
     /// Waits until something about the job has changed.

@@ -28,6 +28,7 @@
 //! | to | see |
 //! |---|---|
 //! | run a job and watch it | [`StreamEnvironment`], [`JobHandle`] |
+//! | keep a job's state, and go on from it with another | [`Savepoint`] |
 //! | transform a stream | [`DataStream`], [`KeyedStream`], [`WindowedStream`] |
 //! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`] |
 //! | read and write | [`connectors`] |
@@ -40,6 +41,7 @@ mod handle;
 mod keyed;
 mod program;
 mod runtimes;
+mod savepoint;
 mod stream;
 mod telemetry;
 mod windowed;
@@ -49,6 +51,7 @@ pub use environment::{EnvironmentBuilder, StreamEnvironment};
 pub use error::JobError;
 pub use handle::{JobHandle, JobResult};
 pub use keyed::KeyedStream;
+pub use savepoint::{FromSavepoint, Savepoint};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;
 

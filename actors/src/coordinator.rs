@@ -45,7 +45,6 @@ pub struct CoordinatorState {
     args: CoordinatorArgs,
     myself: ActorRef<CoordinatorMessage>,
     tasks: Tasks,
-    manifest: Option<Manifest>,
     /// When a `Tick` is on its way.
     tick_at: Option<Duration>,
 }
@@ -67,7 +66,6 @@ impl Actor for CoordinatorActor {
             args,
             myself,
             tasks: Tasks::new(),
-            manifest: None,
             tick_at: None,
         })
     }
@@ -136,9 +134,13 @@ impl CoordinatorState {
             CheckpointAction::Trigger(barrier) => return self.trigger(barrier),
             CheckpointAction::StoreManifest(manifest) => {
                 self.pass(Step::StoreManifest)?;
-                self.store(&manifest);
-                self.manifest = Some(manifest);
-                return Ok(());
+                if manifest.kind.is_savepoint() {
+                    // What a savepoint says of itself the master knows best.
+                    JobMasterMessage::StoreSavepoint(Box::new(manifest))
+                } else {
+                    self.store(&manifest);
+                    return Ok(());
+                }
             }
             CheckpointAction::AnnounceCompleted(id) => {
                 self.pass(Step::Announce)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{JobOptions, LogEntry};
+use rivus_core::job::{JobOptions, LogEntry, StartState};
 use rivus_core::{Failure, JobId, codec};
 
 use crate::context::NodeContext;
@@ -22,18 +22,27 @@ pub enum DispatcherMessage {
     Submit {
         /// Its id.
         job: JobId,
-        /// Its name.
-        name: String,
-        /// Its settings.
-        options: Box<JobOptions>,
+        /// What is asked for.
+        submission: Submission,
     },
     /// The job's first entry is in its log, or could not be written.
     Submitted {
         /// The job.
         job: JobId,
-        /// Its name and settings, to try again, and why it could not be written.
-        failed: Option<(String, Box<JobOptions>, String)>,
+        /// What was asked for, to try again, and why it could not be written.
+        failed: Option<(Submission, String)>,
     },
+}
+
+/// A new job.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub options: Box<JobOptions>,
+    /// The savepoint that it goes on from, if it begins with one.
+    pub start: Option<Box<StartState>>,
 }
 
 /// What the actor is started with.
@@ -103,9 +112,9 @@ impl Actor for DispatcherActor {
                 }
             }
             DispatcherMessage::Recover => state.recover(),
-            DispatcherMessage::Submit { job, name, options } => {
+            DispatcherMessage::Submit { job, submission } => {
                 state.pass(Step::Submit)?;
-                state.submit(job, name, options);
+                state.submit(job, submission);
             }
             DispatcherMessage::Submitted { job, failed: None } => {
                 state.failures.remove(&job);
@@ -113,8 +122,8 @@ impl Actor for DispatcherActor {
             }
             DispatcherMessage::Submitted {
                 job,
-                failed: Some((name, options, error)),
-            } => state.submit_failed(job, name, options, error),
+                failed: Some((submission, error)),
+            } => state.submit_failed(job, submission, error),
         }
         Ok(())
     }
@@ -137,22 +146,24 @@ impl DispatcherState {
         }));
     }
 
-    fn submit(&self, job: JobId, name: String, options: Box<JobOptions>) {
+    fn submit(&self, job: JobId, submission: Submission) {
         let node = &self.args.node;
         let Some(graph) = node.programs.get(&job) else {
             return;
         };
+        let Submission {
+            name,
+            options,
+            start,
+        } = submission.clone();
         let entry = LogEntry::Submitted {
             name,
             fingerprint: graph.fingerprint(),
             options,
+            start,
         };
         let (log, nonce, myself) = (node.log.clone(), node.seed.nonce(), self.myself.clone());
         node.blocking.run(Box::new(move || {
-            let LogEntry::Submitted { name, options, .. } = &entry else {
-                return;
-            };
-            let (name, options) = (name.clone(), options.clone());
             let written = codec::encode(&entry)
                 .map_err(|error| Failure::from(error).message)
                 .and_then(|bytes| {
@@ -160,13 +171,13 @@ impl DispatcherState {
                     log.append(job, 0, nonce, &bytes)
                         .map_err(|error| Failure::user(&error.into()).message)
                 });
-            let failed = written.err().map(|error| (name, options, error));
+            let failed = written.err().map(|error| (submission, error));
             let _ = myself.cast(DispatcherMessage::Submitted { job, failed });
         }));
     }
 
     /// The storage may be back in a moment.
-    fn submit_failed(&mut self, job: JobId, name: String, options: Box<JobOptions>, error: String) {
+    fn submit_failed(&mut self, job: JobId, submission: Submission, error: String) {
         let failures = self.failures.entry(job).or_insert(0);
         *failures += 1;
         if *failures > RETRIES {
@@ -176,7 +187,7 @@ impl DispatcherState {
             return;
         }
         tracing::warn!(%job, error, "a job can't be logged, again soon");
-        let again = DispatcherMessage::Submit { job, name, options };
+        let again = DispatcherMessage::Submit { job, submission };
         self.args.node.send_later(&self.myself, RETRY, again);
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::JobId;
-use rivus_core::job::{JobOptions, JobOutcome};
+use rivus_core::job::{JobOutcome, SavepointRequest};
 
 use crate::context::NodeContext;
-use crate::dispatcher::{DispatcherActor, DispatcherArgs, DispatcherMessage};
+use crate::dispatcher::{DispatcherActor, DispatcherArgs, DispatcherMessage, Submission};
 use crate::job_master::{JobMasterActor, JobMasterArgs, JobMasterMessage};
 use crate::node::NodeMessage;
 use crate::probe::{ActorKind, Step};
@@ -23,10 +23,8 @@ pub enum JobManagerMessage {
     Submit {
         /// Its id.
         job: JobId,
-        /// Its name.
-        name: String,
-        /// Its settings.
-        options: Box<JobOptions>,
+        /// What is asked for.
+        submission: Submission,
     },
     /// A job could not be logged.
     SubmitFailed {
@@ -46,6 +44,8 @@ pub enum JobManagerMessage {
     },
     /// Somebody asks for a job's end.
     Cancel(JobId),
+    /// Somebody asks for a savepoint.
+    Savepoint(JobId, SavepointRequest),
     /// A job at this moment.
     View(Box<JobView>),
     /// Another leader has written to a log: this one's time is over.
@@ -172,8 +172,8 @@ impl Actor for JobManagerActor {
         state: &mut JobManagerState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            JobManagerMessage::Submit { job, name, options } => {
-                let submit = DispatcherMessage::Submit { job, name, options };
+            JobManagerMessage::Submit { job, submission } => {
+                let submit = DispatcherMessage::Submit { job, submission };
                 let _ = state.dispatcher.cast(submit);
             }
             JobManagerMessage::SubmitFailed { job, error } => {
@@ -199,6 +199,11 @@ impl Actor for JobManagerActor {
                 state.cancels.insert(job);
                 if let Some(master) = state.masters.get(&job) {
                     let _ = master.cast(JobMasterMessage::Cancel);
+                }
+            }
+            JobManagerMessage::Savepoint(job, request) => {
+                if let Some(master) = state.masters.get(&job) {
+                    let _ = master.cast(JobMasterMessage::Savepoint(request));
                 }
             }
             JobManagerMessage::View(view) => {

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{JobOptions, Manifest, SubtaskSnapshot, TaskPhase, TaskReport};
 use rivus_core::{
-    AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph, JobId,
-    LeaderEpoch, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId,
+    AttemptId, Barrier, CheckpointId, CheckpointKind, EncodedSplit, Failure, Incarnation, JobGraph,
+    JobId, LeaderEpoch, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId,
 };
 
 use crate::context::NodeContext;
 use crate::job_master::JobMasterMessage;
 use crate::probe::{ActorKind, OfJob, Step};
-use crate::subtask::{Sender, SubtaskActor, SubtaskArgs, SubtaskMessage};
+use crate::subtask::{Restore, Sender, SubtaskActor, SubtaskArgs, SubtaskMessage};
 
 /// What a subtask tells about itself.
 #[derive(Debug, Clone)]
@@ -411,14 +411,20 @@ impl JobTasksState {
         self.tasks
             .retain(|other, task| other.subtask != attempt.subtask || !task.report.phase.is_over());
         let metrics = Arc::new(SubtaskMetrics::default());
-        let restored = restore.map(|manifest| {
-            let snapshot = manifest.subtasks.get(&attempt.subtask).cloned();
-            (manifest.id, snapshot)
+        let restored = restore.map(|manifest| Restore {
+            checkpoint: manifest.id,
+            stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
+            foreign: manifest.foreign,
+            snapshot: manifest
+                .subtasks
+                .get(&attempt.subtask)
+                .cloned()
+                .unwrap_or_default(),
         });
         let report = TaskReport {
             attempt,
             slot,
-            restored: restored.as_ref().map(|(id, _)| *id),
+            restored: restored.as_ref().map(|restore| restore.checkpoint),
             phase: TaskPhase::Building,
             acknowledged: None,
             declined: CheckpointId(0),

@@ -34,6 +34,7 @@ mod task_manager;
 mod view;
 
 pub use context::{NodeConfig, NodeContext, Runtimes, Seed, Shared, TokioClock};
+pub use dispatcher::Submission;
 pub use node::{NodeActor, NodeMessage};
 pub use planted::Defect;
 #[cfg(feature = "planted-defects")]

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use rivus_core::job::{JobOptions, JobOutcome};
+use rivus_core::job::{JobOutcome, SavepointRequest};
 use rivus_core::{JobId, TaskManagerId};
 use tokio::sync::watch;
 
 use crate::context::NodeContext;
+use crate::dispatcher::Submission;
 use crate::job_manager::{Intensity, JobManagerActor, JobManagerArgs, JobManagerMessage};
 use crate::leader_election::{LeaderElectionActor, LeaderElectionArgs, LeaderElectionMessage};
 use crate::resource_manager::ResourceManagerMessage;
@@ -22,10 +23,8 @@ pub enum NodeMessage {
     Submit {
         /// Its id.
         job: JobId,
-        /// Its name.
-        name: String,
-        /// Its settings.
-        options: Box<JobOptions>,
+        /// What is asked for.
+        submission: Submission,
         /// Where its client watches it.
         view: watch::Sender<JobView>,
     },
@@ -38,6 +37,8 @@ pub enum NodeMessage {
     },
     /// End a job.
     Cancel(JobId),
+    /// Make a savepoint of a job.
+    Savepoint(JobId, SavepointRequest),
     /// A candidate of this process has been elected.
     Elected {
         /// Which.
@@ -86,12 +87,13 @@ struct Leader {
 }
 
 struct Client {
-    name: String,
-    options: JobOptions,
+    submission: Submission,
     view: watch::Sender<JobView>,
     /// Whether a JobMaster has begun with it.
     taken_up: bool,
     cancel: bool,
+    /// Savepoints that were asked for and that no view has shown yet.
+    savepoints: Vec<SavepointRequest>,
 }
 
 /// What the actor remembers.
@@ -143,16 +145,15 @@ impl Actor for NodeActor {
         match message {
             NodeMessage::Submit {
                 job,
-                name,
-                options,
+                submission,
                 view,
             } => {
                 let client = Client {
-                    name,
-                    options: *options,
+                    submission,
                     view,
                     taken_up: false,
                     cancel: false,
+                    savepoints: Vec::new(),
                 };
                 state.clients.insert(job, client);
                 state.ask_leader();
@@ -164,6 +165,12 @@ impl Actor for NodeActor {
             NodeMessage::Cancel(job) => {
                 if let Some(client) = state.clients.get_mut(&job) {
                     client.cancel = true;
+                }
+                state.ask_leader();
+            }
+            NodeMessage::Savepoint(job, request) => {
+                if let Some(client) = state.clients.get_mut(&job) {
+                    client.savepoints.push(request);
                 }
                 state.ask_leader();
             }
@@ -322,12 +329,15 @@ impl NodeState {
             if !client.taken_up {
                 let _ = leader.manager.cast(JobManagerMessage::Submit {
                     job: *job,
-                    name: client.name.clone(),
-                    options: Box::new(client.options.clone()),
+                    submission: client.submission.clone(),
                 });
             }
             if client.cancel {
                 let _ = leader.manager.cast(JobManagerMessage::Cancel(*job));
+            }
+            for request in &client.savepoints {
+                let savepoint = JobManagerMessage::Savepoint(*job, *request);
+                let _ = leader.manager.cast(savepoint);
             }
         }
     }
@@ -336,11 +346,16 @@ impl NodeState {
         let Some(client) = self.clients.get_mut(&view.job) else {
             return;
         };
-        if !client.taken_up {
-            client.taken_up = true;
-            if client.cancel {
-                self.ask_leader();
-            }
+        let is_new = !std::mem::replace(&mut client.taken_up, true);
+        client.savepoints.retain(|request| {
+            let shown = view.savepoints.iter();
+            !shown
+                .into_iter()
+                .any(|shown| shown.request.token == request.token)
+        });
+        // A master that had not begun when it was asked passed the request over.
+        if (is_new && client.cancel) || !client.savepoints.is_empty() {
+            self.ask_leader();
         }
         if let Some(client) = self.clients.get(&view.job) {
             // An outcome is final; a view that was on its way does not take it back.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rivus_core::job::JobOutcome;
+use rivus_core::job::{JobOutcome, SavepointStatus};
 use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures};
 
 /// Where a job stands.
@@ -54,6 +54,8 @@ pub struct JobView {
     /// Its present executions, each with what it has counted itself; sums over them are sums since the last restart,
     /// in which what was replayed counts again.
     pub subtasks: Vec<SubtaskView>,
+    /// Savepoints that were asked for, and what became of them; of the older ones nothing is known any more.
+    pub savepoints: Vec<SavepointStatus>,
     /// The latest completed checkpoint.
     pub last_checkpoint: Option<CheckpointId>,
     /// Checkpoints completed in the job's life.
@@ -79,6 +81,7 @@ impl JobView {
             status: JobStatus::Recovering,
             epoch: LeaderEpoch(0),
             subtasks: Vec::new(),
+            savepoints: Vec::new(),
             last_checkpoint: None,
             checkpoints: 0,
             last_checkpoint_took: None,

@@ -59,8 +59,8 @@ pub use router::{Broadcast, Forward, HashBy, Rebalance};
 pub use schema::Schema;
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
 pub use snapshot::{
-    RestoredState, RowFrames, SectionHeader, SectionId, SnapshotBuilder, SnapshotChunk,
-    concat_chunks, encode_row,
+    RestoredState, RowFrames, SectionHeader, SectionId, SectionSummary, SnapshotBuilder,
+    SnapshotChunk, SnapshotEnd, concat_chunks, encode_row,
 };
 pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};

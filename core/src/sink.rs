@@ -134,7 +134,8 @@ pub trait SinkWriter: Send {
     }
 
     /// Makes durable what has been written since the last barrier, and says how to make it visible.
-    /// `last` is set at the end of a bounded job: nothing may be left open.
+    /// `last` is set at the end of a job, and for a savepoint: nothing may be left open, for others may go on from it. More
+    /// may be written all the same.
     ///
     /// # Errors
     /// Whatever keeps it from writing; it fails the attempt.

@@ -59,6 +59,19 @@ pub struct SectionHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SectionId(u32);
 
+/// How much a section holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectionSummary {
+    /// Whose state.
+    pub operator: OperatorUid,
+    /// Which of its states.
+    pub state: String,
+    /// Number of rows; none if it is an operator's own bytes.
+    pub rows: Option<u64>,
+    /// Length of its rows, or of its own bytes.
+    pub bytes: u64,
+}
+
 /// A piece of a snapshot, whole but for the checksum of its rows.
 ///
 /// [`seal`](Self::seal) is for whoever writes it to the storage: the subtask's own thread has records to work on.
@@ -94,7 +107,9 @@ impl SnapshotChunk {
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     checkpoint: CheckpointId,
-    sections: u32,
+    sections: Vec<SectionSummary>,
+    /// Bytes before the first row, once there is one.
+    head: Option<u64>,
     chunk: Vec<u8>,
     ready: Vec<SnapshotChunk>,
     bytes: u64,
@@ -109,7 +124,8 @@ impl SnapshotBuilder {
         chunk.extend_from_slice(&VERSION.to_le_bytes());
         Self {
             checkpoint,
-            sections: 0,
+            sections: Vec::new(),
+            head: None,
             chunk,
             ready: Vec::new(),
             bytes: 0,
@@ -132,18 +148,16 @@ impl SnapshotBuilder {
     /// # Errors
     /// If the header can't be encoded.
     pub fn section(&mut self, header: &SectionHeader) -> Result<SectionId, CodecError> {
-        let id = SectionId(self.sections);
-        self.sections += 1;
+        let id = SectionId(self.sections.len() as u32);
+        self.sections.push(SectionSummary {
+            operator: header.operator.clone(),
+            state: header.state.clone(),
+            rows: header.schema.as_ref().map(|_| 0),
+            bytes: 0,
+        });
         let payload = codec::encode(header)?;
         self.frame(FrameKind::Section, id, &payload);
         Ok(id)
-    }
-
-    /// Writes rows, each made by [`encode_row`].
-    pub fn rows(&mut self, section: SectionId, rows: &[u8]) {
-        if !rows.is_empty() {
-            self.frame(FrameKind::Rows, section, rows);
-        }
     }
 
     /// Writes an operator's own bytes as a section of their own.
@@ -162,6 +176,11 @@ impl SnapshotBuilder {
             schema: None,
         })?;
         let payload = codec::encode(value)?;
+        self.count(section, 0, payload.len());
+        if self.head.is_some() {
+            // Operators write their own state at the barrier, rows come after; else all of it is the head.
+            self.head = Some(u64::MAX);
+        }
         self.frame(FrameKind::Blob, section, &payload);
         Ok(())
     }
@@ -171,11 +190,27 @@ impl SnapshotBuilder {
         std::mem::take(&mut self.ready)
     }
 
-    /// Ends the snapshot and returns the last chunks.
-    pub fn finish(mut self) -> Vec<SnapshotChunk> {
+    /// Ends the snapshot and returns what is left of it.
+    pub fn finish(mut self) -> SnapshotEnd {
+        let head = self.head.unwrap_or(u64::MAX).min(self.bytes());
         self.frame(FrameKind::End, SectionId(0), &[]);
         self.cut();
-        self.ready
+        SnapshotEnd {
+            chunks: self.ready,
+            bytes: self.bytes,
+            head,
+            sections: self.sections,
+        }
+    }
+
+    /// Notes what goes into a section.
+    fn count(&mut self, section: SectionId, rows: u64, bytes: usize) {
+        if let Some(summary) = self.sections.get_mut(section.0 as usize) {
+            summary.bytes += bytes as u64;
+            if let Some(counted) = &mut summary.rows {
+                *counted += rows;
+            }
+        }
     }
 
     fn frame(&mut self, kind: FrameKind, section: SectionId, payload: &[u8]) {
@@ -213,14 +248,16 @@ impl SnapshotBuilder {
 
     /// Takes one of the frames that are full, if there is one.
     pub fn row_frame(&mut self, section: SectionId, rows: &mut RowFrames) {
-        let Some(mut frame) = rows.full.pop() else {
+        let Some(FullFrame { mut frame, rows }) = rows.full.pop() else {
             return;
         };
         if !self.chunk.is_empty() {
             // The section's header stands there.
             self.cut();
         }
+        self.head.get_or_insert(self.bytes);
         let length = (frame.len() - FRAME_HEADER) as u32;
+        self.count(section, rows, length as usize);
         frame[0] = FrameKind::Rows as u8;
         frame[1..5].copy_from_slice(&section.0.to_le_bytes());
         frame[5..9].copy_from_slice(&length.to_le_bytes());
@@ -231,12 +268,32 @@ impl SnapshotBuilder {
     }
 }
 
+/// The last pieces of a snapshot, and what is in it.
+#[derive(Debug)]
+pub struct SnapshotEnd {
+    /// The last pieces.
+    pub chunks: Vec<SnapshotChunk>,
+    /// Its length.
+    pub bytes: u64,
+    /// Bytes up to its first row: operators' own state stands there.
+    pub head: u64,
+    /// The states in it.
+    pub sections: Vec<SectionSummary>,
+}
+
 /// Rows on their way into a snapshot: encoded once, into the very buffers that go to the storage.
 #[derive(Debug, Default)]
 pub struct RowFrames {
-    full: Vec<Vec<u8>>,
+    full: Vec<FullFrame>,
     /// Begins with room for the frame's header.
     open: Vec<u8>,
+    open_rows: u64,
+}
+
+#[derive(Debug)]
+struct FullFrame {
+    frame: Vec<u8>,
+    rows: u64,
 }
 
 impl RowFrames {
@@ -256,6 +313,7 @@ impl RowFrames {
         let before = self.open.len();
         encode_row(hash, &mut self.open, body)?;
         let length = self.open.len() - before;
+        self.open_rows += 1;
         if self.open.len() >= CHUNK_FULL {
             self.seal();
         }
@@ -270,7 +328,10 @@ impl RowFrames {
     /// Ends the frame that is not full, if there is one.
     pub fn seal(&mut self) {
         if !self.open.is_empty() {
-            self.full.push(std::mem::take(&mut self.open));
+            self.full.push(FullFrame {
+                frame: std::mem::take(&mut self.open),
+                rows: std::mem::take(&mut self.open_rows),
+            });
         }
     }
 }
@@ -293,7 +354,7 @@ pub fn encode_row(
     Ok(())
 }
 
-/// All bytes of a snapshot in one piece, as a storage holds them.
+/// Pieces of a snapshot in one, as a storage holds them.
 pub fn concat_chunks(chunks: Vec<SnapshotChunk>) -> Bytes {
     let pieces: Vec<Bytes> = chunks.into_iter().map(SnapshotChunk::seal).collect();
     pieces.concat().into()
@@ -312,19 +373,29 @@ struct RestoredSection {
 }
 
 impl RestoredState {
-    /// Takes snapshots apart.
+    /// Takes whole snapshots apart.
     ///
     /// # Errors
     /// [`CodecError::Damaged`] says which part of a snapshot is torn or altered.
     pub fn parse(snapshots: &[Bytes]) -> Result<Self, CodecError> {
         let mut state = Self::default();
         for snapshot in snapshots {
-            state.parse_one(snapshot)?;
+            state.add(snapshot, false, |_| true)?;
         }
         Ok(state)
     }
 
-    fn parse_one(&mut self, snapshot: &Bytes) -> Result<(), CodecError> {
+    /// Takes one more snapshot apart, or the head of one: what stands before its first row. Of its sections it keeps those
+    /// that are wanted.
+    ///
+    /// # Errors
+    /// [`CodecError::Damaged`] says which part of it is torn or altered.
+    pub fn add(
+        &mut self,
+        snapshot: &Bytes,
+        head_only: bool,
+        wanted: impl Fn(&OperatorUid) -> bool,
+    ) -> Result<(), CodecError> {
         let damaged = |what| Err(CodecError::Damaged { what });
         let mut at = MAGIC.len() + 2;
         if snapshot.len() < at || &snapshot[..4] != MAGIC {
@@ -335,6 +406,9 @@ impl RestoredState {
         }
         let mut open: Vec<((OperatorUid, String), RestoredSection)> = Vec::new();
         loop {
+            if head_only && at == snapshot.len() {
+                break;
+            }
             let Some(header) = snapshot.get(at..at + FRAME_HEADER) else {
                 return damaged("a snapshot's end; it is torn");
             };
@@ -369,7 +443,10 @@ impl RestoredState {
                 return damaged("a snapshot's frame; its kind is unknown");
             }
         }
-        for (name, section) in open {
+        let wanted = open
+            .into_iter()
+            .filter(|((operator, _), _)| wanted(operator));
+        for (name, section) in wanted {
             self.sections.entry(name).or_default().push(section);
         }
         Ok(())
@@ -462,27 +539,30 @@ fn split_row(bytes: &[u8]) -> Result<(u64, &[u8], &[u8]), CodecError> {
 mod tests {
     use super::*;
 
-    fn sample() -> Bytes {
+    fn sample() -> (Bytes, u64, Vec<SectionSummary>) {
         let mut builder = SnapshotBuilder::new(CheckpointId(3));
         let section = builder
             .section(&SectionHeader {
                 operator: "count".into(),
                 state: "rows".into(),
-                schema: None,
+                schema: Some(Schema::of::<u64>()),
             })
             .unwrap();
-        let mut rows = Vec::new();
-        for hash in [0_u64, u64::MAX / 2, u64::MAX] {
-            encode_row(hash, &mut rows, |out| codec::encode_into(&hash, out)).unwrap();
-        }
-        builder.rows(section, &rows);
         builder.blob(&"source".into(), "splits", &7_u32).unwrap();
-        concat_chunks(builder.finish())
+        let mut rows = RowFrames::default();
+        for hash in [0_u64, u64::MAX / 2, u64::MAX] {
+            let encode = |out: &mut Vec<u8>| codec::encode_into(&hash, out);
+            rows.row(hash, encode).unwrap();
+        }
+        rows.seal();
+        builder.row_frame(section, &mut rows);
+        let end = builder.finish();
+        (concat_chunks(end.chunks), end.head, end.sections)
     }
 
     #[test]
     fn rows_come_back_for_the_key_groups_asked_for() {
-        let state = RestoredState::parse(&[sample()]).unwrap();
+        let state = RestoredState::parse(&[sample().0]).unwrap();
         let mut seen = Vec::new();
         let range = KeyGroupRange {
             start: 64,
@@ -502,7 +582,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_damaged_anywhere_is_refused_and_never_panics() {
-        let whole = sample();
+        let (whole, ..) = sample();
         for length in 0..whole.len() {
             assert!(RestoredState::parse(&[whole.slice(..length)]).is_err());
         }
@@ -514,5 +594,28 @@ mod tests {
                 let _ = state.blobs::<u32>(&"source".into(), "splits");
             }
         }
+    }
+
+    #[test]
+    fn the_head_of_a_snapshot_holds_the_operators_own_state_and_no_row() {
+        let (whole, head, sections) = sample();
+        let mut state = RestoredState::default();
+        state
+            .add(&whole.slice(..head as usize), true, |_| true)
+            .unwrap();
+        let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
+        assert_eq!(splits, [7]);
+        let all = KeyGroupRange { start: 0, end: 128 };
+        let none = |_, _: &[u8]| panic!("a row in the head");
+        state.rows(&"count".into(), "rows", all, 128, none).unwrap();
+        let counted: Vec<_> = sections.iter().map(|s| (&*s.state, s.rows)).collect();
+        assert_eq!(counted, [("rows", Some(3)), ("splits", None)]);
+        // Torn inside the head, it is refused.
+        let torn = state.add(&whole.slice(..head as usize - 1), true, |_| true);
+        assert!(torn.is_err());
+        let mut state = RestoredState::default();
+        let counts = |operator: &OperatorUid| operator.0 == "count";
+        state.add(&whole, false, counts).unwrap();
+        assert_eq!(state.operators().collect::<Vec<_>>(), [&"count".into()]);
     }
 }

@@ -49,6 +49,26 @@ pub enum CheckpointKind {
     Checkpoint,
     /// The last one of a bounded job: all input has been read, the tasks end when it is committed.
     Final,
+    /// One that somebody asked for, to be kept. The job itself doesn't start again from it, and commits
+    /// nothing for it: that waits for its next checkpoint.
+    Savepoint,
+    /// A savepoint with which the job ends: sources hold behind the barrier, and go on only if it fails.
+    Stop {
+        /// Whether event time ends before it: all windows and timers fire first.
+        drain: bool,
+    },
+}
+
+impl CheckpointKind {
+    /// Whether the tasks end when it is committed.
+    pub fn is_last(self) -> bool {
+        matches!(self, Self::Final | Self::Stop { .. })
+    }
+
+    /// Whether it is kept until somebody deletes it.
+    pub fn is_savepoint(self) -> bool {
+        matches!(self, Self::Savepoint | Self::Stop { .. })
+    }
 }
 
 /// The line between what a checkpoint holds and what it doesn't.

@@ -141,7 +141,8 @@ struct Writing<S: Sink> {
 
 impl<S: Sink> Writing<S> {
     fn prepare(&mut self, barrier: Barrier, cx: &mut TaskContext) -> Result<(), Failure> {
-        let last = barrier.kind == CheckpointKind::Final;
+        // Whoever goes on from a savepoint may have fewer writers.
+        let last = barrier.kind != CheckpointKind::Checkpoint;
         let user = |error: UserError| Failure::user(&error);
         let committables = self.writer.prepare_commit(barrier.id, last).map_err(user)?;
         if self.committer.is_some() && !committables.is_empty() {

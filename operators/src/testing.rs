@@ -425,7 +425,7 @@ impl<'a, In: Record> Rig<'a, In> {
             let snapshot = self.cx.snapshot.take().unwrap();
             self.last = Some(Saved {
                 id: snapshot.checkpoint(),
-                snapshot: concat_chunks(snapshot.finish()),
+                snapshot: concat_chunks(snapshot.finish().chunks),
                 position,
                 log,
                 watermark,

@@ -9,6 +9,11 @@ use crate::frame::{self, Frame};
 use crate::objects::{Created, ObjectStorage};
 use crate::writer::{ObjectWriter, WrittenObject};
 
+const SAVEPOINT: Frame = Frame {
+    magic: *b"RVSP",
+    kind: "savepoint",
+};
+
 const MANIFEST: Frame = Frame {
     magic: *b"RVMF",
     kind: "checkpoint manifest",
@@ -19,8 +24,13 @@ const MANIFEST: Frame = Frame {
 /// ```text
 /// jobs/<job>/checkpoints/<n>/<vertex>-<index>-<attempt>.snapshot    v3-0-1.snapshot; streamed by that attempt
 /// jobs/<job>/checkpoints/<n>/manifest                               written once, when all have acknowledged
+///
+/// savepoints/<job>-<n>/<vertex>-<index>-<attempt>.snapshot          as above, of a checkpoint that somebody asked for
+/// savepoints/<job>-<n>/savepoint                                    what it says of itself; written once, last
 /// ```
 ///
+/// - A savepoint's folder is whole by itself: it may be moved, copied and deleted like any folder, and nothing here
+///   deletes one that is complete.
 /// - No object here is ever overwritten with other content: a snapshot's name holds its only writer, and the manifest
 ///   is created if absent. So a paused ex-leader can't replace a manifest that the new leader completed.
 /// - **Nothing here is true by itself.** A checkpoint is completed by an entry of the job log and by nothing else; a
@@ -78,7 +88,20 @@ impl CheckpointStorage {
         checkpoint: CheckpointId,
         attempt: AttemptId,
     ) -> SnapshotWriter {
-        let folder = checkpoint_folder(job, checkpoint);
+        self.writer_in(&checkpoint_folder(job, checkpoint), attempt)
+    }
+
+    /// Begins one attempt's snapshot for a savepoint.
+    pub fn savepoint_writer(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        attempt: AttemptId,
+    ) -> SnapshotWriter {
+        self.writer_in(&savepoint_folder(&savepoint_name(job, checkpoint)), attempt)
+    }
+
+    fn writer_in(&self, folder: &str, attempt: AttemptId) -> SnapshotWriter {
         let AttemptId { subtask, attempt } = attempt;
         let name = format!(
             "{folder}/{}-{}-{attempt}.snapshot",
@@ -106,6 +129,89 @@ impl CheckpointStorage {
         Ok(bytes)
     }
 
+    /// Reads the first bytes of a snapshot. Their checksums are in them, frame by frame.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`] or [`StorageError::Length`], naming the object.
+    pub fn read_snapshot_head(&self, name: &str, bytes: u64) -> Result<Bytes, StorageError> {
+        let missing = || StorageError::Missing {
+            name: name.to_owned(),
+        };
+        let head = self.objects.get_first(name, bytes)?.ok_or_else(missing)?;
+        if (head.len() as u64) < bytes {
+            return Err(StorageError::Length {
+                name: name.to_owned(),
+                expected: bytes,
+                actual: head.len() as u64,
+            });
+        }
+        Ok(head)
+    }
+
+    /// Writes what a savepoint says of itself: it is complete with that. Writing the same again is fine.
+    ///
+    /// # Errors
+    /// If it can't be written, or another one is there.
+    pub fn write_savepoint(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        savepoint: &[u8],
+    ) -> Result<(), StorageError> {
+        let name = format!(
+            "{}/savepoint",
+            savepoint_folder(&savepoint_name(job, checkpoint))
+        );
+        self.write_once(name, SAVEPOINT.encode(&[savepoint]), |name| {
+            StorageError::ManifestExists {
+                job,
+                checkpoint,
+                name,
+            }
+        })
+    }
+
+    /// Reads what a savepoint says of itself. `folder` is its folder in this storage.
+    ///
+    /// # Errors
+    /// [`StorageError::Missing`] if there is none, or what is wrong with it.
+    pub fn read_savepoint(&self, folder: &str) -> Result<Bytes, StorageError> {
+        let name = match folder {
+            "" => "savepoint".to_owned(),
+            folder => format!("{folder}/savepoint"),
+        };
+        SAVEPOINT.decode(&name, &self.read(&name)?)
+    }
+
+    /// Deletes what is there of a savepoint that will not be.
+    pub fn delete_savepoint(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+    ) -> Result<(), StorageError> {
+        let folder = savepoint_folder(&savepoint_name(job, checkpoint));
+        for name in self.objects.list(&folder)? {
+            self.objects.delete(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a folder of files into this storage as the savepoint of that name: what it says of itself last.
+    ///
+    /// # Errors
+    /// If a file can't be read or an object not be written.
+    pub fn import_savepoint(&self, name: &str, from: &Self) -> Result<(), StorageError> {
+        let folder = savepoint_folder(name);
+        let mut files = from.objects.list("")?;
+        files.sort_by_key(|file| file == "savepoint");
+        for file in files {
+            if let Some(bytes) = from.objects.get(&file)? {
+                self.objects.put(&format!("{folder}/{file}"), bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a checkpoint's manifest. Writing the same again is fine.
     ///
     /// # Errors
@@ -118,15 +224,25 @@ impl CheckpointStorage {
         manifest: &[u8],
     ) -> Result<(), StorageError> {
         let name = manifest_name(job, checkpoint);
-        let bytes = MANIFEST.encode(&[manifest]);
-        match self.objects.create(&name, bytes.clone())? {
-            Created::Created => Ok(()),
-            Created::AlreadyExists if self.objects.get(&name)?.as_ref() == Some(&bytes) => Ok(()),
-            Created::AlreadyExists => Err(StorageError::ManifestExists {
+        self.write_once(name, MANIFEST.encode(&[manifest]), |name| {
+            StorageError::ManifestExists {
                 job,
                 checkpoint,
                 name,
-            }),
+            }
+        })
+    }
+
+    fn write_once(
+        &self,
+        name: String,
+        bytes: Bytes,
+        exists: impl FnOnce(String) -> StorageError,
+    ) -> Result<(), StorageError> {
+        match self.objects.create(&name, bytes.clone())? {
+            Created::Created => Ok(()),
+            Created::AlreadyExists if self.objects.get(&name)?.as_ref() == Some(&bytes) => Ok(()),
+            Created::AlreadyExists => Err(exists(name)),
         }
     }
 
@@ -210,3 +326,16 @@ fn checkpoint_folder(job: JobId, checkpoint: CheckpointId) -> String {
 fn manifest_name(job: JobId, checkpoint: CheckpointId) -> String {
     format!("{}/manifest", checkpoint_folder(job, checkpoint))
 }
+
+/// The name of the savepoint that is a job's checkpoint.
+pub fn savepoint_name(job: JobId, checkpoint: CheckpointId) -> String {
+    format!("{job}-{checkpoint}")
+}
+
+/// The folder of a savepoint in its storage.
+pub fn savepoint_folder(name: &str) -> String {
+    format!("{SAVEPOINTS}/{name}")
+}
+
+/// The folder of all savepoints in a storage.
+pub const SAVEPOINTS: &str = "savepoints";

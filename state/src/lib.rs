@@ -4,7 +4,7 @@
 //! directory. It is synchronous, and it blocks; so an actor never calls it in a handler but gives the work to a
 //! [`Blocking`] and is told by a message.
 //!
-//! - [`CheckpointStorage`] keeps snapshots and manifests. A manifest makes nothing true by itself.
+//! - [`CheckpointStorage`] keeps snapshots and manifests, and savepoints. A manifest makes nothing true by itself.
 //! - [`JobLog`] does: the write-once log of a job. Its only primitive is *create if absent*, and whoever loses a slot
 //!   steps down. So the log fences old leaders.
 //! - [`StateBackend`] is where keyed state lies that has no room in memory: [`RocksDbBackend`].
@@ -30,7 +30,9 @@ mod writer;
 
 pub use backend::StateBackend;
 pub use blocking::{Blocking, Inline, Pool};
-pub use checkpoints::{CheckpointStorage, SnapshotHandle, SnapshotWriter};
+pub use checkpoints::{
+    CheckpointStorage, SAVEPOINTS, SnapshotHandle, SnapshotWriter, savepoint_folder, savepoint_name,
+};
 pub use election::{Campaign, Election, ElectionError, InProcessElection, Renewal};
 pub use error::StorageError;
 pub use faults::{Fault, StorageFaults, StorageOp};

@@ -163,6 +163,22 @@ impl ObjectStorage {
         }
     }
 
+    /// Reads the object's first bytes, as many as asked for or as there are; `None` if it isn't there.
+    pub fn get_first(&self, name: &str, bytes: u64) -> Result<Option<Bytes>, StorageError> {
+        let op = StorageOp::Get;
+        report(self.fault(op, name)?, op, name)?;
+        let path = self.path(name)?;
+        if bytes == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        let read = async { self.store.get_range(&path, 0..bytes).await };
+        match self.block(op, name, read)? {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(self.failed(op, name, source)),
+        }
+    }
+
     /// The names of all objects below this folder, at any depth, sorted. `""` is everything.
     ///
     /// An object that is created or deleted meanwhile may be missing or not.

@@ -159,10 +159,19 @@ impl JobMasterState {
     /// What follows from an entry.
     fn written(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
         self.time_checkpoint(&entry);
+        if let LogEntry::CheckpointAborted { id, .. } = &entry
+            && let Some(machine) = &self.machine
+            && let Some((in_flight, kind)) = machine.state().in_flight
+            && in_flight == *id
+            && kind.is_savepoint()
+        {
+            self.delete_savepoint(*id);
+        }
         if let LogEntry::CheckpointTriggered { .. }
         | LogEntry::CheckpointCompleted { .. }
         | LogEntry::CheckpointAborted { .. }
-        | LogEntry::CheckpointCommitted { .. } = &entry
+        | LogEntry::CheckpointCommitted { .. }
+        | LogEntry::SavepointRequested { .. } = &entry
         {
             self.decide(JobEvent::Appended(entry.clone()))?;
             let retained = self.machine.as_ref().and_then(|m| m.state().oldest());

@@ -14,21 +14,22 @@
 mod log;
 mod takeover;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{
     CheckpointEvent, JobAction, JobEvent, JobMachine, JobOptions, JobOutcome, JobReport, JobTimer,
-    LogEntry, Manifest, TaskReport, Tasks,
+    LogEntry, Manifest, SavepointManifest, SavepointRequest, TaskReport, Tasks,
 };
 use rivus_core::{
     AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, FailureScope, Incarnation, JobGraph,
     JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
 };
 
-use rivus_state::StorageError;
+use rivus_state::{StorageError, savepoint_folder, savepoint_name};
+use uuid::Uuid;
 
 use self::log::{Appended, LogWriter, RETRY};
 use self::takeover::{Replayed, Takeover};
@@ -99,6 +100,8 @@ pub enum JobMasterMessage {
     ReadManifest(CheckpointId),
     /// A manifest that is about to be completed.
     ManifestStored(Box<Manifest>),
+    /// The coordinator wants a savepoint to be completed: all have stored their part.
+    StoreSavepoint(Box<Manifest>),
     /// The outcome of a write to the log.
     Appended(Appended),
     /// Write to the log again: the storage failed before.
@@ -121,6 +124,8 @@ pub enum JobMasterMessage {
     FailJob(Failure),
     /// Somebody asks for the job's end.
     Cancel,
+    /// Somebody asks for a savepoint. Asked again until the job's view shows it.
+    Savepoint(SavepointRequest),
 }
 
 /// What the actor is started with.
@@ -164,6 +169,8 @@ pub struct JobMasterState {
     checkpoint_took: Option<Duration>,
     /// What the job is to be seen as while it waits for slots.
     short_of_slots: Option<JobStatus>,
+    /// Savepoints whose request is on its way to the log, or in it.
+    savepoints_asked: BTreeSet<Uuid>,
     /// Whether somebody asked for the job's end before this leader had decided how things stand.
     cancel_asked: bool,
     ended: bool,
@@ -208,6 +215,7 @@ impl Actor for JobMasterActor {
             checkpoint_began: None,
             checkpoint_took: None,
             short_of_slots: None,
+            savepoints_asked: BTreeSet::new(),
             cancel_asked: false,
             ended: false,
             args,
@@ -248,6 +256,7 @@ impl Actor for JobMasterActor {
             JobMasterMessage::JobDone => state.decide(JobEvent::JobDone)?,
             JobMasterMessage::FailJob(failure) => state.decide(JobEvent::FailJob(failure))?,
             JobMasterMessage::Cancel => state.cancel()?,
+            JobMasterMessage::Savepoint(request) => state.savepoint(request)?,
             JobMasterMessage::Timer(timer) => state.decide(JobEvent::Timer(timer))?,
             JobMasterMessage::SlotsShort { needed, available } => {
                 state.short_of_slots = Some(JobStatus::WaitingForSlots { needed, available });
@@ -273,6 +282,7 @@ impl Actor for JobMasterActor {
                     machine.set_manifest(*manifest);
                 }
             }
+            JobMasterMessage::StoreSavepoint(manifest) => state.store_savepoint(*manifest),
             JobMasterMessage::FenceAgain => state.fence(),
             JobMasterMessage::Replayed(replayed) => state.replayed(replayed).await?,
             JobMasterMessage::TaskManagerJoined {
@@ -409,6 +419,14 @@ impl JobMasterState {
         }
         self.cancel_asked = true;
         Ok(())
+    }
+
+    /// Whoever asks goes on asking until the request is in the log.
+    fn savepoint(&mut self, request: SavepointRequest) -> Result<(), ActorProcessingErr> {
+        if !self.takeover.is_over() || !self.savepoints_asked.insert(request.token) {
+            return Ok(());
+        }
+        self.decide(JobEvent::Savepoint(request))
     }
 
     // --- tasks ---------------------------------------------------------------------------------------
@@ -561,6 +579,55 @@ impl JobMasterState {
 
     // --- checkpoints ---------------------------------------------------------------------------------
 
+    /// Writes what a savepoint says of itself; and if the job ends with it, the manifest that it ends from.
+    fn store_savepoint(&self, manifest: Manifest) {
+        let (Some(machine), Some(coordinator)) = (&self.machine, self.coordinator.clone()) else {
+            return;
+        };
+        let (job, id) = (self.args.job, manifest.id);
+        let savepoint = SavepointManifest::describe(
+            job,
+            &machine.state().name,
+            &self.args.graph,
+            &manifest,
+            &machine.state().splits,
+            &savepoint_folder(&savepoint_name(job, id)),
+        );
+        let storage = self.args.node.checkpoints.clone();
+        let myself = self.myself.clone();
+        self.args.node.blocking.run(Box::new(move || {
+            let store = || -> Result<(), Failure> {
+                let failed = |error: StorageError| Failure::user(&error.into());
+                let bytes = codec::encode(&savepoint)?;
+                storage.write_savepoint(job, id, &bytes).map_err(failed)?;
+                if manifest.kind.is_last() {
+                    let bytes = codec::encode(&manifest)?;
+                    storage.write_manifest(job, id, &bytes).map_err(failed)?;
+                }
+                Ok(())
+            };
+            let stored = Failure::caught(store);
+            if stored.is_ok() && manifest.kind.is_last() {
+                let _ = myself.cast(JobMasterMessage::ManifestStored(Box::new(manifest)));
+            }
+            let event = CheckpointEvent::ManifestStored {
+                id,
+                error: stored.err().map(|failure| failure.message),
+            };
+            let _ = coordinator.cast(CoordinatorMessage::Event(Box::new(event)));
+        }));
+    }
+
+    /// Deletes what a savepoint left that will not be.
+    fn delete_savepoint(&self, id: CheckpointId) {
+        let (job, storage) = (self.args.job, self.args.node.checkpoints.clone());
+        self.args.node.blocking.run(Box::new(move || {
+            if let Err(error) = storage.delete_savepoint(job, id) {
+                tracing::warn!(%job, %error, "what is left of a savepoint could not be deleted");
+            }
+        }));
+    }
+
     fn coordinate(&self, event: CheckpointEvent) {
         if let Some(coordinator) = &self.coordinator {
             let _ = coordinator.cast(CoordinatorMessage::Event(Box::new(event)));
@@ -666,6 +733,7 @@ impl JobMasterState {
             status,
             epoch: state.epoch,
             subtasks: subtasks.collect(),
+            savepoints: state.savepoints.clone(),
             last_checkpoint: state.latest().map(|(id, _)| id),
             checkpoints: state.completed_in_all,
             last_checkpoint_took: self.checkpoint_took,
@@ -684,7 +752,9 @@ impl JobMasterState {
         };
         let keep = match outcome {
             JobOutcome::Failed(_) => machine.state().oldest().unwrap_or_default(),
-            JobOutcome::Completed | JobOutcome::Canceled => CheckpointId(u64::MAX),
+            JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => {
+                CheckpointId(u64::MAX)
+            }
         };
         delete_checkpoints_below(&self.args.node, self.args.job, keep);
         let _ = self

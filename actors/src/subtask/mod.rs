@@ -18,11 +18,11 @@ mod work;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{JobOptions, SnapshotRef, SubtaskSnapshot};
+use rivus_core::job::{CHANNELS_STATE, JobOptions, SnapshotPart, SubtaskSnapshot};
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, Clock, Element, EncodedSplit,
-    Failure, GivenBack, Inputs, JobGraph, JobId, OperatorUid, Outputs, RestoredState, Stores,
-    SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
+    Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
+    RestoredState, Stores, SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 
@@ -128,6 +128,18 @@ pub struct BuiltTask {
     times: Vec<ChannelTime>,
 }
 
+/// The checkpoint that an execution starts from.
+pub struct Restore {
+    /// Which.
+    pub checkpoint: CheckpointId,
+    /// Whether the job was stopped with it: nothing is read any more, only committed.
+    pub stopped: bool,
+    /// Whether other subtasks wrote it, over other channels.
+    pub foreign: bool,
+    /// This subtask's part.
+    pub snapshot: SubtaskSnapshot,
+}
+
 /// What an execution is started with.
 pub struct SubtaskArgs {
     /// The process.
@@ -140,8 +152,8 @@ pub struct SubtaskArgs {
     pub options: Arc<JobOptions>,
     /// Which execution.
     pub attempt: AttemptId,
-    /// The checkpoint to start from, and this subtask's snapshot in it.
-    pub restore: Option<(CheckpointId, Option<SubtaskSnapshot>)>,
+    /// What it starts from.
+    pub restore: Option<Restore>,
     /// Who supervises it.
     pub parent: ActorRef<JobTasksMessage>,
     /// Its counters.
@@ -165,9 +177,6 @@ pub struct SubtaskState {
     /// Whether the subtask has been connected.
     connected: bool,
 }
-
-/// State of the subtask itself is filed under its first operator's uid and this name.
-const CHANNELS: &str = "rivus.channels";
 
 impl Actor for SubtaskActor {
     type Msg = SubtaskMessage;
@@ -337,19 +346,28 @@ impl SubtaskState {
     fn build_task(&self) {
         let node = &self.args.node;
         let (graph, info) = (Arc::clone(&self.args.graph), self.info());
-        let snapshot = self
-            .args
-            .restore
-            .as_ref()
-            .and_then(|(_, snapshot)| snapshot.as_ref())
-            .map(|snapshot| snapshot.snapshot.clone());
+        let restore = self.args.restore.as_ref();
+        let parts = restore.map_or(Vec::new(), |restore| restore.snapshot.parts.clone());
+        let foreign = restore.is_some_and(|restore| restore.foreign);
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
         let stores = node.backend.as_ref();
         let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
         node.blocking.run(Box::new(move || {
             let stores = stores.as_deref();
-            let built =
-                Failure::caught(|| build(&graph, &info, snapshot.as_ref(), &storage, stores));
+            let built = Failure::caught(|| {
+                let restored = read_parts(&parts, foreign, &storage)?;
+                let mut built = build(&graph, &info, &restored, stores)?;
+                if foreign {
+                    // The channels are others: each begins with what all had reached.
+                    let least = built.times.iter().map(|time| time.watermark).min();
+                    let time = ChannelTime {
+                        watermark: least.unwrap_or(MIN_TIMESTAMP),
+                        idle: false,
+                    };
+                    built.times = vec![time; graph.senders(info.attempt.subtask).len()];
+                }
+                Ok(built)
+            });
             let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
         }));
     }
@@ -377,7 +395,9 @@ impl SubtaskState {
             .iter()
             .map(|(edge, _)| edge.input)
             .collect();
-        let restored = self.args.restore.as_ref().map(|(id, _)| *id);
+        let restore = self.args.restore.as_ref();
+        let restored = restore.map(|restore| restore.checkpoint);
+        let holds = restore.is_some_and(|restore| restore.stopped);
         let inputs = Inputs::new(
             &channels,
             restored.unwrap_or_default(),
@@ -391,7 +411,11 @@ impl SubtaskState {
             graph.operators(subtask.vertex),
             Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
         );
-        self.work = Some(Work::new(built.task, cx, inputs, restored));
+        let mut work = Work::new(built.task, cx, inputs, restored);
+        if holds {
+            work.hold();
+        }
+        self.work = Some(work);
         self.tell(TaskEvent::Ready);
         Ok(())
     }
@@ -423,31 +447,46 @@ impl SubtaskState {
     }
 }
 
+/// Reads what a subtask starts from, and checks it.
+fn read_parts(
+    parts: &[SnapshotPart],
+    foreign: bool,
+    storage: &CheckpointStorage,
+) -> Result<RestoredState, Failure> {
+    let mut restored = RestoredState::default();
+    for part in parts {
+        let snapshot = &part.snapshot;
+        let read = if part.head_only {
+            storage.read_snapshot_head(&snapshot.name, part.head)
+        } else {
+            storage.read_snapshot(&SnapshotHandle {
+                name: snapshot.name.clone(),
+                len: snapshot.len,
+                crc32c: snapshot.crc32c,
+            })
+        };
+        let bytes = read.map_err(|error| Failure::user(&error.into()))?;
+        let wanted = |uid: &OperatorUid| {
+            let mut sections = part.sections.iter();
+            !foreign || sections.any(|section| section.operator == *uid)
+        };
+        restored.add(&bytes, part.head_only, wanted)?;
+    }
+    Ok(restored)
+}
+
 fn build(
     graph: &JobGraph,
     info: &SubtaskInfo,
-    snapshot: Option<&SnapshotRef>,
-    storage: &CheckpointStorage,
+    restored: &RestoredState,
     stores: Option<&dyn Stores>,
 ) -> Result<BuiltTask, Failure> {
-    let mut restored = RestoredState::default();
-    if let Some(snapshot) = snapshot {
-        let handle = SnapshotHandle {
-            name: snapshot.name.clone(),
-            len: snapshot.len,
-            crc32c: snapshot.crc32c,
-        };
-        let bytes = storage
-            .read_snapshot(&handle)
-            .map_err(|error| Failure::user(&error.into()))?;
-        restored = RestoredState::parse(&[bytes])?;
-    }
     let uid = first_operator(graph, info);
-    let times: Vec<Vec<ChannelTime>> = restored.blobs(&uid, CHANNELS)?;
+    let times: Vec<Vec<ChannelTime>> = restored.blobs(&uid, CHANNELS_STATE)?;
     let builder = ChainBuilder {
         graph,
         info,
-        restored: &restored,
+        restored,
         stores,
     };
     Ok(BuiltTask {

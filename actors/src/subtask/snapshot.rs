@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use rivus_core::job::{SnapshotRef, SubtaskSnapshot};
+use rivus_core::job::{CHANNELS_STATE, SnapshotPart, SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
-    Barrier, CheckpointId, Control, Failure, SnapshotBuilder, SnapshotChunk, SplitId,
-    SubtaskMetrics,
+    Barrier, CheckpointId, Control, Failure, SectionSummary, SnapshotBuilder, SnapshotChunk,
+    SplitId, SubtaskMetrics,
 };
 use rivus_state::{Blocking, CheckpointStorage, SnapshotHandle, SnapshotWriter, StorageError};
 
 use super::work::{Effect, Then, Turn, Work};
-use super::{CHANNELS, SubtaskArgs, SubtaskMessage, SubtaskState};
+use super::{SubtaskArgs, SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::probe::Step;
 
@@ -54,7 +54,7 @@ impl Work {
         }
         let mut snapshot = SnapshotBuilder::new(barrier.id);
         let uid = self.cx.uid(rivus_core::OperatorIndex(0)).clone();
-        snapshot.blob(&uid, CHANNELS, &self.inputs.time.channels())?;
+        snapshot.blob(&uid, CHANNELS_STATE, &self.inputs.time.channels())?;
         self.cx.snapshot = Some(snapshot);
         self.received = match self.task.source() {
             Some(source) => source.received().to_vec(),
@@ -144,6 +144,8 @@ struct Upload {
     complete: bool,
     received: Vec<SplitId>,
     bytes: u64,
+    head: u64,
+    sections: Vec<SectionSummary>,
 }
 
 /// Uploads of one subtask; one at a time.
@@ -229,13 +231,20 @@ impl SubtaskState {
         let (job, attempt) = (self.args.job, self.args.attempt);
         self.uploads.abandon();
         let storage = &self.uploads.storage;
+        let writer = if barrier.kind.is_savepoint() {
+            storage.savepoint_writer(job, barrier.id, attempt)
+        } else {
+            storage.snapshot_writer(job, barrier.id, attempt)
+        };
         self.uploads.current = Some(Upload {
             id: barrier.id,
-            writer: Some(storage.snapshot_writer(job, barrier.id, attempt)),
+            writer: Some(writer),
             waiting: VecDeque::new(),
             complete: false,
             received: Vec::new(),
             bytes: 0,
+            head: 0,
+            sections: Vec::new(),
         });
     }
 
@@ -253,8 +262,11 @@ impl SubtaskState {
         if work.sliced {
             work.sliced = false;
             if let Some(snapshot) = work.cx.snapshot.take() {
-                upload.bytes = snapshot.bytes();
-                upload.waiting.extend(snapshot.finish());
+                let end = snapshot.finish();
+                upload.bytes = end.bytes;
+                upload.head = end.head;
+                upload.sections = end.sections;
+                upload.waiting.extend(end.chunks);
             }
             upload.complete = true;
             upload.received = std::mem::take(&mut work.received);
@@ -302,11 +314,16 @@ impl SubtaskState {
                 self.tell(TaskEvent::Acknowledged {
                     id,
                     snapshot: SubtaskSnapshot {
-                        snapshot: SnapshotRef {
-                            name: handle.name,
-                            len: handle.len,
-                            crc32c: handle.crc32c,
-                        },
+                        parts: vec![SnapshotPart {
+                            snapshot: SnapshotRef {
+                                name: handle.name,
+                                len: handle.len,
+                                crc32c: handle.crc32c,
+                            },
+                            head: upload.head,
+                            head_only: false,
+                            sections: upload.sections,
+                        }],
                         received: upload.received,
                     },
                 });

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use rivus_core::{
-    AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, GivenBack,
-    Inputs, MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext,
-    TimeChange, Timestamp,
+    AlignmentAction, Barrier, CheckpointId, CheckpointKind, Control, Element, EncodedSplit,
+    Failure, GivenBack, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, SourceTurn, SplitId,
+    SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
@@ -80,6 +80,8 @@ pub(super) struct Work {
     /// Whether a split has been asked for and not come.
     asked_for_split: bool,
     drained: bool,
+    /// The checkpoint behind whose barrier the source holds: the job is to end with it.
+    held: Option<CheckpointId>,
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
     pub(super) commits: Commits,
@@ -145,6 +147,7 @@ impl Work {
             flushed: true,
             asked_for_split: false,
             drained: false,
+            held: None,
             wake_due: None,
             commits: Commits::default(),
             slicing: false,
@@ -177,8 +180,21 @@ impl Work {
         due
     }
 
+    /// Reads nothing any more: the job has been stopped.
+    pub(super) fn hold(&mut self) {
+        self.held = Some(CheckpointId(u64::MAX));
+    }
+
     pub(super) fn trigger(&mut self, barrier: Barrier) {
-        if self.inputs.is_empty() {
+        if self.inputs.is_empty() && barrier.id > self.inputs.alignment.over() {
+            if let CheckpointKind::Stop { drain } = barrier.kind {
+                self.held = Some(barrier.id);
+                if drain {
+                    let end_of_time = Control::Watermark(MAX_TIMESTAMP);
+                    self.todo
+                        .push_back(Todo::Control(end_of_time, Then::Nothing));
+                }
+            }
             let actions = self.inputs.alignment.on_trigger(barrier);
             self.align(actions, "a newer checkpoint has begun");
         }
@@ -200,6 +216,9 @@ impl Work {
         let actions = self.inputs.alignment.on_decline(id);
         self.align(actions, "it was given up");
         self.drop_snapshot(id);
+        if self.held.is_some_and(|held| held <= id) {
+            self.held = None;
+        }
         self.todo
             .push_back(Todo::Control(Control::Aborted(id), Then::Nothing));
     }
@@ -421,7 +440,7 @@ impl Work {
 
     /// Reads a run from the source, if the task has one and it has something to read.
     fn read_source(&mut self) -> Result<Option<Turn>, Failure> {
-        if self.asked_for_split || self.drained {
+        if self.asked_for_split || self.drained || self.held.is_some() {
             return Ok(None);
         }
         let Some(source) = self.task.source() else {

@@ -13,10 +13,10 @@
 //! A coordinator that takes over begins in `Running` with the acknowledgements that the TaskManagers
 //! reported, and triggers again: a source that knows the checkpoint ignores it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::entry::{LogEntry, Manifest, SubtaskSnapshot};
+use super::entry::{LogEntry, Manifest, SavepointRequest, SubtaskSnapshot};
 use super::options::JobOptions;
 use super::report::{TaskPhase, TaskReport};
 use super::state::JobState;
@@ -133,6 +133,10 @@ pub struct CheckpointMachine {
     max_parallelism: u32,
     last: CheckpointId,
     pending: Option<Pending>,
+    /// Savepoints that were asked for, in order.
+    requests: VecDeque<SavepointRequest>,
+    /// Whether the job was to stop with a savepoint that failed.
+    stopped_in_vain: bool,
     /// Completed, and announced to these, who have not said that their effects are visible.
     uncommitted: Option<(Barrier, BTreeSet<SubtaskId>)>,
     tasks: Option<Tasks>,
@@ -167,11 +171,16 @@ impl CheckpointMachine {
             last: state.last_checkpoint,
             pending,
             uncommitted,
+            requests: state.open_savepoints().collect(),
+            stopped_in_vain: state.savepoints.iter().any(|savepoint| {
+                let kind = savepoint.request.kind;
+                kind.is_last() && matches!(savepoint.outcome, Some(Err(_)))
+            }),
             tasks: None,
             early: Vec::new(),
             done: state
                 .latest()
-                .is_some_and(|(id, kind)| kind == CheckpointKind::Final && id <= state.committed),
+                .is_some_and(|(id, kind)| kind.is_last() && id <= state.committed),
             quiescing: false,
             drained: false,
             last_started: now,
@@ -274,6 +283,10 @@ impl CheckpointMachine {
         self.drained |= drained.count() == self.tasks.iter().flatten().count();
         let early = std::mem::take(&mut self.early);
         let Some(pending) = &self.pending else {
+            if self.stopped_in_vain {
+                // Who was to tell the sources that hold behind its barrier may have died.
+                actions.push(CheckpointAction::AnnounceAborted(self.last));
+            }
             return;
         };
         let id = pending.barrier.id;
@@ -359,6 +372,7 @@ impl CheckpointMachine {
                 kind: pending.barrier.kind,
                 fingerprint: self.fingerprint,
                 max_parallelism: self.max_parallelism,
+                foreign: false,
                 subtasks: pending.acknowledged.clone(),
             }));
         }
@@ -445,6 +459,14 @@ impl CheckpointMachine {
                 self.pending = None;
                 self.last_ended = now;
                 self.failed_in_a_row = 0;
+                if kind.is_savepoint() {
+                    self.requests.pop_front();
+                }
+                if *kind == CheckpointKind::Savepoint {
+                    // It is whoever asked for it's; what it would have committed joins the job's next one.
+                    actions.push(CheckpointAction::AnnounceAborted(*id));
+                    return;
+                }
                 let waiting = self.tasks.iter().flatten().map(|(id, _)| *id).collect();
                 let barrier = Barrier {
                     id: *id,
@@ -454,11 +476,20 @@ impl CheckpointMachine {
                 actions.push(CheckpointAction::AnnounceCompleted(*id));
             }
             LogEntry::CheckpointAborted { id, reason } => {
-                self.pending = None;
+                let kind = self.pending.take().map(|pending| pending.barrier.kind);
                 self.last_ended = now;
                 actions.push(CheckpointAction::AnnounceAborted(*id));
                 if self.tasks.is_none() {
-                    // It gave way to a restart, and that is counted elsewhere.
+                    // It gave way to a restart, and that is counted elsewhere. A savepoint is tried again.
+                    return;
+                }
+                if kind.is_some_and(CheckpointKind::is_savepoint) {
+                    if let Some(request) = self.requests.pop_front() {
+                        actions.push(CheckpointAction::Append(LogEntry::SavepointFailed {
+                            token: request.token,
+                            reason: reason.clone(),
+                        }));
+                    }
                     return;
                 }
                 self.failed_in_a_row += 1;
@@ -475,11 +506,17 @@ impl CheckpointMachine {
                 if let Some((barrier, _)) = &self.uncommitted
                     && barrier.id == *id
                 {
-                    if barrier.kind == CheckpointKind::Final {
+                    if barrier.kind.is_last() {
                         self.done = true;
                         actions.push(CheckpointAction::JobDone);
                     }
                     self.uncommitted = None;
+                }
+            }
+            LogEntry::SavepointRequested { request } => {
+                let known = |known: &SavepointRequest| known.token == request.token;
+                if !self.requests.iter().any(known) {
+                    self.requests.push_back(*request);
                 }
             }
             _ => {}
@@ -533,14 +570,16 @@ impl CheckpointMachine {
     /// Whether there is nothing more to take a checkpoint of.
     fn final_is_complete(&self) -> bool {
         let waits = self.uncommitted.as_ref();
-        self.done || waits.is_some_and(|(barrier, _)| barrier.kind == CheckpointKind::Final)
+        self.done || waits.is_some_and(|(barrier, _)| barrier.kind.is_last())
     }
 
     fn trigger_if_due(&mut self, now: Duration, actions: &mut Vec<CheckpointAction>) {
         if self.pending.is_some() || self.tasks.is_none() || self.final_is_complete() {
             return;
         }
-        let kind = if self.drained && now >= self.final_due() {
+        let kind = if let Some(request) = self.requests.front() {
+            request.kind
+        } else if self.drained && now >= self.final_due() {
             CheckpointKind::Final
         } else if !self.drained && self.due().is_some_and(|due| now >= due) {
             CheckpointKind::Checkpoint

@@ -5,10 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::options::JobOptions;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, Slot, SubtaskId, VertexId};
+use crate::snapshot::SectionSummary;
 use crate::source::{EncodedSplit, SplitId};
 use crate::stage::CheckpointKind;
 
@@ -23,6 +25,8 @@ pub enum LogEntry {
         fingerprint: u64,
         /// Its settings.
         options: Box<JobOptions>,
+        /// The savepoint that it goes on from, if it begins with one.
+        start: Option<Box<StartState>>,
     },
     /// Another leader has taken over; every older one loses at its next write.
     Leader {
@@ -80,6 +84,18 @@ pub enum LogEntry {
         /// Which.
         id: CheckpointId,
     },
+    /// Somebody asked for a savepoint.
+    SavepointRequested {
+        /// What was asked for.
+        request: SavepointRequest,
+    },
+    /// A savepoint that was asked for will not be.
+    SavepointFailed {
+        /// Which request.
+        token: Uuid,
+        /// Why.
+        reason: String,
+    },
     /// A region failed and is about to be restarted.
     FailoverStarted {
         /// Its subtasks.
@@ -112,6 +128,11 @@ pub enum LogEntry {
 pub enum JobOutcome {
     /// All input was read and all output is visible.
     Completed,
+    /// Somebody asked for its end with a savepoint, which is complete, and all output up to it is visible.
+    Stopped {
+        /// The checkpoint that is the savepoint.
+        savepoint: CheckpointId,
+    },
     /// Somebody asked for it.
     Canceled,
     /// It could not go on.
@@ -122,6 +143,7 @@ impl fmt::Display for JobOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Completed => f.write_str("completed"),
+            Self::Stopped { savepoint } => write!(f, "stopped with savepoint {savepoint}"),
             Self::Canceled => f.write_str("canceled"),
             Self::Failed(failure) => write!(f, "failed: {failure}"),
         }
@@ -140,12 +162,58 @@ pub struct SnapshotRef {
 }
 
 /// What a subtask acknowledges a checkpoint with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubtaskSnapshot {
-    /// Where its snapshot is.
-    pub snapshot: SnapshotRef,
+    /// Where its snapshot is: one; several or none where a job starts from a savepoint.
+    pub parts: Vec<SnapshotPart>,
     /// All splits that it had been given before the barrier, those read to the end included.
     pub received: Vec<SplitId>,
+}
+
+/// A snapshot, and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotPart {
+    /// Where it is.
+    pub snapshot: SnapshotRef,
+    /// Bytes up to its first row: operators' own state stands there.
+    pub head: u64,
+    /// Whether only that is to be read.
+    pub head_only: bool,
+    /// The states in it.
+    pub sections: Vec<SectionSummary>,
+}
+
+impl SnapshotPart {
+    /// A snapshot of which nothing is known but where it is.
+    pub fn whole(snapshot: SnapshotRef) -> Self {
+        Self {
+            head: snapshot.len,
+            head_only: false,
+            sections: Vec::new(),
+            snapshot,
+        }
+    }
+}
+
+/// A request for a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavepointRequest {
+    /// Names the request: asked twice, it is one.
+    pub token: Uuid,
+    /// A [`CheckpointKind::Savepoint`] or a [`CheckpointKind::Stop`].
+    pub kind: CheckpointKind,
+}
+
+/// What a job begins with that starts from a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartState {
+    /// The savepoint's name.
+    pub savepoint: String,
+    /// The checkpoint that it is; the job's own are counted on from it. A manifest of this id is stored for
+    /// the job, which says where each subtask's state is.
+    pub checkpoint: CheckpointId,
+    /// The splits of those sources that go on.
+    pub splits: BTreeMap<VertexId, Vec<EncodedSplit>>,
 }
 
 /// What a completed checkpoint consists of. Stored beside the snapshots, before its log entry.
@@ -159,6 +227,8 @@ pub struct Manifest {
     pub fingerprint: u64,
     /// Number of key groups.
     pub max_parallelism: u32,
+    /// Whether it was written by other subtasks than those that start from it.
+    pub foreign: bool,
     /// Every subtask's part.
     pub subtasks: BTreeMap<SubtaskId, SubtaskSnapshot>,
 }

@@ -11,14 +11,19 @@ mod master;
 mod options;
 mod report;
 mod restart;
+mod savepoint;
 mod splits;
 mod state;
 
 pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
-pub use entry::{JobOutcome, LogEntry, Manifest, SnapshotRef, SubtaskSnapshot};
+pub use entry::{
+    JobOutcome, LogEntry, Manifest, SavepointRequest, SnapshotPart, SnapshotRef, StartState,
+    SubtaskSnapshot,
+};
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
 pub use options::JobOptions;
 pub use report::{JobReport, TaskPhase, TaskReport};
 pub use restart::{RestartDecision, RestartState, RestartStrategy};
+pub use savepoint::{CHANNELS_STATE, SavedOperator, SavedVertex, SavepointManifest};
 pub use splits::SplitPool;
-pub use state::{Execution, JobState};
+pub use state::{Execution, JobState, SavepointStatus};

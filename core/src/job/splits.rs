@@ -65,6 +65,11 @@ impl SplitPool {
         self.splits.iter().find(|split| split.id == id)
     }
 
+    /// All of them, in the order in which they are handed out.
+    pub fn all(&self) -> &[EncodedSplit] {
+        &self.splits
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.splits.len()

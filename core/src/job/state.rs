@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::entry::{JobOutcome, LogEntry};
+use super::entry::{JobOutcome, LogEntry, SavepointRequest};
 use super::options::JobOptions;
 use super::splits::SplitPool;
 use crate::failure::Failure;
@@ -31,6 +32,18 @@ pub struct Failover {
     /// How long to wait first.
     pub wait: Duration,
 }
+
+/// What became of a savepoint that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavepointStatus {
+    /// What was asked for.
+    pub request: SavepointRequest,
+    /// The checkpoint that it is, or why it will not be; none while it is being made.
+    pub outcome: Option<Result<CheckpointId, String>>,
+}
+
+/// Savepoints of which is known what became of them, at most: whoever asked has long heard of older ones.
+const SAVEPOINTS_KNOWN: usize = 16;
 
 /// The fold over a job's log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +85,8 @@ pub struct JobState {
     /// Why each region, named by its first subtask, was restarted since the last completed checkpoint, and
     /// how often in a row for the same failure.
     pub repeated: BTreeMap<SubtaskId, (Failure, u32)>,
+    /// Savepoints that were asked for and are not decided, in order; and what became of the last others.
+    pub savepoints: Vec<SavepointStatus>,
     /// Whether somebody asked for the job's end.
     pub cancel_requested: bool,
     /// Why the job is failing.
@@ -118,10 +133,19 @@ impl JobState {
                 name,
                 fingerprint,
                 options,
+                start,
             } => {
                 self.name.clone_from(name);
                 self.fingerprint = *fingerprint;
                 self.options = (**options).clone();
+                if let Some(start) = start {
+                    // As if the job had completed this checkpoint itself, and not committed it.
+                    self.last_checkpoint = start.checkpoint;
+                    self.completed = vec![(start.checkpoint, CheckpointKind::Checkpoint)];
+                    for (source, splits) in &start.splits {
+                        self.splits.insert(*source, SplitPool::new(splits.clone()));
+                    }
+                }
             }
             LogEntry::Leader { epoch, term } => {
                 if self.epoch > LeaderEpoch(0) {
@@ -167,6 +191,17 @@ impl JobState {
                 self.in_flight = None;
                 self.repeated.clear();
                 self.completed_in_all += 1;
+                if kind.is_savepoint() {
+                    let open = self.savepoints.iter().find(|savepoint| {
+                        savepoint.outcome.is_none() && savepoint.request.kind == *kind
+                    });
+                    if let Some(token) = open.map(|savepoint| savepoint.request.token) {
+                        self.settle_savepoint(token, Ok(*id));
+                    }
+                }
+                if *kind == CheckpointKind::Savepoint {
+                    return;
+                }
                 self.completed.push((*id, *kind));
                 let retained = self.options.retained_checkpoints.max(1);
                 let excess = self.completed.len().saturating_sub(retained);
@@ -196,10 +231,60 @@ impl JobState {
                     wait: *wait,
                 });
             }
+            LogEntry::SavepointRequested { request } => {
+                let known = |savepoint: &SavepointStatus| savepoint.request.token == request.token;
+                if !self.savepoints.iter().any(known) {
+                    self.savepoints.push(SavepointStatus {
+                        request: *request,
+                        outcome: None,
+                    });
+                }
+            }
+            LogEntry::SavepointFailed { token, reason } => {
+                self.settle_savepoint(*token, Err(reason.clone()));
+            }
             LogEntry::CancelRequested => self.cancel_requested = true,
             LogEntry::JobFailing { cause } => self.failing = Some(cause.clone()),
-            LogEntry::Finished { outcome } => self.outcome = Some(outcome.clone()),
+            LogEntry::Finished { outcome } => {
+                self.outcome = Some(outcome.clone());
+                for token in self
+                    .open_savepoints()
+                    .map(|request| request.token)
+                    .collect::<Vec<_>>()
+                {
+                    self.settle_savepoint(token, Err(format!("the job has {outcome}")));
+                }
+            }
         }
+    }
+
+    /// Savepoints that were asked for and are not decided, in order.
+    pub fn open_savepoints(&self) -> impl Iterator<Item = SavepointRequest> + '_ {
+        let open = |savepoint: &&SavepointStatus| savepoint.outcome.is_none();
+        self.savepoints
+            .iter()
+            .filter(open)
+            .map(|savepoint| savepoint.request)
+    }
+
+    fn settle_savepoint(&mut self, token: Uuid, outcome: Result<CheckpointId, String>) {
+        let of_token = |savepoint: &&mut SavepointStatus| savepoint.request.token == token;
+        if let Some(savepoint) = self.savepoints.iter_mut().find(of_token) {
+            savepoint.outcome.get_or_insert(outcome);
+        }
+        let settled = |savepoint: &&SavepointStatus| savepoint.outcome.is_some();
+        let excess = self
+            .savepoints
+            .iter()
+            .filter(settled)
+            .count()
+            .saturating_sub(SAVEPOINTS_KNOWN);
+        let mut left = excess;
+        self.savepoints.retain(|savepoint| {
+            let goes = savepoint.outcome.is_some() && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
     }
 
     fn apply_deployed(

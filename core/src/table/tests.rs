@@ -30,7 +30,7 @@ fn contents(table: &mut Table<u32, i64>) -> BTreeMap<u32, i64> {
     let mut snapshot = SnapshotBuilder::new(CheckpointId(7));
     table.freeze(&uid, "s", &mut snapshot).unwrap();
     while !table.slice(1_000, &mut snapshot).unwrap() {}
-    let restored = RestoredState::parse(&[concat_chunks(snapshot.finish())]).unwrap();
+    let restored = RestoredState::parse(&[concat_chunks(snapshot.finish().chunks)]).unwrap();
     let back = Table::restore(WHOLE, 16, &uid, "s", &restored, None).unwrap();
     back.ids()
         .map(|id| (*back.key(id), *back.value(id)))
@@ -103,7 +103,7 @@ proptest! {
             }
         }
         while !table.slice(3, &mut snapshot).unwrap() {}
-        let restored = RestoredState::parse(&[concat_chunks(snapshot.finish())]).unwrap();
+        let restored = RestoredState::parse(&[concat_chunks(snapshot.finish().chunks)]).unwrap();
         let mut back = Table::restore(WHOLE, 16, &uid, "s", &restored, stores).unwrap();
         prop_assert_eq!(back.len(), frozen.len());
         prop_assert_eq!(contents(&mut back), frozen);
@@ -122,7 +122,7 @@ fn a_state_written_as_another_type_is_refused_in_one_line() {
     let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
     table.freeze(&uid, "s", &mut snapshot).unwrap();
     while !table.slice(100, &mut snapshot).unwrap() {}
-    let restored = RestoredState::parse(&[concat_chunks(snapshot.finish())]).unwrap();
+    let restored = RestoredState::parse(&[concat_chunks(snapshot.finish().chunks)]).unwrap();
     let Err(failure) = Table::<u32, u64>::restore(WHOLE, 16, &uid, "s", &restored, None) else {
         panic!("accepted");
     };

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rivus_core::job::{Manifest, SnapshotRef, SubtaskSnapshot, TaskPhase, TaskReport};
+use rivus_core::job::{
+    Manifest, SnapshotPart, SnapshotRef, SubtaskSnapshot, TaskPhase, TaskReport,
+};
 use rivus_core::{
     AttemptId, Barrier, CheckpointId, Failure, Incarnation, JobGraph, LeaderEpoch, Slot, SplitId,
     SubtaskId,
@@ -158,7 +160,7 @@ impl TaskManagerModel {
         self.tasks
             .retain(|other, task| other.subtask != attempt.subtask || task.is_alive());
         let restored = manifest.map(|manifest| {
-            let name = &manifest.subtasks[&attempt.subtask].snapshot.name;
+            let name = &manifest.subtasks[&attempt.subtask].parts[0].snapshot.name;
             snapshots[name].clone()
         });
         let task = TaskModel {
@@ -248,11 +250,11 @@ impl TaskManagerModel {
         let name = format!("{id}/{attempt}");
         snapshots.insert(name.clone(), task.content.clone());
         let snapshot = SubtaskSnapshot {
-            snapshot: SnapshotRef {
+            parts: vec![SnapshotPart::whole(SnapshotRef {
                 name,
                 len: 0,
                 crc32c: 0,
-            },
+            })],
             received: task.content.received.iter().copied().collect(),
         };
         self.tell(attempt, TaskEvent::Acknowledged(id, snapshot));

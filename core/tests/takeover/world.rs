@@ -171,6 +171,7 @@ impl World {
             name: "job".into(),
             fingerprint: 0,
             options: Box::new(options),
+            start: None,
         });
         for name in 0..TASK_MANAGERS {
             world.start_task_manager(name);
@@ -688,7 +689,7 @@ impl World {
         assert_eq!(self.truth.committed, id);
         let mut read: BTreeMap<u32, Vec<SplitId>> = BTreeMap::new();
         for (subtask, snapshot) in &self.manifests[&id].subtasks {
-            let content = &self.snapshots[&snapshot.snapshot.name];
+            let content = &self.snapshots[&snapshot.parts[0].snapshot.name];
             let of_source = read.entry(subtask.vertex.0).or_default();
             of_source.extend(&content.read);
         }

@@ -145,7 +145,7 @@ impl Reading {
         while !progress.is_done() {
             progress = self.task.resume(&mut self.cx).unwrap();
         }
-        concat_chunks(self.cx.snapshot.take().unwrap().finish())
+        concat_chunks(self.cx.snapshot.take().unwrap().finish().chunks)
     }
 
     fn said(&self) -> String {
@@ -366,7 +366,7 @@ impl Selling {
         let kind = CheckpointKind::Checkpoint;
         self.cx.snapshot = Some(SnapshotBuilder::new(id));
         self.control(Control::Barrier(Barrier { id, kind }));
-        concat_chunks(self.cx.snapshot.take().unwrap().finish())
+        concat_chunks(self.cx.snapshot.take().unwrap().finish().chunks)
     }
 
     fn control(&mut self, control: Control) {

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::checkpoints::Tasks;
-use super::entry::{JobOutcome, LogEntry, Manifest};
+use super::entry::{JobOutcome, LogEntry, Manifest, SavepointRequest};
 use super::report::{JobReport, TaskPhase, TaskReport};
 use super::restart::RestartState;
 use super::state::JobState;
@@ -29,6 +29,7 @@ use crate::failure::Failure;
 use crate::graph::JobGraph;
 use crate::ids::{AttemptId, CheckpointId, Incarnation, Slot, SubtaskId, VertexId};
 use crate::source::{EncodedSplit, SplitId};
+use crate::stage::CheckpointKind;
 
 /// What happens to a job's master, after its log has been fenced and replayed.
 #[derive(Debug, Clone)]
@@ -64,6 +65,8 @@ pub enum JobEvent {
     ResourceManagerChanged,
     /// Somebody asks for the job's end.
     Cancel,
+    /// Somebody asks for a savepoint.
+    Savepoint(SavepointRequest),
     /// The coordinator has settled its affairs.
     Quiesced,
     /// The coordinator has seen the job through.
@@ -333,6 +336,11 @@ impl JobMachine {
                     actions.push(JobAction::Append(LogEntry::CancelRequested));
                 }
             }
+            JobEvent::Savepoint(request) => {
+                if !self.is_ending() {
+                    actions.push(JobAction::Append(LogEntry::SavepointRequested { request }));
+                }
+            }
             // An answer to a question that was put to a coordinator before this one is no answer.
             JobEvent::Quiesced if self.checkpoints != Checkpoints::Quiescing => {}
             JobEvent::Quiesced => {
@@ -341,7 +349,13 @@ impl JobMachine {
             }
             JobEvent::JobDone => {
                 if !self.is_ending() {
-                    self.end(JobOutcome::Completed, &mut actions);
+                    let outcome = match self.state.latest() {
+                        Some((savepoint, CheckpointKind::Stop { .. })) => {
+                            JobOutcome::Stopped { savepoint }
+                        }
+                        _ => JobOutcome::Completed,
+                    };
+                    self.end(outcome, &mut actions);
                 }
             }
             JobEvent::FailJob(failure) => self.fail_job(failure, &mut actions),
@@ -437,7 +451,9 @@ impl JobMachine {
             | LogEntry::CheckpointTriggered { .. }
             | LogEntry::CheckpointCompleted { .. }
             | LogEntry::CheckpointAborted { .. }
-            | LogEntry::CheckpointCommitted { .. } => {}
+            | LogEntry::CheckpointCommitted { .. }
+            | LogEntry::SavepointRequested { .. }
+            | LogEntry::SavepointFailed { .. } => {}
         }
     }
 

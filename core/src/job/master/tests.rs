@@ -13,7 +13,7 @@ use super::*;
 use crate::graph::picture::plan;
 use crate::ids::{LeaderEpoch, OperatorUid, TaskManagerId};
 use crate::job::SubtaskSnapshot;
-use crate::job::entry::SnapshotRef;
+use crate::job::{SnapshotPart, SnapshotRef};
 use crate::stage::CheckpointKind;
 
 /// One region: two readers, one counter.
@@ -39,6 +39,7 @@ impl Job {
             name: "job".into(),
             fingerprint: 0,
             options: Box::new(options.clone()),
+            start: None,
         };
         let leader = LogEntry::Leader {
             epoch: LeaderEpoch(1),
@@ -139,17 +140,18 @@ impl Job {
             kind: CheckpointKind::Checkpoint,
             fingerprint: 0,
             max_parallelism: 128,
+            foreign: false,
             subtasks: subtasks
                 .into_iter()
                 .map(|subtask| {
                     let mine = subtask.index == 0;
                     let received = received.iter().filter(|_| mine).map(|id| SplitId(*id));
                     let snapshot = SubtaskSnapshot {
-                        snapshot: SnapshotRef {
+                        parts: vec![SnapshotPart::whole(SnapshotRef {
                             name: format!("{id}-{subtask}"),
                             len: 0,
                             crc32c: 0,
-                        },
+                        })],
                         received: received.collect(),
                     };
                     (subtask, snapshot)

@@ -1,0 +1,260 @@
+//! Savepoints: what one says of itself, and how another job goes on from it.
+//!
+//! A savepoint is a checkpoint that belongs to whoever asked for it. What it says of itself is enough to
+//! start any job from it whose operators have the same uids: whatever its parallelism, its chains, its
+//! backend. State is found by uid; rows are found by their keys' hashes; what operators keep beside rows is
+//! given to all subtasks, and each takes its part.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Manifest, SnapshotPart, StartState, SubtaskSnapshot};
+use super::splits::SplitPool;
+use crate::graph::{JobGraph, JobVertex};
+use crate::ids::{CheckpointId, JobId, OperatorUid, SubtaskId, VertexId};
+use crate::key::KeyGroupRange;
+use crate::source::{EncodedSplit, SplitId};
+use crate::stage::CheckpointKind;
+
+/// What a savepoint says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavepointManifest {
+    /// The job that it is of.
+    pub job: JobId,
+    /// That job's name.
+    pub name: String,
+    /// The checkpoint that it is.
+    pub checkpoint: CheckpointId,
+    /// How it came to be.
+    pub kind: CheckpointKind,
+    /// Number of key groups.
+    pub max_parallelism: u32,
+    /// The job's vertices, by number.
+    pub vertices: Vec<SavedVertex>,
+}
+
+/// A vertex of the job of which a savepoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedVertex {
+    /// Its operators, in chain order.
+    pub operators: Vec<SavedOperator>,
+    /// All splits of its source, if it has one.
+    pub splits: Option<Vec<EncodedSplit>>,
+    /// What its subtasks stored, one after the other. Names begin at the savepoint's folder.
+    pub subtasks: Vec<SubtaskSnapshot>,
+}
+
+/// An operator of the job of which a savepoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedOperator {
+    /// Its stable name.
+    pub uid: OperatorUid,
+    /// Its name for people.
+    pub name: String,
+}
+
+/// What a subtask keeps for itself, not for an operator: filed under its first operator's uid and this name. A job may do
+/// without it.
+pub const CHANNELS_STATE: &str = "rivus.channels";
+
+impl SavepointManifest {
+    /// Describes a checkpoint that has just been stored in a savepoint's folder.
+    pub fn describe(
+        job: JobId,
+        name: &str,
+        graph: &JobGraph,
+        manifest: &Manifest,
+        splits: &BTreeMap<VertexId, SplitPool>,
+        folder: &str,
+    ) -> Self {
+        let vertices = graph.vertices.iter().map(|vertex| SavedVertex {
+            operators: vertex
+                .nodes
+                .iter()
+                .map(|node| graph.node(*node))
+                .map(|node| SavedOperator {
+                    uid: node.uid.clone(),
+                    name: node.name.clone(),
+                })
+                .collect(),
+            splits: splits.get(&vertex.id).map(|pool| pool.all().to_vec()),
+            subtasks: (0..vertex.parallelism)
+                .map(|index| {
+                    let vertex = vertex.id;
+                    let stored = manifest.subtasks.get(&SubtaskId { vertex, index });
+                    let mut stored = stored.cloned().unwrap_or_default();
+                    for part in &mut stored.parts {
+                        let name = part.snapshot.name.strip_prefix(folder);
+                        if let Some(name) = name.and_then(|name| name.strip_prefix('/')) {
+                            part.snapshot.name = name.to_owned();
+                        }
+                    }
+                    stored
+                })
+                .collect(),
+        });
+        Self {
+            job,
+            name: name.to_owned(),
+            checkpoint: manifest.id,
+            kind: manifest.kind,
+            max_parallelism: manifest.max_parallelism,
+            vertices: vertices.collect(),
+        }
+    }
+
+    /// Uids of all operators that have state in it.
+    pub fn stateful(&self) -> BTreeSet<&OperatorUid> {
+        self.vertices
+            .iter()
+            .flat_map(|vertex| &vertex.subtasks)
+            .flat_map(|subtask| &subtask.parts)
+            .flat_map(|part| &part.sections)
+            .filter(|section| section.state != CHANNELS_STATE && section.rows != Some(0))
+            .map(|section| &section.operator)
+            .collect()
+    }
+
+    /// What a job of the given plan begins with, and the manifest that says where its subtasks' state is. `dropped` are
+    /// operators whose state nobody wants, whether the job has such an operator or not; `folder` is where the savepoint lies.
+    ///
+    /// # Errors
+    /// One line that names what doesn't fit, and the mend.
+    pub fn start(
+        &self,
+        graph: &JobGraph,
+        dropped: &BTreeSet<OperatorUid>,
+        savepoint: &str,
+        folder: &str,
+    ) -> Result<(StartState, Manifest), String> {
+        self.check(graph, dropped)?;
+        let mut subtasks = BTreeMap::new();
+        let mut splits = BTreeMap::new();
+        for vertex in &graph.vertices {
+            let uids = graph.operators(vertex.id).into_iter();
+            let uids: BTreeSet<OperatorUid> = uids.filter(|uid| !dropped.contains(uid)).collect();
+            let saved: Vec<&SavedVertex> = self
+                .vertices
+                .iter()
+                .filter(|saved| {
+                    saved
+                        .operators
+                        .iter()
+                        .any(|saved| uids.contains(&saved.uid))
+                })
+                .collect();
+            let head = &graph.node(vertex.nodes[0]).uid;
+            let source = saved.iter().find(|saved| saved.operators[0].uid == *head);
+            if vertex.is_source
+                && uids.contains(head)
+                && let Some(found) = source.and_then(|source| source.splits.clone())
+            {
+                splits.insert(vertex.id, found);
+            }
+            for index in 0..vertex.parallelism {
+                let subtask = SubtaskId {
+                    vertex: vertex.id,
+                    index,
+                };
+                subtasks.insert(
+                    subtask,
+                    self.begins_with(vertex, index, &uids, &saved, folder),
+                );
+            }
+        }
+        let start = StartState {
+            savepoint: savepoint.to_owned(),
+            checkpoint: self.checkpoint,
+            splits,
+        };
+        let manifest = Manifest {
+            id: self.checkpoint,
+            kind: CheckpointKind::Checkpoint,
+            fingerprint: graph.fingerprint(),
+            max_parallelism: self.max_parallelism,
+            foreign: true,
+            subtasks,
+        };
+        Ok((start, manifest))
+    }
+
+    fn check(&self, graph: &JobGraph, dropped: &BTreeSet<OperatorUid>) -> Result<(), String> {
+        let max_parallelism = graph.written.max_parallelism;
+        if max_parallelism != self.max_parallelism {
+            return Err(format!(
+                "the savepoint has {} key groups and the job {max_parallelism}: build the environment with \
+                 .max_parallelism({})",
+                self.max_parallelism, self.max_parallelism
+            ));
+        }
+        let uids: BTreeSet<OperatorUid> = graph
+            .written
+            .nodes
+            .iter()
+            .map(|node| node.uid.clone())
+            .collect();
+        let stateful = self.stateful();
+        if let Some(unknown) = dropped.iter().find(|uid| !stateful.contains(uid)) {
+            return Err(format!(
+                ".drop_state_of(\"{unknown}\"): the savepoint has no state of that uid; it has of {}",
+                listed(&stateful)
+            ));
+        }
+        let left = |uid: &&&OperatorUid| !uids.contains(**uid) && !dropped.contains(**uid);
+        match stateful.iter().find(left) {
+            Some(left) => Err(format!(
+                "the savepoint has state of operator \"{left}\", and the job has no operator of that uid: give the one \
+                 that goes on with it .uid(\"{left}\"), or let the state go by .drop_state_of(\"{left}\")"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What one subtask begins with: the rows of its key groups, and whatever else its operators had.
+    fn begins_with(
+        &self,
+        vertex: &JobVertex,
+        index: u32,
+        uids: &BTreeSet<OperatorUid>,
+        saved: &[&SavedVertex],
+        folder: &str,
+    ) -> SubtaskSnapshot {
+        let range = |index, of| KeyGroupRange::of(index, of, self.max_parallelism);
+        let own = range(index, vertex.parallelism);
+        let mut parts = Vec::new();
+        let mut received: BTreeSet<SplitId> = BTreeSet::new();
+        for saved in saved {
+            let before = saved.subtasks.len() as u32;
+            for (place, subtask) in saved.subtasks.iter().enumerate() {
+                received.extend(&subtask.received);
+                let theirs = range(place as u32, before);
+                let apart = theirs.end <= own.start || own.end <= theirs.start;
+                parts.extend(subtask.parts.iter().map(|part| {
+                    let mut part = SnapshotPart {
+                        head_only: apart,
+                        ..part.clone()
+                    };
+                    part.sections
+                        .retain(|section| uids.contains(&section.operator));
+                    part.snapshot.name = format!("{folder}/{}", part.snapshot.name);
+                    part
+                }));
+            }
+        }
+        SubtaskSnapshot {
+            parts,
+            received: received.into_iter().collect(),
+        }
+    }
+}
+
+fn listed(uids: &BTreeSet<&OperatorUid>) -> String {
+    match uids.len() {
+        0 => "none".to_owned(),
+        _ => {
+            let quoted: Vec<String> = uids.iter().map(|uid| format!("\"{uid}\"")).collect();
+            quoted.join(", ")
+        }
+    }
+}

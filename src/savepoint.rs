@@ -1,0 +1,215 @@
+//! Savepoints, and jobs that go on from them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rivus_core::job::{SavepointManifest, StartState};
+use rivus_core::{Failure, JobGraph, JobId, OperatorUid, codec};
+use rivus_state::{CheckpointStorage, ObjectStorage, SAVEPOINTS, savepoint_folder};
+
+use crate::environment::StreamEnvironment;
+use crate::error::JobError;
+use crate::handle::{JobHandle, JobResult};
+
+/// All state of a job at one moment, for whoever asked for it: a folder that is whole by itself. It lies below the storage of
+/// the environment whose job it is of, and may be copied, moved and deleted like any folder.
+///
+/// | what is another in the job that goes on | |
+/// |---|---|
+/// | its parallelism, its chains, its state backend, its settings | goes on |
+/// | an operator is new | begins empty |
+/// | an operator is gone that had state | refused, unless [`FromSavepoint::drop_state_of`] names it |
+/// | the number of key groups (`max_parallelism`) | refused |
+///
+/// A job whose state is worth keeping has a [`uid`](crate::DataStream::uid) at every operator with state, sources and
+/// sinks among them: one that is derived from an operator's place is another when the place is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Savepoint {
+    name: String,
+    path: Option<PathBuf>,
+}
+
+impl Savepoint {
+    pub(crate) fn of(name: String, directory: Option<&Path>) -> Self {
+        Self {
+            path: directory.map(|directory| directory.join(SAVEPOINTS).join(&name)),
+            name,
+        }
+    }
+
+    /// The savepoint in a folder, which may lie anywhere: if not below the environment's own storage, a job that
+    /// starts from it copies it there first.
+    ///
+    /// ```
+    /// use rivus::Savepoint;
+    ///
+    /// let savepoint = Savepoint::at("/backup/before-the-upgrade");
+    /// assert_eq!(savepoint.name(), "before-the-upgrade");
+    /// ```
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let name = path.file_name().unwrap_or_default();
+        Self {
+            name: name.to_string_lossy().into_owned(),
+            path: Some(path),
+        }
+    }
+
+    /// Its name: that of its folder.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its folder; none if the environment's storage is no directory.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+impl fmt::Display for Savepoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// A job that is to go on from a savepoint; see [`StreamEnvironment::from_savepoint`].
+#[must_use = "nothing runs before `start` or `execute`"]
+pub struct FromSavepoint {
+    env: StreamEnvironment,
+    savepoint: Savepoint,
+    dropped: BTreeSet<OperatorUid>,
+}
+
+impl FromSavepoint {
+    pub(crate) fn new(env: StreamEnvironment, savepoint: Savepoint) -> Self {
+        Self {
+            env,
+            savepoint,
+            dropped: BTreeSet::new(),
+        }
+    }
+
+    /// Lets an operator's state go: the job has no operator of this uid any more, or it is to begin empty.
+    ///
+    /// ```
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let numbers = || env.from_source(GeneratorSource::new(|n, _| n).rate(1_000).count(200)).uid("numbers");
+    /// numbers().key_by(|n| n % 2).count().uid("counts").sink_to(DiscardSink::new()).uid("out");
+    /// let savepoint = env.start("with counts").await?.stop_with_savepoint().await?;
+    ///
+    /// numbers().sink_to(DiscardSink::new()).uid("new out");
+    /// let without = env.from_savepoint(&savepoint).start("without").await.err().unwrap();
+    /// assert!(without.to_string().contains("or let the state go by .drop_state_of(\"counts\")"));
+    ///
+    /// numbers().sink_to(DiscardSink::new()).uid("new out");
+    /// env.from_savepoint(&savepoint).drop_state_of("counts").drop_state_of("out").execute("without").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn drop_state_of(mut self, uid: &str) -> Self {
+        self.dropped.insert(uid.into());
+        self
+    }
+
+    /// Starts the job.
+    ///
+    /// # Errors
+    /// [`JobError::Savepoint`] if there is no such savepoint, or the job doesn't fit it; and as
+    /// [`StreamEnvironment::start`].
+    pub async fn start(self, name: &str) -> Result<JobHandle, JobError> {
+        let (graph, cluster) = self.env.written().await?;
+        let job = JobId(cluster.new_id());
+        let storage = cluster.checkpoints().clone();
+        let foreign = match &self.savepoint.path {
+            Some(path) if !is_in(path, cluster.directory()) => Some(path.clone()),
+            _ => None,
+        };
+        let (savepoint, dropped) = (self.savepoint, self.dropped);
+        let prepare = move || {
+            let start = prepare(job, &savepoint, foreign, &graph, &dropped, &storage);
+            start.map(|start| (start, graph))
+        };
+        let (start, graph) = cluster.blocking(prepare).await??;
+        let view = cluster.submit(job, graph, self.env.submission(name, Some(start)));
+        Ok(JobHandle { job, view, cluster })
+    }
+
+    /// Runs the job and waits for its end.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), or if the job fails or is canceled.
+    pub async fn execute(self, name: &str) -> Result<JobResult, JobError> {
+        self.start(name).await?.wait().await
+    }
+}
+
+/// Whether a savepoint's folder is one of those in a storage's directory.
+fn is_in(path: &Path, directory: Option<&Path>) -> bool {
+    let own = directory.and_then(|directory| directory.join(SAVEPOINTS).canonicalize().ok());
+    let parent = path.canonicalize().ok();
+    let parent = parent.as_deref().and_then(Path::parent);
+    own.is_some() && own.as_deref() == parent
+}
+
+/// Reads a savepoint, from another place if need be, and stores where each subtask of the job finds its state.
+fn prepare(
+    job: JobId,
+    savepoint: &Savepoint,
+    foreign: Option<PathBuf>,
+    graph: &JobGraph,
+    dropped: &BTreeSet<OperatorUid>,
+    storage: &CheckpointStorage,
+) -> Result<StartState, JobError> {
+    let failed = |error: rivus_state::StorageError| {
+        JobError::Savepoint(Failure::user(&error.into()).message)
+    };
+    if let Some(path) = foreign {
+        let there = open(&path)?;
+        storage
+            .import_savepoint(&savepoint.name, &there)
+            .map_err(failed)?;
+    }
+    let folder = savepoint_folder(&savepoint.name);
+    let manifest = read_manifest(storage, &folder)?;
+    let (start, manifest) = manifest
+        .start(graph, dropped, &savepoint.name, &folder)
+        .map_err(JobError::Savepoint)?;
+    let bytes = codec::encode(&manifest)
+        .map_err(|error| JobError::Savepoint(Failure::from(error).message))?;
+    storage
+        .write_manifest(job, start.checkpoint, &bytes)
+        .map_err(failed)?;
+    Ok(start)
+}
+
+/// A folder with a savepoint in it, as a storage of its own.
+pub(crate) fn open(path: &Path) -> Result<CheckpointStorage, JobError> {
+    if !path.join("savepoint").is_file() {
+        return Err(JobError::Savepoint(format!(
+            "{} is no savepoint: give the folder that has the file \"savepoint\" in it",
+            path.display()
+        )));
+    }
+    let objects = ObjectStorage::directory(path)
+        .map_err(|error| JobError::Savepoint(Failure::user(&error.into()).message))?;
+    Ok(CheckpointStorage::new(objects))
+}
+
+/// What the savepoint in a folder of a storage says of itself.
+pub(crate) fn read_manifest(
+    storage: &CheckpointStorage,
+    folder: &str,
+) -> Result<SavepointManifest, JobError> {
+    let bytes = storage
+        .read_savepoint(folder)
+        .map_err(|error| JobError::Savepoint(Failure::user(&error.into()).message))?;
+    codec::decode(&bytes).map_err(|error| {
+        JobError::Savepoint(format!(
+            "the savepoint in {folder} can't be read: {}",
+            Failure::from(error).message
+        ))
+    })
+}

@@ -1,0 +1,341 @@
+//! Savepoints: made while the job runs, through failures, and gone on from with another job.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rivus::connectors::{FileSink, GeneratorSource};
+use rivus::{
+    Count, DataStream, Event, JobHandle, JobOutcome, JobStatus, Keyed, KeyedProcessFunction,
+    MapState, Output, RocksDbBackend, Savepoint, Storage, StreamEnvironment, Timer, UserError,
+    WatermarkStrategy, WindowAssigner,
+};
+
+const RECORDS: u64 = 4_000;
+const KEYS: u64 = 200;
+
+/// Where a test's job keeps its state and writes, and how it runs.
+struct Life<'a> {
+    dir: &'a Path,
+    parallelism: u32,
+    on_disk: bool,
+}
+
+/// Says after each 500 ms of event time how many records of the key there were.
+#[derive(Clone)]
+struct Bursts;
+
+impl KeyedProcessFunction<u64, u64> for Bursts {
+    type Out = (u64, i64, u32);
+    type State = MapState<i64, u32>;
+
+    fn process(
+        &mut self,
+        n: Event<u64>,
+        seen: &mut Keyed<'_, u64, MapState<i64, u32>>,
+        _out: &mut Output<'_, Self::Out>,
+    ) -> Result<(), UserError> {
+        let ends = n.ts - n.ts % 500 + 500;
+        *seen.entry(ends).or_default() += 1;
+        seen.register_event_timer(ends);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        timer: Timer,
+        seen: &mut Keyed<'_, u64, MapState<i64, u32>>,
+        out: &mut Output<'_, Self::Out>,
+    ) -> Result<(), UserError> {
+        let count = seen.remove(&timer.ts).unwrap_or(0);
+        out.emit((*seen.key(), timer.ts, count));
+        Ok(())
+    }
+}
+
+impl Life<'_> {
+    fn env(&self) -> StreamEnvironment {
+        let mut builder = StreamEnvironment::builder()
+            .parallelism(self.parallelism)
+            .checkpoint_interval(Duration::from_millis(30))
+            .storage(Storage::Directory(self.dir.join("state")));
+        if self.on_disk {
+            let rocks = RocksDbBackend::new(self.dir.join("rows")).expect("a backend");
+            builder = builder.state_backend(rocks.memory(1 << 20));
+        }
+        builder.build()
+    }
+
+    fn numbers(&self, env: &StreamEnvironment) -> DataStream<u64> {
+        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(4_000);
+        env.from_source(numbers)
+            .uid("numbers")
+            .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|n: &u64| *n as i64))
+            .uid("times")
+    }
+
+    fn out(&self, name: &str) -> FileSink<(u64, i64, u64)> {
+        FileSink::csv(self.dir.join(name))
+    }
+
+    /// Counts, windows and timers by key, each to files of its own.
+    fn write(&self, env: &StreamEnvironment) {
+        let by_key = self.numbers(env).key_by(|n| n % KEYS);
+        let counts = by_key.count().uid("counts");
+        counts
+            .map(|(key, count)| (key, 0, count))
+            .sink_to(self.out("counts"))
+            .uid("counts out");
+        let bursts = by_key.process(Bursts).uid("bursts");
+        bursts
+            .map(|(key, at, seen)| (key, at, u64::from(seen)))
+            .sink_to(self.out("bursts"))
+            .uid("bursts out");
+        let windows = by_key.window(WindowAssigner::sliding(
+            Duration::from_millis(1_000),
+            Duration::from_millis(250),
+        ));
+        windows
+            .aggregate(Count::new())
+            .uid("windows")
+            .map(|window| (window.key, window.window.start, window.value))
+            .sink_to(self.out("windows"))
+            .uid("windows out");
+    }
+
+    async fn start(&self) -> JobHandle {
+        let env = self.env();
+        self.write(&env);
+        env.start("numbers").await.expect("starts")
+    }
+
+    async fn go_on(&self, savepoint: &Savepoint) -> JobHandle {
+        let env = self.env();
+        self.write(&env);
+        let job = env.from_savepoint(savepoint).start("numbers").await;
+        job.expect("starts")
+    }
+}
+
+/// What is visible of all files, in order.
+fn rows(dir: &Path) -> Vec<String> {
+    let mut rows = Vec::new();
+    for name in ["counts", "bursts", "windows"] {
+        let Ok(parts) = std::fs::read_dir(dir.join(name)) else {
+            continue;
+        };
+        for part in parts.map(|part| part.expect("is listed").path()) {
+            if part.extension().is_some_and(|extension| extension == "csv") {
+                let text = std::fs::read_to_string(part).expect("is read");
+                rows.extend(text.lines().map(|line| format!("{name} {line}")));
+            }
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// What must be visible in the end, computed by hand.
+fn expected() -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut bursts: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+    let mut windows: BTreeMap<(u64, i64), u64> = BTreeMap::new();
+    for n in 0..RECORDS {
+        let key = n % KEYS;
+        *counts.entry(key).or_default() += 1;
+        rows.push(format!("counts {key},0,{}", counts[&key]));
+        *bursts.entry((key, n - n % 500 + 500)).or_default() += 1;
+        let last = n as i64 - n as i64 % 250;
+        for start in [last - 750, last - 500, last - 250, last] {
+            *windows.entry((key, start)).or_default() += 1;
+        }
+    }
+    let bursts = bursts.iter();
+    rows.extend(bursts.map(|((key, at), seen)| format!("bursts {key},{at},{seen}")));
+    let windows = windows.iter();
+    rows.extend(windows.map(|((key, start), seen)| format!("windows {key},{start},{seen}")));
+    rows.sort();
+    rows
+}
+
+async fn checkpoints(job: &mut JobHandle, count: u64) {
+    while job.view().checkpoints < count {
+        job.changed().await.expect("goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_job_goes_on_at_another_parallelism_and_on_the_other_backend() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = |parallelism, on_disk| Life {
+        dir: dir.path(),
+        parallelism,
+        on_disk,
+    };
+    let mut job = life(2, false).start().await;
+    let mut lives = [(3, true), (1, true), (4, false), (2, true)].into_iter();
+    loop {
+        checkpoints(&mut job, 2).await;
+        let Some((parallelism, on_disk)) = lives.next() else {
+            break;
+        };
+        let savepoint = job.stop_with_savepoint().await.expect("stops");
+        let JobStatus::Ended(JobOutcome::Stopped { .. }) = job.status() else {
+            panic!("{:?}", job.status());
+        };
+        job = life(parallelism, on_disk).go_on(&savepoint).await;
+    }
+    let view = job.wait().await.expect("completes").view;
+    assert_eq!(view.restarts, 0);
+    assert_eq!(rows(dir.path()), expected());
+}
+
+#[tokio::test]
+async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = Life {
+        dir: dir.path(),
+        parallelism: 2,
+        on_disk: false,
+    };
+    let mut job = life.start().await;
+    checkpoints(&mut job, 2).await;
+    let savepoint = job.savepoint().await.expect("is made");
+    assert_eq!(job.status(), JobStatus::Running);
+    job.cancel();
+    job.wait().await.expect_err("is canceled");
+    // The first job has written more since; all that is forgotten with its files.
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let moved = elsewhere.path().join("kept");
+    std::fs::rename(savepoint.path().expect("has a folder"), &moved).expect("moves");
+    for name in ["counts", "bursts", "windows"] {
+        // What was visible at the savepoint is not known here; so only what follows from state is looked at.
+        std::fs::remove_dir_all(dir.path().join(name)).expect("is removed");
+    }
+    std::fs::remove_dir_all(dir.path().join("state")).expect("is removed");
+    let job = Life {
+        parallelism: 3,
+        on_disk: true,
+        ..life
+    };
+    let refused = {
+        let env = job.env();
+        job.write(&env);
+        let gone = env.from_savepoint(&savepoint).start("numbers").await;
+        gone.err().expect("is gone").to_string()
+    };
+    assert!(refused.contains("is no savepoint"), "{refused}");
+    let env = job.env();
+    job.write(&env);
+    let mut again = env.from_savepoint(&Savepoint::at(&moved));
+    for sink in ["counts out", "bursts out", "windows out"] {
+        again = again.drop_state_of(sink);
+    }
+    again.execute("numbers").await.expect("completes");
+    let (rows, all) = (rows(dir.path()), expected());
+    assert!(rows.iter().all(|row| all.binary_search(row).is_ok()));
+    let last: Vec<&String> = all
+        .iter()
+        .filter(|row| row.starts_with("counts") && row.ends_with(&format!(",{}", RECORDS / KEYS)))
+        .collect();
+    assert_eq!(last.len() as u64, KEYS);
+    assert!(last.iter().all(|row| rows.binary_search(row).is_ok()));
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_fit_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = Life {
+        dir: dir.path(),
+        parallelism: 1,
+        on_disk: false,
+    };
+    let mut job = life.start().await;
+    checkpoints(&mut job, 1).await;
+    let savepoint = job.stop_with_savepoint().await.expect("stops");
+    let without_bursts = |env: &StreamEnvironment| {
+        let by_key = life.numbers(env).key_by(|n| n % KEYS);
+        let counts = by_key.count().uid("counts");
+        counts
+            .map(|(key, count)| (key, 0, count))
+            .sink_to(life.out("counts"))
+            .uid("counts out");
+    };
+    let env = life.env();
+    without_bursts(&env);
+    let refused = env.from_savepoint(&savepoint).start("fewer").await;
+    let refusal = refused.err().expect("does not fit").to_string();
+    assert!(
+        refusal.contains("state of operator \"bursts\"") && !refusal.contains('\n'),
+        "{refusal}"
+    );
+    without_bursts(&env);
+    let dropped = env.from_savepoint(&savepoint).drop_state_of("burst");
+    let refusal = dropped.start("fewer").await.err().expect("is unknown");
+    assert!(
+        refusal.to_string().contains("no state of that uid"),
+        "{refusal}"
+    );
+
+    let other_groups = StreamEnvironment::builder()
+        .max_parallelism(64)
+        .storage(Storage::Directory(dir.path().join("state")))
+        .build();
+    life.write(&other_groups);
+    let refused = other_groups.from_savepoint(&savepoint).start("fewer").await;
+    let refusal = refused.err().expect("does not fit").to_string();
+    assert!(refusal.contains(".max_parallelism(128)"), "{refusal}");
+
+    without_bursts(&env);
+    let mut fewer = env.from_savepoint(&savepoint);
+    for uid in ["bursts", "bursts out", "windows", "windows out"] {
+        fewer = fewer.drop_state_of(uid);
+    }
+    fewer.execute("fewer").await.expect("completes");
+    let counts = |rows: Vec<String>| -> Vec<String> {
+        let counts = rows.into_iter().filter(|row| row.starts_with("counts"));
+        counts.collect()
+    };
+    assert_eq!(counts(rows(dir.path())), counts(expected()));
+}
+
+#[tokio::test]
+async fn a_job_that_is_drained_fires_what_was_not_due() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = Life {
+        dir: dir.path(),
+        parallelism: 2,
+        on_disk: false,
+    };
+    let mut job = life.start().await;
+    checkpoints(&mut job, 2).await;
+    job.drain_with_savepoint().await.expect("stops");
+    let rows = rows(dir.path());
+    let count = |name: &str| -> u64 {
+        let rows = rows.iter().filter_map(|row| row.strip_prefix(name));
+        rows.map(|row| row.rsplit(',').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    };
+    let records = rows.iter().filter(|row| row.starts_with("counts")).count() as u64;
+    assert!(0 < records && records < RECORDS, "{records}");
+    assert_eq!((count("bursts"), count("windows")), (records, 4 * records));
+}
+
+#[tokio::test]
+async fn a_request_outlives_the_leader_that_it_was_told_to() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = Life {
+        dir: dir.path(),
+        parallelism: 2,
+        on_disk: false,
+    };
+    let mut job = life.start().await;
+    checkpoints(&mut job, 1).await;
+    let (savepoint, ()) = tokio::join!(job.stop_with_savepoint(), async { job.kill_leader() });
+    let savepoint = savepoint.expect("is made all the same");
+    assert_eq!(job.view().restarts, 0);
+    let job = life.go_on(&savepoint).await;
+    job.wait().await.expect("completes");
+    assert_eq!(rows(dir.path()), expected());
+}
