@@ -255,25 +255,31 @@ impl StreamEnvironment {
     /// or another, on the same state backend or another. Operators find their state by their uid.
     ///
     /// ```
-    /// use rivus::connectors::GeneratorSource;
+    /// use rivus::connectors::{Collected, GeneratorSource};
     /// use rivus::StreamEnvironment;
+    /// use std::time::Duration;
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
-    /// let env = StreamEnvironment::default();
-    /// let numbers = || GeneratorSource::new(|n, _| n).rate(1_000).count(300);
-    /// let sums = |parallelism| {
-    ///     let numbers = env.from_source(numbers()).uid("numbers");
-    ///     let sums = numbers.key_by(|n| n % 3).reduce(|sum, n| *sum += n).uid("sums");
-    ///     sums.parallelism(parallelism).collect()
-    /// };
-    /// let _ = sums(1);
-    /// let savepoint = env.start("sums").await?.stop_with_savepoint().await?;
+    /// /// The sum of all numbers below 300, as it grows.
+    /// fn sums(env: &StreamEnvironment, parallelism: u32) -> Collected<(u64, u64)> {
+    ///     let numbers = GeneratorSource::new(|n, _| n).rate(1_000).count(300);
+    ///     let by_rest = env.from_source(numbers).uid("numbers").key_by(|n| n % 2);
+    ///     by_rest.reduce(|sum, n| *sum += n).uid("sums").parallelism(parallelism).collect()
+    /// }
     ///
-    /// let env = env.clone(); // the same storage
-    /// let last = sums(1);
-    /// env.from_savepoint(&savepoint).drop_state_of("collect-3").execute("sums again").await?;
-    /// let sum_of_all: u64 = (0..3).filter_map(|key| last.values().into_iter().rev().find(|sum| sum.0 == key)).map(|sum| sum.1).sum();
-    /// assert_eq!(sum_of_all, 300 * 299 / 2);
+    /// let env = StreamEnvironment::builder().slots(2).checkpoint_interval(Duration::from_millis(20)).build();
+    /// let _ = sums(&env, 1);
+    /// let mut job = env.start("sums").await?;
+    /// while job.view().checkpoints < 2 {
+    ///     job.changed().await?;
+    /// }
+    /// let savepoint = job.stop_with_savepoint().await?;
+    ///
+    /// let sums = sums(&env, 2);
+    /// env.from_savepoint(&savepoint).execute("sums, by two").await?;
+    /// let (mut sums, last) = (sums.values(), |rest| (0..150).map(|n| 2 * n + rest).sum::<u64>());
+    /// sums.sort();
+    /// assert_eq!(sums.iter().filter(|sum| sum.1 == last(sum.0)).count(), 2);
     /// # Ok(()) }
     /// ```
     pub fn from_savepoint(&self, savepoint: &Savepoint) -> FromSavepoint {

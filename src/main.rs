@@ -28,6 +28,9 @@ enum Command {
     Demo(cli::demo::Args),
     /// Measure the engine beside hand-written loops
     Bench(cli::bench::Args),
+    /// Look into savepoints
+    #[command(subcommand)]
+    Savepoint(cli::savepoint::Command),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Demo(args) => cli::demo::run(&args),
         Command::Bench(args) => cli::bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Savepoint(command) => cli::savepoint::run(&command),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

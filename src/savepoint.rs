@@ -5,8 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rivus_core::job::{SavepointManifest, StartState};
-use rivus_core::{Failure, JobGraph, JobId, OperatorUid, codec};
+use rivus_core::{Failure, JobGraph, JobId, Migrations, OperatorUid, codec};
 use rivus_state::{CheckpointStorage, ObjectStorage, SAVEPOINTS, savepoint_folder};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::environment::StreamEnvironment;
 use crate::error::JobError;
@@ -19,6 +21,8 @@ use crate::handle::{JobHandle, JobResult};
 /// |---|---|
 /// | its parallelism, its chains, its state backend, its settings | goes on |
 /// | an operator is new | begins empty |
+/// | fields of keyed state were removed, or added with `#[serde(default)]` | goes on |
+/// | keyed state is of another form otherwise | refused, unless there is a function for it ([`FromSavepoint::migrate`]) |
 /// | an operator is gone that had state | refused, unless [`FromSavepoint::drop_state_of`] names it |
 /// | the number of key groups (`max_parallelism`) | refused |
 ///
@@ -79,6 +83,7 @@ pub struct FromSavepoint {
     env: StreamEnvironment,
     savepoint: Savepoint,
     dropped: BTreeSet<OperatorUid>,
+    migrations: Migrations,
 }
 
 impl FromSavepoint {
@@ -87,6 +92,7 @@ impl FromSavepoint {
             env,
             savepoint,
             dropped: BTreeSet::new(),
+            migrations: Migrations::default(),
         }
     }
 
@@ -98,19 +104,79 @@ impl FromSavepoint {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
     /// # let env = rivus::StreamEnvironment::default();
     /// let numbers = || env.from_source(GeneratorSource::new(|n, _| n).rate(1_000).count(200)).uid("numbers");
-    /// numbers().key_by(|n| n % 2).count().uid("counts").sink_to(DiscardSink::new()).uid("out");
-    /// let savepoint = env.start("with counts").await?.stop_with_savepoint().await?;
+    /// numbers().map(|n| n * n).sink_to(DiscardSink::new()).uid("squares");
+    /// let savepoint = env.start("squares").await?.stop_with_savepoint().await?;
     ///
-    /// numbers().sink_to(DiscardSink::new()).uid("new out");
-    /// let without = env.from_savepoint(&savepoint).start("without").await.err().unwrap();
-    /// assert!(without.to_string().contains("or let the state go by .drop_state_of(\"counts\")"));
+    /// numbers().sink_to(DiscardSink::new()).uid("plain");
+    /// let plain = env.from_savepoint(&savepoint).start("plain").await.err().unwrap();
+    /// assert!(plain.to_string().contains("or let the state go by .drop_state_of(\"squares\")"));
     ///
-    /// numbers().sink_to(DiscardSink::new()).uid("new out");
-    /// env.from_savepoint(&savepoint).drop_state_of("counts").drop_state_of("out").execute("without").await?;
+    /// numbers().sink_to(DiscardSink::new()).uid("plain");
+    /// env.from_savepoint(&savepoint).drop_state_of("squares").execute("plain").await?;
     /// # Ok(()) }
     /// ```
     pub fn drop_state_of(mut self, uid: &str) -> Self {
         self.dropped.insert(uid.into());
+        self
+    }
+
+    /// Reads what was written of a struct or enum of that name, anywhere in keyed state, as `Old`, and makes of it what the job has in
+    /// its place.
+    ///
+    /// No migration is needed where fields have been removed, or added with `#[serde(default)]`, where a number has become
+    /// wider, or a value an option.
+    ///
+    /// ```
+    /// use rivus::connectors::{Collected, GeneratorSource};
+    /// use rivus::{Record, StreamEnvironment};
+    /// use serde::{Deserialize, Serialize};
+    /// use std::time::Duration;
+    ///
+    /// /// The form that the first version of the program kept.
+    /// mod before {
+    ///     #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+    ///     pub struct Total { pub sum: u64 }
+    /// }
+    /// /// The form that the second version keeps.
+    /// #[derive(Clone, Debug, Serialize, Deserialize)]
+    /// struct Total { hundreds: u64, rest: u64 }
+    ///
+    /// fn totals<T: Record>(env: &StreamEnvironment, total: fn(u64) -> T, add: fn(&mut T, T)) -> Collected<((), T)> {
+    ///     let numbers = env.from_source(GeneratorSource::new(|n, _| n).rate(1_000).count(300)).uid("numbers");
+    ///     numbers.map(total).key_by(|_| ()).reduce(add).uid("totals").collect()
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().checkpoint_interval(Duration::from_millis(20)).build();
+    /// let _ = totals(&env, |sum| before::Total { sum }, |all, next| all.sum += next.sum);
+    /// let mut job = env.start("totals").await?;
+    /// while job.view().checkpoints < 2 {
+    ///     job.changed().await?;
+    /// }
+    /// let savepoint = job.stop_with_savepoint().await?;
+    ///
+    /// let split = |sum| Total { hundreds: sum / 100, rest: sum % 100 };
+    /// let totals = totals(&env, split, |all, next| {
+    ///     let rest = all.rest + next.rest;
+    ///     (all.hundreds, all.rest) = (all.hundreds + next.hundreds + rest / 100, rest % 100);
+    /// });
+    /// let again = env.from_savepoint(&savepoint).drop_state_of("collect-3");
+    /// again.migrate("Total", move |old: before::Total| split(old.sum)).execute("totals in hundreds").await?;
+    /// let values = totals.values();
+    /// let last = &values.last().unwrap().1;
+    /// assert_eq!(100 * last.hundreds + last.rest, (0..300).sum());
+    /// # Ok(()) }
+    /// ```
+    pub fn migrate<Old, New>(
+        mut self,
+        type_name: &str,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self
+    where
+        Old: DeserializeOwned,
+        New: Serialize,
+    {
+        self.migrations.add(type_name, migrate);
         self
     }
 
@@ -120,7 +186,8 @@ impl FromSavepoint {
     /// [`JobError::Savepoint`] if there is no such savepoint, or the job doesn't fit it; and as
     /// [`StreamEnvironment::start`].
     pub async fn start(self, name: &str) -> Result<JobHandle, JobError> {
-        let (graph, cluster) = self.env.written().await?;
+        let (mut graph, cluster) = self.env.written().await?;
+        graph.migrations = self.migrations;
         let job = JobId(cluster.new_id());
         let storage = cluster.checkpoints().clone();
         let foreign = match &self.savepoint.path {

@@ -68,10 +68,13 @@ impl Life<'_> {
 
     fn numbers(&self, env: &StreamEnvironment) -> DataStream<u64> {
         let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(4_000);
+        // Two always: one reader of both splits would find those of the one behind late.
         env.from_source(numbers)
             .uid("numbers")
+            .parallelism(2)
             .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|n: &u64| *n as i64))
             .uid("times")
+            .parallelism(2)
     }
 
     fn out(&self, name: &str) -> FileSink<(u64, i64, u64)> {
@@ -159,6 +162,25 @@ fn expected() -> Vec<String> {
     rows
 }
 
+/// Compares, and shows what is there and should not be, and the other way round.
+fn assert_rows(actual: &[String], expected: &[String]) {
+    let missing = |rows: &[String], others: &[String]| {
+        let mut left: BTreeMap<String, i32> = BTreeMap::new();
+        rows.iter()
+            .for_each(|row| *left.entry(row.clone()).or_default() += 1);
+        others
+            .iter()
+            .for_each(|row| *left.entry(row.clone()).or_default() -= 1);
+        left.retain(|_, count| *count > 0);
+        left
+    };
+    let (extra, lost) = (missing(actual, expected), missing(expected, actual));
+    assert!(
+        extra.is_empty() && lost.is_empty(),
+        "extra {extra:?}, lost {lost:?}"
+    );
+}
+
 async fn checkpoints(job: &mut JobHandle, count: u64) {
     while job.view().checkpoints < count {
         job.changed().await.expect("goes on");
@@ -188,7 +210,7 @@ async fn a_stopped_job_goes_on_at_another_parallelism_and_on_the_other_backend()
     }
     let view = job.wait().await.expect("completes").view;
     assert_eq!(view.restarts, 0);
-    assert_eq!(rows(dir.path()), expected());
+    assert_rows(&rows(dir.path()), &expected());
 }
 
 #[tokio::test]
@@ -274,7 +296,7 @@ async fn a_job_that_does_not_fit_is_refused_in_one_line() {
     let dropped = env.from_savepoint(&savepoint).drop_state_of("burst");
     let refusal = dropped.start("fewer").await.err().expect("is unknown");
     assert!(
-        refusal.to_string().contains("no state of that uid"),
+        refusal.to_string().contains("no operator of that uid"),
         "{refusal}"
     );
 
@@ -337,5 +359,160 @@ async fn a_request_outlives_the_leader_that_it_was_told_to() {
     assert_eq!(job.view().restarts, 0);
     let job = life.go_on(&savepoint).await;
     job.wait().await.expect("completes");
-    assert_eq!(rows(dir.path()), expected());
+    assert_rows(&rows(dir.path()), &expected());
+}
+
+/// Three versions of a program whose state changes, and a function that keeps it.
+mod versions {
+    /// A version: what it keeps by key, and what it makes of it.
+    macro_rules! version {
+        ($name:ident, { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }, |$state:ident| $work:expr) => {
+            pub mod $name {
+                use rivus::{Event, Keyed, KeyedProcessFunction, Output, StateSet, UserError, ValueState};
+                use serde::{Deserialize, Serialize};
+
+                #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+                pub struct Seen {
+                    $($(#[$attribute])* pub $field: ValueState<$type>,)*
+                }
+
+                #[derive(Clone)]
+                pub struct Count;
+
+                impl KeyedProcessFunction<u64, u64> for Count {
+                    type Out = (u64, String);
+                    type State = Seen;
+
+                    fn process(
+                        &mut self,
+                        _n: Event<u64>,
+                        $state: &mut Keyed<'_, u64, Seen>,
+                        out: &mut Output<'_, (u64, String)>,
+                    ) -> Result<(), UserError> {
+                        let count: String = $work;
+                        out.emit((*$state.key(), count));
+                        Ok(())
+                    }
+                }
+            }
+        };
+    }
+
+    version!(first, { count: u32, gone: String, }, |seen| {
+        seen.gone.set("something".to_owned());
+        *seen.count.get_or_default() += 1;
+        seen.count.get().unwrap().to_string()
+    });
+    version!(second, { #[serde(default)] new: bool, count: u64, }, |seen| {
+        seen.new.set(true);
+        *seen.count.get_or_default() += 1;
+        seen.count.get().unwrap().to_string()
+    });
+    version!(third, { count: String, }, |seen| {
+        let before = seen.count.take().unwrap_or_default();
+        let count = before.parse::<u64>().unwrap_or(0) + 1;
+        seen.count.set(count.to_string());
+        count.to_string()
+    });
+    version!(unkept, { count: bool, }, |seen| seen.count.is_empty().to_string());
+}
+
+#[tokio::test]
+async fn state_follows_its_type_from_version_to_version_of_the_program() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = Life {
+        dir: dir.path(),
+        parallelism: 2,
+        on_disk: false,
+    };
+    let write = |env: &StreamEnvironment, version: u32| {
+        let by_key = life.numbers(env).key_by(|n| n % KEYS);
+        let counts = match version {
+            1 => by_key.process(versions::first::Count),
+            2 => by_key.process(versions::second::Count),
+            3 => by_key.process(versions::third::Count),
+            _ => by_key.process(versions::unkept::Count),
+        };
+        let out = FileSink::csv(dir.path().join("counts"));
+        counts
+            .uid("counts")
+            .map(|(key, count)| (key, 0, count))
+            .sink_to(out)
+            .uid("out");
+    };
+    let env = life.env();
+    write(&env, 1);
+    let mut job = env.start("first").await.expect("starts");
+    checkpoints(&mut job, 2).await;
+    let savepoint = job.stop_with_savepoint().await.expect("stops");
+
+    let contents = savepoint.inspect(true).expect("is whole");
+    let counts = contents.operators.iter().find(|o| o.uid == "counts");
+    let states = &counts.expect("is there").states;
+    let state = states.iter().find(|s| s.name == "rows").expect("has rows");
+    assert_eq!(state.keys, Some(KEYS));
+    let schema = state.schema.as_deref().expect("has a schema");
+    assert!(
+        schema.contains("Seen { count: [u32], gone: [String] }"),
+        "{schema}"
+    );
+
+    write(&env, 4);
+    let refused = env.from_savepoint(&savepoint).execute("other").await;
+    let refusal = refused.expect_err("is of another form").to_string();
+    assert!(
+        refusal.contains("field \"count\" of Seen was u32 and is bool") && !refusal.contains('\n'),
+        "{refusal}"
+    );
+
+    write(&env, 2);
+    let job = env.from_savepoint(&savepoint).start("second").await;
+    let mut job = job.expect("starts");
+    checkpoints(&mut job, 2).await;
+    let savepoint = job.stop_with_savepoint().await.expect("stops");
+
+    write(&env, 3);
+    let third = env.from_savepoint(&savepoint);
+    let third = third.migrate("Seen", |old: versions::second::Seen| {
+        let mut seen = versions::third::Seen::default();
+        if let Some(count) = old.count.get() {
+            seen.count.set(count.to_string());
+        }
+        seen
+    });
+    third.execute("third").await.expect("completes");
+    let counts = expected()
+        .into_iter()
+        .filter(|row| row.starts_with("counts"));
+    assert_eq!(rows(dir.path()), counts.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn damage_is_found_and_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = Life {
+        dir: dir.path(),
+        parallelism: 1,
+        on_disk: false,
+    };
+    let mut job = life.start().await;
+    checkpoints(&mut job, 1).await;
+    let savepoint = job.stop_with_savepoint().await.expect("stops");
+    let folder = savepoint.path().expect("has a folder").to_owned();
+    let files = savepoint.inspect(true).expect("is whole").files;
+    let largest = files
+        .iter()
+        .max_by_key(|file| file.bytes)
+        .expect("has files");
+    let path = folder.join(&largest.name);
+    let mut bytes = std::fs::read(&path).expect("is read");
+    let last = bytes.len() - 40;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).expect("is written");
+    savepoint.inspect(false).expect("its head is whole");
+    let damaged = savepoint.inspect(true).expect_err("is damaged").to_string();
+    assert!(
+        damaged.contains(&largest.name) && !damaged.contains('\n'),
+        "{damaged}"
+    );
 }

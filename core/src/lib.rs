@@ -13,6 +13,7 @@ mod clock;
 pub mod codec;
 mod context;
 mod event;
+mod evolution;
 mod failure;
 mod graph;
 mod ids;
@@ -40,6 +41,7 @@ pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
 pub use context::{GivenBack, OperatorIndex, SubtaskInfo, TURN, TaskContext};
 pub use event::{Event, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, Record, Timestamp};
+pub use evolution::Migrations;
 pub use failure::{Failure, FailureScope, UserError};
 pub use graph::{
     ChainBuilder, Exchange, GraphError, JobEdge, JobGraph, JobVertex, NodeId, Operator, StreamEdge,
@@ -56,11 +58,11 @@ pub use key::{
 pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
 pub use outputs::{Element, Outgoing, Outputs};
 pub use router::{Broadcast, Forward, HashBy, Rebalance};
-pub use schema::Schema;
+pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
 pub use snapshot::{
     RestoredState, RowFrames, SectionHeader, SectionId, SectionSummary, SnapshotBuilder,
-    SnapshotChunk, SnapshotEnd, concat_chunks, encode_row,
+    SnapshotChunk, SnapshotEnd, StateView, concat_chunks, encode_row,
 };
 pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};

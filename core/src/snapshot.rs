@@ -20,6 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
+use crate::evolution::{Evolution, Migrations};
 use crate::failure::Failure;
 use crate::ids::{CheckpointId, OperatorUid};
 use crate::key::{KeyGroup, KeyGroupRange};
@@ -363,7 +364,22 @@ pub fn concat_chunks(chunks: Vec<SnapshotChunk>) -> Bytes {
 /// The state that an attempt starts from: the snapshots it was given, checked and taken apart.
 #[derive(Debug, Default)]
 pub struct RestoredState {
+    /// From old forms of state to those that the program has.
+    pub migrations: Migrations,
     sections: BTreeMap<(OperatorUid, String), Vec<RestoredSection>>,
+}
+
+/// One state in what was read of snapshots.
+#[derive(Debug)]
+pub struct StateView<'a> {
+    /// Whose state.
+    pub operator: &'a OperatorUid,
+    /// Which of its states.
+    pub state: &'a str,
+    /// What it looks like, by each snapshot that has it.
+    pub schemas: Vec<&'a Schema>,
+    /// Rows that were read.
+    pub rows: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -458,30 +474,42 @@ impl RestoredState {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// Schemas that were written with a state.
-    pub fn schemas<'a>(
-        &'a self,
-        operator: &OperatorUid,
-        state: &str,
-    ) -> impl Iterator<Item = &'a Schema> + use<'a> {
-        self.sections(operator, state)
-            .iter()
-            .filter_map(|section| section.schema.as_ref())
-    }
-
-    /// Calls `each` with the hash and body of every row whose key group is in `range`.
+    /// Calls `each` with the hash and body of every row whose key group is in `range`. Rows of another schema than `own`
+    /// are written anew, with the names of their fields.
     ///
     /// # Errors
-    /// If a row is torn, and whatever `each` returns.
+    /// If a row is torn, or its schema is one that can't be read; and whatever `each` returns.
     pub fn rows(
         &self,
         operator: &OperatorUid,
         state: &str,
+        own: &Schema,
         range: KeyGroupRange,
         max_parallelism: u32,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        let refused = |what: &str, mend: &str| {
+            Failure::job(format!(
+                "state \"{state}\" of operator {operator}: {what}; {mend}, or let the state go by .drop_state_of(\"{operator}\")"
+            ))
+        };
         for section in self.sections(operator, state) {
+            let evolution = match &section.schema {
+                Some(written) => Evolution::between(written, own, &self.migrations)
+                    .map_err(|what| refused(&what, "give a .migrate(..) from what it was"))?,
+                None => None,
+            };
+            let mut each = |hash: u64, body: &[u8]| match &evolution {
+                None => each(hash, body),
+                Some(evolution) => {
+                    let row = evolution
+                        .row(body)
+                        .and_then(|row| each(hash, &row).map_err(|failure| failure.message));
+                    let mend =
+                        "give a new field #[serde(default)], or a .migrate(..) from what it was";
+                    row.map_err(|what| refused(&what, mend))
+                }
+            };
             for frame in &section.frames {
                 let mut rest = &frame[..];
                 while !rest.is_empty() {
@@ -510,6 +538,38 @@ impl RestoredState {
             .flat_map(|section| &section.frames)
             .map(|frame| codec::decode(frame))
             .collect()
+    }
+
+    /// Every state here: its operator, its name, the schemas that it was written with, and its rows, each looked at; no
+    /// number where it is an operator's own bytes.
+    ///
+    /// # Errors
+    /// If a row is torn.
+    pub fn states(&self) -> Result<Vec<StateView<'_>>, CodecError> {
+        let mut states = Vec::new();
+        for ((operator, state), sections) in &self.sections {
+            let mut rows = 0;
+            for section in sections.iter().filter(|section| section.schema.is_some()) {
+                for frame in &section.frames {
+                    let mut rest = &frame[..];
+                    while !rest.is_empty() {
+                        rest = split_row(rest)?.2;
+                        rows += 1;
+                    }
+                }
+            }
+            let schemas: Vec<&Schema> = sections
+                .iter()
+                .filter_map(|section| section.schema.as_ref())
+                .collect();
+            states.push(StateView {
+                operator,
+                state,
+                rows: (!schemas.is_empty()).then_some(rows),
+                schemas,
+            });
+        }
+        Ok(states)
     }
 
     /// Uids of all operators that have state here.
@@ -564,12 +624,13 @@ mod tests {
     fn rows_come_back_for_the_key_groups_asked_for() {
         let state = RestoredState::parse(&[sample().0]).unwrap();
         let mut seen = Vec::new();
+        let own = Schema::of::<u64>();
         let range = KeyGroupRange {
             start: 64,
             end: 128,
         };
         state
-            .rows(&"count".into(), "rows", range, 128, |hash, body| {
+            .rows(&"count".into(), "rows", &own, range, 128, |hash, body| {
                 assert_eq!(codec::decode::<u64>(body)?, hash);
                 seen.push(hash);
                 Ok(())
@@ -607,7 +668,10 @@ mod tests {
         assert_eq!(splits, [7]);
         let all = KeyGroupRange { start: 0, end: 128 };
         let none = |_, _: &[u8]| panic!("a row in the head");
-        state.rows(&"count".into(), "rows", all, 128, none).unwrap();
+        let own = Schema::of::<u64>();
+        state
+            .rows(&"count".into(), "rows", &own, all, 128, none)
+            .unwrap();
         let counted: Vec<_> = sections.iter().map(|s| (&*s.state, s.rows)).collect();
         assert_eq!(counted, [("rows", Some(3)), ("splits", None)]);
         // Torn inside the head, it is refused.

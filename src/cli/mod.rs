@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod savepoint;
 
 use std::io::Write;
 use std::process::ExitCode;

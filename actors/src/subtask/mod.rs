@@ -355,7 +355,11 @@ impl SubtaskState {
         node.blocking.run(Box::new(move || {
             let stores = stores.as_deref();
             let built = Failure::caught(|| {
-                let restored = read_parts(&parts, foreign, &storage)?;
+                let mut restored = read_parts(&parts, foreign, &storage)?;
+                if foreign {
+                    // What the job writes itself is of the present form.
+                    restored.migrations = graph.migrations.clone();
+                }
                 let mut built = build(&graph, &info, &restored, stores)?;
                 if foreign {
                     // The channels are others: each begins with what all had reached.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::written::{Exchange, GraphError, NodeId, Operator, StreamGraph, StreamNode};
+use crate::evolution::Migrations;
 use crate::ids::{OperatorUid, SubtaskId, VertexId};
 use crate::key::key_hash;
 
@@ -49,6 +50,8 @@ pub struct JobGraph {
     pub written: StreamGraph,
     /// Vertices; a [`VertexId`] is an index. Inputs come first.
     pub vertices: Vec<JobVertex>,
+    /// From forms of state in the savepoint that the job goes on from to those that it has itself.
+    pub migrations: Migrations,
 }
 
 impl JobGraph {
@@ -102,7 +105,11 @@ impl JobGraph {
                 is_source: matches!(node.operator, Operator::Source(_)),
             });
         }
-        Ok(Self { written, vertices })
+        Ok(Self {
+            written,
+            vertices,
+            migrations: Migrations::default(),
+        })
     }
 
     /// A vertex.

@@ -195,9 +195,13 @@ impl SavepointManifest {
             .map(|node| node.uid.clone())
             .collect();
         let stateful = self.stateful();
-        if let Some(unknown) = dropped.iter().find(|uid| !stateful.contains(uid)) {
+        let known = |uid: &OperatorUid| {
+            let mut operators = self.vertices.iter().flat_map(|vertex| &vertex.operators);
+            operators.any(|operator| operator.uid == *uid)
+        };
+        if let Some(unknown) = dropped.iter().find(|uid| !known(uid)) {
             return Err(format!(
-                ".drop_state_of(\"{unknown}\"): the savepoint has no state of that uid; it has of {}",
+                ".drop_state_of(\"{unknown}\"): the savepoint has no operator of that uid; it has state of {}",
                 listed(&stateful)
             ));
         }

@@ -165,7 +165,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// A table that starts from what snapshots hold of it; over a store, if there are `stores`.
     ///
     /// # Errors
-    /// If a row can't be read, or was written with another schema, or the store can't be written.
+    /// If a row can't be read, or was written with a schema that this one can't follow, or the store can't be written.
     pub fn restore(
         range: KeyGroupRange,
         max_parallelism: u32,
@@ -180,25 +180,22 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             table.stored = Some(Box::new(stored));
         }
         let schema = Schema::of::<(K, V)>();
-        if let Some(written) = from
-            .schemas(operator, state)
-            .find(|written| !written.reads_as(&schema))
-        {
-            return Err(Failure::job(format!(
-                "state \"{state}\" of operator {operator} was written as {} and can't be read as {}: \
-                 restore it with the program that wrote it, or give the operator another uid",
-                written.type_name, schema.type_name,
-            )));
-        }
-        from.rows(operator, state, range, max_parallelism, |hash, mut body| {
-            if table.stored.is_some() {
-                return table.restore_stored(hash, body);
-            }
-            let key = codec::decode_prefix(&mut body)?;
-            let value = codec::decode_prefix(&mut body)?;
-            table.place_row(hash, key, value);
-            Ok(())
-        })?;
+        from.rows(
+            operator,
+            state,
+            &schema,
+            range,
+            max_parallelism,
+            |hash, mut body| {
+                if table.stored.is_some() {
+                    return table.restore_stored(hash, body);
+                }
+                let key = codec::decode_prefix(&mut body)?;
+                let value = codec::decode_prefix(&mut body)?;
+                table.place_row(hash, key, value);
+                Ok(())
+            },
+        )?;
         table.end_restore()?;
         Ok(table)
     }
