@@ -60,6 +60,21 @@ impl Savepoint {
         }
     }
 
+    /// The savepoint of a name in the environment's own storage, which may be another than a directory.
+    ///
+    /// ```
+    /// use rivus::Savepoint;
+    ///
+    /// let savepoint = Savepoint::named("67e5504410b1426f9247bb680e5fe0c8-12");
+    /// assert_eq!(savepoint.path(), None);
+    /// ```
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            path: None,
+        }
+    }
+
     /// Its name: that of its folder.
     pub fn name(&self) -> &str {
         &self.name

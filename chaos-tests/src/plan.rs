@@ -91,6 +91,19 @@ pub struct Plan {
     pub latency: Duration,
     /// How each life of the process but the last one ends.
     pub crashes: Vec<Crash>,
+    /// Whether the job is stopped in its midst and goes on from the savepoint.
+    pub moves: Option<Move>,
+}
+
+/// A job is stopped with a savepoint, and another goes on from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// How long after its start.
+    pub after: Duration,
+    /// How many savepoints are made before, with which nothing is done.
+    pub before: u32,
+    /// Subtasks behind the sources of the job that goes on.
+    pub wide: u32,
 }
 
 /// Actors whose death no running task may notice.
@@ -165,6 +178,9 @@ impl Plan {
             plan.crashes = (0..1 + rng.below(3))
                 .map(|_| crash(&mut rng, spec))
                 .collect();
+        }
+        if scope == Scope::Everywhere && !plan.spares_tasks() {
+            plan.moves = moves(seed, spec);
         }
         plan
     }
@@ -289,6 +305,17 @@ pub(crate) fn half_triggered(at: usize, every: u32) -> [Injection; 2] {
         ..first
     };
     [first, second]
+}
+
+fn moves(seed: u64, spec: &JobSpec) -> Option<Move> {
+    let mut rng = SplitMix::of(seed, 6);
+    let lasts = spec.lasts().as_millis() as u64;
+    let widest = spec.parallelism.max(spec.wide);
+    (rng.below(2) == 0).then(|| Move {
+        after: Duration::from_millis(rng.below(lasts)),
+        before: rng.below(3) as u32,
+        wide: 1 + rng.below(u64::from(widest)) as u32,
+    })
 }
 
 fn crash(rng: &mut SplitMix, spec: &JobSpec) -> Crash {

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::iter;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rivus::engine::core::MemoryStores;
 use rivus::engine::state::ObjectStorage;
 use rivus::{
-    JobError, JobHandle, JobId, JobOptions, JobView, NodeConfig, RestartStrategy, RocksDbBackend,
-    RuntimeMode, Storage, StreamEnvironment,
+    JobError, JobHandle, JobId, JobOptions, JobOutcome, JobStatus, JobView, NodeConfig,
+    RestartStrategy, RocksDbBackend, RuntimeMode, Savepoint, Storage, StreamEnvironment,
 };
 use tokio::runtime::Builder;
 use tokio::time::Instant;
@@ -110,6 +111,8 @@ struct Run<'a> {
     faults: Arc<Faults>,
     objects: ObjectStorage,
     violations: Vec<String>,
+    /// Whether the job has gone on from a savepoint.
+    moved: AtomicBool,
 }
 
 /// How one life of the simulated process ended.
@@ -131,6 +134,7 @@ impl<'a> Run<'a> {
             faults,
             objects: ObjectStorage::in_memory(),
             violations: Vec::new(),
+            moved: AtomicBool::new(false),
         }
     }
 
@@ -277,16 +281,18 @@ impl<'a> Run<'a> {
                 .collect(),
             _ => Vec::new(),
         };
-        let handles = self.start_jobs(life, jobs).await;
-        let handles = handles.map_err(|error| format!("the job did not start: {error}"))?;
+        let started = self.start_jobs(life, jobs).await;
+        let (env, mut handles) =
+            started.map_err(|error| format!("the job did not start: {error}"))?;
+        let mover = self.mover(&handles[0]);
         let left = self.bound().saturating_sub(began.elapsed());
         let ended = tokio::select! {
             biased;
             () = self.crash(crash) => Life::Crashed,
-            ended = all_end(&handles) => Life::Ended(ended),
+            ended = self.all_end(&env, &mut handles, jobs) => Life::Ended(ended),
             () = tokio::time::sleep(left) => Life::Hung,
         };
-        killers.iter().for_each(|killer| killer.abort());
+        killers.iter().chain(&mover).for_each(|task| task.abort());
         match &ended {
             Life::Hung => self.violations.extend(handles.iter().map(where_it_hangs)),
             Life::Ended(_) => self.expect_job_gone().await,
@@ -300,7 +306,7 @@ impl<'a> Run<'a> {
         &self,
         life: usize,
         jobs: &mut Vec<JobId>,
-    ) -> Result<Vec<JobHandle>, JobError> {
+    ) -> Result<(StreamEnvironment, Vec<JobHandle>), JobError> {
         let env = self.environment(life);
         let env = env.map_err(|error| JobError::Setup(error.to_string()))?;
         let mut handles = Vec::new();
@@ -320,7 +326,74 @@ impl<'a> Run<'a> {
             handles.push(handle);
         }
         *jobs = handles.iter().map(JobHandle::id).collect();
-        Ok(handles)
+        Ok((env, handles))
+    }
+
+    /// Stops the job when the plan says so, unless it has been.
+    fn mover(&self, job: &JobHandle) -> Option<tokio::task::JoinHandle<()>> {
+        let moves = self.plan.moves?;
+        if self.moved.load(Relaxed) {
+            return None;
+        }
+        let job = job.clone();
+        Some(tokio::spawn(async move {
+            tokio::time::sleep(moves.after).await;
+            // Those that fail, as others make them fail, leave the job as it was.
+            for _ in 0..moves.before {
+                let _ = job.savepoint().await;
+            }
+            let _ = job.stop_with_savepoint().await;
+        }))
+    }
+
+    /// Waits for the end of all jobs; of one that was stopped, for the end of the one that goes on.
+    async fn all_end(
+        &self,
+        env: &StreamEnvironment,
+        handles: &mut [JobHandle],
+        jobs: &mut [JobId],
+    ) -> Result<Vec<JobView>, JobError> {
+        let first = handles[0].clone().wait().await?.view;
+        if let JobStatus::Ended(JobOutcome::Stopped { savepoint }) = first.status {
+            let savepoint = Savepoint::named(format!("{}-{savepoint}", first.job));
+            handles[0] = self.go_on(env, &savepoint).await?;
+            jobs[0] = handles[0].id();
+        }
+        let mut views = Vec::new();
+        for job in handles {
+            views.push(job.clone().wait().await?.view);
+        }
+        Ok(views)
+    }
+
+    /// Goes on from a savepoint at another parallelism. The storage may fail now and then.
+    async fn go_on(
+        &self,
+        env: &StreamEnvironment,
+        savepoint: &Savepoint,
+    ) -> Result<JobHandle, JobError> {
+        let wide = self
+            .plan
+            .moves
+            .map_or(self.world.spec.wide, |moves| moves.wide);
+        self.world.rescale(wide);
+        let mut tries = 0;
+        loop {
+            self.world.build(env);
+            match env.from_savepoint(savepoint).start("the job").await {
+                Ok(handle) => {
+                    let region = self.world.spec.first_region();
+                    self.faults.follow(handle.id(), region);
+                    self.moved.store(true, Relaxed);
+                    return Ok(handle);
+                }
+                Err(JobError::Savepoint(_)) if tries < 20 => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn crash(&self, crash: Option<Crash>) {
@@ -383,15 +456,6 @@ impl<'a> Run<'a> {
                 .push(format!("the process's context is still held {held} times"));
         }
     }
-}
-
-/// Waits for the end of all jobs.
-async fn all_end(jobs: &[JobHandle]) -> Result<Vec<JobView>, JobError> {
-    let mut views = Vec::new();
-    for job in jobs {
-        views.push(job.clone().wait().await?.view);
-    }
-    Ok(views)
 }
 
 /// Waits until something holds, but not for long.

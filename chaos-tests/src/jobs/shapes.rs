@@ -39,7 +39,7 @@ impl World {
 
     /// Keys stay where they are on the way to the sink, so that their order is given.
     fn sink(&self, lines: &DataStream<Line>, shelf: &Shelf<Line>) {
-        let wide = self.spec.wide;
+        let wide = self.wide();
         let _ = lines.sink_to(shelf.sink()).parallelism(wide);
     }
 
@@ -98,13 +98,13 @@ impl World {
             false => WindowAssigner::tumbling(size),
         };
         let windows = readings.key_by(|reading| reading.key).window(assigner);
-        let counts = windows.count().parallelism(self.spec.wide);
-        counts.map(line).parallelism(self.spec.wide)
+        let counts = windows.count().parallelism(self.wide());
+        counts.map(line).parallelism(self.wide())
     }
 
     fn rolling(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
         let keyed = readings.key_by(|reading| reading.key);
-        let rolling = keyed.aggregate(InOrder).parallelism(self.spec.wide);
+        let rolling = keyed.aggregate(InOrder).parallelism(self.wide());
         rolling
             .map(|(key, so_far)| {
                 (
@@ -112,12 +112,12 @@ impl World {
                     format!("{}:{:x}", so_far.count, so_far.fold),
                 )
             })
-            .parallelism(self.spec.wide)
+            .parallelism(self.wide())
     }
 
     fn timers(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
         let keyed = readings.key_by(|reading| reading.key);
-        keyed.process(Buckets).parallelism(self.spec.wide)
+        keyed.process(Buckets).parallelism(self.wide())
     }
 
     fn multi_stage(&self, env: &StreamEnvironment) {
@@ -127,7 +127,7 @@ impl World {
             .flat_map(copies)
             .rebalance()
             .map(|reading| reading)
-            .parallelism(self.spec.wide)
+            .parallelism(self.wide())
             .key_by(|reading| reading.key)
             .window(WindowAssigner::tumbling(Duration::from_millis(300)))
             .count();
@@ -137,12 +137,12 @@ impl World {
                 sum.window = next.window;
                 sum.value += next.value;
             })
-            .parallelism(self.spec.wide);
+            .parallelism(self.wide());
         let show = |(key, sum): &(u64, Windowed<u64, u64>)| {
             format!("{key}\t{}:{}", sum.window.start, sum.value)
         };
         let sink = FileSink::lines_with(self.out_dir(), show);
-        let _ = sums.sink_to(sink).parallelism(self.spec.wide);
+        let _ = sums.sink_to(sink).parallelism(self.wide());
     }
 
     /// Watermarks that are too bold: what is late depends on how the two sources interleave.
@@ -172,21 +172,21 @@ impl World {
             .window(WindowAssigner::tumbling(Duration::from_millis(200)))
             .late_output(&tag)
             .process(Members)
-            .parallelism(self.spec.wide);
+            .parallelism(self.wide());
         let late = windows
             .side_output(&tag)
             .map(|reading| (reading.key.to_string(), reading.id.to_string()))
-            .parallelism(self.spec.wide);
-        let accepted = windows.map(members).parallelism(self.spec.wide);
+            .parallelism(self.wide());
+        let accepted = windows.map(members).parallelism(self.wide());
         let serial = readings
             .key_by(|reading| reading.key)
             .aggregate(InOrder)
-            .parallelism(self.spec.wide)
+            .parallelism(self.wide())
             .map(|(key, so_far): (u64, SoFar)| {
                 let SoFar { count, last, fold } = so_far;
                 (key.to_string(), format!("{count} {last} {fold}"))
             })
-            .parallelism(self.spec.wide);
+            .parallelism(self.wide());
         self.sink(&accepted, &self.main);
         self.sink(&late, &self.late);
         self.sink(&serial, &self.serial);
@@ -205,12 +205,12 @@ impl World {
             .timed(&self.generated(env, 0))
             .broadcast()
             .filter(|reading| reading.ts >= FIRST - DISORDER)
-            .parallelism(self.spec.wide);
+            .parallelism(self.wide());
         let windows = everywhere
             .key_by(|reading| reading.key)
             .window(WindowAssigner::tumbling(Duration::from_millis(400)));
-        let counts = windows.count().parallelism(self.spec.wide);
-        counts.map(line).parallelism(self.spec.wide)
+        let counts = windows.count().parallelism(self.wide());
+        counts.map(line).parallelism(self.wide())
     }
 }
 

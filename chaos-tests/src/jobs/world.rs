@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter};
 use rivus::{Committer, ParallelInstance, Record, Sink, UserError};
@@ -18,6 +19,8 @@ use super::spec::{JobSpec, Shape};
 pub struct World {
     /// The job.
     pub spec: JobSpec,
+    /// Subtasks of what is behind the sources, at present.
+    wide: AtomicU32,
     /// Records read so far by all sources, repeats included.
     pub emitted: Arc<AtomicU64>,
     pub(super) main: Shelf<Line>,
@@ -82,6 +85,7 @@ impl World {
     pub fn new(spec: JobSpec) -> io::Result<Self> {
         let files = files()?;
         let world = Self {
+            wide: AtomicU32::new(spec.wide),
             spec,
             emitted: Arc::default(),
             main: Shelf::default(),
@@ -93,6 +97,19 @@ impl World {
             world.write_input()?;
         }
         Ok(world)
+    }
+
+    /// Subtasks of what is behind the sources, at present.
+    pub(super) fn wide(&self) -> u32 {
+        self.wide.load(Relaxed)
+    }
+
+    /// From now on the job is built with so many subtasks behind its sources; but where files show the order of a key's
+    /// records, which they do only while it stays with one writer, or where every subtask gets every record.
+    pub fn rescale(&self, wide: u32) {
+        if !matches!(self.spec.shape, Shape::MultiStage | Shape::Broadcast) {
+            self.wide.store(wide, Relaxed);
+        }
     }
 
     fn write_input(&self) -> io::Result<()> {
