@@ -179,7 +179,7 @@ impl FromSavepoint {
     /// again.migrate("Total", move |old: before::Total| split(old.sum)).execute("totals in hundreds").await?;
     /// let values = totals.values();
     /// let last = &values.last().unwrap().1;
-    /// assert_eq!(100 * last.hundreds + last.rest, (0..300).sum());
+    /// assert_eq!(100 * last.hundreds + last.rest, (0..300).sum::<u64>());
     /// # Ok(()) }
     /// ```
     pub fn migrate<Old, New>(

@@ -401,12 +401,12 @@ mod versions {
     version!(first, { count: u32, gone: String, }, |seen| {
         seen.gone.set("something".to_owned());
         *seen.count.get_or_default() += 1;
-        seen.count.get().unwrap().to_string()
+        seen.count.get().expect("is set").to_string()
     });
     version!(second, { #[serde(default)] new: bool, count: u64, }, |seen| {
         seen.new.set(true);
         *seen.count.get_or_default() += 1;
-        seen.count.get().unwrap().to_string()
+        seen.count.get().expect("is set").to_string()
     });
     version!(third, { count: String, }, |seen| {
         let before = seen.count.take().unwrap_or_default();
@@ -487,6 +487,21 @@ async fn state_follows_its_type_from_version_to_version_of_the_program() {
     assert_eq!(rows(dir.path()), counts.collect::<Vec<_>>());
 }
 
+/// What `rivus savepoint inspect` prints, or the line with which it fails.
+fn inspect(folder: &Path, options: &[&str]) -> Result<String, String> {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_rivus"))
+        .args(["savepoint", "inspect"])
+        .arg(folder)
+        .args(options)
+        .output()
+        .expect("runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("is text");
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
 #[tokio::test]
 async fn damage_is_found_and_named() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -506,6 +521,17 @@ async fn damage_is_found_and_named() {
         .expect("has files");
     let path = folder.join(&largest.name);
     let mut bytes = std::fs::read(&path).expect("is read");
+    let shown = inspect(&folder, &["--verify"]).expect("is whole");
+    for line in [
+        "stop of job \"numbers\"",
+        "  rows: 200 keys",
+        "every length, checksum and row",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let json = inspect(&folder, &["--json"]).expect("is whole");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("is JSON");
+    assert_eq!(json["operators"][0]["uid"], "numbers");
     let last = bytes.len() - 40;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).expect("is written");
