@@ -1,6 +1,8 @@
 //! A stream beside a broadcast one, of which every subtask keeps its own copy.
 
-use rivus_core::{AsFirst, AsSecond, Exchange, HashBy, Hashed, Record};
+use std::marker::PhantomData;
+
+use rivus_core::{AsFirst, AsSecond, Exchange, HashBy, Hashed, Record, StreamEdge};
 use rivus_operators::{
     BroadcastOperator, BroadcastProcessFunction, KeySelector, KeyedBroadcastOperator,
     KeyedBroadcastProcessFunction, SideOutputs,
@@ -160,9 +162,11 @@ impl<A: Record, B: Record> BroadcastConnectedStream<A, B> {
 /// assert_eq!(charges.values(), [(7, 20), (7, 30)]);
 /// # Ok(()) }
 /// ```
-pub struct KeyedBroadcastConnectedStream<'a, A, B, S> {
-    first: &'a KeyedStream<A, S>,
-    second: DataStream<B>,
+pub struct KeyedBroadcastConnectedStream<A, B, S> {
+    program: Program,
+    inputs: Vec<StreamEdge>,
+    selector: S,
+    of: PhantomData<fn(A, B)>,
 }
 
 impl<A: Record, S: KeySelector<A>> KeyedStream<A, S> {
@@ -196,33 +200,42 @@ impl<A: Record, S: KeySelector<A>> KeyedStream<A, S> {
     pub fn connect_broadcast<B: Record>(
         &self,
         broadcast: &DataStream<B>,
-    ) -> KeyedBroadcastConnectedStream<'_, A, B, S> {
+    ) -> KeyedBroadcastConnectedStream<A, B, S> {
         must_be_broadcast(&self.program, broadcast);
+        let by = self.selector.clone();
+        let hash = move |value: &A| by.hash(value);
+        let route = HashBy::<A, _, AsFirst<B>>::carrying(hash);
+        let mut inputs = sent_by(&self.edges, route);
+        let origins = &broadcast.origins;
+        inputs.extend(self.program.edges_as::<B, AsSecond<Hashed<A>>>(origins));
         KeyedBroadcastConnectedStream {
-            first: self,
-            second: broadcast.clone(),
+            program: self.program.clone(),
+            inputs,
+            selector: self.selector.clone(),
+            of: PhantomData,
         }
     }
 }
 
-impl<A: Record, B: Record, S: KeySelector<A>> KeyedBroadcastConnectedStream<'_, A, B, S> {
+impl<A: Record, B: Record, S: KeySelector<A>> KeyedBroadcastConnectedStream<A, B, S> {
     /// What a [`KeyedBroadcastProcessFunction`] makes of the records of both, its state and its timers.
     pub fn process<P: KeyedBroadcastProcessFunction<S::Key, A, B>>(
         &self,
         function: P,
     ) -> DataStream<P::Out> {
-        let program = &self.first.program;
-        let by = self.first.selector.clone();
-        let hash = move |value: &A| by.hash(value);
-        let route = HashBy::<A, _, AsFirst<B>>::carrying(hash);
-        let mut inputs = sent_by(&self.first.edges, route);
-        inputs.extend(program.edges_as::<B, AsSecond<Hashed<A>>>(&self.second.origins));
         let sides = SideOutputs::new();
-        let selector = self.first.selector.clone();
+        let selector = self.selector.clone();
         let operator: KeyedBroadcastOperator<A, B, S, P> =
             KeyedBroadcastOperator::new(selector, function, sides.clone());
-        add(program, inputs, "broadcast_process", operator, |node| {
-            node.declared = sides;
-        })
+        let inputs = self.inputs.clone();
+        add(
+            &self.program,
+            inputs,
+            "broadcast_process",
+            operator,
+            |node| {
+                node.declared = sides;
+            },
+        )
     }
 }

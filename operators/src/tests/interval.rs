@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use rivus_core::{Control, Event, Hashed, OperatorFactory, UserError};
+use rivus_core::{Control, Event, Hashed, KeyGroup, OperatorFactory, UserError, key_hash};
 
 use crate::testing::*;
 use crate::{
@@ -186,6 +186,59 @@ fn a_record_with_many_partners_gives_them_a_few_at_a_time() {
         assert_eq!(rig.log.len(), 2_000);
         assert_eq!(rig.given_back, 2);
     }
+}
+
+#[test]
+fn two_subtasks_go_on_where_one_was_and_one_where_two_were() {
+    let (operator, outlets) = (operator(Interval::between(0, 5)), outlets());
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let steps = |text: &str, keys: &[&str]| {
+        let words = text.split(' ').flat_map(|word| match word.split_once('k') {
+            Some((side, at)) => keys.iter().map(|key| format!("{side}{key}{at}")).collect(),
+            None => vec![word.to_owned()],
+        });
+        hashed_sides(picture(&words.collect::<Vec<_>>().join(" ")))
+    };
+    let mut rig: Rig<'_, Hashed<EitherPair>> = Rig::new(&operator, &outlets, 0);
+    rig.play(steps("k=1@10 !10 |", &keys)).unwrap();
+    let (whole, clock) = (rig.saved().snapshot, Default::default());
+    let mut words = Vec::new();
+    let mut halves = Vec::new();
+    for (index, backend) in [(0, 1), (1, 2)] {
+        let snapshots = [whole.clone()];
+        let place = (index, 2);
+        let mut rig: Rig<'_, Hashed<EitherPair>> =
+            Rig::restored(&operator, &outlets, backend, place, &snapshots, &clock).unwrap();
+        let owned = |key: &&str| {
+            let group = KeyGroup::of(key_hash(*key), rig.cx.info.max_parallelism);
+            rig.cx.info.key_groups().contains(group)
+        };
+        let owned: Vec<&str> = keys.into_iter().filter(owned).collect();
+        assert!(!owned.is_empty() && owned.len() < keys.len());
+        // A record of the time that was passed before is late here too.
+        rig.play(steps("k=9@10 ~k=2@14 !14 |", &owned)).unwrap();
+        words.extend(rig.log.words());
+        halves.push(rig.saved().snapshot);
+    }
+    let mut rig: Rig<'_, Hashed<EitherPair>> =
+        Rig::restored(&operator, &outlets, 1, (0, 1), &halves, &clock).unwrap();
+    rig.play(steps("~k=3@15 !15 |", &keys)).unwrap();
+    words.extend(rig.log.words());
+    words.retain(|word| word.contains('@'));
+    words.sort();
+    let mut expected: Vec<String> = keys
+        .iter()
+        .flat_map(|key| {
+            [
+                format!("{key}1+2@14"),
+                format!("{key}1+3@15"),
+                format!("late:{key}=9@10"),
+            ]
+        })
+        .collect();
+    expected.sort();
+    assert_eq!(words, expected);
+    assert_eq!(rig.cx.metrics.figures().state_rows, 0);
 }
 
 /// Every record of both streams that has come, and the watermark.
