@@ -40,6 +40,21 @@ pub struct IntervalJoin<A, B, S> {
 impl<A: Record, S: KeySelector<A>> KeyedStream<A, S> {
     /// Pairs this stream's records with those of another that have the same key and a time not too far away; see
     /// [`IntervalJoin`].
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let clicks = env.from_events(vec![Event::at(1_000, 7_u32)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous()).key_by(|user| *user);
+    /// # let buys = env.from_events(vec![Event::at(900, (7_u32, 12)), Event::at(3_000, (7, 59))])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous()).key_by(|buy| buy.0);
+    /// let after = clicks.interval_join(&buys).between(0, 10_000).apply(|_, buy| buy.1).collect();
+    /// env.execute("numbers").await?;
+    /// assert_eq!(after.values(), [59]);
+    /// # Ok(()) }
+    /// ```
     pub fn interval_join<B, R>(
         &self,
         other: &KeyedStream<B, R>,
@@ -58,6 +73,23 @@ impl<A: Record, S: KeySelector<A>> KeyedStream<A, S> {
 impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> IntervalJoin<A, B, S> {
     /// A record of the first stream at time *t* meets those of the second from *t + lower* to *t + upper*, in
     /// milliseconds, both included; negative is earlier.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let clicks = env.from_events(vec![Event::at(1_000, 7_u32)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous()).key_by(|user| *user);
+    /// # let buys = env.from_events(vec![Event::at(900, (7_u32, 12)), Event::at(3_000, (7, 59))])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous()).key_by(|buy| buy.0);
+    /// let around = clicks.interval_join(&buys).between(-500, 5_000).apply(|_, buy| buy.1).collect();
+    /// env.execute("numbers").await?;
+    /// let mut around = around.values();
+    /// around.sort();
+    /// assert_eq!(around, [12, 59]);
+    /// # Ok(()) }
+    /// ```
     pub fn between(self, lower: Timestamp, upper: Timestamp) -> IntervalJoined<A, B, S> {
         IntervalJoined {
             both: self.both,
@@ -152,6 +184,21 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> IntervalJoined<A, B, S>
     }
 
     /// What a function makes of each pair.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let clicks = env.from_events(vec![Event::at(1_000, 7_u32)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous()).key_by(|user| *user);
+    /// # let buys = env.from_events(vec![Event::at(900, (7_u32, 12)), Event::at(3_000, (7, 59))])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous()).key_by(|buy| buy.0);
+    /// let paid = clicks.interval_join(&buys).between(0, 5_000).apply(|user, buy| (*user, buy.1)).collect();
+    /// env.execute("numbers").await?;
+    /// assert_eq!(paid.values(), [(7, 59)]);
+    /// # Ok(()) }
+    /// ```
     pub fn apply<R, F>(self, join: F) -> DataStream<R>
     where
         R: Record,

@@ -47,6 +47,24 @@ pub struct JoinedStreams<A, B> {
 impl<A: Record> DataStream<A> {
     /// Pairs this stream's records with those of another that have the same key and lie in the same window; see
     /// [`JoinedStreams`].
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32), Event::at(2, 6)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 6_u32), Event::at(3, 7)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let both = seconds.apply(|asked, offered| (*asked, *offered)).map(|pair| pair.value).collect();
+    /// env.execute("numbers").await?;
+    /// assert_eq!(both.values(), [(6, 6)]);
+    /// # Ok(()) }
+    /// ```
     pub fn join<B: Record>(&self, other: &DataStream<B>) -> JoinedStreams<A, B> {
         self.program.joins(&other.program, "join");
         JoinedStreams {
@@ -141,6 +159,24 @@ pub struct JoinedBy<A, B, S> {
 
 impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
     /// In event-time windows.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32), Event::at(2, 6)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 6_u32), Event::at(3, 7)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let both = seconds.apply(|asked, _| *asked).map(|pair| (pair.window.start, pair.value)).collect();
+    /// env.execute("numbers").await?;
+    /// assert_eq!(both.values(), [(0, 6)]);
+    /// # Ok(()) }
+    /// ```
     pub fn window(self, assigner: WindowAssigner) -> WindowedJoin<A, B, S> {
         WindowedJoin {
             both: self.both,
@@ -165,6 +201,25 @@ pub struct WindowedJoin<A, B, S> {
 
 impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
     /// For how much longer a window takes records after it has fired; for each it gives all of its pairs again.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32), Event::at(2, 6)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 6_u32), Event::at(3, 7)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let patient = seconds.allowed_lateness(Duration::from_secs(10));
+    /// let both = patient.apply(|asked, _| *asked).map(|pair| pair.value).collect();
+    /// env.execute("numbers").await?;
+    /// assert_eq!(both.values(), [6]);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.lateness = lateness;
@@ -205,6 +260,24 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
     }
 
     /// What a function makes of each pair. Records without a partner give nothing.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32), Event::at(2, 6)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 6_u32), Event::at(3, 7)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let both = seconds.apply(|asked, offered| asked + offered).map(|pair| pair.value).collect();
+    /// env.execute("numbers").await?;
+    /// assert_eq!(both.values(), [12]);
+    /// # Ok(()) }
+    /// ```
     pub fn apply<R, F>(self, join: F) -> DataStream<Windowed<S::Key, R>>
     where
         R: Record,
@@ -253,6 +326,27 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
     }
 
     /// As [`apply`](Self::apply), and each record of the second stream without a partner by itself.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32), Event::at(2, 6)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 6_u32), Event::at(3, 7)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let offered = seconds.right_outer(|asked, offered| (asked.is_some(), *offered));
+    /// let offered = offered.map(|pair| pair.value).collect();
+    /// env.execute("numbers").await?;
+    /// let mut offered = offered.values();
+    /// offered.sort();
+    /// assert_eq!(offered, [(false, 7), (true, 6)]);
+    /// # Ok(()) }
+    /// ```
     pub fn right_outer<R, F>(self, join: F) -> DataStream<Windowed<S::Key, R>>
     where
         R: Record,
@@ -266,6 +360,27 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
     }
 
     /// As [`apply`](Self::apply), and each record of either stream without a partner by itself.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32), Event::at(2, 6)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 6_u32), Event::at(3, 7)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let all = seconds.full_outer(|asked, offered| (asked.copied(), offered.copied()));
+    /// let all = all.map(|pair| pair.value).collect();
+    /// env.execute("numbers").await?;
+    /// let mut all = all.values();
+    /// all.sort();
+    /// assert_eq!(all, [(None, Some(7)), (Some(5), None), (Some(6), Some(6))]);
+    /// # Ok(()) }
+    /// ```
     pub fn full_outer<R, F>(self, join: F) -> DataStream<Windowed<S::Key, R>>
     where
         R: Record,
