@@ -27,8 +27,8 @@ use crate::windowed::WindowedStream;
 /// # Ok(()) }
 /// ```
 pub struct KeyedStream<T, S> {
-    program: Program,
-    edges: Vec<StreamEdge>,
+    pub(crate) program: Program,
+    pub(crate) edges: Vec<StreamEdge>,
     pub(crate) selector: S,
     of: PhantomData<fn() -> T>,
 }

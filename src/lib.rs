@@ -30,16 +30,22 @@
 //! | run a job and watch it | [`StreamEnvironment`], [`JobHandle`] |
 //! | keep a job's state, and go on from it with another | [`Savepoint`] |
 //! | transform a stream | [`DataStream`], [`KeyedStream`], [`WindowedStream`] |
+//! | read two streams together | [`ConnectedStreams`], [`BroadcastConnectedStream`], [`JoinedStreams`], [`IntervalJoin`] |
 //! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 
+mod broadcasted;
 mod cluster;
+mod connected;
 mod environment;
 mod error;
 mod handle;
 mod inspect;
+mod interval;
+mod joined;
 mod keyed;
+mod partitioned;
 mod program;
 mod runtimes;
 mod savepoint;
@@ -47,11 +53,15 @@ mod stream;
 mod telemetry;
 mod windowed;
 
+pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
 pub use cluster::{RuntimeMode, Storage};
+pub use connected::{ConnectedStreams, KeyedConnectedStreams};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
 pub use error::JobError;
 pub use handle::{JobHandle, JobResult};
 pub use inspect::{SavedOperatorState, SavedState, SavepointContents, SavepointFile};
+pub use interval::{IntervalJoin, IntervalJoined};
+pub use joined::{JoinedBy, JoinedStreams, WindowedJoin};
 pub use keyed::KeyedStream;
 pub use savepoint::{FromSavepoint, Savepoint};
 pub use stream::{DataStream, SinkHandle};
@@ -61,14 +71,16 @@ pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
 pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
-    CheckpointId, Committer, Event, Failure, FailureScope, GraphError, JobId, Key, ListState,
-    MapState, ParallelInstance, ReadStatus, Record, Shares, Sink, SinkWriter, Source, SourceReader,
-    StateField, StateSet, SubtaskFigures, Timestamp, UserError, ValueState,
+    CheckpointId, Committer, Either, Event, Failure, FailureScope, GraphError, JobId, Key,
+    ListState, MapState, ParallelInstance, ReadStatus, Record, Shares, Sink, SinkWriter, Source,
+    SourceReader, StateField, StateSet, SubtaskFigures, Timestamp, UserError, ValueState,
 };
 pub use rivus_operators::{
-    AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, Max, Min, OnError, Output,
-    ProcessFunction, Rejected, SideOutputTag, Sum, TimeDomain, Timer, WatermarkGenerator,
-    WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
+    AggregateFunction, Avg, BroadcastProcessFunction, CoProcessFunction, Count, Grouped,
+    IntervalJoinFunction, Keyed, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
+    KeyedProcessFunction, Max, Min, OnError, Output, ProcessFunction, Rejected, SideOutputTag, Sum,
+    TimeDomain, Timer, WatermarkGenerator, WatermarkStrategy, Window, WindowAssigner,
+    WindowFunction, Windowed,
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};

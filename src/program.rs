@@ -1,11 +1,13 @@
 //! The program as it is being written: nodes, edges, and the mistakes found on the way.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rivus_core::{
-    DEFAULT_MAX_PARALLELISM, Exchange, Forward, JobGraph, NodeId, Operator, OutputFactory,
-    Rebalance, Record, RouteFactory, SideTag, StreamEdge, StreamGraph, StreamNode, TypedOutput,
+    AsItIs, Broadcast, Carry, DEFAULT_MAX_PARALLELISM, Exchange, Forward, Global, JobGraph, NodeId,
+    Operator, OutputFactory, Partition, PartitionBy, Rebalance, Record, RouteFactory, Shuffle,
+    SideTag, StreamEdge, StreamGraph, StreamNode, TypedOutput,
 };
 use rivus_operators::{SideOutputTag, SideOutputs};
 
@@ -68,6 +70,8 @@ pub(crate) struct Origin {
     pub(crate) node: NodeId,
     pub(crate) side: Option<SideTag>,
     pub(crate) exchange: Exchange,
+    /// The [`Partition`] of [`Exchange::Custom`], whose type only its stream knows.
+    pub(crate) partition: Option<Arc<dyn Any + Send + Sync>>,
     generation: u32,
 }
 
@@ -107,6 +111,7 @@ impl Program {
             node,
             side: None,
             exchange: Exchange::Auto,
+            partition: None,
             generation: draft.generation,
         }
     }
@@ -131,6 +136,7 @@ impl Program {
         Origin {
             side: Some(tag.name().to_owned()),
             exchange: Exchange::Auto,
+            partition: None,
             ..origin.clone()
         }
     }
@@ -170,18 +176,44 @@ impl Program {
         }
     }
 
-    /// Edges from some outputs of type `T`; `route` sends over a given exchange.
+    /// Edges from some outputs of type `T`.
     pub(crate) fn edges<T: Record>(&self, origins: &[Origin]) -> Vec<StreamEdge> {
+        self.edges_as::<T, AsItIs>(origins)
+    }
+
+    /// Edges from some outputs of type `T`, whose records travel as `C` says.
+    pub(crate) fn edges_as<T: Record, C: Carry<T>>(&self, origins: &[Origin]) -> Vec<StreamEdge> {
         let edges = origins.iter().map(|origin| {
-            let rebalance: Arc<dyn RouteFactory> = Arc::new(Rebalance::<T>::default());
-            let route: Arc<dyn RouteFactory> = match origin.exchange {
-                Exchange::Broadcast => Arc::new(rivus_core::Broadcast::<T>::default()),
-                Exchange::Rebalance => Arc::clone(&rebalance),
-                _ => Arc::new(Forward::<T>::default()),
+            let rebalance: Arc<dyn RouteFactory> = Arc::new(Rebalance::<T, C>::default());
+            let partition = origin.partition.as_ref();
+            let partition = partition.and_then(|any| any.downcast_ref::<Partition<T>>());
+            let route: Arc<dyn RouteFactory> = match (origin.exchange, partition) {
+                (Exchange::Custom, Some(partition)) => {
+                    Arc::new(PartitionBy::<T, C>::new(Arc::clone(partition)))
+                }
+                (Exchange::Broadcast, _) => Arc::new(Broadcast::<T, C>::default()),
+                (Exchange::Rebalance | Exchange::Rescale, _) => Arc::clone(&rebalance),
+                (Exchange::Shuffle, _) => Arc::new(Shuffle::<T, C>::default()),
+                (Exchange::Global, _) => Arc::new(Global::<T, C>::default()),
+                _ => Arc::new(Forward::<T, C>::default()),
             };
             (origin, route, Some(rebalance))
         });
         self.checked(edges)
+    }
+
+    /// Refuses what is written on this environment's streams and on another's.
+    pub(crate) fn joins(&self, other: &Self, what: &str) {
+        if !Arc::ptr_eq(&self.0, &other.0) {
+            self.draft().mistakes.push(format!(
+                ".{what}(..) of streams of two environments: read both from one"
+            ));
+        }
+    }
+
+    /// Notes what is wrong with the program.
+    pub(crate) fn mistake(&self, mistake: String) {
+        self.draft().mistakes.push(mistake);
     }
 
     /// Edges from some outputs that send by key.
@@ -189,8 +221,9 @@ impl Program {
         &self,
         origins: &[Origin],
         route: Arc<dyn RouteFactory>,
+        what: &str,
     ) -> Vec<StreamEdge> {
-        self.keep_exchange(origins, "key_by");
+        self.keep_exchange(origins, what);
         let hashed: Vec<Origin> = origins
             .iter()
             .map(|origin| Origin {

@@ -280,6 +280,7 @@ impl<T: Record> DataStream<T> {
     /// # Ok(()) }
     /// ```
     pub fn union(&self, other: &DataStream<T>) -> DataStream<T> {
+        self.program.joins(&other.program, "union");
         let origins = [self.origins.as_slice(), other.origins.as_slice()].concat();
         DataStream::new(self.program.clone(), origins)
     }
@@ -374,7 +375,7 @@ impl<T: Record> DataStream<T> {
         self.exchange(Exchange::Forward)
     }
 
-    fn exchange(mut self, exchange: Exchange) -> Self {
+    pub(crate) fn exchange(mut self, exchange: Exchange) -> Self {
         self.program
             .keep_exchange(&self.origins, &exchange.to_string());
         for origin in &mut self.origins {
@@ -402,7 +403,7 @@ impl<T: Record> DataStream<T> {
         K: Key,
         F: Fn(&T) -> K + Clone + Send + Sync + 'static,
     {
-        self.key_by_selector(by_value(key))
+        self.key_by_selector(by_value(key), "key_by")
     }
 
     /// Like [`key_by`](Self::key_by), by something that the record owns: allocates only for a new key.
@@ -425,13 +426,18 @@ impl<T: Record> DataStream<T> {
         Q::Owned: Key,
         F: Fn(&T) -> &Q + Clone + Send + Sync + 'static,
     {
-        self.key_by_selector(by_ref(key))
+        self.key_by_selector(by_ref(key), "key_by")
     }
 
-    fn key_by_selector<S: KeySelector<T>>(&self, selector: S) -> KeyedStream<T, S> {
+    /// By a selector; `what` was called for it.
+    pub(crate) fn key_by_selector<S: KeySelector<T>>(
+        &self,
+        selector: S,
+        what: &str,
+    ) -> KeyedStream<T, S> {
         let by = selector.clone();
         let route = Arc::new(HashBy::<T, _>::new(move |value: &T| by.hash(value)));
-        let edges = self.program.keyed_edges(&self.origins, route);
+        let edges = self.program.keyed_edges(&self.origins, route, what);
         KeyedStream::new(self.program.clone(), edges, selector)
     }
 

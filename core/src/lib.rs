@@ -12,6 +12,7 @@ mod chain;
 mod clock;
 pub mod codec;
 mod context;
+mod either;
 mod event;
 mod evolution;
 mod failure;
@@ -40,6 +41,7 @@ pub use chain::{Chain, TypedOutput};
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
 pub use context::{GivenBack, OperatorIndex, SubtaskInfo, TURN, TaskContext};
+pub use either::{AsFirst, AsItIs, AsSecond, Carry, Either, InHashed};
 pub use event::{Event, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, Record, Timestamp};
 pub use evolution::Migrations;
 pub use failure::{Failure, FailureScope, UserError};
@@ -57,7 +59,7 @@ pub use key::{
 };
 pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
 pub use outputs::{Element, Outgoing, Outputs};
-pub use router::{Broadcast, Forward, HashBy, Rebalance};
+pub use router::{Broadcast, Forward, Global, HashBy, Partition, PartitionBy, Rebalance, Shuffle};
 pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
 pub use snapshot::{

@@ -127,6 +127,12 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
         })
     }
 
+    /// Of a stage that stands behind another one of the same operator: its runs come from that one.
+    pub(crate) fn within(mut self) -> Self {
+        self.is_head = false;
+        self
+    }
+
     /// Hands on what was emitted if a batch is together or the turn is over. `Some` says to stop.
     #[inline]
     fn pause(&mut self, cx: &mut TaskContext) -> Result<Option<Progress>, Failure> {

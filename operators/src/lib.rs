@@ -10,10 +10,15 @@
 //! - One record at a time: [`Map`], [`Filter`], [`FlatMap`], [`TryMap`], [`ProcessOperator`].
 //! - By key, found by a [`KeySelector`]: [`RollingOperator`], [`KeyedProcessOperator`],
 //!   [`WindowOperator`]. Keyed operators take [`Hashed`](rivus_core::Hashed) records.
+//! - Of two streams, whose records come as [`Either`](rivus_core::Either): [`OfBoth`] makes any of the above take two,
+//!   [`by_either`] keys them; [`WindowJoinOperator`], [`IntervalJoinOperator`], and beside a broadcast stream
+//!   [`BroadcastOperator`], [`KeyedBroadcastOperator`].
 //!
 //! Those that may emit much for one input share one resumable loop (`driver`): they stop at any record,
 //! timer or window when an output is blocked or the turn is over.
 
+mod broadcast;
+mod connect;
 mod driver;
 mod keyed;
 mod lent;
@@ -28,13 +33,17 @@ mod stateless;
 mod watermarks;
 mod window;
 
+pub use broadcast::{BroadcastOperator, BroadcastProcessFunction};
+pub use connect::{CoProcessFunction, EitherIter, KeyedCoProcessFunction, OfBoth};
 pub use keyed::{
-    AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, KeyedProcessOperator, Max, Mean,
-    Min, Rolling, RollingAggregate, RollingOperator, RollingReduce, Sum, TimeDomain, Timer,
+    AggregateFunction, Avg, Count, EachPair, Interval, IntervalJoinFunction, IntervalJoinOperator,
+    Keyed, KeyedBroadcastOperator, KeyedBroadcastProcessFunction, KeyedProcessFunction,
+    KeyedProcessOperator, Max, Mean, Min, Rolling, RollingAggregate, RollingOperator,
+    RollingReduce, Sum, TimeDomain, Timer,
 };
 pub use lent::OwnedOrLent;
 pub use output::Output;
-pub use selector::{ByRef, ByValue, KeySelector, by_ref, by_value};
+pub use selector::{ByEither, ByRef, ByValue, KeySelector, by_either, by_ref, by_value};
 pub use side::{SideOutputTag, SideOutputs};
 pub use sink::SinkOperator;
 pub use source::SourceOperator;
@@ -46,8 +55,9 @@ pub use watermarks::{
     WatermarkGenerator, WatermarkOperator, WatermarkStrategy,
 };
 pub use window::{
-    Window, WindowAggregate, WindowAssigner, WindowFunction, WindowLogic, WindowOperator,
-    WindowProcess, WindowReduce, Windowed,
+    ByStream, CoWindowOperator, Grouped, Paired, Unpaired, Window, WindowAggregate, WindowAssigner,
+    WindowFunction, WindowJoinOperator, WindowLogic, WindowOperator, WindowProcess, WindowReduce,
+    Windowed,
 };
 
 #[cfg(test)]

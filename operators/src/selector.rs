@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::marker::PhantomData;
 
-use rivus_core::{CodecError, Event, Failure, Hashed, Key, RowId, Table, key_hash};
+use rivus_core::{CodecError, Either, Event, Failure, Hashed, Key, RowId, Table, key_hash};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -114,6 +114,20 @@ impl<F: Clone, Q: ?Sized> Clone for ByRef<F, Q> {
     }
 }
 
+/// Brings in rows by keys that have to be made for it. In memory only their hashes are needed.
+pub(crate) fn load_made<K: Key, V: Serialize + DeserializeOwned>(
+    table: &mut Table<K, V>,
+    hashes: impl Iterator<Item = u64>,
+    keys: impl Iterator<Item = K>,
+) -> Result<(), Failure> {
+    if table.store().is_none() {
+        table.warm(hashes);
+        return Ok(());
+    }
+    let keys: Vec<K> = keys.collect();
+    table.load(hashes.zip(&keys))
+}
+
 impl<T, K, F> KeySelector<T> for ByValue<F, K>
 where
     F: Fn(&T) -> K + Clone + Send + Sync + 'static,
@@ -136,20 +150,9 @@ where
         table: &mut Table<K, V>,
         run: &[Event<Hashed<T>>],
     ) -> Result<(), Failure> {
-        // In memory only the hashes are needed.
-        let keys: Vec<K> = match table.store() {
-            Some(_) => run
-                .iter()
-                .map(|event| (self.select)(&event.value.value))
-                .collect(),
-            None => Vec::new(),
-        };
-        if keys.is_empty() {
-            table.warm(run.iter().map(|event| event.value.hash));
-            return Ok(());
-        }
         let hashes = run.iter().map(|event| event.value.hash);
-        table.load(hashes.zip(&keys))
+        let keys = run.iter().map(|event| self.key(&event.value.value));
+        load_made(table, hashes, keys)
     }
 
     #[inline]
@@ -206,5 +209,76 @@ where
         let key = (self.select)(value);
         debug_assert!(key.to_owned().borrow() == key);
         table.find_or_insert(hash, key, || (key.to_owned(), new()))
+    }
+}
+
+/// Finds the key of a record of either of two streams.
+#[derive(Clone)]
+pub struct ByEither<S, R> {
+    first: S,
+    second: R,
+}
+
+/// A selector for records of two streams that are keyed alike.
+///
+/// ```
+/// use rivus_core::Either;
+/// use rivus_operators::{KeySelector, by_either, by_ref, by_value};
+///
+/// let name = by_ref::<(String, u32), str, _>(|person| &person.0);
+/// let from = by_value(|letter: &String| letter.split(' ').next().unwrap_or_default().to_owned());
+/// let by_name = by_either(name, from);
+/// assert_eq!(by_name.key(&Either::First(("ann".to_owned(), 7))), "ann");
+/// assert_eq!(by_name.key(&Either::Second("ann writes".to_owned())), "ann");
+/// ```
+pub fn by_either<S, R>(first: S, second: R) -> ByEither<S, R> {
+    ByEither { first, second }
+}
+
+impl<A, B, S, R> KeySelector<Either<A, B>> for ByEither<S, R>
+where
+    S: KeySelector<A>,
+    R: KeySelector<B, Key = S::Key>,
+{
+    type Key = S::Key;
+
+    #[inline]
+    fn hash(&self, value: &Either<A, B>) -> u64 {
+        match value {
+            Either::First(value) => self.first.hash(value),
+            Either::Second(value) => self.second.hash(value),
+        }
+    }
+
+    #[inline]
+    fn key(&self, value: &Either<A, B>) -> S::Key {
+        match value {
+            Either::First(value) => self.first.key(value),
+            Either::Second(value) => self.second.key(value),
+        }
+    }
+
+    fn load<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<S::Key, V>,
+        run: &[Event<Hashed<Either<A, B>>>],
+    ) -> Result<(), Failure> {
+        let hashes = run.iter().map(|event| event.value.hash);
+        let keys = run.iter().map(|event| self.key(&event.value.value));
+        load_made(table, hashes, keys)
+    }
+
+    #[inline]
+    fn find<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &mut Table<S::Key, V>,
+        hash: u64,
+        value: &Either<A, B>,
+        new: impl FnOnce() -> V,
+    ) -> Result<RowId, CodecError> {
+        match value {
+            Either::First(value) => self.first.find(table, hash, value, new),
+            Either::Second(value) => self.second.find(table, hash, value, new),
+        }
     }
 }

@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use rivus_core::concat_chunks;
 use rivus_core::{
-    AnyStage, AttemptId, Barrier, BuildContext, CheckpointId, CheckpointKind, Control, Event,
-    Failure, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, ManualClock, MemoryStores, OperatorFactory,
-    OperatorIndex, OperatorUid, Outlets, Outputs, Progress, Record, RestoredState, SnapshotBuilder,
-    Stage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, TaskContext, Timestamp, VertexId,
-    key_hash,
+    AnyStage, AttemptId, Barrier, BuildContext, CheckpointId, CheckpointKind, Control, Either,
+    Event, Failure, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, ManualClock, MemoryStores,
+    OperatorFactory, OperatorIndex, OperatorUid, Outlets, Outputs, Progress, Record, RestoredState,
+    SnapshotBuilder, Stage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, TaskContext, Timestamp,
+    VertexId, key_hash,
 };
 
 /// A key and a number.
@@ -81,16 +81,38 @@ pub(crate) fn picture(text: &str) -> Vec<Step<Pair>> {
 
 /// As the sender of a keyed stream does.
 pub(crate) fn hashed(steps: Vec<Step<Pair>>) -> Vec<Step<Hashed<Pair>>> {
-    let hash = |event: Event<Pair>| {
-        event.map(|value| Hashed {
-            hash: key_hash(&value.0),
-            value,
-        })
-    };
+    mapped(steps, |value| Hashed {
+        hash: key_hash(&value.0),
+        value,
+    })
+}
+
+/// A record of two streams.
+pub(crate) type EitherPair = Either<Pair, Pair>;
+
+/// As the senders of two streams do: a key that begins with `~` is the second stream's, without it.
+pub(crate) fn sided(value: Pair) -> EitherPair {
+    match value.0.strip_prefix('~') {
+        Some(key) => Either::Second((key.to_owned(), value.1)),
+        None => Either::First(value),
+    }
+}
+
+/// As the senders of two keyed streams do.
+pub(crate) fn hashed_sides(steps: Vec<Step<Pair>>) -> Vec<Step<Hashed<EitherPair>>> {
+    mapped(steps, |value| Hashed {
+        hash: key_hash(value.0.trim_start_matches('~')),
+        value: sided(value),
+    })
+}
+
+/// The same steps with other records.
+pub(crate) fn mapped<T, U>(steps: Vec<Step<T>>, map: impl Fn(T) -> U) -> Vec<Step<U>> {
+    let map = |event: Event<T>| event.map(&map);
     steps
         .into_iter()
         .map(|step| match step {
-            Step::Run(run) => Step::Run(run.into_iter().map(hash).collect()),
+            Step::Run(run) => Step::Run(run.into_iter().map(map).collect()),
             Step::Control(control) => Step::Control(control),
             Step::Pass(time) => Step::Pass(time),
             Step::Barrier => Step::Barrier,
@@ -557,6 +579,20 @@ pub(crate) fn check_keyed(
 ) {
     for seed in 0..4 {
         let got = play(factory, outlets, hashed(picture(input)), seed);
+        assert_eq!(got.join(" "), output, "refusals of seed {seed}");
+    }
+}
+
+/// Checks a picture of an operator on two keyed streams.
+#[track_caller]
+pub(crate) fn check_two(
+    factory: &dyn OperatorFactory,
+    outlets: MakeOutlets<'_>,
+    input: &str,
+    output: &str,
+) {
+    for seed in 0..4 {
+        let got = play(factory, outlets, hashed_sides(picture(input)), seed);
         assert_eq!(got.join(" "), output, "refusals of seed {seed}");
     }
 }

@@ -6,11 +6,13 @@
 //! fire without looking at any other key, and needs no timers.
 
 mod assigner;
+mod join;
 mod logic;
 mod operator;
 mod panes;
 
 pub use assigner::WindowAssigner;
+pub use join::{ByStream, CoWindowOperator, Grouped, Paired, Unpaired, WindowJoinOperator};
 pub use logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
 pub use operator::WindowOperator;
 

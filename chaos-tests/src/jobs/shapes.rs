@@ -33,6 +33,11 @@ impl World {
             Shape::Broadcast => self.broadcast(env),
             Shape::ManySplits => self.windowed(&self.timed(&self.many_splits(env)), false),
             Shape::TextFiles => self.windowed(&self.timed(&self.text_files(env)), true),
+            Shape::Connected => self.connected(env),
+            Shape::BroadcastRules => self.broadcast_rules(env),
+            Shape::WindowJoin => self.window_join(env),
+            Shape::IntervalJoin => self.interval_join(env),
+            Shape::Partitioned => self.partitioned(env),
         };
         self.sink(&out, &self.main);
     }
@@ -48,7 +53,7 @@ impl World {
     }
 
     /// Records from a generator; those of a second source have other numbers.
-    fn generated(&self, env: &StreamEnvironment, source: u64) -> DataStream<Reading> {
+    pub(super) fn generated(&self, env: &StreamEnvironment, source: u64) -> DataStream<Reading> {
         env.from_source(self.generator(source))
     }
 
@@ -83,7 +88,7 @@ impl World {
     }
 
     /// No record is late: watermarks stay behind by as much as records are out of order.
-    fn timed(&self, readings: &DataStream<Reading>) -> DataStream<Reading> {
+    pub(super) fn timed(&self, readings: &DataStream<Reading>) -> DataStream<Reading> {
         let bound = Duration::from_millis(DISORDER as u64);
         readings.assign_watermarks(
             WatermarkStrategy::bounded_out_of_orderness(bound)
@@ -91,7 +96,11 @@ impl World {
         )
     }
 
-    fn windowed(&self, readings: &DataStream<Reading>, sliding: bool) -> DataStream<Line> {
+    pub(super) fn windowed(
+        &self,
+        readings: &DataStream<Reading>,
+        sliding: bool,
+    ) -> DataStream<Line> {
         let size = Duration::from_millis(400);
         let assigner = match sliding {
             true => WindowAssigner::sliding(size, Duration::from_millis(100)),

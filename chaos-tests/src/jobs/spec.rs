@@ -32,11 +32,21 @@ pub enum Shape {
     TwoPipelines,
     /// A source subtask that falls silent, and whose records are late when it wakes up: not confluent.
     Idle,
+    /// A process function of two keyed streams with state and timers.
+    Connected,
+    /// A keyed process function beside broadcast rules.
+    BroadcastRules,
+    /// Two streams joined by key and window.
+    WindowJoin,
+    /// Two streams joined by key and how far apart their records are.
+    IntervalJoin,
+    /// Rescale, a partitioner of its own, shuffle and global before a window.
+    Partitioned,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -48,6 +58,11 @@ impl Shape {
         Self::TextFiles,
         Self::TwoPipelines,
         Self::Idle,
+        Self::Connected,
+        Self::BroadcastRules,
+        Self::WindowJoin,
+        Self::IntervalJoin,
+        Self::Partitioned,
     ];
 }
 

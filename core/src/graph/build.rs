@@ -85,10 +85,8 @@ impl ChainBuilder<'_> {
         let mut lanes = 0;
         for edge in &vertex.outputs {
             let first = lanes;
-            lanes += match edge.exchange {
-                Exchange::Forward => 1,
-                _ => self.graph.vertex(edge.to).parallelism as usize,
-            };
+            let index = self.info.attempt.subtask.index;
+            lanes += self.graph.targets(edge, index).len();
             let written = &self.graph.node(edge.node).inputs[edge.input];
             if written.from != node || written.side.as_ref() != side {
                 continue;

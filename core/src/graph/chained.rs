@@ -1,6 +1,7 @@
 //! The plan: operators chained into vertices, joined by edges that cross subtasks.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::written::{Exchange, GraphError, NodeId, Operator, StreamGraph, StreamNode};
 use crate::evolution::Migrations;
@@ -147,15 +148,18 @@ impl JobGraph {
             .collect()
     }
 
+    /// The subtasks of the receiving vertex that a sending one reaches over an edge.
+    pub(super) fn targets(&self, edge: &JobEdge, index: u32) -> Range<u32> {
+        let from = self.vertex(edge.from).parallelism;
+        let to = self.vertex(edge.to).parallelism;
+        edge.exchange.targets(index, from, to)
+    }
+
     /// The subtasks that a subtask sends to, output channel by output channel.
     pub fn receivers(&self, subtask: SubtaskId) -> Vec<(JobEdge, SubtaskId)> {
         let mut lanes = Vec::new();
         for edge in &self.vertex(subtask.vertex).outputs {
-            let targets = match edge.exchange {
-                Exchange::Forward => subtask.index..subtask.index + 1,
-                _ => 0..self.vertex(edge.to).parallelism,
-            };
-            lanes.extend(targets.map(|index| {
+            lanes.extend(self.targets(edge, subtask.index).map(|index| {
                 let vertex = edge.to;
                 (*edge, SubtaskId { vertex, index })
             }));
@@ -167,10 +171,9 @@ impl JobGraph {
     pub fn senders(&self, subtask: SubtaskId) -> Vec<(JobEdge, SubtaskId)> {
         let mut channels = Vec::new();
         for edge in &self.vertex(subtask.vertex).inputs {
-            let origins = match edge.exchange {
-                Exchange::Forward => subtask.index..subtask.index + 1,
-                _ => 0..self.vertex(edge.from).parallelism,
-            };
+            let from = self.vertex(edge.from).parallelism;
+            let to = self.vertex(edge.to).parallelism;
+            let origins = edge.exchange.origins(subtask.index, from, to);
             channels.extend(origins.map(|index| {
                 let vertex = edge.from;
                 (*edge, SubtaskId { vertex, index })
@@ -260,6 +263,7 @@ mod tests {
             ("a:2; b:2 <- a~hash", "[a]:2 [b]:2<-0~hash"),
             ("a:2; b:2 <- a~rebalance", "[a]:2 [b]:2<-0~rebalance"),
             ("a:2; b:2 <- a~broadcast", "[a]:2 [b]:2<-0~broadcast"),
+            ("a:2; b:2 <- a~rescale", "[a]:2 [b]:2<-0~rescale"),
             // Auto between unequals is a rebalance.
             ("a:2; b:3 <- a", "[a]:2 [b]:3<-0~rebalance"),
             // A union is a head, whatever its edges; auto between equals is a forward edge then.
@@ -336,7 +340,7 @@ mod tests {
 
     /// The picture of a random program: inputs always come first, forward only joins equals.
     fn programs() -> impl Strategy<Value = (String, bool)> {
-        let input = (any::<prop::sample::Index>(), 0..5_usize, any::<bool>());
+        let input = (any::<prop::sample::Index>(), 0..7_usize, any::<bool>());
         let node = (1..4_u32, prop::collection::vec(input, 0..4));
         (prop::collection::vec(node, 1..9), any::<bool>()).prop_map(|(nodes, chaining)| {
             let mut text = String::new();
@@ -350,6 +354,8 @@ mod tests {
                         2 => "hash",
                         3 => "rebalance",
                         4 => "broadcast",
+                        5 => "rescale",
+                        6 => "partition_custom",
                         _ => "auto",
                     };
                     text.push_str(&format!(" n{from}{side}~{exchange}"));

@@ -114,6 +114,10 @@ pub(crate) mod picture {
                     "hash" => Exchange::Hash,
                     "rebalance" => Exchange::Rebalance,
                     "broadcast" => Exchange::Broadcast,
+                    "rescale" => Exchange::Rescale,
+                    "shuffle" => Exchange::Shuffle,
+                    "global" => Exchange::Global,
+                    "partition_custom" => Exchange::Custom,
                     other => panic!("no exchange {other}"),
                 };
                 let route = |rebalance| {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -29,6 +30,41 @@ pub enum Exchange {
     Rebalance,
     /// To every subtask.
     Broadcast,
+    /// To one after the other of the sender's own share of the subtasks.
+    Rescale,
+    /// To one of the subtasks by chance.
+    Shuffle,
+    /// To the first subtask.
+    Global,
+    /// To the subtask that a function chooses.
+    Custom,
+}
+
+impl Exchange {
+    /// The subtasks, of `to` in all, that subtask `index` of `from` sends to.
+    pub(super) fn targets(self, index: u32, from: u32, to: u32) -> Range<u32> {
+        match self {
+            Self::Forward => index..index + 1,
+            Self::Rescale => share(index, from, to),
+            _ => 0..to,
+        }
+    }
+
+    /// The subtasks, of `from` in all, that send to subtask `index` of `to`.
+    pub(super) fn origins(self, index: u32, from: u32, to: u32) -> Range<u32> {
+        self.targets(index, to, from)
+    }
+}
+
+/// The share that one of `of` subtasks has in `others`: several of its own if there are more of those, else one that it
+/// shares with its neighbours. Read from either side, the pairs are the same.
+fn share(index: u32, of: u32, others: u32) -> Range<u32> {
+    if others < of {
+        let one = index * others / of;
+        return one..one + 1;
+    }
+    let first = |index: u32| (index * others).div_ceil(of);
+    first(index)..first(index + 1)
 }
 
 impl fmt::Display for Exchange {
@@ -39,6 +75,10 @@ impl fmt::Display for Exchange {
             Self::Hash => "hash",
             Self::Rebalance => "rebalance",
             Self::Broadcast => "broadcast",
+            Self::Rescale => "rescale",
+            Self::Shuffle => "shuffle",
+            Self::Global => "global",
+            Self::Custom => "partition_custom",
         })
     }
 }
@@ -442,6 +482,33 @@ mod tests {
         ];
         for (picture, fine) in table {
             assert_eq!(program(picture).check().is_ok(), fine, "{picture}");
+        }
+    }
+
+    #[test]
+    fn a_rescale_gives_each_subtask_its_own_share() {
+        // Subtasks before and behind, and for each before those that it sends to.
+        let table = [
+            (2, 4, "01 23"),
+            (4, 2, "0 0 1 1"),
+            (2, 5, "012 34"),
+            (5, 2, "0 0 0 1 1"),
+            (3, 3, "0 1 2"),
+            (1, 3, "012"),
+        ];
+        for (from, to, expected) in table {
+            let targets = (0..from).map(|index| {
+                let targets = Exchange::Rescale.targets(index, from, to);
+                targets.map(|index| index.to_string()).collect::<String>()
+            });
+            assert_eq!(targets.collect::<Vec<_>>().join(" "), expected);
+            for sender in 0..from {
+                for receiver in 0..to {
+                    let sends = Exchange::Rescale.targets(sender, from, to);
+                    let origins = Exchange::Rescale.origins(receiver, from, to);
+                    assert_eq!(sends.contains(&receiver), origins.contains(&sender));
+                }
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::MEASURE_EVERY;
 use crate::batch::{Rows, batch_records, record_bytes};
 use crate::context::{SubtaskInfo, TaskContext};
+use crate::either::Carry;
 use crate::event::{Event, Record, Timestamp};
 use crate::failure::Failure;
 use crate::metrics::SubtaskMetrics;
@@ -13,9 +14,9 @@ use crate::outputs::Element;
 use crate::stage::{Control, Progress, Stage};
 
 /// Sends every record to every subtask; the records are shared, not copied, until they are read.
-pub(super) struct Broadcaster<T> {
+pub(super) struct Broadcaster<T, C: Carry<T>> {
     lanes: Range<usize>,
-    rows: Vec<Event<T>>,
+    rows: Vec<Event<C::As>>,
     /// What is left of a run that met a channel without credit.
     rest: std::vec::IntoIter<Event<T>>,
     watermark: Option<Timestamp>,
@@ -27,7 +28,7 @@ pub(super) struct Broadcaster<T> {
     sent: u64,
 }
 
-impl<T: Record> Broadcaster<T> {
+impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
     pub(super) fn new(info: &SubtaskInfo, lanes: Range<usize>) -> Self {
         Self {
             lanes,
@@ -36,7 +37,7 @@ impl<T: Record> Broadcaster<T> {
             watermark: None,
             idle: false,
             pending: None,
-            full: batch_records::<T>(info.batch_records),
+            full: batch_records::<C::As>(info.batch_records),
             batch_bytes: info.batch_bytes,
             sent: 0,
         }
@@ -55,7 +56,7 @@ impl<T: Record> Broadcaster<T> {
             let rows = Arc::new(std::mem::take(&mut self.rows));
             if self.sent.is_multiple_of(MEASURE_EVERY) {
                 let fitting = self.batch_bytes / record_bytes(&rows);
-                self.full = fitting.clamp(1, batch_records::<T>(cx.info.batch_records));
+                self.full = fitting.clamp(1, batch_records::<C::As>(cx.info.batch_records));
             }
             self.sent += 1;
             SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);
@@ -92,7 +93,7 @@ impl<T: Record> Broadcaster<T> {
                 return Progress::Blocked;
             }
             match self.rest.next() {
-                Some(event) => self.rows.push(event),
+                Some(event) => self.rows.push(event.map(C::carry)),
                 None => return Progress::Done,
             }
         }
@@ -118,7 +119,7 @@ impl<T: Record> Broadcaster<T> {
     }
 }
 
-impl<T: Record> Stage<T> for Broadcaster<T> {
+impl<T: Record, C: Carry<T>> Stage<T> for Broadcaster<T, C> {
     fn run(&mut self, run: Vec<Event<T>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
         self.idle = false;
         self.rest = run.into_iter();

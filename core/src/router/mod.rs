@@ -9,6 +9,9 @@
 //! its successors, and goes out with it.
 
 mod broadcast;
+mod partition;
+
+pub use self::partition::{Global, Partition, PartitionBy, Shuffle};
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -16,6 +19,7 @@ use std::ops::Range;
 use self::broadcast::Broadcaster;
 use crate::batch::{Rows, batch_records, record_bytes};
 use crate::context::{SubtaskInfo, TaskContext};
+use crate::either::{AsItIs, Carry};
 use crate::event::{Event, Hashed, Record, Timestamp};
 use crate::failure::Failure;
 use crate::key::KeyGroup;
@@ -116,11 +120,11 @@ struct Buffer<W> {
     watermark_since: u64,
 }
 
-/// Sends a stream over an edge.
-struct Router<T, R: Route<T>> {
+/// Sends a stream over an edge, as `C` carries it.
+struct Router<T, R: Route<T>, C: Carry<R::Wire>> {
     route: R,
     lanes: Range<usize>,
-    buffers: Vec<Buffer<R::Wire>>,
+    buffers: Vec<Buffer<C::As>>,
     /// What is left of a run that met a channel without credit.
     rest: std::vec::IntoIter<Event<T>>,
     /// A barrier or the end that waits for the buffers before it.
@@ -135,7 +139,7 @@ struct Router<T, R: Route<T>> {
 /// A batch's record size is looked at this often.
 const MEASURE_EVERY: u64 = 64;
 
-impl<T: Record, R: Route<T>> Router<T, R> {
+impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
     fn new(route: R, info: &SubtaskInfo, lanes: Range<usize>) -> Self {
         let buffers = lanes
             .clone()
@@ -152,7 +156,7 @@ impl<T: Record, R: Route<T>> Router<T, R> {
             buffers,
             rest: Vec::new().into_iter(),
             pending: None,
-            full: batch_records::<R::Wire>(info.batch_records),
+            full: batch_records::<C::As>(info.batch_records),
             batch_bytes: info.batch_bytes,
             routed: 0,
             sent: 0,
@@ -171,7 +175,7 @@ impl<T: Record, R: Route<T>> Router<T, R> {
         let rows = std::mem::take(&mut self.buffers[index].rows);
         if self.sent.is_multiple_of(MEASURE_EVERY) {
             let fitting = self.batch_bytes / record_bytes(&rows);
-            self.full = fitting.clamp(1, batch_records::<R::Wire>(cx.info.batch_records));
+            self.full = fitting.clamp(1, batch_records::<C::As>(cx.info.batch_records));
         }
         self.sent += 1;
         SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);
@@ -206,29 +210,37 @@ impl<T: Record, R: Route<T>> Router<T, R> {
     }
 
     /// Routes what is left of the run.
-    fn route_rest(&mut self, cx: &mut TaskContext) -> Progress {
+    ///
+    /// # Errors
+    /// If a record is to take a channel that isn't there.
+    fn route_rest(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
         // Whichever buffer is full must go before anything is added to it.
         for index in 0..self.buffers.len() {
             if self.buffers[index].rows.len() >= self.full && !self.send_rows(index, cx) {
-                return Progress::Blocked;
+                return Ok(Progress::Blocked);
             }
         }
         while let Some(next) = self.rest.as_slice().first() {
             let (index, mark) = self.route.lane(&next.value);
             self.routed += 1;
-            let buffer = &mut self.buffers[index];
+            let lanes = self.buffers.len();
+            let Some(buffer) = self.buffers.get_mut(index) else {
+                return Err(no_such_lane(index, lanes));
+            };
             if buffer.rows.capacity() == 0 {
                 buffer.rows.reserve_exact(self.full);
             }
             let Some(event) = self.rest.next() else {
                 break;
             };
-            buffer.rows.push(event.map(|value| R::wire(mark, value)));
+            buffer
+                .rows
+                .push(event.map(|value| C::carry(R::wire(mark, value))));
             if buffer.rows.len() >= self.full && !self.send_all(index, cx) {
-                return Progress::Blocked;
+                return Ok(Progress::Blocked);
             }
         }
-        Progress::Done
+        Ok(Progress::Done)
     }
 
     /// A channel that gets few records must not hold its watermark back for long.
@@ -266,7 +278,7 @@ impl<T: Record, R: Route<T>> Router<T, R> {
         for index in 0..self.buffers.len() {
             self.send_all(index, cx);
         }
-        let waits = |buffer: &Buffer<R::Wire>| {
+        let waits = |buffer: &Buffer<C::As>| {
             !buffer.rows.is_empty() || buffer.watermark.is_some() || buffer.idle
         };
         let is_open = |lane| cx.outputs.is_open(lane);
@@ -285,13 +297,13 @@ impl<T: Record, R: Route<T>> Router<T, R> {
     }
 }
 
-impl<T: Record, R: Route<T>> Stage<T> for Router<T, R> {
+impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Stage<T> for Router<T, R, C> {
     fn run(&mut self, run: Vec<Event<T>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
         for buffer in &mut self.buffers {
             buffer.idle = false;
         }
         self.rest = run.into_iter();
-        Ok(self.route_rest(cx))
+        self.route_rest(cx)
     }
 
     fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
@@ -318,7 +330,7 @@ impl<T: Record, R: Route<T>> Stage<T> for Router<T, R> {
     }
 
     fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
-        let progress = self.route_rest(cx);
+        let progress = self.route_rest(cx)?;
         if progress.is_done() {
             return Ok(self.finish_pending(cx));
         }
@@ -330,34 +342,43 @@ impl<T: Record, R: Route<T>> Stage<T> for Router<T, R> {
     }
 }
 
+/// Only a function of the program's own can choose a channel that isn't there.
+#[cold]
+fn no_such_lane(index: usize, lanes: usize) -> Failure {
+    Failure::attempt(format!(
+        "the partitioner behind it chose subtask {index} of {lanes}: \
+         return a number below the one that it is given"
+    ))
+}
+
 /// Makes routers that send to the subtask of the same index.
-pub struct Forward<T>(PhantomData<fn() -> T>);
+pub struct Forward<T, C = AsItIs>(PhantomData<fn() -> (T, C)>);
 
 /// Makes routers that send to one subtask after the other.
-pub struct Rebalance<T>(PhantomData<fn() -> T>);
+pub struct Rebalance<T, C = AsItIs>(PhantomData<fn() -> (T, C)>);
 
 /// Makes routers that send to every subtask.
-pub struct Broadcast<T>(PhantomData<fn() -> T>);
+pub struct Broadcast<T, C = AsItIs>(PhantomData<fn() -> (T, C)>);
 
 /// Makes routers that send to the owner of a record's key group.
-pub struct HashBy<T, F> {
+pub struct HashBy<T, F, C = AsItIs> {
     hash: F,
-    of: PhantomData<fn(T)>,
+    of: PhantomData<fn(T) -> C>,
 }
 
-impl<T> Default for Forward<T> {
+impl<T, C> Default for Forward<T, C> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<T> Default for Rebalance<T> {
+impl<T, C> Default for Rebalance<T, C> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<T> Default for Broadcast<T> {
+impl<T, C> Default for Broadcast<T, C> {
     fn default() -> Self {
         Self(PhantomData)
     }
@@ -366,6 +387,13 @@ impl<T> Default for Broadcast<T> {
 impl<T, F> HashBy<T, F> {
     /// By a function from record to [`key_hash`](crate::key_hash).
     pub fn new(hash: F) -> Self {
+        Self::carrying(hash)
+    }
+}
+
+impl<T, F, C> HashBy<T, F, C> {
+    /// The same; `C` says what a record looks like on its way, with its hash.
+    pub fn carrying(hash: F) -> Self {
         Self {
             hash,
             of: PhantomData,
@@ -373,37 +401,42 @@ impl<T, F> HashBy<T, F> {
     }
 }
 
-impl<T: Record> RouteFactory for Forward<T> {
+impl<T: Record, C: Carry<T>> RouteFactory for Forward<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
-        AnyStage::new::<T>(Box::new(Router::new(ForwardRoute, info, lanes)))
+        AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(ForwardRoute, info, lanes)))
     }
 }
 
-impl<T: Record> RouteFactory for Rebalance<T> {
+impl<T: Record, C: Carry<T>> RouteFactory for Rebalance<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
         let route = RebalanceRoute {
             // Subtasks begin at different places, or all would send their first record to the same one.
             next: info.attempt.subtask.index as usize % lanes.len().max(1),
             lanes: lanes.len(),
         };
-        AnyStage::new::<T>(Box::new(Router::new(route, info, lanes)))
+        AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
     }
 }
 
-impl<T: Record> RouteFactory for Broadcast<T> {
+impl<T: Record, C: Carry<T>> RouteFactory for Broadcast<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
-        AnyStage::new::<T>(Box::new(Broadcaster::<T>::new(info, lanes)))
+        AnyStage::new::<T>(Box::new(Broadcaster::<T, C>::new(info, lanes)))
     }
 }
 
-impl<T: Record, F: Fn(&T) -> u64 + Clone + Send + Sync + 'static> RouteFactory for HashBy<T, F> {
+impl<T, F, C> RouteFactory for HashBy<T, F, C>
+where
+    T: Record,
+    F: Fn(&T) -> u64 + Clone + Send + Sync + 'static,
+    C: Carry<Hashed<T>>,
+{
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
         let route = HashRoute {
             hash: self.hash.clone(),
             max_parallelism: info.max_parallelism,
             lanes: lanes.len() as u32,
         };
-        AnyStage::new::<T>(Box::new(Router::new(route, info, lanes)))
+        AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
     }
 }
 

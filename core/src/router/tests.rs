@@ -478,3 +478,95 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn partitioners_in_pictures() {
+    let by_rest = PartitionBy::<u32>::new(Arc::new(|value, lanes| *value as usize % lanes));
+    table(
+        &by_rest,
+        2,
+        &[
+            ("+9 1,2,3,4 f", "[2, 4] / [1, 3]"),
+            ("+9 1 w5 f", "w5 / [1] w5"),
+        ],
+    );
+    table(
+        &Global::<u32>::default(),
+        2,
+        &[
+            // The other subtasks have no records, but they have their time and their barriers.
+            ("+9 1,2 w5 |1 $", "[1, 2] w5 |1 $ / w5 |1 $"),
+        ],
+    );
+}
+
+#[test]
+fn a_partitioner_that_names_a_subtask_that_is_not_there_fails_the_attempt() {
+    let info = info(3);
+    let routes = PartitionBy::<u32>::new(Arc::new(|value, _| *value as usize));
+    let mut stage = routes.router(&info, 0..2).typed::<u32>().unwrap();
+    let mut bench = Bench::new(Forward::<u32>::default().router(&info, 0..2), 2, info);
+    let run = |values: [u32; 2]| values.map(|value| Event::at(0, value)).to_vec();
+    assert!(stage.run(run([0, 1]), &mut bench.cx).is_ok());
+    let failure = stage.run(run([1, 2]), &mut bench.cx).unwrap_err();
+    assert_eq!(failure.scope, crate::failure::FailureScope::Attempt);
+    assert_eq!(
+        failure.message,
+        "the partitioner behind it chose subtask 2 of 2: return a number below the one that it is given"
+    );
+}
+
+#[test]
+fn a_shuffle_is_even_and_every_attempt_draws_the_same() {
+    let drawn = |index, attempt| {
+        let mut info = info(3);
+        info.attempt.subtask.index = index;
+        info.attempt.attempt = attempt;
+        let router = Shuffle::<u32>::default().router(&info, 0..3);
+        let mut bench = Bench::new(router, 3, info);
+        (0..3).for_each(|lane| bench.grant(lane, 10_000));
+        bench.run(&(0..3_000).collect::<Vec<u32>>());
+        bench.play("f");
+        bench.seen
+    };
+    let first = drawn(0, 1);
+    assert!(first.iter().all(|lane| (900..1_100).contains(&lane.len())));
+    assert_eq!(first, drawn(0, 2));
+    assert_ne!(first, drawn(1, 1));
+}
+
+#[test]
+fn records_of_both_streams_arrive_as_one_type() {
+    use crate::either::{AsFirst, AsSecond, Either, InHashed};
+
+    type Keyed = HashBy<u32, Hash, InHashed<AsSecond<u8>>>;
+    let take = |routes: &dyn RouteFactory| {
+        let info = info(3);
+        let mut stage = routes.router(&info, 0..1).typed::<u32>().unwrap();
+        let mut cx = Bench::new(Forward::<u32>::default().router(&info, 0..1), 1, info).cx;
+        cx.outputs.grant(0, 9);
+        let run = vec![Event::at(1, 7)];
+        assert!(stage.run(run, &mut cx).unwrap().is_done());
+        assert!(stage.control(Control::Flush, &mut cx).unwrap().is_done());
+        match cx.outputs.drain().next().map(|outgoing| outgoing.element) {
+            Some(Element::Batch(batch)) => batch,
+            _ => panic!("no batch"),
+        }
+    };
+    let first: [&dyn RouteFactory; 5] = [
+        &Forward::<u32, AsFirst<u8>>::default(),
+        &Rebalance::<u32, AsFirst<u8>>::default(),
+        &Broadcast::<u32, AsFirst<u8>>::default(),
+        &Global::<u32, AsFirst<u8>>::default(),
+        &Shuffle::<u32, AsFirst<u8>>::default(),
+    ];
+    for routes in first {
+        let rows = Rows::<Either<u32, u8>>::from_batch(take(routes)).unwrap();
+        assert_eq!(rows, [Event::at(1, Either::First(7))]);
+    }
+    let routes = Keyed::carrying(key_hash);
+    let rows = Rows::<Hashed<Either<u8, u32>>>::from_batch(take(&routes)).unwrap();
+    let hash = key_hash(&7_u32);
+    let value = Either::Second(7);
+    assert_eq!(rows, [Event::at(1, Hashed { hash, value })]);
+}

@@ -16,7 +16,7 @@ use super::timers::{TimeDomain, Timer, TimerQueue, TimerSet};
 use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
 use crate::output::Output;
-use crate::selector::KeySelector;
+use crate::selector::{KeySelector, load_made};
 use crate::side::SideOutputs;
 
 /// Name of its own state in a snapshot.
@@ -317,17 +317,17 @@ where
     }
 }
 
-struct KeyedProcessing<In, S, P>
+pub(super) struct KeyedProcessing<In, S, P>
 where
     S: KeySelector<In>,
     P: KeyedProcessFunction<S::Key, In>,
 {
     selector: S,
-    function: P,
+    pub(super) function: P,
     rows: Rows<S::Key, ProcessRow<P::State>>,
     queues: Queues,
     /// Part of the snapshot: a watermark that is only said again after a restore fires nothing.
-    watermark: Timestamp,
+    pub(super) watermark: Timestamp,
     /// Whether the watermark that is being worked on is a new one.
     advancing: bool,
     /// A source from which no watermarks come, so that event timers would wait for ever.
@@ -340,6 +340,38 @@ where
     S: KeySelector<In>,
     P: KeyedProcessFunction<S::Key, In>,
 {
+    /// A function with the rows that the attempt starts from.
+    pub(super) fn restore(
+        selector: S,
+        function: P,
+        cx: &BuildContext<'_>,
+    ) -> Result<Self, Failure> {
+        let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
+        let rows = Rows::restore(cx)?;
+        let queues = Queues::new(&rows.table);
+        let mut work = Self {
+            selector,
+            function,
+            rows,
+            queues,
+            watermark: watermarks.into_iter().min().unwrap_or(MIN_TIMESTAMP),
+            advancing: false,
+            unmarked_source: cx.unmarked_source.map(str::to_owned),
+        };
+        work.queue_timers()?;
+        Ok(work)
+    }
+
+    /// Brings in the rows of some records' keys.
+    pub(super) fn load<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Hashed<In>> + Clone,
+    ) -> Result<(), Failure> {
+        let hashes = records.clone().map(|record| record.hash);
+        let keys = records.map(|record| self.selector.key(&record.value));
+        load_made(&mut self.rows.table, hashes, keys)
+    }
+
     /// The order is not part of the snapshot: it follows from the rows.
     fn queue_timers(&mut self) -> Result<(), Failure> {
         let queues = &mut self.queues;
@@ -519,19 +551,8 @@ where
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
-        let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
-        let rows = Rows::restore(cx)?;
-        let queues = Queues::new(&rows.table);
-        let mut work: KeyedProcessing<In, S, P> = KeyedProcessing {
-            selector: self.selector.clone(),
-            function: self.function.clone(),
-            rows,
-            queues,
-            watermark: watermarks.into_iter().min().unwrap_or(MIN_TIMESTAMP),
-            advancing: false,
-            unmarked_source: cx.unmarked_source.map(str::to_owned),
-        };
-        work.queue_timers()?;
+        let (selector, function) = (self.selector.clone(), self.function.clone());
+        let work: KeyedProcessing<In, S, P> = KeyedProcessing::restore(selector, function, cx)?;
         let driver = Driver::new(work, cx, outlets, &self.sides)?;
         Ok(AnyStage::new::<Hashed<In>>(Box::new(driver)))
     }

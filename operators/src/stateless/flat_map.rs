@@ -1,5 +1,6 @@
 //! `flat_map`: any number of records for one.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use rivus_core::{
@@ -91,17 +92,42 @@ where
     }
 }
 
+impl<In: Record, I, F> FlatMap<In, I, F>
+where
+    I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
+    F: Fn(In) -> I + Clone + Send + Sync + 'static,
+{
+    fn driver(
+        &self,
+        cx: &BuildContext<'_>,
+        outlets: Outlets,
+    ) -> Result<Driver<In, FlatMapping<I, F>>, Failure> {
+        let work = FlatMapping {
+            map: self.map.clone(),
+            current: None,
+        };
+        Driver::new(work, cx, outlets, &SideOutputs::new())
+    }
+
+    /// A stage inside of an operator that has others before it.
+    pub(crate) fn within(
+        &self,
+        cx: &BuildContext<'_>,
+        main: AnyStage,
+    ) -> Result<AnyStage, Failure> {
+        let sides = BTreeMap::new();
+        let driver = self.driver(cx, Outlets { main, sides })?.within();
+        Ok(AnyStage::new::<In>(Box::new(driver)))
+    }
+}
+
 impl<In: Record, I, F> OperatorFactory for FlatMap<In, I, F>
 where
     I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
     F: Fn(In) -> I + Clone + Send + Sync + 'static,
 {
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
-        let work: FlatMapping<I, F> = FlatMapping {
-            map: self.map.clone(),
-            current: None,
-        };
-        let driver: Driver<In, _> = Driver::new(work, cx, outlets, &SideOutputs::new())?;
+        let driver = self.driver(cx, outlets)?;
         Ok(AnyStage::new::<In>(Box::new(driver)))
     }
 

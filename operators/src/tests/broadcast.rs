@@ -1,0 +1,166 @@
+use rivus_core::{Either, Event, Hashed, MapState, UserError, ValueState, key_hash};
+
+use crate::testing::*;
+use crate::{
+    BroadcastOperator, BroadcastProcessFunction, Keyed, KeyedBroadcastOperator,
+    KeyedBroadcastProcessFunction, Output, SideOutputs, Timer, by_ref,
+};
+
+/// A record by key, or a broadcast one.
+type Input = Either<Hashed<Pair>, Pair>;
+
+fn show(pair: &Pair) -> String {
+    format!("{}={}", pair.0, pair.1)
+}
+
+/// Numbers are summed by key and times the factor that was broadcast under the key's name; ten milliseconds later again.
+#[derive(Clone)]
+struct Factors;
+
+type Copy = MapState<String, i64>;
+
+fn factor(copy: &Copy, key: &str) -> i64 {
+    copy.get(key).copied().unwrap_or(1)
+}
+
+impl KeyedBroadcastProcessFunction<String, Pair, Pair> for Factors {
+    type Out = Pair;
+    type State = ValueState<i64>;
+    type Broadcast = Copy;
+
+    fn process(
+        &mut self,
+        event: Event<Pair>,
+        sum: &mut Keyed<'_, String, ValueState<i64>>,
+        copy: &Copy,
+        out: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        *sum.get_or_default() += event.value.1;
+        sum.register_event_timer(event.ts + 10);
+        let total = *sum.get_or_default() * factor(copy, sum.key());
+        out.emit((event.value.0, total));
+        Ok(())
+    }
+
+    fn process_broadcast(
+        &mut self,
+        event: Event<Pair>,
+        copy: &mut Copy,
+        _out: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        copy.insert(event.value.0, event.value.1);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        _timer: Timer,
+        sum: &mut Keyed<'_, String, ValueState<i64>>,
+        copy: &Copy,
+        out: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        let total = sum.take().unwrap_or(0) * factor(copy, sum.key());
+        out.emit((sum.key().clone(), total));
+        Ok(())
+    }
+}
+
+fn input(text: &str) -> Vec<Step<Input>> {
+    mapped(picture(text), |pair| match sided(pair) {
+        Either::First(value) => Either::First(Hashed {
+            hash: key_hash(&value.0),
+            value,
+        }),
+        Either::Second(value) => Either::Second(value),
+    })
+}
+
+fn factors()
+-> KeyedBroadcastOperator<Pair, Pair, impl crate::KeySelector<Pair, Key = String>, Factors> {
+    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
+    KeyedBroadcastOperator::new(by_key, Factors, SideOutputs::new())
+}
+
+#[test]
+fn records_and_timers_by_key_read_what_was_broadcast() {
+    for (text, output) in [
+        (
+            "a=2@1 / ~a=5@1 / a=3@2 b=3@2 !12",
+            "a=2@1 a=25@2 b=3@2 a=25@11 b=3@12 a=0@12 !12",
+        ),
+        // State by key, timers and the copy survive a crash.
+        (
+            "~a=5@1 / a=2@1 | ~a=7@1 / a=1@1 x a=1@2 !11",
+            "a=10@1 | a=21@1 a=28@2 a=28@11 !11",
+        ),
+    ] {
+        for seed in 0..4 {
+            let got = play(&factors(), &main_only(show), input(text), seed);
+            assert_eq!(got.join(" "), output, "refusals of seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_subtask_that_starts_from_several_copies_takes_the_one_at_its_own_number() {
+    let (operator, outlets) = (factors(), main_only(show));
+    let snapshots = [5, 6].map(|number| {
+        let mut rig: Rig<'_, Input> = Rig::new(&operator, &outlets, 0);
+        rig.play(input(&format!("~a={number}@1 |"))).unwrap();
+        rig.saved().snapshot
+    });
+    for (place, expected) in [((0, 1), "a=5@2"), ((1, 3), "a=6@2"), ((2, 3), "a=5@2")] {
+        let clock = Default::default();
+        let mut rig: Rig<'_, Input> =
+            Rig::restored(&operator, &outlets, 0, place, &snapshots, &clock).unwrap();
+        // A key of whichever group the subtask owns.
+        let groups = rig.cx.info.key_groups();
+        let hash = u64::from(groups.start) << 61;
+        let value = Either::First(Hashed {
+            hash,
+            value: ("a".to_owned(), 1),
+        });
+        rig.run(vec![Event::at(2, value)]).unwrap();
+        assert_eq!(rig.log.words().join(" "), expected, "{place:?}");
+    }
+}
+
+/// Passes numbers on, times what was broadcast last.
+#[derive(Clone)]
+struct Times;
+
+impl BroadcastProcessFunction<Pair, Pair> for Times {
+    type Out = Pair;
+    type Broadcast = ValueState<i64>;
+
+    fn process(
+        &mut self,
+        event: Event<Pair>,
+        times: &ValueState<i64>,
+        out: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        let (key, number) = event.value;
+        out.emit((key, number * times.get().copied().unwrap_or(1)));
+        Ok(())
+    }
+
+    fn process_broadcast(
+        &mut self,
+        event: Event<Pair>,
+        times: &mut ValueState<i64>,
+        _out: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        times.set(event.value.1);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stream_without_a_key_reads_what_was_broadcast_after_a_crash_too() {
+    let operator = BroadcastOperator::new(Times, SideOutputs::new());
+    let steps = mapped(picture("a=2@1 / ~x=5@1 | a=3@2 ~x=7@2 x a=4@3 !4"), sided);
+    for seed in 0..4 {
+        let got = play(&operator, &main_only(show), steps.clone(), seed);
+        assert_eq!(got.join(" "), "a=2@1 | a=15@2 a=28@3 !4");
+    }
+}
