@@ -43,6 +43,7 @@ mod runtimes;
 mod stream;
 mod telemetry;
 mod windowed;
+mod windows;
 
 pub use cluster::{RuntimeMode, Storage};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
@@ -64,6 +65,12 @@ pub use rivus_operators::{
     AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, Max, Min, OnError, Output,
     ProcessFunction, Rejected, SideOutputTag, Sum, TimeDomain, Timer, WatermarkGenerator,
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
+};
+
+pub use rivus_operators::{
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
+    DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, ProcessingTimeTrigger,
+    PurgingTrigger, TimeEvictor, Trigger, TriggerContext, TriggerResult,
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};

@@ -46,8 +46,11 @@ pub use watermarks::{
     WatermarkGenerator, WatermarkOperator, WatermarkStrategy,
 };
 pub use window::{
-    Window, WindowAggregate, WindowAssigner, WindowFunction, WindowLogic, WindowOperator,
-    WindowProcess, WindowReduce, Windowed,
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
+    DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, ProcessingTimeTrigger,
+    PurgingTrigger, TimeEvictor, Trigger, TriggerContext, TriggerResult, Window, WindowAggregate,
+    WindowAssigner, WindowFunction, WindowLogic, WindowOperator, WindowProcess, WindowReduce,
+    Windowed,
 };
 
 #[cfg(test)]

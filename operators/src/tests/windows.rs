@@ -10,15 +10,15 @@ use crate::{
     Windowed, by_ref,
 };
 
-fn ms(millis: u64) -> Duration {
+pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn by_key() -> impl KeySelector<Pair, Key = String> {
+pub(super) fn by_key() -> impl KeySelector<Pair, Key = String> {
     by_ref::<Pair, str, _>(|pair| &pair.0)
 }
 
-fn show(result: &Windowed<String, i64>) -> String {
+pub(super) fn show(result: &Windowed<String, i64>) -> String {
     let Window { start, end } = result.window;
     format!("{}[{start},{end})={}", result.key, result.value)
 }
@@ -112,7 +112,7 @@ fn within_the_allowed_lateness_a_window_fires_again_for_each_record() {
 
 /// Joins all numbers of a window, and says how many there were.
 #[derive(Clone)]
-struct Join;
+pub(super) struct Join;
 
 impl WindowFunction<String, Pair> for Join {
     type Out = String;
@@ -266,7 +266,7 @@ impl Model {
 }
 
 /// The order of keys within a window is not promised: sorts what lies between two watermarks.
-fn canonical(words: &[String]) -> Vec<Vec<String>> {
+pub(super) fn canonical(words: &[String]) -> Vec<Vec<String>> {
     let mut parts = vec![Vec::new()];
     for word in words.iter().filter(|word| *word != "|") {
         if word.starts_with('!') {
@@ -283,14 +283,14 @@ fn canonical(words: &[String]) -> Vec<Vec<String>> {
 }
 
 #[derive(Debug, Clone)]
-enum Move {
+pub(super) enum Move {
     Records(Vec<(u8, i64, i64)>),
     Watermark(i64),
     Barrier,
     Crash,
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
     let records = prop::collection::vec((0..10_u8, 1..9_i64, -20..20_i64), 1..10);
     let step = prop_oneof![
         4 => records.prop_map(Move::Records),

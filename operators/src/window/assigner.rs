@@ -1,12 +1,14 @@
 //! Which windows and panes a time belongs to.
 
+use std::fmt;
 use std::time::Duration;
 
 use rivus_core::{Failure, MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp};
 
 use super::{Window, millis};
+use crate::keyed::TimeDomain;
 
-/// How event time is cut into windows.
+/// How time is cut into windows.
 ///
 /// ```
 /// use rivus_operators::WindowAssigner;
@@ -20,12 +22,29 @@ use super::{Window, millis};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowAssigner {
-    size: i64,
-    slide: i64,
-    offset: i64,
+    kind: WindowKind,
+    domain: TimeDomain,
+}
+
+/// What windows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowKind {
+    /// Of a fixed size, one every slide.
+    Sliced { size: i64, slide: i64, offset: i64 },
+    /// Up to a gap without records.
+    Session { gap: i64 },
+    /// One for each key.
+    Global,
 }
 
 impl WindowAssigner {
+    fn by_event_time(kind: WindowKind) -> Self {
+        Self {
+            kind,
+            domain: TimeDomain::Event,
+        }
+    }
+
     /// Windows that follow one another.
     ///
     /// ```
@@ -52,14 +71,58 @@ impl WindowAssigner {
     /// assert_eq!(starts, [20_000, 40_000, 60_000]);
     /// ```
     pub fn sliding(size: Duration, slide: Duration) -> Self {
-        Self {
+        Self::by_event_time(WindowKind::Sliced {
             size: millis(size),
             slide: millis(slide),
             offset: 0,
-        }
+        })
     }
 
-    /// Windows begin this much later; for days of a time zone, say.
+    /// A key's records as long as none is further than `gap` from the next; those of one key only. A session ends
+    /// `gap` after its last record, and one that touches another is one with it.
+    ///
+    /// ```
+    /// use rivus_operators::WindowAssigner;
+    /// use std::time::Duration;
+    ///
+    /// let visits = WindowAssigner::session(Duration::from_secs(60));
+    /// let alone = visits.windows(1_000).next().unwrap(); // as long as no other record comes near
+    /// assert_eq!((alone.start, alone.end), (1_000, 61_000));
+    /// ```
+    pub fn session(gap: Duration) -> Self {
+        Self::by_event_time(WindowKind::Session { gap: millis(gap) })
+    }
+
+    /// One window for all records of a key, which never ends: when it gives something a [`Trigger`](super::Trigger)
+    /// must say.
+    ///
+    /// ```
+    /// use rivus_operators::{Window, WindowAssigner};
+    ///
+    /// assert_eq!(WindowAssigner::global().windows(7).next(), Some(Window::GLOBAL));
+    /// ```
+    pub fn global() -> Self {
+        Self::by_event_time(WindowKind::Global)
+    }
+
+    /// By the wall clock when a record arrives, instead of the record's own time. Needs no watermarks; nothing is
+    /// late; what comes out depends on how fast the job runs.
+    ///
+    /// ```
+    /// use rivus_operators::WindowAssigner;
+    /// use std::time::Duration;
+    ///
+    /// let minutes = WindowAssigner::tumbling(Duration::from_secs(60)).processing_time();
+    /// let visits = WindowAssigner::session(Duration::from_secs(60)).processing_time();
+    /// # let _ = (minutes, visits);
+    /// ```
+    #[must_use]
+    pub fn processing_time(mut self) -> Self {
+        self.domain = TimeDomain::Processing;
+        self
+    }
+
+    /// Windows begin this much later; for days of a time zone, say. Changes nothing for sessions and global windows.
     ///
     /// ```
     /// use rivus_operators::WindowAssigner;
@@ -70,40 +133,95 @@ impl WindowAssigner {
     /// let days = WindowAssigner::tumbling(hours(24)).with_offset(hours(22));
     /// assert_eq!(days.windows(0).next().unwrap().start, -2 * 3_600_000);
     /// ```
-    pub fn with_offset(mut self, offset: Duration) -> Self {
-        self.offset = millis(offset);
-        if self.slide > 0 {
-            self.offset %= self.slide;
+    pub fn with_offset(mut self, by: Duration) -> Self {
+        if let WindowKind::Sliced { slide, offset, .. } = &mut self.kind {
+            *offset = millis(by);
+            if *slide > 0 {
+                *offset %= *slide;
+            }
         }
         self
     }
 
-    /// The windows that a time belongs to, earliest first.
+    /// The windows that a time belongs to, earliest first; of a session the one that a record there is by itself.
     pub fn windows(&self, ts: Timestamp) -> impl Iterator<Item = Window> + use<> {
-        let panes = self.size.min(self.slide).gt(&0).then(|| Panes::of(self));
-        panes.into_iter().flat_map(move |panes| {
-            let pane = panes.pane(ts);
-            (panes.first_window(pane)..=panes.last_window(pane))
-                .map(move |window| panes.window(window))
-        })
+        let (sliced, one) = match self.kind {
+            WindowKind::Sliced {
+                size,
+                slide,
+                offset,
+            } => {
+                let is_sound = size.min(slide) > 0;
+                (is_sound.then(|| Panes::of(size, slide, offset)), None)
+            }
+            WindowKind::Session { gap } => (None, Some(Window::session(ts, gap))),
+            WindowKind::Global => (None, Some(Window::GLOBAL)),
+        };
+        let sliced = sliced.into_iter().flat_map(move |panes| panes.windows(ts));
+        sliced.chain(one)
     }
 
-    /// Window size, slide and offset in milliseconds.
-    pub(crate) fn figures(&self) -> [i64; 3] {
-        [self.size, self.slide, self.offset]
+    pub(crate) fn kind(&self) -> WindowKind {
+        self.kind
     }
 
-    /// The panes.
+    /// By which clock windows end; none if they don't.
+    pub(crate) fn domain(&self) -> Option<TimeDomain> {
+        (self.kind != WindowKind::Global).then_some(self.domain)
+    }
+
+    /// Whether a key has one window, which never ends.
+    pub fn is_global(&self) -> bool {
+        self.kind == WindowKind::Global
+    }
+
+    /// Whether windows make no progress without watermarks.
+    pub fn needs_watermarks(&self) -> bool {
+        self.domain() == Some(TimeDomain::Event)
+    }
+
+    /// The panes of windows of a fixed size.
     ///
     /// # Errors
-    /// A job failure if windows are empty or don't advance.
+    /// A job failure if windows are empty or don't advance, or have no fixed size.
     pub(crate) fn panes(&self) -> Result<Panes, Failure> {
-        if self.size <= 0 || self.slide <= 0 {
-            return Err(Failure::job(
+        match self.kind {
+            WindowKind::Sliced {
+                size,
+                slide,
+                offset,
+            } if size.min(slide) > 0 => Ok(Panes::of(size, slide, offset)),
+            WindowKind::Sliced { .. } => Err(Failure::job(
                 "a window's size and slide must be at least one millisecond: give a longer Duration",
-            ));
+            )),
+            WindowKind::Session { .. } | WindowKind::Global => Err(Failure::job(
+                "windows without a size have no panes; this is a defect in Rivus",
+            )),
         }
-        Ok(Panes::of(self))
+    }
+}
+
+/// For people, and to tell whether a snapshot's windows are these.
+impl fmt::Display for WindowAssigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = match self.domain {
+            TimeDomain::Event => "event time",
+            TimeDomain::Processing => "processing time",
+        };
+        match self.kind {
+            WindowKind::Sliced {
+                size,
+                slide,
+                offset,
+            } => write!(
+                f,
+                "{:?} ms (size, slide, offset) by {clock}",
+                [size, slide, offset]
+            ),
+            // The gap may change: sessions that are open keep theirs.
+            WindowKind::Session { .. } => write!(f, "sessions by {clock}"),
+            WindowKind::Global => write!(f, "global"),
+        }
     }
 }
 
@@ -130,12 +248,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 }
 
 impl Panes {
-    fn of(assigner: &WindowAssigner) -> Self {
-        let WindowAssigner {
-            size,
-            slide,
-            offset,
-        } = *assigner;
+    fn of(size: i64, slide: i64, offset: i64) -> Self {
         let pane = gcd(size, slide);
         Self {
             size,
@@ -145,6 +258,17 @@ impl Panes {
             per_window: size / pane,
             per_slide: slide / pane,
         }
+    }
+
+    /// Window size, slide and offset in milliseconds.
+    pub(crate) fn figures(&self) -> [i64; 3] {
+        [self.size, self.slide, self.offset]
+    }
+
+    /// The windows that a time belongs to, earliest first.
+    pub(crate) fn windows(self, ts: Timestamp) -> impl Iterator<Item = Window> {
+        let pane = self.pane(ts);
+        (self.first_window(pane)..=self.last_window(pane)).map(move |window| self.window(window))
     }
 
     /// The pane that a time lies in.
