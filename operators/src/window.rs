@@ -58,9 +58,10 @@ impl Window {
 
     /// A record's session, if it stays the only one.
     pub(crate) fn session(ts: Timestamp, gap: i64) -> Self {
+        let start = ts.min(Timestamp::MAX - 1);
         Self {
-            start: ts,
-            end: ts.saturating_add(gap),
+            start,
+            end: start.saturating_add(gap),
         }
     }
 
@@ -76,9 +77,9 @@ impl Window {
         self.end.saturating_sub(1).max(MIN_TIMESTAMP + 1)
     }
 
-    /// Whether the two overlap, or one begins where the other ends.
-    pub(crate) fn touches(&self, other: &Self) -> bool {
-        self.start <= other.end && other.start <= self.end
+    /// Whether the two have a time in common.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.start < other.end && other.start < self.end
     }
 
     /// The shortest window around both.

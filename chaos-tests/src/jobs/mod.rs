@@ -4,6 +4,7 @@ mod functions;
 mod records;
 mod shapes;
 mod spec;
+mod windows;
 mod world;
 
 pub use self::functions::{Line, fold};

@@ -32,11 +32,17 @@ pub enum Shape {
     TwoPipelines,
     /// A source subtask that falls silent, and whose records are late when it wakes up: not confluent.
     Idle,
+    /// Keyed sessions, each record saying how long it keeps its own open; and all records in windows without a key.
+    Sessions,
+    /// Windows with a trigger and an evictor.
+    Evicted,
+    /// Windows by count, tumbling and sliding.
+    CountWindows,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -48,6 +54,9 @@ impl Shape {
         Self::TextFiles,
         Self::TwoPipelines,
         Self::Idle,
+        Self::Sessions,
+        Self::Evicted,
+        Self::CountWindows,
     ];
 }
 

@@ -31,12 +31,12 @@ fn a_session_ends_when_no_record_has_come_for_its_gap() {
 }
 
 #[test]
-fn records_that_are_just_the_gap_apart_are_of_one_session() {
+fn a_record_that_comes_just_at_the_end_of_a_session_begins_another_whenever_it_comes() {
     check_keyed(
         &sessions!(),
         &main_only(show),
-        "a@0 a@5 b@0 b@6 !4 !max",
-        "b[0,5)=1@4 !4 a[0,10)=2@9 b[6,11)=1@10 !max",
+        "a@0 a@4 b@0 b@5 c@0 !4 c@5 !max",
+        "b[0,5)=1@4 c[0,5)=1@4 !4 a[0,9)=2@8 b[5,10)=1@9 c[5,10)=1@9 !max",
     );
 }
 
@@ -45,8 +45,8 @@ fn a_record_between_two_sessions_makes_them_one() {
     check_keyed(
         &sessions!(),
         &main_only(show),
-        "a@1 a@10 | a=5@6 x !9 | x !max",
-        "| !9 | a[1,15)=7@14 !max",
+        "a@1 a@9 | a=5@5 x !9 | x !max",
+        "| !9 | a[1,14)=7@13 !max",
     );
 }
 
@@ -55,8 +55,8 @@ fn of_sessions_that_become_one_the_earlier_ones_records_come_first() {
     check_keyed(
         &WindowOperator::process(by_key(), WindowAssigner::session(ms(5)), Join),
         &main_only(|result: &Windowed<String, String>| result.value.clone()),
-        "a=1@10 a=2@1 a=3@6 !max",
-        "3@14 2@14 1@14 3@14 !max",
+        "a=1@9 a=2@1 a=3@5 !max",
+        "3@13 2@13 1@13 3@13 !max",
     );
 }
 
@@ -126,8 +126,8 @@ fn triggers_follow_sessions_that_become_one() {
     check_keyed(
         &sessions!().trigger(CountTrigger::every(3)),
         &main_only(show),
-        "a@1 a@10 | a=5@6 x a@7 a@7 a@7 !max",
-        "| a[1,15)=7@14 a[1,15)=10@14 !max",
+        "a@1 a@9 | a=5@5 x a@7 a@7 a@7 !max",
+        "| a[1,14)=7@13 a[1,14)=10@13 !max",
     );
     // A session that was purged is still there to be met.
     check_keyed(
@@ -210,7 +210,7 @@ impl Model {
     fn record(&mut self, key: &str, number: i64, ts: i64) {
         let sessions = self.sessions.entry(key.to_owned()).or_default();
         let (mut start, mut end, mut sum) = (ts, ts + self.gap, number);
-        let meets = |other: &(i64, i64, i64)| other.0 <= ts + self.gap && other.1 >= ts;
+        let meets = |other: &(i64, i64, i64)| other.0 < ts + self.gap && other.1 > ts;
         let met: Vec<_> = sessions.iter().copied().filter(meets).collect();
         if met.is_empty() && end - 1 + self.lateness <= self.watermark {
             self.out.push(format!("late:{key}={number}@{ts}"));
@@ -304,7 +304,7 @@ proptest! {
         let mut expected: Vec<(i64, i64, i64)> = Vec::new();
         for ts in sorted {
             match expected.last_mut() {
-                Some((_, end, count)) if ts <= *end => {
+                Some((_, end, count)) if ts < *end => {
                     (*end, *count) = (ts + gap, *count + 1);
                 }
                 _ => expected.push((ts, ts + gap, 1)),

@@ -78,8 +78,11 @@ impl WindowAssigner {
         })
     }
 
-    /// A key's records as long as none is further than `gap` from the next; those of one key only. A session ends
-    /// `gap` after its last record, and one that touches another is one with it.
+    /// A key's records as long as each follows within less than `gap` of another. A session ends `gap` after its last
+    /// record.
+    ///
+    /// A record that comes just then begins another session (Flink would join the two, if the first has not fired yet: what
+    /// comes out would depend on when the watermark came).
     ///
     /// ```
     /// use rivus_operators::WindowAssigner;

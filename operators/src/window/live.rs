@@ -129,6 +129,11 @@ struct Arrived<V> {
 type Row<In, S, C, G> =
     WindowRow<<C as Contents<<S as KeySelector<In>>::Key>>::Held, <G as Trigger<In>>::State>;
 
+type RowAndScene<'a, In, S, C, G> = (
+    &'a mut Row<In, S, C, G>,
+    Scene<'a, <S as KeySelector<In>>::Key, C, G>,
+);
+
 /// The work of windows one by one.
 pub(super) struct LiveWindows<In, S, C, G>
 where
@@ -241,7 +246,7 @@ where
         watermark: Timestamp,
         out: &'a mut Emitter<Windowed<S::Key, C::Out>>,
         cx: &TaskContext,
-    ) -> (&'a mut Row<In, S, C, G>, Scene<'a, S::Key, C, G>) {
+    ) -> RowAndScene<'a, In, S, C, G> {
         let (key, row) = self.rows.table.row_mut(id);
         let scene = Scene {
             key,
@@ -352,17 +357,17 @@ where
         let is_over = self.lifetime.is_over(own, record.watermark);
         let id = self.find(&record)?;
         let (row, mut scene) = self.scene(id, record.ts, record.watermark, out, cx);
-        let touching = row.touching(own);
-        let at = touching.start;
-        if touching.is_empty() {
+        let met = row.overlapping(own);
+        let at = met.start;
+        if met.is_empty() {
             if is_over {
                 self.settle(id)?;
                 self.too_late(record, out, cx);
                 return Ok(());
             }
             row.live.insert(at, LiveWindow::new(own));
-        } else if touching.len() > 1 || row.live[at].window.around(&own) != row.live[at].window {
-            let others: SmallVec<[_; 2]> = row.live.drain(at + 1..touching.end).collect();
+        } else if met.len() > 1 || row.live[at].window.around(&own) != row.live[at].window {
+            let others: SmallVec<[_; 2]> = row.live.drain(at + 1..met.end).collect();
             let live = &mut row.live[at];
             live.window = live.window.around(&own);
             scene.merge(live, others.into_iter());

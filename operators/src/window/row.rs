@@ -150,12 +150,12 @@ impl<H, S: Default + PartialEq> WindowRow<H, S> {
         }
     }
 
-    /// Windows that touch another. No two of the row touch each other.
-    pub(super) fn touching(&self, window: Window) -> Range<usize> {
-        let before = |live: &LiveWindow<H, S>| live.window.end < window.start;
+    /// Windows that overlap another. No two of the row overlap each other.
+    pub(super) fn overlapping(&self, window: Window) -> Range<usize> {
+        let before = |live: &LiveWindow<H, S>| live.window.end <= window.start;
         let from = self.live.partition_point(before);
         let rest = &self.live[from..];
-        from..from + rest.partition_point(|live| live.window.touches(&window))
+        from..from + rest.partition_point(|live| live.window.overlaps(&window))
     }
 }
 
@@ -175,23 +175,21 @@ mod tests {
     }
 
     #[test]
-    fn windows_touch_where_one_begins_at_the_others_end() {
+    fn windows_overlap_that_have_a_time_in_common() {
         let row = row(&[(30, 40), (0, 10), (15, 20)]);
         let table = [
-            ((11, 14), 1..1),
-            ((10, 14), 0..1),
-            ((10, 15), 0..2),
-            ((20, 30), 1..3),
-            ((-5, -1), 0..0),
-            ((41, 50), 3..3),
+            ((10, 15), 1..1),
+            ((9, 15), 0..1),
+            ((9, 16), 0..2),
+            ((20, 30), 2..2),
+            ((19, 31), 1..3),
+            ((-5, 0), 0..0),
+            ((40, 50), 3..3),
             ((-5, 50), 0..3),
         ];
-        for ((start, end), touching) in table {
-            assert_eq!(
-                row.touching(Window { start, end }),
-                touching,
-                "{start}..{end}"
-            );
+        for ((start, end), expected) in table {
+            let found = row.overlapping(Window { start, end });
+            assert_eq!(found, expected, "{start}..{end}");
         }
     }
 
