@@ -29,6 +29,7 @@
 //! |---|---|
 //! | run a job and watch it | [`StreamEnvironment`], [`JobHandle`] |
 //! | transform a stream | [`DataStream`], [`KeyedStream`], [`WindowedStream`] |
+//! | gather in windows | [`WindowAssigner`], [`Trigger`], [`Evictor`], [`DataStream::window_all`] |
 //! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |

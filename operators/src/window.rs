@@ -13,26 +13,29 @@
 
 mod assigner;
 mod contents;
+mod continuous;
 mod evictor;
 mod live;
 mod logic;
 mod operator;
+mod orders;
 mod paned;
 mod panes;
 mod reached;
 mod row;
 mod scene;
+mod slices;
 mod trigger;
 mod triggers;
 
 pub use assigner::WindowAssigner;
+pub use continuous::{ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger};
 pub use evictor::{CountEvictor, DeltaEvictor, Evictor, EvictorContext, TimeEvictor};
 pub use logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
 pub use operator::WindowOperator;
 pub use trigger::{Trigger, TriggerContext, TriggerResult};
 pub use triggers::{
-    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, EndTrigger,
-    EventTimeTrigger, ProcessingTimeTrigger, PurgingTrigger,
+    CountTrigger, EndTrigger, EventTimeTrigger, ProcessingTimeTrigger, PurgingTrigger,
 };
 
 use std::time::Duration;

@@ -1,5 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
+use proptest::prelude::*;
 use rivus_core::{Event, Hashed, OperatorFactory, Timestamp};
 
 use super::windows::{by_key, ms, show};
@@ -312,6 +316,92 @@ fn a_trigger_of_ones_own_has_state_and_timers() {
         "a=1@1 a=9@2 a=2@3 a=0@4 a=3@5 | x +1001 a=4@6 +1001 a=5@7 +1001",
         "a=10@2 | a=3@1000 a=7@2001 a=5@3002",
     );
+}
+
+/// Counts the windows that go.
+#[derive(Clone)]
+struct Goes(Arc<AtomicU32>);
+
+impl Trigger<Pair> for Goes {
+    type State = bool;
+
+    fn on_record(
+        &self,
+        _: &Pair,
+        _: Timestamp,
+        cx: &mut TriggerContext<'_, bool>,
+    ) -> TriggerResult {
+        *cx.state() = true;
+        TriggerResult::Fire
+    }
+
+    fn clear(&self, cx: &mut TriggerContext<'_, bool>) {
+        assert!(*cx.state());
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_trigger_is_told_when_a_window_goes() {
+    let gone = Arc::new(AtomicU32::new(0));
+    let operator = sums!(WindowAssigner::sliding(ms(4), ms(2))).trigger(Goes(Arc::clone(&gone)));
+    let got = play(
+        &operator,
+        &main_only(show),
+        hashed(picture("a@1 b@1 !1 !2 !3")),
+        0,
+    );
+    assert_eq!(got.len(), 7, "{got:?}");
+    assert_eq!(gone.load(Relaxed), 4);
+}
+
+proptest! {
+    #[test]
+    fn count_windows_give_what_each_would_give_by_itself_whatever_happens(
+        steps in prop::collection::vec(
+            prop_oneof![
+                8 => (0..4_u8, 1..100_i64).prop_map(Some),
+                2 => Just(None),
+            ],
+            0..60,
+        ),
+        crashes in prop::collection::vec(any::<bool>(), 60),
+        keep in 1..6_usize,
+        every in 1..6_u64,
+        purges: bool,
+        seed in 0..u64::MAX,
+    ) {
+        let mut kept: BTreeMap<u8, (u64, Vec<i64>)> = BTreeMap::new();
+        let (mut played, mut expected) = (Vec::new(), Vec::new());
+        for (at, (step, crash)) in steps.into_iter().zip(crashes).enumerate() {
+            let Some((key, number)) = step else {
+                played.push(if crash { Step::Crash } else { Step::Barrier });
+                continue;
+            };
+            let ts = at as Timestamp;
+            played.push(Step::Run(vec![Event::at(ts, (format!("k{key}"), number))]));
+            let (count, numbers) = kept.entry(key).or_default();
+            *count += 1;
+            numbers.push(number);
+            if *count == every {
+                *count = 0;
+                let last = numbers.iter().rev().take(keep);
+                expected.push(format!("k{key}={}@{ts}", last.sum::<i64>()));
+                if purges {
+                    numbers.clear();
+                }
+            }
+        }
+        let windows = || sums!(WindowAssigner::global()).evictor(Arc::new(CountEvictor::keep(keep)));
+        let trigger = CountTrigger::every(every);
+        let operator: Box<dyn OperatorFactory> = match purges {
+            true => Box::new(windows().trigger(PurgingTrigger::of(trigger))),
+            false => Box::new(windows().trigger(trigger)),
+        };
+        let mut got = play(&*operator, &main_only(brief), hashed(played), seed);
+        got.retain(|word| word.contains('@'));
+        prop_assert_eq!(got, expected);
+    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rivus_core::{Control, Event, Hashed, UserError};
+use rivus_core::{Control, Event, Hashed, OperatorFactory, UserError};
 
 use crate::testing::*;
 use crate::{
-    KeySelector, SideOutputTag, Sum, Window, WindowAssigner, WindowFunction, WindowOperator,
-    Windowed, by_ref,
+    CountEvictor, EventTimeTrigger, KeySelector, SideOutputTag, Sum, Window, WindowAssigner,
+    WindowFunction, WindowOperator, Windowed, by_ref,
 };
 
 pub(super) fn ms(millis: u64) -> Duration {
@@ -312,12 +313,21 @@ proptest! {
         lateness in prop_oneof![Just(0_u64), 1..15_u64],
         seed in 0..u64::MAX,
         slice in 1..20_usize,
+        way in 0..3_u8,
     ) {
         let slide = if tumbling { size } else { slide };
         let assigner = WindowAssigner::sliding(ms(size), ms(slide)).with_offset(ms(offset));
-        let operator = WindowOperator::aggregate(by_key(), assigner, Sum::of(|pair: &Pair| pair.1))
-            .allowed_lateness(ms(lateness))
-            .late_output(SideOutputTag::new("late"));
+        let made = || {
+            WindowOperator::aggregate(by_key(), assigner, Sum::of(|pair: &Pair| pair.1))
+                .allowed_lateness(ms(lateness))
+                .late_output(SideOutputTag::new("late"))
+        };
+        // By panes; one by one; one by one with all records kept.
+        let operator: Box<dyn OperatorFactory> = match way {
+            0 => Box::new(made()),
+            1 => Box::new(made().trigger(EventTimeTrigger)),
+            _ => Box::new(made().evictor(Arc::new(CountEvictor::keep(1_000)))),
+        };
         let mut model = Model {
             assigner,
             lateness: lateness as i64,
@@ -352,7 +362,7 @@ proptest! {
         steps.push(Step::Control(Control::Watermark(1_000)));
         steps.push(Step::Barrier);
         let outlets = with_side(show, "late", |pair: &Pair| format!("{}={}", pair.0, pair.1));
-        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, seed);
+        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&*operator, &outlets, seed);
         rig.slice = slice;
         rig.play(hashed(steps)).unwrap();
         let (got, expected) = (rig.log.words(), model.out);

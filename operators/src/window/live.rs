@@ -13,31 +13,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::{
-    BuildContext, Control, Event, Failure, Hashed, Key, KeyGroupRange, Record, RowId,
-    SubtaskMetrics, Table, TaskContext, Timestamp,
+    BuildContext, Control, Event, Failure, Hashed, KeyGroupRange, Record, RowId, SubtaskMetrics,
+    TaskContext, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::assigner::{Panes, WindowKind};
+use super::assigner::WindowKind;
 use super::contents::Contents;
+use super::orders::Orders;
 use super::reached::Reached;
 use super::row::{Lifetime, LiveWindow, WindowRow};
 use super::scene::Scene;
+use super::slices::Panes;
 use super::trigger::Trigger;
 use super::{Window, WindowAssigner, Windowed, millis};
 use crate::OwnedOrLent;
 use crate::driver::Work;
-use crate::keyed::{Rows, TimeDomain, TimerQueue};
+use crate::keyed::{Rows, TimeDomain};
 use crate::outlet::Emitter;
 use crate::selector::KeySelector;
 use crate::side::SideOutputTag;
 
 /// Name of its own state in a snapshot.
 pub(super) const STATE: &str = "live windows";
-
-/// The clocks.
-const DOMAINS: [TimeDomain; 2] = [TimeDomain::Event, TimeDomain::Processing];
 
 /// How long a record keeps its session open.
 pub(super) type GapOf<In> = Arc<dyn Fn(&In) -> Duration + Send + Sync>;
@@ -65,43 +64,6 @@ impl<In> Assign<In> {
             WindowKind::Session { gap } => Self::Session(gap, gap_of),
             WindowKind::Global => Self::Global,
         })
-    }
-}
-
-/// Rows in the orders of the clocks.
-struct Orders {
-    event: TimerQueue,
-    processing: TimerQueue,
-    /// The wake that was asked for last; later ones are implied.
-    armed: Option<Timestamp>,
-}
-
-impl Orders {
-    fn new<K: Key, V: Record>(table: &Table<K, V>) -> Self {
-        Self {
-            event: TimerQueue::new(table, 0),
-            processing: TimerQueue::new(table, 1),
-            armed: None,
-        }
-    }
-
-    fn of(&mut self, domain: TimeDomain) -> &mut TimerQueue {
-        match domain {
-            TimeDomain::Event => &mut self.event,
-            TimeDomain::Processing => &mut self.processing,
-        }
-    }
-
-    /// Asks to be woken when the clock has passed the earliest time.
-    #[inline]
-    fn arm(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
-        if let Some(earliest) = self.processing.earliest()?
-            && self.armed.is_none_or(|armed| earliest < armed)
-        {
-            self.armed = Some(earliest);
-            cx.wake_at(earliest.saturating_add(1));
-        }
-        Ok(())
     }
 }
 
@@ -153,8 +115,6 @@ where
     reached: Reached,
     /// Whether the watermark that is being worked on is a new one.
     advancing: bool,
-    /// A source from which no watermarks come, so that event timers would wait for ever.
-    unmarked_source: Option<String>,
     results: Vec<C::Out>,
 }
 
@@ -179,7 +139,7 @@ where
             late,
         } = settings;
         let rows = Rows::restore(cx)?;
-        let orders = Orders::new(&rows.table);
+        let orders = Orders::new(&rows.table, cx.unmarked_source);
         let mut work = Self {
             selector,
             assigner,
@@ -195,7 +155,6 @@ where
             orders,
             reached: Reached::new(cx.info),
             advancing: false,
-            unmarked_source: cx.unmarked_source.map(str::to_owned),
             results: Vec::new(),
         };
         work.restore(cx)?;
@@ -215,15 +174,7 @@ where
         }
         self.reached
             .restore(states.into_iter().flat_map(|state| state.fired));
-        let orders = &mut self.orders;
-        self.rows.table.visit(|id, row| {
-            DOMAINS
-                .into_iter()
-                .try_for_each(|domain| match row.place(domain) {
-                    Some(place) => orders.of(domain).enter(place, id),
-                    None => Ok(()),
-                })
-        })
+        self.orders.restore(&self.rows.table)
     }
 
     fn snapshot(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
@@ -401,40 +352,10 @@ where
         }
     }
 
-    /// Puts a row that has changed where it belongs in the orders; or takes it away, if it has no windows any more.
+    /// A row has changed: it goes where it belongs in the orders, or away if it has no windows any more.
     #[inline]
     fn settle(&mut self, id: RowId) -> Result<(), Failure> {
-        let table = &mut self.rows.table;
-        let is_gone = table.value(id).live.is_empty();
-        for domain in DOMAINS {
-            let row = table.value(id);
-            let (place, due) = (row.place(domain), row.due(domain, self.lifetime));
-            if domain == TimeDomain::Event
-                && due.is_some()
-                && let Some(source) = &self.unmarked_source
-            {
-                return Err(Failure::job(format!(
-                    "its trigger registers an event timer, but no watermarks reach it from \"{source}\": \
-                     call .assign_watermarks(..) between the two"
-                )));
-            }
-            let is_earlier = due.is_some_and(|due| place.is_none_or(|place| due < place));
-            if !is_earlier && !is_gone {
-                continue;
-            }
-            let order = self.orders.of(domain);
-            if let Some(place) = place {
-                order.remove(place, id, table)?;
-            }
-            if let Some(due) = due {
-                order.insert(due, id, table)?;
-            }
-            table.value_mut(id).set_place(domain, due);
-        }
-        if is_gone {
-            table.remove(id)?;
-        }
-        Ok(())
+        self.orders.settle(id, &mut self.rows.table, self.lifetime)
     }
 
     /// Does what is due next by a clock, for all windows of a row. Returns whether nothing was.
@@ -446,11 +367,9 @@ where
         cx: &TaskContext,
     ) -> Result<bool, Failure> {
         let table = &mut self.rows.table;
-        let Some((ts, id)) = self.orders.of(domain).next_due(until, table)? else {
+        let Some((ts, id)) = self.orders.take_next(domain, until, table)? else {
             return Ok(true);
         };
-        table.touch(id)?;
-        table.value_mut(id).set_place(domain, None);
         let (lifetime, watermark) = (self.lifetime, self.reached.of_group(id.group()));
         let merges = matches!(self.assign, Assign::Session(..));
         let (row, mut scene) = self.scene(id, ts, watermark, out, cx);
@@ -524,8 +443,7 @@ where
                 // A time has passed when the clock shows a later one, as with watermarks.
                 let passed = cx.now().saturating_sub(1);
                 let through = self.strike(TimeDomain::Processing, passed, out, cx)?;
-                // The wake is used up, whoever it was for.
-                self.orders.armed = None;
+                self.orders.wake_is_used_up();
                 through
             }
             Control::Barrier(_) => {

@@ -14,10 +14,10 @@ use rivus_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::assigner::Panes;
 use super::logic::WindowLogic;
 use super::panes::{PaneCursor, PaneIndex, PaneRing};
 use super::reached::Reached;
+use super::slices::Panes;
 use super::{WindowAssigner, Windowed};
 use crate::OwnedOrLent;
 use crate::driver::Work;
