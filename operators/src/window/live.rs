@@ -23,7 +23,7 @@ use super::assigner::WindowKind;
 use super::contents::Contents;
 use super::orders::Orders;
 use super::reached::Reached;
-use super::row::{Lifetime, LiveWindow, WindowRow};
+use super::row::{Due, Lifetime, LiveWindow, WindowRow};
 use super::scene::Scene;
 use super::slices::Panes;
 use super::trigger::Trigger;
@@ -277,18 +277,19 @@ where
         let id = self.find(&record)?;
         let (row, mut scene) = self.scene(id, record.ts, watermark, out, cx);
         let value = record.value;
+        let mut due = Due::default();
         while let Some(window) = windows.next() {
             let at = row.enter(window);
             if windows.peek().is_none() {
                 scene.take(&mut row.live[at], value)?;
-                row.tidy(at);
+                due = due.or(row.tidy(at, lifetime));
                 break;
             }
             let lent: &In = value.borrow();
             scene.take(&mut row.live[at], lent)?;
-            row.tidy(at);
+            due = due.or(row.tidy(at, lifetime));
         }
-        self.settle(id)
+        self.settle(id, due)
     }
 
     /// Gives a record to its session, which it may begin, make longer, or make one with others.
@@ -305,14 +306,15 @@ where
             ));
         }
         let own = Window::session(record.at, gap);
-        let is_over = self.lifetime.is_over(own, record.watermark);
+        let lifetime = self.lifetime;
+        let is_over = lifetime.is_over(own, record.watermark);
         let id = self.find(&record)?;
         let (row, mut scene) = self.scene(id, record.ts, record.watermark, out, cx);
         let met = row.overlapping(own);
         let at = met.start;
         if met.is_empty() {
             if is_over {
-                self.settle(id)?;
+                self.settle(id, Due::default())?;
                 self.too_late(record, out, cx);
                 return Ok(());
             }
@@ -324,7 +326,8 @@ where
             scene.merge(live, others.into_iter());
         }
         scene.take(&mut row.live[at], record.value)?;
-        self.settle(id)
+        let due = row.live[at].due(lifetime);
+        self.settle(id, due)
     }
 
     #[inline]
@@ -354,8 +357,8 @@ where
 
     /// A row has changed: it goes where it belongs in the orders, or away if it has no windows any more.
     #[inline]
-    fn settle(&mut self, id: RowId) -> Result<(), Failure> {
-        self.orders.settle(id, &mut self.rows.table, self.lifetime)
+    fn settle(&mut self, id: RowId, due: Due) -> Result<(), Failure> {
+        self.orders.settle(id, &mut self.rows.table, due)
     }
 
     /// Does what is due next by a clock, for all windows of a row. Returns whether nothing was.
@@ -385,7 +388,8 @@ where
                 at += 1;
             }
         }
-        self.settle(id)?;
+        let due = row.due(lifetime);
+        self.settle(id, due)?;
         Ok(false)
     }
 }

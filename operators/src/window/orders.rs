@@ -2,7 +2,7 @@
 
 use rivus_core::{Failure, Key, Record, RowId, Table, TaskContext, Timestamp};
 
-use super::row::{Lifetime, WindowRow};
+use super::row::{Due, WindowRow};
 use crate::keyed::{TimeDomain, TimerQueue};
 
 /// The clocks.
@@ -68,18 +68,18 @@ impl Orders {
         Ok(next)
     }
 
-    /// Puts a row that has changed where it belongs; or takes it away, if it has no windows any more.
+    /// Puts a row that has changed where it belongs; or takes it away, if it has no windows any more. `due` is of the
+    /// windows that have changed: nothing else becomes due before the row's place.
     #[inline]
     pub(super) fn settle<K: Key, H: Record, S: Record + Default + PartialEq>(
         &mut self,
         id: RowId,
         table: &mut Table<K, WindowRow<H, S>>,
-        lifetime: Lifetime,
+        due: Due,
     ) -> Result<(), Failure> {
         let is_gone = table.value(id).live.is_empty();
         for domain in DOMAINS {
-            let row = table.value(id);
-            let (place, due) = (row.place(domain), row.due(domain, lifetime));
+            let (place, due) = (table.value(id).place(domain), due.by(domain));
             if domain == TimeDomain::Event
                 && due.is_some()
                 && let Some(source) = &self.unmarked_source

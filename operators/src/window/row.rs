@@ -72,14 +72,43 @@ impl<H, S: Default + PartialEq> LiveWindow<H, S> {
             && self.state == S::default()
     }
 
-    /// When something is to be done with it next, by a clock.
-    fn due(&self, domain: TimeDomain, lifetime: Lifetime) -> Option<Timestamp> {
-        let timers = match domain {
-            TimeDomain::Event => &self.event_timers,
-            TimeDomain::Processing => &self.processing_timers,
+    /// When something is to be done with it next.
+    #[inline]
+    pub(super) fn due(&self, lifetime: Lifetime) -> Due {
+        let first = |timers: &TimerSet, domain| {
+            let ends = lifetime.ends(domain, self.window);
+            timers.first().into_iter().chain(ends).min()
         };
-        let ends = lifetime.ends(domain, self.window);
-        timers.first().into_iter().chain(ends).min()
+        Due {
+            event: first(&self.event_timers, TimeDomain::Event),
+            processing: first(&self.processing_timers, TimeDomain::Processing),
+        }
+    }
+}
+
+/// When something is to be done next, by each clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    event: Option<Timestamp>,
+    processing: Option<Timestamp>,
+}
+
+impl Due {
+    pub(super) fn by(self, domain: TimeDomain) -> Option<Timestamp> {
+        match domain {
+            TimeDomain::Event => self.event,
+            TimeDomain::Processing => self.processing,
+        }
+    }
+
+    /// The earlier of both, by each clock.
+    #[inline]
+    pub(super) fn or(self, other: Self) -> Self {
+        let earlier = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
+        Self {
+            event: earlier(self.event, other.event),
+            processing: earlier(self.processing, other.processing),
+        }
     }
 }
 
@@ -122,13 +151,10 @@ impl<H, S: Default + PartialEq> WindowRow<H, S> {
         }
     }
 
-    /// When something is to be done next, by a clock.
-    pub(super) fn due(&self, domain: TimeDomain, lifetime: Lifetime) -> Option<Timestamp> {
-        let due = self
-            .live
-            .iter()
-            .filter_map(|live| live.due(domain, lifetime));
-        due.min()
+    /// When something is to be done next with any of its windows.
+    pub(super) fn due(&self, lifetime: Lifetime) -> Due {
+        let dues = self.live.iter().map(|live| live.due(lifetime));
+        dues.fold(Due::default(), Due::or)
     }
 
     /// The place of a window, which is made if there is none.
@@ -142,12 +168,14 @@ impl<H, S: Default + PartialEq> WindowRow<H, S> {
         }
     }
 
-    /// Takes a window away that is as good as none.
+    /// Takes a window away that is as good as none. Says when something is to be done with it, if it stays.
     #[inline]
-    pub(super) fn tidy(&mut self, at: usize) {
+    pub(super) fn tidy(&mut self, at: usize, lifetime: Lifetime) -> Due {
         if self.live[at].is_as_new() {
             self.live.remove(at);
+            return Due::default();
         }
+        self.live[at].due(lifetime)
     }
 
     /// Windows that overlap another. No two of the row overlap each other.
@@ -201,11 +229,15 @@ mod tests {
             domain: Some(event),
             lateness: 5,
         };
-        assert_eq!(row.due(event, lifetime), Some(14));
+        let due = |row: &WindowRow<(), ()>| {
+            let due = row.due(lifetime);
+            (due.by(event), due.by(processing))
+        };
+        assert_eq!(due(&row), (Some(14), None));
         row.live[1].event_timers.insert(12);
-        assert_eq!(row.due(event, lifetime), Some(12));
-        assert_eq!(row.due(processing, lifetime), None);
+        assert_eq!(due(&row), (Some(12), None));
         row.live[0].processing_timers.insert(7);
-        assert_eq!(row.due(processing, lifetime), Some(7));
+        row.live[1].processing_timers.insert(8);
+        assert_eq!(due(&row), (Some(12), Some(7)));
     }
 }
