@@ -145,7 +145,8 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
         self.add("process", operator, |node| node.declared = sides)
     }
 
-    /// Gathers records by key in event-time windows.
+    /// Gathers records by key in windows: of a fixed size, sessions, or one without end; by event time or processing
+    /// time. See [`WindowedStream`].
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};

@@ -31,6 +31,7 @@
 //! | keep a job's state, and go on from it with another | [`Savepoint`] |
 //! | transform a stream | [`DataStream`], [`KeyedStream`], [`WindowedStream`] |
 //! | read two streams together | [`ConnectedStreams`], [`BroadcastConnectedStream`], [`JoinedStreams`], [`IntervalJoin`] |
+//! | gather in windows | [`WindowAssigner`], [`Trigger`], [`Evictor`], [`DataStream::window_all`] |
 //! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
@@ -52,6 +53,7 @@ mod savepoint;
 mod stream;
 mod telemetry;
 mod windowed;
+mod windows;
 
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
 pub use cluster::{RuntimeMode, Storage};
@@ -81,6 +83,12 @@ pub use rivus_operators::{
     KeyedProcessFunction, Max, Min, OnError, Output, ProcessFunction, Rejected, SideOutputTag, Sum,
     TimeDomain, Timer, WatermarkGenerator, WatermarkStrategy, Window, WindowAssigner,
     WindowFunction, Windowed,
+};
+
+pub use rivus_operators::{
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
+    DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, ProcessingTimeTrigger,
+    PurgingTrigger, TimeEvictor, Trigger, TriggerContext, TriggerResult,
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};

@@ -1,20 +1,26 @@
 //! Streams by key and window.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::Record;
 use rivus_operators::{
-    AggregateFunction, Count, KeySelector, SideOutputTag, WindowAssigner, WindowFunction,
-    WindowLogic, WindowOperator, Windowed,
+    AggregateFunction, Count, EndTrigger, Evictor, KeySelector, SideOutputTag, Trigger,
+    WindowAssigner, WindowFunction, WindowLogic, WindowOperator, Windowed,
 };
 
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 
-/// A stream gathered by key in event-time windows.
+/// A stream gathered by key in windows.
 ///
-/// A window emits when the watermark reaches its end, and again for each record that comes within the
-/// allowed lateness. What comes later goes to the late side output, or is counted.
+/// By event time a window emits when the watermark reaches its end, and again for each record that comes within the
+/// allowed lateness. What comes later goes to the late side output, or is counted. Windows may also be cut
+/// [by processing time](WindowAssigner::processing_time), be [sessions](WindowAssigner::session), or
+/// [have no end](WindowAssigner::global); and a [trigger](Self::trigger) may have them emit at other times.
+///
+/// Results have the time of their window's last millisecond; those of global windows, and so of windows by count, the
+/// time of the record or timer that made them fire.
 ///
 /// ```
 /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
@@ -36,21 +42,138 @@ use crate::stream::DataStream;
 /// assert_eq!((per_second[1].window.start, per_second[1].value), (1_000, 25));
 /// # Ok(()) }
 /// ```
-pub struct WindowedStream<T, S> {
+pub struct WindowedStream<T, S, G = EndTrigger> {
     keyed: KeyedStream<T, S>,
     assigner: WindowAssigner,
+    gap_by: Option<GapBy<T>>,
+    trigger: Option<G>,
+    evictor: Option<Arc<dyn Evictor<T>>>,
     lateness: Duration,
     late: Option<SideOutputTag<T>>,
+    is_single: bool,
 }
+
+type GapBy<T> = Arc<dyn Fn(&T) -> Duration + Send + Sync>;
 
 impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     pub(crate) fn new(keyed: KeyedStream<T, S>, assigner: WindowAssigner) -> Self {
         Self {
             keyed,
             assigner,
+            gap_by: None,
+            trigger: None,
+            evictor: None,
             lateness: Duration::ZERO,
             late: None,
+            is_single: false,
         }
+    }
+
+    /// All records are of one key.
+    pub(crate) fn single(mut self) -> Self {
+        self.is_single = true;
+        self
+    }
+
+    /// When windows emit, instead of at their end: one of the ready-made triggers ([`CountTrigger`](crate::CountTrigger),
+    /// [`ContinuousEventTimeTrigger`](crate::ContinuousEventTimeTrigger), [`PurgingTrigger`](crate::PurgingTrigger) ..)
+    /// or a [`Trigger`] of your own.
+    ///
+    /// ```
+    /// use rivus::{ContinuousEventTimeTrigger, Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().runtime(rivus::RuntimeMode::Current).build();
+    /// # use rivus::connectors::GeneratorSource;
+    /// # let clicks = env
+    /// #     .from_source(GeneratorSource::new(|n, _| [100, 900, 1_200, 9_000][n as usize]).count(4).rate(1))
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|ms: &i64| *ms));
+    /// // Clicks at 100, 900, 1200 and 9000 ms. Of every ten seconds: what has come so far, every second of event time. The
+    /// // third click shows that the first second is over, and is among what has come.
+    /// let so_far = clicks
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(10)))
+    ///     .trigger(ContinuousEventTimeTrigger::every(Duration::from_secs(1)))
+    ///     .count()
+    ///     .map(|clicks| clicks.value)
+    ///     .collect();
+    /// env.execute("clicks").await?;
+    /// assert_eq!(so_far.values(), [3, 4]);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn trigger<G: Trigger<T>>(self, trigger: G) -> WindowedStream<T, S, G> {
+        WindowedStream {
+            keyed: self.keyed,
+            assigner: self.assigner,
+            gap_by: self.gap_by,
+            trigger: Some(trigger),
+            evictor: self.evictor,
+            lateness: self.lateness,
+            late: self.late,
+            is_single: self.is_single,
+        }
+    }
+}
+
+impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
+    /// Which of a window's records count when it emits: [`CountEvictor`](crate::CountEvictor),
+    /// [`TimeEvictor`](crate::TimeEvictor), [`DeltaEvictor`](crate::DeltaEvictor), or an [`Evictor`] of your own. All
+    /// records of a window are then kept until it ends.
+    ///
+    /// ```
+    /// use rivus::{CountEvictor, Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let readings = env
+    /// #     .from_events(vec![Event::at(100, 20), Event::at(200, 24), Event::at(300, 25)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    /// let last_two = readings // 20, 24 and 25 within a second
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::tumbling(Duration::from_secs(1)))
+    ///     .evictor(CountEvictor::keep(2))
+    ///     .reduce(|sum, reading| *sum += reading)
+    ///     .collect();
+    /// env.execute("temperatures").await?;
+    /// assert_eq!(last_two.values()[0].value, 24 + 25);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn evictor(mut self, evictor: impl Evictor<T>) -> Self {
+        self.evictor = Some(Arc::new(evictor));
+        self
+    }
+
+    /// For how long a session stays open after a record, by a function of the record.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// // Who reads an article stays longer than who looks at the front page.
+    /// let visits = env
+    ///     .from_events(vec![Event::at(0, "article"), Event::at(9_000, "front"), Event::at(12_000, "front")]
+    ///         .into_iter().map(|page| page.map(str::to_owned)).collect())
+    ///     .assign_watermarks(WatermarkStrategy::monotonous())
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::session(Duration::from_secs(1)))
+    ///     .gap_by(|page: &String| Duration::from_secs(if page == "article" { 10 } else { 1 }))
+    ///     .count()
+    ///     .map(|visit| visit.value)
+    ///     .collect();
+    /// env.execute("visits").await?;
+    /// assert_eq!(visits.values(), [2, 1]);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn gap_by(mut self, gap: impl Fn(&T) -> Duration + Send + Sync + 'static) -> Self {
+        self.gap_by = Some(Arc::new(gap));
+        self
     }
 
     /// For how much longer a window takes records after it has fired.
@@ -115,14 +238,38 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         operator: WindowOperator<T, S, L>,
     ) -> DataStream<Windowed<S::Key, L::Out>> {
         let mut operator = operator.allowed_lateness(self.lateness);
+        if let Some(gap) = self.gap_by {
+            operator = operator.gap_by(move |record| gap(record));
+        }
+        if let Some(evictor) = self.evictor {
+            operator = operator.evictor(evictor);
+        }
         if let Some(tag) = self.late {
             operator = operator.late_output(tag);
         }
-        self.keyed
-            .add("window", operator, |node| node.needs_watermarks = true)
+        if self.is_single {
+            operator = operator.single();
+        }
+        let needs = self.assigner.needs_watermarks();
+        let stream = match self.trigger {
+            None => self
+                .keyed
+                .add("window", operator, |node| node.needs_watermarks = needs),
+            Some(trigger) => {
+                let needs = needs || trigger.needs_watermarks();
+                let operator = operator.trigger(trigger);
+                self.keyed
+                    .add("window", operator, |node| node.needs_watermarks = needs)
+            }
+        };
+        match self.is_single {
+            true => stream.parallelism(1),
+            false => stream,
+        }
     }
 
-    /// Aggregates each window. Kept by pane, so a sliding window costs per slide, not per window.
+    /// Aggregates each window. Windows of a fixed size by event time are kept by pane, so that a sliding one costs per
+    /// slide, not per window.
     ///
     /// ```
     /// use rivus::{Avg, Count, Event, WatermarkStrategy, WindowAssigner};

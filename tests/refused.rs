@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rivus::connectors::{BadLine, FileSink, TextFileSource};
 use rivus::{
-    DataStream, Event, JobError, Keyed, KeyedProcessFunction, OnError, Output, Rejected,
-    RuntimeMode, SideOutputTag, StateSet, StreamEnvironment, Timestamp, UserError, ValueState,
-    WatermarkStrategy, WindowAssigner, Windowed,
+    DataStream, Event, EventTimeTrigger, JobError, Keyed, KeyedProcessFunction, OnError, Output,
+    Rejected, RuntimeMode, SideOutputTag, StateSet, StreamEnvironment, Timestamp, UserError,
+    ValueState, WatermarkStrategy, WindowAssigner, Windowed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,64 @@ async fn windows_that_are_too_short_are_refused() {
         "operator \"window\": a window's size and slide must be at least one millisecond: \
          give a longer Duration"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn windows_that_would_never_fire_or_be_whole_are_refused() {
+    let all = |env: &StreamEnvironment| timed(env).window_all(WindowAssigner::tumbling(MINUTE));
+    let table = [
+        (
+            refusal(|env| drop(all(env).count().parallelism(2).print_debug())).await,
+            "operator \"window\" works on all records in one place and has parallelism 2: leave \
+             .parallelism(..) out, or divide the stream by .key_by(..) before its windows",
+        ),
+        (
+            refusal(|env| {
+                let windows = words(env).window_all(WindowAssigner::session(MINUTE));
+                windows.count().print_debug();
+            })
+            .await,
+            "operator \"window\" works in event time, but no watermarks reach it from \"source\": call \
+             .assign_watermarks(..) between the two",
+        ),
+        (
+            refusal(|env| {
+                let windows = words(env).window_all(WindowAssigner::global());
+                windows.trigger(EventTimeTrigger).count().print_debug();
+            })
+            .await,
+            "operator \"window\" works in event time, but no watermarks reach it from \"source\": call \
+             .assign_watermarks(..) between the two",
+        ),
+        (
+            refusal(|env| {
+                words(env).count_window_all(0).count().print_debug();
+            })
+            .await,
+            "operator \"window\": a trigger or window of 0 records never fires: give at least 1",
+        ),
+        (
+            refusal(|env| {
+                let keyed = words(env).key_by(|word| word.1);
+                keyed.window(WindowAssigner::global()).count().print_debug();
+            })
+            .await,
+            "operator \"window\": a global window has no end at which it could fire: give it a .trigger(..), or \
+             take .count_window(..)",
+        ),
+        (
+            refusal(|env| {
+                // By processing time, nothing is missing.
+                let minutes = WindowAssigner::tumbling(MINUTE).processing_time();
+                words(env).window_all(minutes).count().print_debug();
+            })
+            .await,
+            "started",
+        ),
+    ];
+    for (told, expected) in table {
+        assert_eq!(told, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,3 +33,41 @@ fn nobody_waits_for_a_source_subtask_that_is_idle() {
     // Windows were closed while it slept, so much of its half of the records came too late.
     assert!(late > spec.records / 8, "{late} are late");
 }
+
+/// The numbers of the records in a line of a window.
+fn members(line: &str) -> Vec<u64> {
+    let (_, members) = line.split_once(':').unwrap_or_default();
+    let members = members.split_once(' ').map_or(members, |(of, _)| of);
+    let ids = members.split(',').filter_map(|id| id.parse().ok());
+    ids.collect()
+}
+
+#[test]
+fn windows_of_every_kind_hold_what_they_should() {
+    let run = |shape| {
+        let spec = JobSpec::directed(shape, 1);
+        (spec.records as usize, undisturbed(&spec).committed)
+    };
+    let all = |lines: &[(String, String)]| -> Vec<Vec<u64>> {
+        lines.iter().map(|(_, line)| members(line)).collect()
+    };
+    let (records, sessions) = run(Shape::Sessions);
+    let found = all(&sessions.main);
+    assert_eq!(found.iter().map(Vec::len).sum::<usize>(), records);
+    assert!(found.iter().any(|session| session.len() == 1));
+    assert!(found.iter().any(|session| session.len() > 3));
+    let counts = sessions.serial.iter().flat_map(|(_, line)| members(line));
+    assert_eq!(counts.sum::<u64>() as usize, records);
+
+    let (records, evicted) = run(Shape::Evicted);
+    let found = all(&evicted.main);
+    assert!(found.len() > records / 6);
+    // Of three records or six or nine all are left, or fewer.
+    assert!(found.iter().any(|window| window.len() % 3 != 0));
+
+    let (records, counted) = run(Shape::CountWindows);
+    let found = all(&counted.main);
+    assert!(found.len() > records / 6);
+    assert!(found.iter().all(|window| window.len() == 5));
+    assert!(counted.serial.len() > records / 4);
+}

@@ -154,6 +154,11 @@ pub trait OperatorFactory: Send + Sync {
         None
     }
 
+    /// Whether it works on all records in one place, so that more than one subtask makes no sense.
+    fn is_single(&self) -> bool {
+        false
+    }
+
     /// The stage, in front of what follows it.
     ///
     /// # Errors

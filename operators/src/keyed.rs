@@ -15,3 +15,4 @@ pub use process::{Keyed, KeyedProcessFunction, KeyedProcessOperator};
 pub use rolling::{Rolling, RollingAggregate, RollingOperator, RollingReduce};
 pub(crate) use rows::Rows;
 pub use timers::{TimeDomain, Timer};
+pub(crate) use timers::{TimerQueue, TimerSet};

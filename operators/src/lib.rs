@@ -55,7 +55,10 @@ pub use watermarks::{
     WatermarkGenerator, WatermarkOperator, WatermarkStrategy,
 };
 pub use window::{
-    ByStream, CoWindowOperator, Grouped, Paired, Unpaired, Window, WindowAggregate, WindowAssigner,
+    ByStream, CoWindowOperator, ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger,
+    CountEvictor, CountTrigger, DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor,
+    EvictorContext, Grouped, Paired, ProcessingTimeTrigger, PurgingTrigger, TimeEvictor, Trigger,
+    TriggerContext, TriggerResult, Unpaired, Window, WindowAggregate, WindowAssigner,
     WindowFunction, WindowJoinOperator, WindowLogic, WindowOperator, WindowProcess, WindowReduce,
     Windowed,
 };

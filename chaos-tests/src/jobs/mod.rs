@@ -5,6 +5,7 @@ mod records;
 mod shapes;
 mod spec;
 mod two_inputs;
+mod windows;
 mod world;
 
 pub use self::functions::{Line, fold};

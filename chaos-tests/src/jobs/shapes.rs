@@ -30,6 +30,9 @@ impl World {
             Shape::Union => return self.union(env),
             Shape::Idle => return self.idle(env),
             Shape::TwoPipelines => return self.two_pipelines(env),
+            Shape::Sessions => return self.sessions(env),
+            Shape::CountWindows => return self.count_windows(env),
+            Shape::Evicted => self.evicted(&self.timed(&self.generated(env, 0))),
             Shape::Broadcast => self.broadcast(env),
             Shape::ManySplits => self.windowed(&self.timed(&self.many_splits(env)), false),
             Shape::TextFiles => self.windowed(&self.timed(&self.text_files(env)), true),
@@ -43,7 +46,7 @@ impl World {
     }
 
     /// Keys stay where they are on the way to the sink, so that their order is given.
-    fn sink(&self, lines: &DataStream<Line>, shelf: &Shelf<Line>) {
+    pub(super) fn sink(&self, lines: &DataStream<Line>, shelf: &Shelf<Line>) {
         let wide = self.wide();
         let _ = lines.sink_to(shelf.sink()).parallelism(wide);
     }
@@ -230,7 +233,7 @@ fn line(window: Windowed<u64, u64>) -> Line {
     )
 }
 
-fn members(window: Windowed<u64, Vec<u64>>) -> Line {
+pub(super) fn members(window: Windowed<u64, Vec<u64>>) -> Line {
     let ids: Vec<String> = window.value.iter().map(u64::to_string).collect();
     let start = window.window.start;
     (window.key.to_string(), format!("{start}:{}", ids.join(",")))

@@ -42,11 +42,17 @@ pub enum Shape {
     IntervalJoin,
     /// Rescale, a partitioner of its own, shuffle and global before a window.
     Partitioned,
+    /// Keyed sessions, each record saying how long it keeps its own open; and all records in windows without a key.
+    Sessions,
+    /// Windows with a trigger and an evictor.
+    Evicted,
+    /// Windows by count, tumbling and sliding.
+    CountWindows,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -63,6 +69,9 @@ impl Shape {
         Self::WindowJoin,
         Self::IntervalJoin,
         Self::Partitioned,
+        Self::Sessions,
+        Self::Evicted,
+        Self::CountWindows,
     ];
 }
 

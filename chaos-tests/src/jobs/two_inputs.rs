@@ -160,7 +160,7 @@ impl World {
         let first = first.key_by(|reading| reading.key);
         let second = second.key_by(|reading| reading.key);
         let both = first.connect(&second).process(SideBySide);
-        both.parallelism(self.spec.wide)
+        both.parallelism(self.wide())
     }
 
     pub(super) fn broadcast_rules(&self, env: &StreamEnvironment) -> DataStream<Line> {
@@ -168,7 +168,7 @@ impl World {
         let rules = others.filter(|reading| reading.value % 8 == 0).broadcast();
         let keyed = readings.key_by(|reading| reading.key);
         let told = keyed.connect_broadcast(&rules).process(ByTheRules);
-        told.parallelism(self.spec.wide)
+        told.parallelism(self.wide())
     }
 
     pub(super) fn window_join(&self, env: &StreamEnvironment) -> DataStream<Line> {
@@ -181,13 +181,13 @@ impl World {
                 let id = |one: Option<&Reading>| one.map(|reading| reading.id);
                 format!("{:?}+{:?}", id(a), id(b))
             })
-            .parallelism(self.spec.wide);
+            .parallelism(self.wide());
         pairs
             .map(|pair| {
                 let line = format!("{}:{}", pair.window.start, pair.value);
                 (pair.key.to_string(), line)
             })
-            .parallelism(self.spec.wide)
+            .parallelism(self.wide())
     }
 
     /// The order of a key's pairs is chance: each is told by itself.
@@ -205,7 +205,7 @@ impl World {
                     (b.ts - a.ts).to_string(),
                 )
             })
-            .parallelism(self.spec.wide)
+            .parallelism(self.wide())
     }
 
     /// Where a record goes on its way doesn't matter to the windows.
@@ -215,17 +215,17 @@ impl World {
             .timed(&self.generated(env, 0))
             .rescale()
             .map(|reading| reading)
-            .parallelism(self.spec.wide)
+            .parallelism(self.wide())
             .partition_custom(to, |reading: &Reading| reading.value)
             .map(|reading| reading)
             .shuffle()
             .map(|reading| reading)
-            .parallelism(self.spec.wide);
+            .parallelism(self.wide());
         let first = readings
             .clone()
             .global()
             .filter(|reading| reading.value % 2 == 0);
         let others = readings.filter(|reading| reading.value % 2 == 1);
-        self.windowed(&first.union(&others.parallelism(self.spec.wide)), false)
+        self.windowed(&first.union(&others.parallelism(self.wide())), false)
     }
 }

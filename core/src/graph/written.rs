@@ -100,6 +100,13 @@ impl Operator {
         }
     }
 
+    fn is_single(&self) -> bool {
+        match self {
+            Self::Source(_) => false,
+            Self::Transform(operator) => operator.is_single(),
+        }
+    }
+
     fn target(&self) -> Option<String> {
         match self {
             Self::Source(_) => None,
@@ -203,6 +210,17 @@ pub enum GraphError {
     ZeroParallelism {
         /// Its name.
         operator: String,
+    },
+    /// Subtasks would each see a part of what is to be seen as a whole.
+    #[error(
+        "operator \"{operator}\" works on all records in one place and has parallelism {parallelism}: \
+         leave .parallelism(..) out, or divide the stream by .key_by(..) before its windows"
+    )]
+    OneSubtask {
+        /// Its name.
+        operator: String,
+        /// What it asks for.
+        parallelism: u32,
     },
     /// Too many key groups, or none.
     #[error("max_parallelism is {max}: it must lie between 1 and {MAX_PARALLELISM_LIMIT}")]
@@ -309,6 +327,12 @@ impl StreamGraph {
         if node.parallelism == 0 {
             return Err(GraphError::ZeroParallelism {
                 operator: node.name.clone(),
+            });
+        }
+        if node.parallelism > 1 && node.operator.is_single() {
+            return Err(GraphError::OneSubtask {
+                operator: node.name.clone(),
+                parallelism: node.parallelism,
             });
         }
         if node.parallelism > self.max_parallelism {

@@ -72,6 +72,15 @@ impl TimerSet {
     }
 
     #[inline]
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        self.0.first().copied()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    #[inline]
     pub(crate) fn contains(&self, ts: Timestamp) -> bool {
         self.0.binary_search(&ts).is_ok()
     }

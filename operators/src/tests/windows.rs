@@ -1,24 +1,25 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rivus_core::{Control, Event, Hashed, UserError};
+use rivus_core::{Control, Event, Hashed, OperatorFactory, UserError};
 
 use crate::testing::*;
 use crate::{
-    KeySelector, SideOutputTag, Sum, Window, WindowAssigner, WindowFunction, WindowOperator,
-    Windowed, by_ref,
+    CountEvictor, EventTimeTrigger, KeySelector, SideOutputTag, Sum, Window, WindowAssigner,
+    WindowFunction, WindowOperator, Windowed, by_ref,
 };
 
-fn ms(millis: u64) -> Duration {
+pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn by_key() -> impl KeySelector<Pair, Key = String> {
+pub(super) fn by_key() -> impl KeySelector<Pair, Key = String> {
     by_ref::<Pair, str, _>(|pair| &pair.0)
 }
 
-fn show(result: &Windowed<String, i64>) -> String {
+pub(super) fn show(result: &Windowed<String, i64>) -> String {
     let Window { start, end } = result.window;
     format!("{}[{start},{end})={}", result.key, result.value)
 }
@@ -112,7 +113,7 @@ fn within_the_allowed_lateness_a_window_fires_again_for_each_record() {
 
 /// Joins all numbers of a window, and says how many there were.
 #[derive(Clone)]
-struct Join;
+pub(super) struct Join;
 
 impl WindowFunction<String, Pair> for Join {
     type Out = String;
@@ -266,7 +267,7 @@ impl Model {
 }
 
 /// The order of keys within a window is not promised: sorts what lies between two watermarks.
-fn canonical(words: &[String]) -> Vec<Vec<String>> {
+pub(super) fn canonical(words: &[String]) -> Vec<Vec<String>> {
     let mut parts = vec![Vec::new()];
     for word in words.iter().filter(|word| *word != "|") {
         if word.starts_with('!') {
@@ -283,14 +284,14 @@ fn canonical(words: &[String]) -> Vec<Vec<String>> {
 }
 
 #[derive(Debug, Clone)]
-enum Move {
+pub(super) enum Move {
     Records(Vec<(u8, i64, i64)>),
     Watermark(i64),
     Barrier,
     Crash,
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
     let records = prop::collection::vec((0..10_u8, 1..9_i64, -20..20_i64), 1..10);
     let step = prop_oneof![
         4 => records.prop_map(Move::Records),
@@ -312,12 +313,21 @@ proptest! {
         lateness in prop_oneof![Just(0_u64), 1..15_u64],
         seed in 0..u64::MAX,
         slice in 1..20_usize,
+        way in 0..3_u8,
     ) {
         let slide = if tumbling { size } else { slide };
         let assigner = WindowAssigner::sliding(ms(size), ms(slide)).with_offset(ms(offset));
-        let operator = WindowOperator::aggregate(by_key(), assigner, Sum::of(|pair: &Pair| pair.1))
-            .allowed_lateness(ms(lateness))
-            .late_output(SideOutputTag::new("late"));
+        let made = || {
+            WindowOperator::aggregate(by_key(), assigner, Sum::of(|pair: &Pair| pair.1))
+                .allowed_lateness(ms(lateness))
+                .late_output(SideOutputTag::new("late"))
+        };
+        // By panes; one by one; one by one with all records kept.
+        let operator: Box<dyn OperatorFactory> = match way {
+            0 => Box::new(made()),
+            1 => Box::new(made().trigger(EventTimeTrigger)),
+            _ => Box::new(made().evictor(Arc::new(CountEvictor::keep(1_000)))),
+        };
         let mut model = Model {
             assigner,
             lateness: lateness as i64,
@@ -352,7 +362,7 @@ proptest! {
         steps.push(Step::Control(Control::Watermark(1_000)));
         steps.push(Step::Barrier);
         let outlets = with_side(show, "late", |pair: &Pair| format!("{}={}", pair.0, pair.1));
-        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, seed);
+        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&*operator, &outlets, seed);
         rig.slice = slice;
         rig.play(hashed(steps)).unwrap();
         let (got, expected) = (rig.log.words(), model.out);

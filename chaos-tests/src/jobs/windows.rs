@@ -1,0 +1,76 @@
+//! Shapes with windows of every kind. All of a key's records come in a given order and none is late, so what comes out
+//! is given too.
+
+use std::time::Duration;
+
+use rivus::{CountTrigger, DataStream, StreamEnvironment, TimeEvictor, WindowAssigner, Windowed};
+
+use super::functions::{InOrder, Line, Members, SoFar};
+use super::records::Reading;
+use super::shapes::members;
+use super::world::World;
+
+impl World {
+    pub(super) fn sessions(&self, env: &StreamEnvironment) {
+        let readings = self.timed(&self.generated(env, 0));
+        let sessions = readings
+            .key_by(|reading| reading.key)
+            .window(WindowAssigner::session(Duration::from_millis(1)))
+            .gap_by(|reading: &Reading| Duration::from_millis(1 + reading.value % 90))
+            .process(Members)
+            .parallelism(self.wide());
+        let lines = sessions.map(bounded).parallelism(self.wide());
+        self.sink(&lines, &self.main);
+        let all = readings
+            .window_all(WindowAssigner::tumbling(Duration::from_millis(300)))
+            .count()
+            .map(|window| {
+                let of = ("all".to_owned(), window.window.start);
+                (of.0, format!("{}:{}", of.1, window.value))
+            })
+            .parallelism(1);
+        let _ = all.sink_to(self.serial.sink()).parallelism(1);
+    }
+
+    pub(super) fn evicted(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+        readings
+            .key_by(|reading| reading.key)
+            .window(WindowAssigner::tumbling(Duration::from_millis(400)))
+            .trigger(CountTrigger::every(3))
+            .evictor(TimeEvictor::keep(Duration::from_millis(100)))
+            .process(Members)
+            .parallelism(self.wide())
+            .map(members)
+            .parallelism(self.wide())
+    }
+
+    /// Needs no watermarks.
+    pub(super) fn count_windows(&self, env: &StreamEnvironment) {
+        let readings = self.generated(env, 0);
+        let fives = readings
+            .key_by(|reading| reading.key)
+            .count_window(5)
+            .process(Members)
+            .parallelism(self.wide())
+            .map(members)
+            .parallelism(self.wide());
+        self.sink(&fives, &self.main);
+        let last_seven = readings
+            .key_by(|reading| reading.key)
+            .count_window_sliding(7, 3)
+            .aggregate(InOrder)
+            .parallelism(self.wide())
+            .map(|window: Windowed<u64, SoFar>| {
+                let SoFar { count, fold, .. } = window.value;
+                (window.key.to_string(), format!("{count}:{fold:x}"))
+            })
+            .parallelism(self.wide());
+        self.sink(&last_seven, &self.serial);
+    }
+}
+
+fn bounded(window: Windowed<u64, Vec<u64>>) -> Line {
+    let end = window.window.end;
+    let (key, line) = members(window);
+    (key, format!("{line} until {end}"))
+}
