@@ -38,11 +38,14 @@ mod environment;
 mod error;
 mod handle;
 mod keyed;
+mod keyed_aggregates;
 mod program;
 mod runtimes;
+mod stateful;
 mod stream;
 mod telemetry;
 mod windowed;
+mod windowed_aggregates;
 
 pub use cluster::{RuntimeMode, Storage};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
@@ -56,14 +59,16 @@ pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
 pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
-    CheckpointId, Committer, Event, Failure, FailureScope, GraphError, JobId, Key, ListState,
-    MapState, ParallelInstance, ReadStatus, Record, Shares, Sink, SinkWriter, Source, SourceReader,
-    StateField, StateSet, SubtaskFigures, Timestamp, UserError, ValueState,
+    CheckpointId, Committer, Event, Expiring, Failure, FailureScope, GraphError, JobId, Key,
+    ListState, MapState, ParallelInstance, ReadStatus, Record, ReducingState, Shares, Sink,
+    SinkWriter, Source, SourceReader, StateField, StateSet, SubtaskFigures, Timestamp, Ttl,
+    UserError, ValueState,
 };
 pub use rivus_operators::{
-    AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, Max, Min, OnError, Output,
-    ProcessFunction, Rejected, SideOutputTag, Sum, TimeDomain, Timer, WatermarkGenerator,
-    WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
+    AggregateFunction, AggregatingState, Avg, Count, Fold, Keyed, KeyedProcessFunction, Max, MaxBy,
+    Mean, Min, MinBy, OnError, Output, ProcessFunction, Redistribution, Rejected, SideOutputTag,
+    StatefulProcessFunction, Sum, TimeDomain, Timer, TopN, WatermarkGenerator, WatermarkStrategy,
+    Window, WindowAssigner, WindowFunction, Windowed,
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};

@@ -415,6 +415,16 @@ impl JobTasksState {
             let snapshot = manifest.subtasks.get(&attempt.subtask).cloned();
             (manifest.id, snapshot)
         });
+        let vertex = attempt.subtask.vertex;
+        let others = match restore {
+            Some(manifest) if !graph.restoring_all(vertex).is_empty() => manifest
+                .subtasks
+                .iter()
+                .filter(|(other, _)| other.vertex == vertex && **other != attempt.subtask)
+                .map(|(_, other)| other.snapshot.clone())
+                .collect(),
+            _ => Vec::new(),
+        };
         let report = TaskReport {
             attempt,
             slot,
@@ -433,6 +443,7 @@ impl JobTasksState {
             options: Arc::clone(options),
             attempt,
             restore: restored,
+            others,
             parent: self.myself.clone(),
             metrics: Arc::clone(&metrics),
         };

@@ -319,12 +319,28 @@ impl RestoredState {
     pub fn parse(snapshots: &[Bytes]) -> Result<Self, CodecError> {
         let mut state = Self::default();
         for snapshot in snapshots {
-            state.parse_one(snapshot)?;
+            state.parse_one(snapshot, |_| true)?;
         }
         Ok(state)
     }
 
-    fn parse_one(&mut self, snapshot: &Bytes) -> Result<(), CodecError> {
+    /// Takes in what another subtask's snapshot holds of some operators.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn take_in(
+        &mut self,
+        snapshot: &Bytes,
+        operators: &[OperatorUid],
+    ) -> Result<(), CodecError> {
+        self.parse_one(snapshot, |operator| operators.contains(operator))
+    }
+
+    fn parse_one(
+        &mut self,
+        snapshot: &Bytes,
+        wanted: impl Fn(&OperatorUid) -> bool,
+    ) -> Result<(), CodecError> {
         let damaged = |what| Err(CodecError::Damaged { what });
         let mut at = MAGIC.len() + 2;
         if snapshot.len() < at || &snapshot[..4] != MAGIC {
@@ -369,7 +385,7 @@ impl RestoredState {
                 return damaged("a snapshot's frame; its kind is unknown");
             }
         }
-        for (name, section) in open {
+        for (name, section) in open.into_iter().filter(|((of, _), _)| wanted(of)) {
             self.sections.entry(name).or_default().push(section);
         }
         Ok(())
@@ -498,6 +514,24 @@ mod tests {
         assert_eq!(seen, [u64::MAX]);
         let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
         assert_eq!(splits, [7]);
+    }
+
+    #[test]
+    fn only_some_operators_of_another_snapshot_are_taken_in() {
+        let mut state = RestoredState::parse(&[sample()]).unwrap();
+        state.take_in(&sample(), &["source".into()]).unwrap();
+        let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
+        assert_eq!(splits, [7, 7]);
+        let mut rows = 0;
+        let all = KeyGroupRange { start: 0, end: 128 };
+        let count = |_: u64, _: &[u8]| {
+            rows += 1;
+            Ok(())
+        };
+        state
+            .rows(&"count".into(), "rows", all, 128, count)
+            .unwrap();
+        assert_eq!(rows, 3);
     }
 
     #[test]

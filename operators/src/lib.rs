@@ -7,9 +7,10 @@
 //!
 //! - Ends of a chain: [`SourceOperator`], [`SinkOperator`].
 //! - Time: [`WatermarkStrategy`] and [`WatermarkOperator`].
-//! - One record at a time: [`Map`], [`Filter`], [`FlatMap`], [`TryMap`], [`ProcessOperator`].
-//! - By key, found by a [`KeySelector`]: [`RollingOperator`], [`KeyedProcessOperator`],
-//!   [`WindowOperator`]. Keyed operators take [`Hashed`](rivus_core::Hashed) records.
+//! - One record at a time: [`Map`], [`Filter`], [`FlatMap`], [`TryMap`], [`ProcessOperator`];
+//!   with state of its own, [`StatefulProcessOperator`].
+//! - By key, found by a [`KeySelector`]: [`RollingOperator`], [`DistinctOperator`],
+//!   [`KeyedProcessOperator`], [`WindowOperator`]. Keyed operators take [`Hashed`](rivus_core::Hashed) records.
 //!
 //! Those that may emit much for one input share one resumable loop (`driver`): they stop at any record,
 //! timer or window when an output is blocked or the turn is over.
@@ -18,6 +19,7 @@ mod driver;
 mod keyed;
 mod lent;
 mod naming;
+mod operator_state;
 mod outlet;
 mod output;
 mod selector;
@@ -29,10 +31,12 @@ mod watermarks;
 mod window;
 
 pub use keyed::{
-    AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, KeyedProcessOperator, Max, Mean,
-    Min, Rolling, RollingAggregate, RollingOperator, RollingReduce, Sum, TimeDomain, Timer,
+    AggregateFunction, AggregatingState, Avg, Count, DistinctOperator, Fold, Keyed,
+    KeyedProcessFunction, KeyedProcessOperator, Max, MaxBy, Mean, Min, MinBy, Rolling,
+    RollingAggregate, RollingOperator, RollingReduce, Sum, TimeDomain, Timer, TopN,
 };
 pub use lent::OwnedOrLent;
+pub use operator_state::{Redistribution, StatefulProcessFunction, StatefulProcessOperator};
 pub use output::Output;
 pub use selector::{ByRef, ByValue, KeySelector, by_ref, by_value};
 pub use side::{SideOutputTag, SideOutputs};

@@ -28,6 +28,14 @@ pub trait KeySelector<T>: Clone + Send + Sync + 'static {
         run: &[Event<Hashed<T>>],
     ) -> Result<(), Failure>;
 
+    /// Whether the record's key has a row. Over a store, the record was in the run of the last [`load`](Self::load).
+    fn is_known<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &Table<Self::Key, V>,
+        hash: u64,
+        value: &T,
+    ) -> bool;
+
     /// The row of the record's key, made by `new` if there is none; see
     /// [`Table::find_or_insert`].
     ///
@@ -153,6 +161,16 @@ where
     }
 
     #[inline]
+    fn is_known<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        hash: u64,
+        value: &T,
+    ) -> bool {
+        table.find(hash, &(self.select)(value)).is_some()
+    }
+
+    #[inline]
     fn find<V: Serialize + DeserializeOwned>(
         &self,
         table: &mut Table<K, V>,
@@ -193,6 +211,16 @@ where
             (*hash, (self.select)(value))
         });
         table.load(keys)
+    }
+
+    #[inline]
+    fn is_known<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &Table<Q::Owned, V>,
+        hash: u64,
+        value: &T,
+    ) -> bool {
+        table.find(hash, (self.select)(value)).is_some()
     }
 
     #[inline]

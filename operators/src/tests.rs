@@ -1,5 +1,6 @@
 //! What operators do, as pictures and against simple models of themselves.
 
+mod expiring;
 mod keyed;
 mod source_and_sink;
 mod stateless;

@@ -17,6 +17,7 @@ mod work;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::{JobOptions, SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
@@ -142,6 +143,8 @@ pub struct SubtaskArgs {
     pub attempt: AttemptId,
     /// The checkpoint to start from, and this subtask's snapshot in it.
     pub restore: Option<(CheckpointId, Option<SubtaskSnapshot>)>,
+    /// The other subtasks' snapshots, if an operator starts from those too.
+    pub others: Vec<SnapshotRef>,
     /// Who supervises it.
     pub parent: ActorRef<JobTasksMessage>,
     /// Its counters.
@@ -343,13 +346,18 @@ impl SubtaskState {
             .as_ref()
             .and_then(|(_, snapshot)| snapshot.as_ref())
             .map(|snapshot| snapshot.snapshot.clone());
+        let others = self.args.others.clone();
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
         let stores = node.backend.as_ref();
         let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
         node.blocking.run(Box::new(move || {
             let stores = stores.as_deref();
-            let built =
-                Failure::caught(|| build(&graph, &info, snapshot.as_ref(), &storage, stores));
+            let snapshots = Snapshots {
+                own: snapshot.as_ref(),
+                others: &others,
+                storage: &storage,
+            };
+            let built = Failure::caught(|| build(&graph, &info, snapshots, stores));
             let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
         }));
     }
@@ -423,27 +431,42 @@ impl SubtaskState {
     }
 }
 
-fn build(
-    graph: &JobGraph,
-    info: &SubtaskInfo,
-    snapshot: Option<&SnapshotRef>,
-    storage: &CheckpointStorage,
-    stores: Option<&dyn Stores>,
-) -> Result<BuiltTask, Failure> {
-    let mut restored = RestoredState::default();
-    if let Some(snapshot) = snapshot {
+/// What an execution starts from.
+struct Snapshots<'a> {
+    own: Option<&'a SnapshotRef>,
+    /// Those of the other subtasks, if an operator starts from them too.
+    others: &'a [SnapshotRef],
+    storage: &'a CheckpointStorage,
+}
+
+impl Snapshots<'_> {
+    fn read(&self, snapshot: &SnapshotRef) -> Result<Bytes, Failure> {
         let handle = SnapshotHandle {
             name: snapshot.name.clone(),
             len: snapshot.len,
             crc32c: snapshot.crc32c,
         };
-        let bytes = storage
-            .read_snapshot(&handle)
-            .map_err(|error| Failure::user(&error.into()))?;
-        restored = RestoredState::parse(&[bytes])?;
+        let bytes = self.storage.read_snapshot(&handle);
+        bytes.map_err(|error| Failure::user(&error.into()))
     }
-    let uid = first_operator(graph, info);
-    let times: Vec<Vec<ChannelTime>> = restored.blobs(&uid, CHANNELS)?;
+}
+
+fn build(
+    graph: &JobGraph,
+    info: &SubtaskInfo,
+    snapshots: Snapshots<'_>,
+    stores: Option<&dyn Stores>,
+) -> Result<BuiltTask, Failure> {
+    let mut restored = match snapshots.own {
+        Some(own) => RestoredState::parse(&[snapshots.read(own)?])?,
+        None => RestoredState::default(),
+    };
+    // Before anything of other subtasks is taken in: their channels are not this one's.
+    let times: Vec<Vec<ChannelTime>> = restored.blobs(&first_operator(graph, info), CHANNELS)?;
+    let shared = graph.restoring_all(info.attempt.subtask.vertex);
+    for other in snapshots.others {
+        restored.take_in(&snapshots.read(other)?, &shared)?;
+    }
     let builder = ChainBuilder {
         graph,
         info,

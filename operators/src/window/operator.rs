@@ -626,6 +626,7 @@ where
 {
     fn check(&self, read: &SidesRead) -> Result<(), String> {
         self.assigner.panes().map_err(|failure| failure.message)?;
+        self.logic.check()?;
         check_only(self.late.as_ref(), read)
     }
 
