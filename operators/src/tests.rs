@@ -2,6 +2,7 @@
 
 mod expiring;
 mod keyed;
+mod operator_state;
 mod source_and_sink;
 mod stateless;
 mod watermarks;

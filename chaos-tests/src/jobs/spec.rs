@@ -32,11 +32,15 @@ pub enum Shape {
     TwoPipelines,
     /// A source subtask that falls silent, and whose records are late when it wakes up: not confluent.
     Idle,
+    /// The ready-made aggregates, by key and in windows, and the first record of each key.
+    Aggregates,
+    /// Operator state, then keyed states that expire: some long after the run, some all the time and unseen.
+    Expiring,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -48,6 +52,8 @@ impl Shape {
         Self::TextFiles,
         Self::TwoPipelines,
         Self::Idle,
+        Self::Aggregates,
+        Self::Expiring,
     ];
 }
 
