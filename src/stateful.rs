@@ -9,7 +9,7 @@ impl<T: Record> DataStream<T> {
     /// What a [`StatefulProcessFunction`] makes of each record and of what it has kept from others of its subtask.
     ///
     /// ```
-    /// use rivus::{Event, Output, ParallelInstance, StatefulProcessFunction, UserError};
+    /// use rivus::{Event, Output, StatefulProcessFunction, UserError};
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
     /// # let env = rivus::StreamEnvironment::default();
@@ -29,7 +29,7 @@ impl<T: Record> DataStream<T> {
     ///     fn snapshot(&self) -> Vec<i64> {
     ///         self.last.into_iter().collect()
     ///     }
-    ///     fn restore(&mut self, items: Vec<i64>, _instance: ParallelInstance) -> Result<(), UserError> {
+    ///     fn restore(&mut self, items: Vec<i64>) -> Result<(), UserError> {
     ///         self.last = items.into_iter().next();
     ///         Ok(())
     ///     }

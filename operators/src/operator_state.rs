@@ -39,7 +39,7 @@ pub enum Redistribution {
 /// handed out as items at each checkpoint, and given back before the first record after a restore.
 ///
 /// ```
-/// use rivus_core::{Event, ParallelInstance, UserError};
+/// use rivus_core::{Event, UserError};
 /// use rivus_operators::{Output, StatefulProcessFunction};
 ///
 /// /// Makes pairs of records. One that waits for another is its state.
@@ -62,7 +62,7 @@ pub enum Redistribution {
 ///         self.waiting.clone()
 ///     }
 ///
-///     fn restore(&mut self, items: Vec<String>, _instance: ParallelInstance) -> Result<(), UserError> {
+///     fn restore(&mut self, items: Vec<String>) -> Result<(), UserError> {
 ///         self.waiting = items; // more than one, if there were more subtasks before
 ///         Ok(())
 ///     }
@@ -77,6 +77,15 @@ pub trait StatefulProcessFunction<In>: Clone + Send + Sync + 'static {
     /// Who gets which items after a restore.
     fn redistribution(&self) -> Redistribution {
         Redistribution::Split
+    }
+
+    /// Learns which subtask it works in, before anything else.
+    ///
+    /// # Errors
+    /// Whatever is to fail the attempt.
+    fn open(&mut self, instance: ParallelInstance) -> Result<(), UserError> {
+        let _ = instance;
+        Ok(())
     }
 
     /// Takes a record.
@@ -97,11 +106,7 @@ pub trait StatefulProcessFunction<In>: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever is to fail the attempt.
-    fn restore(
-        &mut self,
-        items: Vec<Self::Item>,
-        instance: ParallelInstance,
-    ) -> Result<(), UserError>;
+    fn restore(&mut self, items: Vec<Self::Item>) -> Result<(), UserError>;
 }
 
 /// Makes stages of a [`StatefulProcessFunction`].
@@ -132,11 +137,14 @@ impl<In: Record, P: StatefulProcessFunction<In>> StatefulProcessOperator<In, P> 
                     std::any::type_name::<P::Item>(),
                 ))
             })?;
+        let instance = cx.instance();
+        function
+            .open(instance)
+            .map_err(|error| Failure::user(&error))?;
         if !items.is_empty() {
-            let instance = cx.instance();
             let mine = deal(items, function.redistribution(), instance);
             function
-                .restore(mine, instance)
+                .restore(mine)
                 .map_err(|error| Failure::user(&error))?;
         }
         Ok(function)

@@ -6,4 +6,5 @@ mod operator_state;
 mod source_and_sink;
 mod stateless;
 mod watermarks;
+mod windowed_aggregates;
 mod windows;

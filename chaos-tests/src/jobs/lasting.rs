@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rivus::{
     AggregateFunction, AggregatingState, Event, Expiring, Keyed, KeyedProcessFunction, Mean,
-    Output, ParallelInstance, ReducingState, StateSet, StatefulProcessFunction, UserError,
+    Output, Redistribution, ReducingState, StateSet, StatefulProcessFunction, UserError,
     ValueState,
 };
 use serde::{Deserialize, Serialize};
@@ -17,14 +17,17 @@ use super::records::Reading;
 #[derive(Clone)]
 pub struct Lanes {
     count: u64,
-    folded: BTreeMap<u64, u64>,
+    how: Redistribution,
+    /// By lane, how many records, and all of them in order.
+    folded: BTreeMap<u64, (u64, u64)>,
 }
 
 impl Lanes {
     /// Of so many lanes, each the records of one split.
-    pub fn new(count: u64) -> Self {
+    pub fn new(count: u64, how: Redistribution) -> Self {
         Self {
             count,
+            how,
             folded: BTreeMap::new(),
         }
     }
@@ -32,7 +35,11 @@ impl Lanes {
 
 impl StatefulProcessFunction<Reading> for Lanes {
     type Out = Reading;
-    type Item = (u64, u64);
+    type Item = (u64, (u64, u64));
+
+    fn redistribution(&self) -> Redistribution {
+        self.how
+    }
 
     fn process(
         &mut self,
@@ -40,24 +47,26 @@ impl StatefulProcessFunction<Reading> for Lanes {
         out: &mut Output<'_, Reading>,
     ) -> Result<(), UserError> {
         let mut reading = event.value;
-        let folded = self.folded.entry(reading.key % self.count).or_default();
+        let lane = self.folded.entry(reading.key % self.count);
+        let (seen, folded) = lane.or_default();
+        *seen += 1;
         *folded = fold(*folded, &reading);
         reading.value = *folded % 1_000;
         out.emit(reading);
         Ok(())
     }
 
-    fn snapshot(&self) -> Vec<(u64, u64)> {
+    fn snapshot(&self) -> Vec<Self::Item> {
         let lanes = self.folded.iter();
         lanes.map(|(lane, folded)| (*lane, *folded)).collect()
     }
 
-    fn restore(
-        &mut self,
-        items: Vec<(u64, u64)>,
-        _instance: ParallelInstance,
-    ) -> Result<(), UserError> {
-        self.folded = items.into_iter().collect();
+    /// Of a union some items are those of subtasks that only know what another one had before.
+    fn restore(&mut self, items: Vec<Self::Item>) -> Result<(), UserError> {
+        for (lane, folded) in items {
+            let newest = self.folded.entry(lane).or_default();
+            *newest = folded.max(*newest);
+        }
         Ok(())
     }
 }

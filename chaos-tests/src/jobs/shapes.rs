@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rivus::connectors::{CollectionSource, FileSink, GeneratorSource, TextFileSource};
 use rivus::{
-    Avg, DataStream, Event, Max, MinBy, SideOutputTag, Source, StreamEnvironment, Sum,
-    WatermarkStrategy, WindowAssigner, Windowed,
+    Avg, DataStream, Event, Max, MinBy, Redistribution, SideOutputTag, Source, StreamEnvironment,
+    Sum, WatermarkStrategy, WindowAssigner, Windowed,
 };
 
 use super::functions::{Buckets, InOrder, Line, Members, SoFar};
@@ -260,7 +260,11 @@ impl World {
     }
 
     fn expiring(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
-        let lanes = Lanes::new(u64::from(self.spec.parallelism));
+        let how = match self.spec.keys % 2 {
+            0 => Redistribution::Split,
+            _ => Redistribution::Union,
+        };
+        let lanes = Lanes::new(u64::from(self.spec.parallelism), how);
         let chained = readings.process_with_state(lanes);
         let keyed = chained.key_by(|reading| reading.key);
         let gathered = Gathering(Avg::of(|reading: &Reading| reading.value as f64));

@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use rivus_core::{
-    CheckpointId, Control, Event, FailureScope, ManualClock, ParallelInstance, UserError,
-};
+use rivus_core::{CheckpointId, Control, Event, FailureScope, ManualClock, UserError};
 
 use crate::testing::*;
 use crate::{
@@ -42,7 +40,7 @@ impl StatefulProcessFunction<Pair> for Numbering {
         self.given.clone()
     }
 
-    fn restore(&mut self, items: Vec<i64>, _: ParallelInstance) -> Result<(), UserError> {
+    fn restore(&mut self, items: Vec<i64>) -> Result<(), UserError> {
         self.given = items;
         self.given.sort_unstable();
         Ok(())
@@ -134,7 +132,7 @@ fn items_of_another_type_are_refused_with_the_mend() {
         fn snapshot(&self) -> Vec<String> {
             Vec::new()
         }
-        fn restore(&mut self, _: Vec<String>, _: ParallelInstance) -> Result<(), UserError> {
+        fn restore(&mut self, _: Vec<String>) -> Result<(), UserError> {
             Ok(())
         }
     }
