@@ -41,7 +41,8 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
     /// # let env = rivus::StreamEnvironment::default();
-    /// let trades = env.from_collection(vec![("IBM", 5), ("SAP", 2), ("IBM", 3)].iter().map(|(s, n)| (s.to_string(), *n)).collect());
+    /// let trades = [("IBM", 5), ("SAP", 2), ("IBM", 3)].map(|(name, volume)| (name.to_owned(), volume));
+    /// let trades = env.from_collection(trades.to_vec());
     /// let volumes = trades.key_by_ref(|trade| trade.0.as_str()).sum(|trade| trade.1).collect();
     /// env.execute("volumes").await?;
     /// assert_eq!(volumes.values().last(), Some(&("IBM".to_owned(), 8)));
@@ -155,8 +156,8 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
         self.roll("max_by", MaxBy::of(of))
     }
 
-    /// The first record of each key. Every key is remembered for as long as the job runs; to forget it after a while, keep
-    /// an [`Expiring`](crate::Expiring) state in a [`process`](Self::process).
+    /// The first record of each key. Every key is remembered for as long as the job runs; to forget it after
+    /// a while, keep an [`Expiring`](crate::Expiring) state in a [`process`](Self::process).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
@@ -175,9 +176,9 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
         )
     }
 
-    /// The `n` records of a key with the highest scores so far, the best first and of equal ones the first come first;
-    /// emitted whenever they are others than before. Records whose score can't be compared, such as NaN, are passed
-    /// over. For the lowest scores, take [`Reverse`](std::cmp::Reverse) of them.
+    /// The `n` records of a key with the highest scores so far, the best first and of equal ones the first
+    /// come first; emitted whenever they are others than before. Records whose score can't be compared, such
+    /// as NaN, are passed over. For the lowest scores, take [`Reverse`](std::cmp::Reverse) of them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {

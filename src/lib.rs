@@ -29,7 +29,9 @@
 //! |---|---|
 //! | run a job and watch it | [`StreamEnvironment`], [`JobHandle`] |
 //! | transform a stream | [`DataStream`], [`KeyedStream`], [`WindowedStream`] |
-//! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`] |
+//! | ask the usual of a key's records | [`KeyedStream`]: sum, min_by, top_n, distinct and others |
+//! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`], [`Expiring`] |
+//! | keep state without a key | [`StatefulProcessFunction`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 

@@ -61,7 +61,8 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         self.aggregate(Min::of(of))
     }
 
-    /// The greatest of something in each window's records. Values that can't be compared, such as NaN, are passed over.
+    /// The greatest of something in each window's records. Values that can't be compared, such as NaN, are
+    /// passed over.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
@@ -112,8 +113,8 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         self.aggregate(Avg::of(of))
     }
 
-    /// The record of each window with the least of something; of equal ones the first come. Of those in different panes of a
-    /// sliding window that is the one of the earlier pane.
+    /// The record of each window with the least of something; of equal ones the first come. Of those in
+    /// different panes of a sliding window that is the one of the earlier pane.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
@@ -140,8 +141,8 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         self.reduce(move |best, next| least.keep(best, next))
     }
 
-    /// The record of each window with the greatest of something; of equal ones the first come. Of those in different panes of a
-    /// sliding window that is the one of the earlier pane.
+    /// The record of each window with the greatest of something; of equal ones the first come. Of those in
+    /// different panes of a sliding window that is the one of the earlier pane.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};

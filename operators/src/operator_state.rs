@@ -27,11 +27,11 @@ const STATE: &str = "items";
 /// Who gets which items when a job goes on from a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redistribution {
-    /// Each item to one subtask: to the one that had it; if there are more subtasks than before, or fewer, to one after the
-    /// other, in the order of the subtasks that had them.
+    /// Each item to one subtask: to the one that had it; if there are more subtasks than before, or fewer, to
+    /// one after the other, in the order of the subtasks that had them.
     Split,
-    /// All items to every subtask, in the order of the subtasks that had them. Each reads what all have written, so it is
-    /// for few items.
+    /// All items to every subtask, in the order of the subtasks that had them. Each reads what all have
+    /// written, so it is for few items.
     Union,
 }
 
@@ -101,8 +101,8 @@ pub trait StatefulProcessFunction<In>: Clone + Send + Sync + 'static {
     /// What must survive, as it is at a checkpoint. Everything waits for it, so it should be few items.
     fn snapshot(&self) -> Vec<Self::Item>;
 
-    /// Takes items that were handed out at the checkpoint from which the job goes on, maybe none. Not called where there is no
-    /// such checkpoint.
+    /// Takes items that were handed out at the checkpoint from which the job goes on, maybe none. Not called
+    /// where there is no such checkpoint.
     ///
     /// # Errors
     /// Whatever is to fail the attempt.

@@ -1,10 +1,10 @@
 //! States that are forgotten when they weren't renewed for a while.
 //!
-//! Beside its state each field keeps the processing time of its last renewal, which is part of the row and so of every
-//! snapshot. The engine says [`StateSet::expire`](super::StateSet::expire) before user code sees a row and
-//! [`StateSet::stamp`](super::StateSet::stamp) after it. Which row is to be looked at next without being touched follows from the
-//! stamps alone ([`Ttl::due`]): rounded up, so that a row that is renewed all the time moves ten times per TTL in that order and not at every
-//! record.
+//! Beside its state each field keeps the processing time of its last renewal, which is part of the row and so
+//! of every snapshot. The engine says [`StateSet::expire`](super::StateSet::expire) before user code sees a
+//! row and [`StateSet::stamp`](super::StateSet::stamp) after it. Which row is to be looked at next without
+//! being touched follows from the stamps alone (`Ttl::due`): rounded up, so that a row that is renewed all
+//! the time moves ten times per TTL in that order and not at every record.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU8;
@@ -17,10 +17,10 @@ use crate::event::Timestamp;
 
 /// A state that is empty again when it hasn't been renewed for its time to live, by the wall clock.
 ///
-/// The time to live stands on the field: `#[state(ttl = "1h")]`, in `ms`, `s`, `m`, `h` or `d`. What renews it is a write, which is any
-/// use of it as `&mut`; with `renew = "read_and_write"` any use. A list or a map is renewed and expires as a whole. An expired
-/// state is never seen; its memory is given back at most a tenth of the time to live later, whether its key comes again
-/// or not.
+/// The time to live stands on the field: `#[state(ttl = "1h")]`, in `ms`, `s`, `m`, `h` or `d`. What renews
+/// it is a write, which is any use of it as `&mut`; with `renew = "read_and_write"` any use. A list or a map
+/// is renewed and expires as a whole. An expired state is never seen; its memory is given back at most a
+/// tenth of the time to live later, whether its key comes again or not.
 ///
 /// ```
 /// use rivus_core::{Expiring, StateSet, ValueState};
@@ -115,7 +115,8 @@ impl<S: StateField + Default> Expiring<S> {
         this.state.is_empty()
     }
 
-    /// When its row is to be looked at, if it holds anything: at the latest a tenth of its time to live after it expires.
+    /// When its row is to be looked at, if it holds anything: at the latest a tenth of its time to live after
+    /// it expires.
     #[inline]
     pub fn due(this: &Self, ttl: Ttl) -> Option<Timestamp> {
         (!this.state.is_empty()).then(|| ttl.due(this.renewed))

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::AggregateFunction;
 
-/// What an [`AggregateFunction`] has gathered for a key: its accumulator, or none before the first record. The function
-/// is the process function's own and is handed to each call, so that it may be made of closures.
+/// What an [`AggregateFunction`] has gathered for a key: its accumulator, or none before the first record.
+/// The function is the process function's own and is handed to each call, so that it may be made of closures.
 ///
 /// ```
 /// use rivus_operators::{AggregateFunction, AggregatingState, Avg, Mean};

@@ -22,7 +22,7 @@ by_field! {
     /// }
     /// assert_eq!(cheapest.result(&acc).unwrap().0, "market");
     /// ```
-    MinBy, "The record with the least of what a function finds in it. A record in which it finds nothing that can be compared, such as NaN, gives way to any other."
+    MinBy, "By what a function finds in a record. One in which that can't be compared, such as NaN, gives way to any other."
 }
 by_field! {
     /// The record with the greatest of something; of equal ones the first.
@@ -37,7 +37,7 @@ by_field! {
     /// }
     /// assert_eq!(longest.result(&acc).unwrap(), "not");
     /// ```
-    MaxBy, "The record with the greatest of what a function finds in it. A record in which it finds nothing that can be compared, such as NaN, gives way to any other."
+    MaxBy, "By what a function finds in a record. One in which that can't be compared, such as NaN, gives way to any other."
 }
 
 macro_rules! best {

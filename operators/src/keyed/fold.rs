@@ -52,7 +52,8 @@ where
         }
     }
 
-    /// How a value takes in another that was folded from other records, often later ones. Both began with the initial value.
+    /// How a value takes in another that was folded from other records, often later ones. Both began with the
+    /// initial value.
     pub fn merged_by<M>(self, merge: M) -> Fold<T, A, F, M>
     where
         M: Fn(&mut A, A) + Clone + Send + Sync + 'static,

@@ -23,8 +23,8 @@ struct Memory {
     used: Expiring<ValueState<i64>>,
 }
 
-/// A positive number is remembered, 0 changes nothing, a negative one registers a timer so much later. Every record and
-/// timer says what is remembered.
+/// A positive number is remembered, 0 changes nothing, a negative one registers a timer so much later. Every
+/// record and timer says what is remembered.
 #[derive(Clone)]
 struct Remember;
 
@@ -217,7 +217,7 @@ proptest! {
                     played.push(Step::Pass(Duration::from_millis(number as u64)));
                 }
                 101 => {
-                    // The checkpoint is written before the crash, so that nothing is undone; else time would pass twice.
+                    // The checkpoint is written before the crash: what is undone would pass twice by the clock.
                     played.push(Step::Barrier);
                     played.extend((0..40).map(|_| Step::Control(Control::Flush)));
                     played.push(Step::Crash);

@@ -9,8 +9,8 @@ use crate::keyed::timers::{TimeDomain, TimerQueue};
 /// A timer of the present key that was registered, or taken back.
 pub(super) type TimerChange = (TimeDomain, Timestamp, bool);
 
-/// The order of the timers by time domain, and of rows whose states expire. What a row is in for follows from the row, so
-/// it is in none of them after it has gone.
+/// The order of the timers by time domain, and of rows whose states expire. What a row is in for follows from
+/// the row, so it is in none of them after it has gone.
 pub(super) struct Queues {
     pub(super) event: TimerQueue,
     pub(super) processing: TimerQueue,
