@@ -61,10 +61,10 @@ pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
 pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
-    CheckpointId, Committer, Event, Expiring, Failure, FailureScope, GraphError, JobId, Key,
-    ListState, MapState, ParallelInstance, ReadStatus, Record, ReducingState, Shares, Sink,
-    SinkWriter, Source, SourceReader, StateField, StateSet, SubtaskFigures, Timestamp, Ttl,
-    UserError, ValueState,
+    CheckpointId, Committer, Event, Expiring, ExpiringField, ExpiringMapState, Failure,
+    FailureScope, GraphError, JobId, Key, ListState, MapState, ParallelInstance, ReadStatus,
+    Record, ReducingState, Shares, Sink, SinkWriter, Source, SourceReader, StateField, StateSet,
+    SubtaskFigures, Timestamp, Ttl, UserError, ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, AggregatingState, Avg, Count, Fold, Keyed, KeyedProcessFunction, Max, MaxBy,

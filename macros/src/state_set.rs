@@ -58,7 +58,7 @@ impl Parts {
             self.empty.push(empty);
             return Ok(());
         };
-        let empty = quote_spanned! { span => #krate::Expiring::is_vacant(&self.#name) };
+        let empty = quote_spanned! { span => #krate::ExpiringField::is_vacant(&self.#name) };
         self.empty.push(empty);
         self.lifetime.add(name, ttl, span, krate);
         Ok(())
@@ -130,7 +130,12 @@ mod tests {
             code.contains("millis : 60000i64 , on_read : true"),
             "{code}"
         );
-        for method in ["fn expire", "fn stamp", "fn due", "Expiring :: is_vacant"] {
+        for method in [
+            "fn expire",
+            "fn stamp",
+            "fn due",
+            "ExpiringField :: is_vacant",
+        ] {
             assert!(code.contains(method), "{code}");
         }
     }

@@ -59,12 +59,12 @@ impl FieldTtl {
     }
 }
 
-/// Whether a field's type is written as `Expiring<..>`.
+/// Whether a field's type is written as one that expires.
 pub(crate) fn looks_expiring(ty: &Type) -> bool {
     match ty {
         Type::Path(path) => {
             let last = path.path.segments.last();
-            last.is_some_and(|last| last.ident == "Expiring")
+            last.is_some_and(|last| last.ident == "Expiring" || last.ident == "ExpiringMapState")
         }
         _ => false,
     }
@@ -82,13 +82,13 @@ impl Lifetimes {
     pub(crate) fn add(&mut self, field: &Option<Ident>, ttl: FieldTtl, span: Span, krate: &Path) {
         let ttl = ttl.expand(krate);
         self.expire.push(quote_spanned! { span =>
-            #krate::Expiring::expire(&mut self.#field, now, #ttl);
+            #krate::ExpiringField::expire(&mut self.#field, now, #ttl);
         });
         self.stamp.push(quote_spanned! { span =>
-            #krate::Expiring::stamp(&mut self.#field, now, #ttl);
+            #krate::ExpiringField::stamp(&mut self.#field, now, #ttl);
         });
         self.due
-            .push(quote_spanned! { span => #krate::Expiring::due(&self.#field, #ttl) });
+            .push(quote_spanned! { span => #krate::ExpiringField::due(&self.#field, #ttl) });
     }
 
     pub(crate) fn expand(&self, krate: &Path) -> TokenStream {

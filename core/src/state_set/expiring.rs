@@ -18,9 +18,10 @@ use crate::event::Timestamp;
 /// A state that is empty again when it hasn't been renewed for its time to live, by the wall clock.
 ///
 /// The time to live stands on the field: `#[state(ttl = "1h")]`, in `ms`, `s`, `m`, `h` or `d`. What renews
-/// it is a write, which is any use of it as `&mut`; with `renew = "read_and_write"` any use. A list or a map
-/// is renewed and expires as a whole. An expired state is never seen; its memory is given back at most a
-/// tenth of the time to live later, whether its key comes again or not.
+/// it is a write, which is any use of it as `&mut`; with `renew = "read_and_write"` any use. A list is renewed
+/// and expires as a whole, and so is a map; where each entry is to live by itself, take an
+/// [`ExpiringMapState`](super::ExpiringMapState). What has expired is never seen; its memory is given back at
+/// most a tenth of the time to live later, whether its key comes again or not.
 ///
 /// ```
 /// use rivus_core::{Expiring, StateSet, ValueState};
@@ -98,7 +99,7 @@ impl Ttl {
     }
 
     /// When a row is to be looked at that has a state last renewed at a time: when it has expired, rounded up.
-    fn due(self, renewed: Timestamp) -> Timestamp {
+    pub(super) fn due(self, renewed: Timestamp) -> Timestamp {
         let (expires, slack) = (renewed.saturating_add(self.millis), self.slack());
         match expires.rem_euclid(slack) {
             0 => expires,
@@ -107,37 +108,52 @@ impl Ttl {
     }
 }
 
-/// For the derive macro.
-impl<S: StateField + Default> Expiring<S> {
-    /// Whether it holds nothing.
+/// What a field with a time to live does as time passes: for the code that the derive macro makes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` doesn't expire",
+    label = "has a `ttl`, and doesn't expire",
+    note = "make it Expiring<{Self}>, or an ExpiringMapState<.., ..>; or leave the `ttl` out"
+)]
+pub trait ExpiringField {
+    /// Whether it holds nothing, so that its row may be removed.
+    fn is_vacant(&self) -> bool;
+
+    /// When its row is to be looked at, if it holds anything: when some of it has expired, and at most a tenth of
+    /// its time to live later. Follows from what is serialized.
+    fn due(&self, ttl: Ttl) -> Option<Timestamp>;
+
+    /// Forgets what has expired at a time.
+    fn expire(&mut self, now: Timestamp, ttl: Ttl);
+
+    /// Notes what was renewed at a time.
+    fn stamp(&mut self, now: Timestamp, ttl: Ttl);
+}
+
+impl<S: StateField + Default> ExpiringField for Expiring<S> {
     #[inline]
-    pub fn is_vacant(this: &Self) -> bool {
-        this.state.is_empty()
+    fn is_vacant(&self) -> bool {
+        self.state.is_empty()
     }
 
-    /// When its row is to be looked at, if it holds anything: at the latest a tenth of its time to live after
-    /// it expires.
     #[inline]
-    pub fn due(this: &Self, ttl: Ttl) -> Option<Timestamp> {
-        (!this.state.is_empty()).then(|| ttl.due(this.renewed))
+    fn due(&self, ttl: Ttl) -> Option<Timestamp> {
+        (!self.state.is_empty()).then(|| ttl.due(self.renewed))
     }
 
-    /// Forgets the state if it has expired.
     #[inline]
-    pub fn expire(this: &mut Self, now: Timestamp, ttl: Ttl) {
-        if !this.state.is_empty() && this.renewed.saturating_add(ttl.millis) <= now {
-            *this = Self::default();
+    fn expire(&mut self, now: Timestamp, ttl: Ttl) {
+        if !self.state.is_empty() && self.renewed.saturating_add(ttl.millis) <= now {
+            *self = Self::default();
         }
     }
 
-    /// Notes that it was renewed, if it was.
     #[inline]
-    pub fn stamp(this: &mut Self, now: Timestamp, ttl: Ttl) {
-        let used = std::mem::take(this.used.get_mut());
-        if this.state.is_empty() {
-            this.renewed = 0;
+    fn stamp(&mut self, now: Timestamp, ttl: Ttl) {
+        let used = std::mem::take(self.used.get_mut());
+        if self.state.is_empty() {
+            self.renewed = 0;
         } else if used & WRITTEN != 0 || (ttl.on_read && used & READ != 0) {
-            this.renewed = now;
+            self.renewed = now;
         }
     }
 }

@@ -5,6 +5,7 @@
 //! keep its state from growing.
 
 mod expiring;
+mod expiring_map;
 mod list;
 mod map;
 mod reducing;
@@ -15,7 +16,8 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::expiring::{Expiring, Ttl};
+pub use self::expiring::{Expiring, ExpiringField, Ttl};
+pub use self::expiring_map::ExpiringMapState;
 pub use self::list::ListState;
 pub use self::map::MapState;
 pub use self::reducing::ReducingState;

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rivus_core::{
-    Control, Event, Expiring, Hashed, KeyGroup, ReducingState, StateSet, UserError, ValueState,
-    key_hash,
+    Control, Event, Expiring, ExpiringMapState, Hashed, KeyGroup, ReducingState, StateSet,
+    UserError, ValueState, key_hash,
 };
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +141,27 @@ fn a_row_that_is_never_touched_again_gives_its_memory_back_even_after_a_restore(
     }
 }
 
+#[test]
+fn timers_fire_while_rows_expire_and_time_goes_on() {
+    let (operator, outlets) = (remember(), main_only(String::clone));
+    for seed in 0..8 {
+        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, seed);
+        let timers = (0..40).map(|key| format!("t{key}=-60@1"));
+        // These expire one after the other while the timers fire.
+        let values = (0..40).map(|key| format!("v{key}=1@1 / +1"));
+        let input: Vec<String> = timers.chain(values).collect();
+        rig.play(hashed(picture(&input.join(" / ")))).unwrap();
+        let before = rig.log.len();
+        rig.drift = Duration::from_millis(3);
+        rig.play(hashed(picture("+20"))).unwrap();
+        rig.drift = Duration::ZERO;
+        let fired = rig.log.words().split_off(before);
+        assert_eq!(fired.len(), 40, "seed {seed}: {fired:?}");
+        rig.play(hashed(picture("+200 |"))).unwrap();
+        assert_eq!(rig.cx.metrics.figures().state_rows, 0, "seed {seed}");
+    }
+}
+
 /// The simplest thing that could be right.
 #[derive(Default)]
 struct Model {
@@ -240,6 +261,60 @@ proptest! {
         let records: Vec<_> = words.into_iter().filter(|word| word.contains('@')).collect();
         prop_assert_eq!(records, model.out);
         prop_assert_eq!(rig.cx.metrics.figures().state_rows, 0);
+    }
+}
+
+#[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+#[state(crate = "rivus_core")]
+struct Recent {
+    #[state(ttl = "100ms")]
+    numbers: ExpiringMapState<i64, u32>,
+}
+
+/// Says how often each of a key's numbers came lately.
+#[derive(Clone)]
+struct Lately;
+
+impl KeyedProcessFunction<String, Pair> for Lately {
+    type Out = String;
+    type State = Recent;
+
+    fn process(
+        &mut self,
+        event: Event<Pair>,
+        state: &mut Keyed<'_, String, Recent>,
+        out: &mut Output<'_, String>,
+    ) -> Result<(), UserError> {
+        *state.numbers.get_or_default(event.value.1) += 1;
+        let numbers = state.numbers.iter();
+        let numbers: Vec<String> = numbers
+            .map(|(number, times)| format!("{number}x{times}"))
+            .collect();
+        out.emit(format!("{}:{}", state.key(), numbers.join(",")));
+        Ok(())
+    }
+}
+
+#[test]
+fn entries_of_a_map_expire_each_by_itself_over_a_crash_and_their_memory_is_given_back() {
+    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
+    let operator = KeyedProcessOperator::new(by_key, Lately, SideOutputs::new());
+    let outlets = main_only(String::clone);
+    // 1 is renewed at 40 and gone at 140, 2 came at 60 after the crash and is gone at 160.
+    check_keyed(
+        &operator,
+        &outlets,
+        "a=1@1 +40 a=1@2 | b=3@3 a=2@4 x +20 a=2@5 +79 a=9@6 +1 a=9@7 +20 a=9@8",
+        "a:1x1@1 a:1x2@2 | b:3x1@3 a:1x2,2x1@4 a:1x2,2x2@5 a:1x2,2x2,9x1@6 a:2x2,9x2@7 a:9x3@8",
+    );
+    for backend in [0, 1] {
+        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, backend);
+        let rows = |rig: &Rig<'_, Hashed<Pair>>| rig.cx.metrics.figures().state_rows;
+        rig.play(hashed(picture("a=1@1 b=1@1 c=1@1 +50 b=2@2 +50 |")))
+            .unwrap();
+        assert_eq!(rows(&rig), 1, "backend {backend}");
+        rig.play(hashed(picture("+50 |"))).unwrap();
+        assert_eq!(rows(&rig), 0, "backend {backend}");
     }
 }
 
