@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use rivus::{
-    AggregateFunction, AggregatingState, Event, Expiring, Keyed, KeyedProcessFunction, Mean,
-    Output, Redistribution, ReducingState, StateSet, StatefulProcessFunction, UserError,
-    ValueState,
+    AggregateFunction, AggregatingState, Event, Expiring, ExpiringMapState, Keyed,
+    KeyedProcessFunction, Mean, Output, Redistribution, ReducingState, StateSet,
+    StatefulProcessFunction, UserError, ValueState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,9 @@ pub struct Gathered {
     /// Comes and goes; if it is there, it is the last record's number.
     #[state(ttl = "70ms")]
     recent: Expiring<ValueState<u64>>,
+    /// Entries come and go; those that are there are records of this key, none of them newer than the last.
+    #[state(ttl = "90ms", renew = "read_and_write")]
+    lately: ExpiringMapState<u64, u64>,
     last: ValueState<u64>,
 }
 
@@ -111,6 +114,10 @@ where
         {
             return Err(format!("{:?} is recent and {last:?} the last", state.recent).into());
         }
+        if let Some(newer) = state.lately.values().find(|id| Some(**id) > last) {
+            return Err(format!("{newer} came lately, after {last:?}").into());
+        }
+        state.lately.insert(reading.id % 4, reading.id);
         state.recent.set(reading.id);
         state.last.set(reading.id);
         let greater = |best: &mut u64, next: u64| *best = next.max(*best);
