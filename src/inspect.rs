@@ -138,7 +138,7 @@ fn read(
     let bytes = bytes.map_err(failed)?;
     let mut restored = RestoredState::default();
     restored
-        .add(&bytes, !verify, |_| true)
+        .add(&bytes, !verify, |_, _| true)
         .map_err(|error| damaged(error.to_string()))?;
     for state in restored
         .states()

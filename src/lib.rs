@@ -32,7 +32,9 @@
 //! | transform a stream | [`DataStream`], [`KeyedStream`], [`WindowedStream`] |
 //! | read two streams together | [`ConnectedStreams`], [`BroadcastConnectedStream`], [`JoinedStreams`], [`IntervalJoin`] |
 //! | gather in windows | [`WindowAssigner`], [`Trigger`], [`Evictor`], [`DataStream::window_all`] |
-//! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`] |
+//! | ask the usual of a key's records | [`KeyedStream`]: sum, min_by, top_n, distinct and others |
+//! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`], [`Expiring`] |
+//! | keep state without a key | [`StatefulProcessFunction`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 
@@ -46,13 +48,16 @@ mod inspect;
 mod interval;
 mod joined;
 mod keyed;
+mod keyed_aggregates;
 mod partitioned;
 mod program;
 mod runtimes;
 mod savepoint;
+mod stateful;
 mod stream;
 mod telemetry;
 mod windowed;
+mod windowed_aggregates;
 mod windows;
 
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
@@ -73,22 +78,21 @@ pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
 pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
-    CheckpointId, Committer, Either, Event, Failure, FailureScope, GraphError, JobId, Key,
-    ListState, MapState, ParallelInstance, ReadStatus, Record, Shares, Sink, SinkWriter, Source,
-    SourceReader, StateField, StateSet, SubtaskFigures, Timestamp, UserError, ValueState,
+    CheckpointId, Committer, Either, Event, Expiring, ExpiringField, ExpiringMapState, Failure,
+    FailureScope, GraphError, JobId, Key, ListState, MapState, ParallelInstance, ReadStatus,
+    Record, ReducingState, Shares, Sink, SinkWriter, Source, SourceReader, StateField, StateSet,
+    SubtaskFigures, Timestamp, Ttl, UserError, ValueState,
 };
 pub use rivus_operators::{
-    AggregateFunction, Avg, BroadcastProcessFunction, CoProcessFunction, Count, Grouped,
+    AggregateFunction, AggregatingState, Avg, BroadcastProcessFunction, CoProcessFunction,
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, Count, CountEvictor, CountTrigger,
+    DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, Fold, Grouped,
     IntervalJoinFunction, Keyed, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
-    KeyedProcessFunction, Max, Min, OnError, Output, ProcessFunction, Rejected, SideOutputTag, Sum,
-    TimeDomain, Timer, WatermarkGenerator, WatermarkStrategy, Window, WindowAssigner,
-    WindowFunction, Windowed,
-};
-
-pub use rivus_operators::{
-    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
-    DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, ProcessingTimeTrigger,
-    PurgingTrigger, TimeEvictor, Trigger, TriggerContext, TriggerResult,
+    KeyedProcessFunction, Max, MaxBy, Mean, Min, MinBy, OnError, Output, ProcessFunction,
+    ProcessingTimeTrigger, PurgingTrigger, Redistribution, Rejected, SideOutputTag,
+    StatefulProcessFunction, Sum, TimeDomain, TimeEvictor, Timer, TopN, Trigger, TriggerContext,
+    TriggerResult, WatermarkGenerator, WatermarkStrategy, Window, WindowAssigner, WindowFunction,
+    Windowed,
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};

@@ -47,6 +47,24 @@ async fn refusal(write: impl FnOnce(&StreamEnvironment)) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_best_none_of_a_key_or_a_window_are_refused() {
+    for windowed in [false, true] {
+        let told = refusal(|env| {
+            let by_word = timed(env).key_by_ref(|word| word.0.as_str());
+            if windowed {
+                let minutes = by_word.window(WindowAssigner::tumbling(MINUTE));
+                minutes.top_n(0, |word| word.1).print_debug();
+            } else {
+                by_word.top_n(0, |word| word.1).print_debug();
+            }
+        });
+        let operator = if windowed { "window" } else { "top_n" };
+        let expected = "the best 0 records are none: ask for at least 1";
+        assert_eq!(told.await, format!("operator \"{operator}\": {expected}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn windows_that_are_too_short_are_refused() {
     let told = refusal(|env| {
         counted(&timed(env), Duration::from_micros(500)).print_debug();

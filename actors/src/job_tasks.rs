@@ -12,8 +12,8 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{JobOptions, Manifest, SubtaskSnapshot, TaskPhase, TaskReport};
 use rivus_core::{
-    AttemptId, Barrier, CheckpointId, CheckpointKind, EncodedSplit, Failure, Incarnation, JobGraph,
-    JobId, LeaderEpoch, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId,
+    AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph, JobId,
+    LeaderEpoch, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId,
 };
 
 use crate::context::NodeContext;
@@ -411,16 +411,7 @@ impl JobTasksState {
         self.tasks
             .retain(|other, task| other.subtask != attempt.subtask || !task.report.phase.is_over());
         let metrics = Arc::new(SubtaskMetrics::default());
-        let restored = restore.map(|manifest| Restore {
-            checkpoint: manifest.id,
-            stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
-            foreign: manifest.foreign,
-            snapshot: manifest
-                .subtasks
-                .get(&attempt.subtask)
-                .cloned()
-                .unwrap_or_default(),
-        });
+        let restored = restore.map(|manifest| Restore::of(manifest, attempt.subtask, graph));
         let report = TaskReport {
             attempt,
             slot,

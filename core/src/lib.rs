@@ -68,7 +68,10 @@ pub use snapshot::{
 };
 pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
-pub use state_set::{ListState, MapState, StateField, StateSet, ValueState};
+pub use state_set::{
+    Expiring, ExpiringField, ExpiringMapState, ListState, MapState, ReducingState, StateField,
+    StateSet, Ttl, ValueState,
+};
 pub use store::{
     Changes, EachEntry, EachFound, MemoryStore, MemoryStores, Space, StateStore, StoreScan, Stores,
 };

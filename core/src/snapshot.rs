@@ -396,7 +396,7 @@ impl RestoredState {
     pub fn parse(snapshots: &[Bytes]) -> Result<Self, CodecError> {
         let mut state = Self::default();
         for snapshot in snapshots {
-            state.add(snapshot, false, |_| true)?;
+            state.add(snapshot, false, |_, _| true)?;
         }
         Ok(state)
     }
@@ -410,7 +410,7 @@ impl RestoredState {
         &mut self,
         snapshot: &Bytes,
         head_only: bool,
-        wanted: impl Fn(&OperatorUid) -> bool,
+        wanted: impl Fn(&OperatorUid, &str) -> bool,
     ) -> Result<(), CodecError> {
         let damaged = |what| Err(CodecError::Damaged { what });
         let mut at = MAGIC.len() + 2;
@@ -461,7 +461,7 @@ impl RestoredState {
         }
         let wanted = open
             .into_iter()
-            .filter(|((operator, _), _)| wanted(operator));
+            .filter(|((operator, state), _)| wanted(operator, state));
         for (name, section) in wanted {
             self.sections.entry(name).or_default().push(section);
         }
@@ -662,7 +662,7 @@ mod tests {
         let (whole, head, sections) = sample();
         let mut state = RestoredState::default();
         state
-            .add(&whole.slice(..head as usize), true, |_| true)
+            .add(&whole.slice(..head as usize), true, |_, _| true)
             .unwrap();
         let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
         assert_eq!(splits, [7]);
@@ -675,10 +675,10 @@ mod tests {
         let counted: Vec<_> = sections.iter().map(|s| (&*s.state, s.rows)).collect();
         assert_eq!(counted, [("rows", Some(3)), ("splits", None)]);
         // Torn inside the head, it is refused.
-        let torn = state.add(&whole.slice(..head as usize - 1), true, |_| true);
+        let torn = state.add(&whole.slice(..head as usize - 1), true, |_, _| true);
         assert!(torn.is_err());
         let mut state = RestoredState::default();
-        let counts = |operator: &OperatorUid| operator.0 == "count";
+        let counts = |operator: &OperatorUid, _: &str| operator.0 == "count";
         state.add(&whole, false, counts).unwrap();
         assert_eq!(state.operators().collect::<Vec<_>>(), [&"count".into()]);
     }

@@ -149,6 +149,11 @@ pub trait OperatorFactory: Send + Sync {
         no_side_outputs(read)
     }
 
+    /// Whether each of its subtasks starts from what all of them wrote, and not only from what itself did.
+    fn restores_all(&self) -> bool {
+        false
+    }
+
     /// What it writes to; see [`Sink::target`](crate::Sink::target).
     fn target(&self) -> Option<String> {
         None

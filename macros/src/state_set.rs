@@ -1,9 +1,11 @@
-//! `#[derive(StateSet)]`: a row is empty when each of its states is.
+//! `#[derive(StateSet)]`: a row is empty when each of its states is, and states expire each by itself.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Error, Fields, LitStr, Path, Result, parse_quote};
+use syn::{Data, DeriveInput, Error, Field, Fields, LitStr, Path, Result, parse_quote};
+
+use crate::ttl::{self, FieldTtl, Lifetimes};
 
 /// The implementation for a struct with named fields; an error that says why for anything else.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -14,21 +16,53 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let Fields::Named(fields) = &data.fields else {
         return Err(refused(input));
     };
-    let each = fields.named.iter().map(|field| {
-        let name = &field.ident;
-        // The span makes the compiler point at the field's type.
-        quote_spanned! { field.ty.span() => #krate::StateField::is_empty(&self.#name) }
-    });
+    let mut parts = Parts::default();
+    for field in &fields.named {
+        parts.add(field, &krate)?;
+    }
+    let Parts { empty, lifetime } = parts;
+    let lifetime = lifetime.expand(&krate);
     let name = &input.ident;
     let (params, args, bounds) = input.generics.split_for_impl();
     Ok(quote! {
         #[automatically_derived]
         impl #params #krate::StateSet for #name #args #bounds {
             fn is_empty(&self) -> bool {
-                true #(&& #each)*
+                true #(&& #empty)*
             }
+            #lifetime
         }
     })
+}
+
+/// What the fields say, one expression for each.
+#[derive(Default)]
+struct Parts {
+    empty: Vec<TokenStream>,
+    lifetime: Lifetimes,
+}
+
+impl Parts {
+    fn add(&mut self, field: &Field, krate: &Path) -> Result<()> {
+        let name = &field.ident;
+        // Makes the compiler point at the field's type.
+        let span = Span::call_site().located_at(field.ty.span());
+        let Some(ttl) = FieldTtl::of(field)? else {
+            if ttl::looks_expiring(&field.ty) {
+                return Err(Error::new(
+                    span,
+                    "for how long? say it on the field: #[state(ttl = \"1h\")]",
+                ));
+            }
+            let empty = quote_spanned! { span => #krate::StateField::is_empty(&self.#name) };
+            self.empty.push(empty);
+            return Ok(());
+        };
+        let empty = quote_spanned! { span => #krate::ExpiringField::is_vacant(&self.#name) };
+        self.empty.push(empty);
+        self.lifetime.add(name, ttl, span, krate);
+        Ok(())
+    }
 }
 
 fn refused(input: &DeriveInput) -> Error {
@@ -76,6 +110,52 @@ mod tests {
         for field in ["a", "b"] {
             let asked = format!(":: rivus :: StateField :: is_empty (& self . {field})");
             assert!(code.contains(&asked), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_ttl_has_nothing_to_say_of_time() {
+        let code = expanded("struct Row { a: ValueState<u8> }");
+        for method in ["EXPIRES", "expire", "stamp", "due"] {
+            assert!(!code.contains(method), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_ttl_is_said_in_milliseconds_with_what_renews_it() {
+        let code = expanded(
+            "struct Row { #[state(ttl = \"1m\", renew = \"read_and_write\")] a: Expiring<ValueState<u8>> }",
+        );
+        assert!(
+            code.contains("millis : 60000i64 , on_read : true"),
+            "{code}"
+        );
+        for method in [
+            "fn expire",
+            "fn stamp",
+            "fn due",
+            "ExpiringField :: is_vacant",
+        ] {
+            assert!(code.contains(method), "{code}");
+        }
+    }
+
+    #[test]
+    fn wrong_lifetimes_are_refused_with_the_mend() {
+        let table = [
+            ("a: Expiring<ValueState<u8>>", "for how long?"),
+            ("#[state(ttl = \"soon\")] a: Expiring<X>", "such as \"30m\""),
+            ("#[state(ttl = 5)] a: Expiring<X>", "string literal"),
+            ("#[state(renew = \"write\")] a: Expiring<X>", "ttl = "),
+            (
+                "#[state(ttl = \"1h\", renew = \"read\")] a: Expiring<X>",
+                "\"read_and_write\"",
+            ),
+            ("#[state(tll = \"1h\")] a: Expiring<X>", "expected `ttl"),
+        ];
+        for (field, told) in table {
+            let code = expanded(&format!("struct Row {{ {field} }}"));
+            assert!(code.starts_with("error: ") && code.contains(told), "{code}");
         }
     }
 

@@ -7,9 +7,10 @@
 //!
 //! - Ends of a chain: [`SourceOperator`], [`SinkOperator`].
 //! - Time: [`WatermarkStrategy`] and [`WatermarkOperator`].
-//! - One record at a time: [`Map`], [`Filter`], [`FlatMap`], [`TryMap`], [`ProcessOperator`].
-//! - By key, found by a [`KeySelector`]: [`RollingOperator`], [`KeyedProcessOperator`],
-//!   [`WindowOperator`]. Keyed operators take [`Hashed`](rivus_core::Hashed) records.
+//! - One record at a time: [`Map`], [`Filter`], [`FlatMap`], [`TryMap`], [`ProcessOperator`];
+//!   with state of its own, [`StatefulProcessOperator`].
+//! - By key, found by a [`KeySelector`]: [`RollingOperator`], [`DistinctOperator`],
+//!   [`KeyedProcessOperator`], [`WindowOperator`]. Keyed operators take [`Hashed`](rivus_core::Hashed) records.
 //! - Of two streams, whose records come as [`Either`](rivus_core::Either): [`OfBoth`] makes any of the above take two,
 //!   [`by_either`] keys them; [`WindowJoinOperator`], [`IntervalJoinOperator`], and beside a broadcast stream
 //!   [`BroadcastOperator`], [`KeyedBroadcastOperator`].
@@ -23,6 +24,7 @@ mod driver;
 mod keyed;
 mod lent;
 mod naming;
+mod operator_state;
 mod outlet;
 mod output;
 mod selector;
@@ -36,12 +38,14 @@ mod window;
 pub use broadcast::{BroadcastOperator, BroadcastProcessFunction};
 pub use connect::{CoProcessFunction, EitherIter, KeyedCoProcessFunction, OfBoth};
 pub use keyed::{
-    AggregateFunction, Avg, Count, EachPair, Interval, IntervalJoinFunction, IntervalJoinOperator,
-    Keyed, KeyedBroadcastOperator, KeyedBroadcastProcessFunction, KeyedProcessFunction,
-    KeyedProcessOperator, Max, Mean, Min, Rolling, RollingAggregate, RollingOperator,
-    RollingReduce, Sum, TimeDomain, Timer,
+    AggregateFunction, AggregatingState, Avg, Count, DistinctOperator, EachPair, Fold, Interval,
+    IntervalJoinFunction, IntervalJoinOperator, Keyed, KeyedBroadcastOperator,
+    KeyedBroadcastProcessFunction, KeyedProcessFunction, KeyedProcessOperator, Max, MaxBy, Mean,
+    Min, MinBy, Rolling, RollingAggregate, RollingOperator, RollingReduce, Sum, TimeDomain, Timer,
+    TopN,
 };
 pub use lent::OwnedOrLent;
+pub use operator_state::{Redistribution, StatefulProcessFunction, StatefulProcessOperator};
 pub use output::Output;
 pub use selector::{ByEither, ByRef, ByValue, KeySelector, by_either, by_ref, by_value};
 pub use side::{SideOutputTag, SideOutputs};

@@ -28,6 +28,14 @@ pub trait KeySelector<T>: Clone + Send + Sync + 'static {
         run: &[Event<Hashed<T>>],
     ) -> Result<(), Failure>;
 
+    /// Whether the record's key has a row. Over a store, the record was in the run of the last [`load`](Self::load).
+    fn is_known<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &Table<Self::Key, V>,
+        hash: u64,
+        value: &T,
+    ) -> bool;
+
     /// The row of the record's key, made by `new` if there is none; see
     /// [`Table::find_or_insert`].
     ///
@@ -156,6 +164,16 @@ where
     }
 
     #[inline]
+    fn is_known<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        hash: u64,
+        value: &T,
+    ) -> bool {
+        table.find(hash, &(self.select)(value)).is_some()
+    }
+
+    #[inline]
     fn find<V: Serialize + DeserializeOwned>(
         &self,
         table: &mut Table<K, V>,
@@ -196,6 +214,16 @@ where
             (*hash, (self.select)(value))
         });
         table.load(keys)
+    }
+
+    #[inline]
+    fn is_known<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &Table<Q::Owned, V>,
+        hash: u64,
+        value: &T,
+    ) -> bool {
+        table.find(hash, (self.select)(value)).is_some()
     }
 
     #[inline]
@@ -266,6 +294,19 @@ where
         let hashes = run.iter().map(|event| event.value.hash);
         let keys = run.iter().map(|event| self.key(&event.value.value));
         load_made(table, hashes, keys)
+    }
+
+    #[inline]
+    fn is_known<V: Serialize + DeserializeOwned>(
+        &self,
+        table: &Table<S::Key, V>,
+        hash: u64,
+        value: &Either<A, B>,
+    ) -> bool {
+        match value {
+            Either::First(value) => self.first.is_known(table, hash, value),
+            Either::Second(value) => self.second.is_known(table, hash, value),
+        }
     }
 
     #[inline]

@@ -300,6 +300,8 @@ pub(crate) struct Rig<'a, In> {
     wake: Option<Timestamp>,
     /// Runs that were given back to their senders.
     pub(crate) given_back: usize,
+    /// How much time passes between two turns of one piece of work.
+    pub(crate) drift: Duration,
 }
 
 #[derive(Clone)]
@@ -348,6 +350,7 @@ impl<'a, In: Record> Rig<'a, In> {
             checkpoints: 0,
             wake: None,
             given_back: 0,
+            drift: Duration::ZERO,
         })
     }
 
@@ -375,6 +378,7 @@ impl<'a, In: Record> Rig<'a, In> {
 
     fn settle(&mut self, mut progress: Progress) -> Result<(), Failure> {
         while !progress.is_done() {
+            self.clock.advance(self.drift);
             self.cx.begin_turn();
             // Rows are written between two turns, whatever is kept inside.
             self.write_slice()?;

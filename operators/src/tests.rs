@@ -1,12 +1,15 @@
 //! What operators do, as pictures and against simple models of themselves.
 
 mod broadcast;
+mod expiring;
 mod interval;
 mod keyed;
+mod operator_state;
 mod sessions;
 mod source_and_sink;
 mod stateless;
 mod triggers;
 mod two_inputs;
 mod watermarks;
+mod windowed_aggregates;
 mod windows;

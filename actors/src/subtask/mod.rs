@@ -18,11 +18,11 @@ mod work;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{CHANNELS_STATE, JobOptions, SnapshotPart, SubtaskSnapshot};
+use rivus_core::job::{CHANNELS_STATE, JobOptions, Manifest, SnapshotPart, SubtaskSnapshot};
 use rivus_core::{
-    AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, Clock, Element, EncodedSplit,
-    Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
-    RestoredState, Stores, SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
+    AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Element,
+    EncodedSplit, Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
+    RestoredState, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 
@@ -138,6 +138,37 @@ pub struct Restore {
     pub foreign: bool,
     /// This subtask's part.
     pub snapshot: SubtaskSnapshot,
+}
+
+impl Restore {
+    /// A subtask's part of a checkpoint: its own snapshot; and from the heads of the others' what belongs to operators that
+    /// start from all of them. Of a foreign checkpoint each has the heads of all already.
+    pub fn of(manifest: &Manifest, subtask: SubtaskId, graph: &JobGraph) -> Self {
+        let mut snapshot = manifest.subtasks.get(&subtask).cloned().unwrap_or_default();
+        let shared = graph.restoring_all(subtask.vertex);
+        if !shared.is_empty() && !manifest.foreign {
+            let others = manifest
+                .subtasks
+                .iter()
+                .filter(|(other, _)| other.vertex == subtask.vertex && **other != subtask);
+            for part in others.flat_map(|(_, other)| &other.parts) {
+                let mut part = SnapshotPart {
+                    head_only: true,
+                    ..part.clone()
+                };
+                part.sections.retain(|section| {
+                    shared.contains(&section.operator) && section.state != CHANNELS_STATE
+                });
+                snapshot.parts.push(part);
+            }
+        }
+        Self {
+            checkpoint: manifest.id,
+            stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
+            foreign: manifest.foreign,
+            snapshot,
+        }
+    }
 }
 
 /// What an execution is started with.
@@ -470,9 +501,10 @@ fn read_parts(
             })
         };
         let bytes = read.map_err(|error| Failure::user(&error.into()))?;
-        let wanted = |uid: &OperatorUid| {
+        let wanted = |uid: &OperatorUid, state: &str| {
             let mut sections = part.sections.iter();
-            !foreign || sections.any(|section| section.operator == *uid)
+            let listed = sections.any(|section| section.operator == *uid && section.state == state);
+            listed || !(foreign || part.head_only)
         };
         restored.add(&bytes, part.head_only, wanted)?;
     }

@@ -1,6 +1,7 @@
 //! The jobs that are run, and where their output goes.
 
 mod functions;
+mod lasting;
 mod records;
 mod shapes;
 mod spec;

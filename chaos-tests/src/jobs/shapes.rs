@@ -1,15 +1,17 @@
 //! The shapes of jobs, each written as a user would write it.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rivus::connectors::{CollectionSource, FileSink, GeneratorSource, TextFileSource};
 use rivus::{
-    DataStream, Event, SideOutputTag, Source, StreamEnvironment, WatermarkStrategy, WindowAssigner,
-    Windowed,
+    Avg, DataStream, Event, Max, MinBy, Redistribution, SideOutputTag, Source, StreamEnvironment,
+    Sum, WatermarkStrategy, WindowAssigner, Windowed,
 };
 
 use super::functions::{Buckets, InOrder, Line, Members, SoFar};
+use super::lasting::{Gathering, Lanes};
 use super::records::{DISORDER, FIRST, Reading};
 use super::spec::Shape;
 use super::world::{Shelf, World};
@@ -41,6 +43,8 @@ impl World {
             Shape::WindowJoin => self.window_join(env),
             Shape::IntervalJoin => self.interval_join(env),
             Shape::Partitioned => self.partitioned(env),
+            Shape::Aggregates => self.aggregates(&self.timed(&self.generated(env, 0))),
+            Shape::Expiring => self.expiring(&self.generated(env, 0)),
         };
         self.sink(&out, &self.main);
     }
@@ -224,6 +228,65 @@ impl World {
         let counts = windows.count().parallelism(self.wide());
         counts.map(line).parallelism(self.wide())
     }
+
+    /// Each has output keys of its own, so that the order within one is given.
+    fn aggregates(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+        let wide = self.wide();
+        let keyed = readings.key_by(|reading| reading.key);
+        let value = |reading: &Reading| reading.value;
+        let of_all = keyed
+            .aggregate((Sum::of(value), (MinBy::of(value), Max::of(value))))
+            .parallelism(wide)
+            .map(|(key, (sum, (least, greatest)))| {
+                let least = least.map(|reading| reading.id);
+                (format!("all {key}"), format!("{sum} {least:?} {greatest}"))
+            })
+            .parallelism(wide);
+        let top = keyed.top_n(3, value).parallelism(wide);
+        let top = top
+            .map(|(key, top)| (format!("top {key}"), ids(&top)))
+            .parallelism(wide);
+        let first = readings
+            .key_by(|reading| (reading.key, reading.value % 8))
+            .distinct()
+            .parallelism(wide)
+            .map(|Reading { id, key, value, .. }| {
+                (format!("first {key} {}", value % 8), id.to_string())
+            })
+            .parallelism(wide);
+        let size = Duration::from_millis(300);
+        let windows = readings
+            .key_by(|reading| reading.key)
+            .window(WindowAssigner::sliding(size, size / 3))
+            .top_n(2, |reading| Reverse(reading.value))
+            .parallelism(wide);
+        let windows = windows
+            .map(|Windowed { key, window, value }| {
+                (
+                    format!("window {key}"),
+                    format!("{}:{}", window.start, ids(&value)),
+                )
+            })
+            .parallelism(wide);
+        of_all.union(&top).union(&first).union(&windows)
+    }
+
+    fn expiring(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+        let how = match self.spec.keys % 2 {
+            0 => Redistribution::Split,
+            _ => Redistribution::Union,
+        };
+        let lanes = Lanes::new(u64::from(self.spec.parallelism), how);
+        let chained = readings.process_with_state(lanes);
+        let keyed = chained.key_by(|reading| reading.key);
+        let gathered = Gathering(Avg::of(|reading: &Reading| reading.value as f64));
+        keyed.process(gathered).parallelism(self.wide())
+    }
+}
+
+fn ids(readings: &[Reading]) -> String {
+    let ids: Vec<String> = readings.iter().map(|r| r.id.to_string()).collect();
+    ids.join(",")
 }
 
 fn line(window: Windowed<u64, u64>) -> Line {

@@ -48,11 +48,15 @@ pub enum Shape {
     Evicted,
     /// Windows by count, tumbling and sliding.
     CountWindows,
+    /// The ready-made aggregates, by key and in windows, and the first record of each key.
+    Aggregates,
+    /// Operator state, then keyed states that expire: some long after the run, some all the time and unseen.
+    Expiring,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -72,6 +76,8 @@ impl Shape {
         Self::Sessions,
         Self::Evicted,
         Self::CountWindows,
+        Self::Aggregates,
+        Self::Expiring,
     ];
 }
 

@@ -139,6 +139,16 @@ impl JobGraph {
         })
     }
 
+    /// Uids of a vertex's operators whose subtasks each start from what all of them wrote.
+    pub fn restoring_all(&self, id: VertexId) -> Vec<OperatorUid> {
+        let nodes = self.vertex(id).nodes.iter().map(|node| self.node(*node));
+        let all = nodes.filter(|node| match &node.operator {
+            Operator::Transform(operator) => operator.restores_all(),
+            Operator::Source(_) => false,
+        });
+        all.map(|node| node.uid.clone()).collect()
+    }
+
     /// Uids of a vertex's operators, in chain order.
     pub fn operators(&self, id: VertexId) -> Vec<OperatorUid> {
         let nodes = &self.vertex(id).nodes;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::AddAssign;
 
-use rivus_core::Record;
+use rivus_core::{Record, ValueState};
 use serde::{Deserialize, Serialize};
 
 /// Folds records into an accumulator, which can be merged with another.
@@ -35,6 +35,14 @@ pub trait AggregateFunction: Clone + Send + Sync + 'static {
     /// What comes out.
     type Out: Record;
 
+    /// Refuses figures with which it can't work, before the job is started.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and the mend.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The accumulator before any record.
     fn create(&self) -> Self::Acc;
 
@@ -57,6 +65,11 @@ where
     type In = A::In;
     type Acc = (A::Acc, B::Acc);
     type Out = (A::Out, B::Out);
+
+    fn check(&self) -> Result<(), String> {
+        self.0.check()?;
+        self.1.check()
+    }
 
     fn create(&self) -> Self::Acc {
         (self.0.create(), self.1.create())
@@ -161,6 +174,8 @@ macro_rules! by_field {
     };
 }
 
+pub(super) use by_field;
+
 by_field! {
     /// Sum of a field.
     ///
@@ -248,6 +263,12 @@ where
     }
 }
 
+/// Whether a value can be compared: what isn't equal to itself, such as NaN, has no order.
+#[inline]
+pub(super) fn has_order<N: PartialOrd>(value: &N) -> bool {
+    value.partial_cmp(value).is_some()
+}
+
 macro_rules! extreme {
     ($name:ident, $better:tt) => {
         impl<T, N, F> AggregateFunction for $name<T, N, F>
@@ -257,32 +278,33 @@ macro_rules! extreme {
             F: Fn(&T) -> N + Clone + Send + Sync + 'static,
         {
             type In = T;
-            type Acc = Option<N>;
+            type Acc = ValueState<N>;
             type Out = N;
 
-            fn create(&self) -> Option<N> {
-                None
+            fn create(&self) -> ValueState<N> {
+                ValueState::default()
             }
 
             #[inline]
-            fn add(&self, acc: &mut Option<N>, value: &T) {
-                self.merge(acc, Some((self.field)(value)));
+            fn add(&self, acc: &mut ValueState<N>, value: &T) {
+                let value = (self.field)(value);
+                if has_order(&value) && acc.get().is_none_or(|best| value $better *best) {
+                    acc.set(value);
+                }
             }
 
             #[inline]
-            fn merge(&self, acc: &mut Option<N>, other: Option<N>) {
-                // What isn't equal to itself has no order.
-                let Some(other) = other.filter(|other| other.partial_cmp(other).is_some()) else {
-                    return;
-                };
-                if acc.as_ref().is_none_or(|best| other $better *best) {
-                    *acc = Some(other);
+            fn merge(&self, acc: &mut ValueState<N>, mut other: ValueState<N>) {
+                if let Some(other) = other.take()
+                    && acc.get().is_none_or(|best| other $better *best)
+                {
+                    acc.set(other);
                 }
             }
 
             /// The default if no value could be compared.
-            fn result(&self, acc: &Option<N>) -> N {
-                acc.clone().unwrap_or_default()
+            fn result(&self, acc: &ValueState<N>) -> N {
+                acc.get().cloned().unwrap_or_default()
             }
         }
     };

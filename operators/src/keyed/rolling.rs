@@ -1,10 +1,10 @@
-//! Rolling aggregates: for every record, what its key has gathered so far.
+//! Rolling aggregates: what a key has gathered so far, said again whenever a record changes it.
 
 use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
-    Record, Task, TaskContext, Timestamp, ValueState,
+    Record, SidesRead, Task, TaskContext, Timestamp, ValueState, no_side_outputs,
 };
 
 use super::{AggregateFunction, Rows};
@@ -21,11 +21,22 @@ pub trait Rolling<In>: Clone + Send + Sync + 'static {
     /// What comes out with the key.
     type Out: Record;
 
+    /// Whether it says something for every record.
+    const ONE_FOR_ONE: bool = true;
+
+    /// Refuses figures with which it can't work.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and the mend.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Before any record.
     fn create(&self) -> Self::Acc;
 
-    /// Adds a record and says what has been gathered.
-    fn roll<V: OwnedOrLent<In>>(&self, acc: &mut Self::Acc, value: V) -> Self::Out;
+    /// Adds a record and says what has been gathered, if there is anything to say.
+    fn roll<V: OwnedOrLent<In>>(&self, acc: &mut Self::Acc, value: V) -> Option<Self::Out>;
 }
 
 /// Rolls by an [`AggregateFunction`].
@@ -36,14 +47,18 @@ impl<A: AggregateFunction> Rolling<A::In> for RollingAggregate<A> {
     type Acc = A::Acc;
     type Out = A::Out;
 
+    fn check(&self) -> Result<(), String> {
+        self.0.check()
+    }
+
     fn create(&self) -> A::Acc {
         self.0.create()
     }
 
     #[inline]
-    fn roll<V: OwnedOrLent<A::In>>(&self, acc: &mut A::Acc, value: V) -> A::Out {
+    fn roll<V: OwnedOrLent<A::In>>(&self, acc: &mut A::Acc, value: V) -> Option<A::Out> {
         self.0.add(acc, value.borrow());
-        self.0.result(acc)
+        Some(self.0.result(acc))
     }
 }
 
@@ -60,37 +75,44 @@ impl<T: Record, F: Fn(&mut T, T) + Clone + Send + Sync + 'static> Rolling<T> for
     }
 
     #[inline]
-    fn roll<V: OwnedOrLent<T>>(&self, acc: &mut ValueState<T>, value: V) -> T {
+    fn roll<V: OwnedOrLent<T>>(&self, acc: &mut ValueState<T>, value: V) -> Option<T> {
         let value = value.into_owned();
         match acc.get_mut() {
-            Some(acc) => {
-                (self.0)(acc, value);
-                acc.clone()
-            }
-            None => {
-                acc.set(value.clone());
-                value
-            }
+            Some(acc) => (self.0)(acc, value),
+            None => acc.set(value),
         }
+        acc.get().cloned()
     }
 }
 
-/// Makes stages that emit `(key, gathered so far)` for every record.
+/// Makes stages that emit `(key, gathered so far)` for every record that changes it.
 ///
 /// ```
-/// use rivus_operators::{Count, RollingOperator, by_ref};
+/// use rivus_operators::{Count, RollingOperator, TopN, by_ref};
 ///
 /// let by_word = by_ref::<String, str, _>(|word| word);
 /// let counts = RollingOperator::aggregate(by_word.clone(), Count::<String>::new());
-/// let longest = RollingOperator::reduce(by_word, |longest: &mut String, word: String| {
+/// let longest = RollingOperator::reduce(by_word.clone(), |longest: &mut String, word: String| {
 ///     if word.len() > longest.len() { *longest = word }
 /// });
-/// # let _: [&dyn rivus_core::OperatorFactory; 2] = [&counts, &longest];
+/// let three_longest = RollingOperator::new(by_word, TopN::of(3, String::len));
+/// # let _: [&dyn rivus_core::OperatorFactory; 3] = [&counts, &longest, &three_longest];
 /// ```
 pub struct RollingOperator<In, S, R> {
     selector: S,
     rolling: R,
     of: PhantomData<fn(In)>,
+}
+
+impl<In: Record, S: KeySelector<In>, R: Rolling<In>> RollingOperator<In, S, R> {
+    /// By whatever rolls; emits `(S::Key, R::Out)`.
+    pub fn new(selector: S, rolling: R) -> Self {
+        Self {
+            selector,
+            rolling,
+            of: PhantomData,
+        }
+    }
 }
 
 impl<S, A> RollingOperator<A::In, S, RollingAggregate<A>>
@@ -100,11 +122,7 @@ where
 {
     /// By an aggregate function; emits `(S::Key, A::Out)`.
     pub fn aggregate(selector: S, function: A) -> Self {
-        Self {
-            selector,
-            rolling: RollingAggregate(function),
-            of: PhantomData,
-        }
+        Self::new(selector, RollingAggregate(function))
     }
 }
 
@@ -116,11 +134,7 @@ where
 {
     /// By a function that folds a record into what was gathered; emits `(S::Key, T)`.
     pub fn reduce(selector: S, fold: F) -> Self {
-        Self {
-            selector,
-            rolling: RollingReduce(fold),
-            of: PhantomData,
-        }
+        Self::new(selector, RollingReduce(fold))
     }
 }
 
@@ -143,9 +157,9 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> RollingWork<In, S, R> {
         let new = || self.rolling.create();
         let id = self.selector.find(table, hash, value.borrow(), new)?;
         let (key, acc) = table.row_mut(id);
-        let key = key.clone();
-        let gathered = self.rolling.roll(acc, value);
-        out.emit(ts, (key, gathered));
+        if let Some(gathered) = self.rolling.roll(acc, value) {
+            out.emit(ts, (key.clone(), gathered));
+        }
         Ok(())
     }
 }
@@ -153,7 +167,8 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> RollingWork<In, S, R> {
 impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for RollingWork<In, S, R> {
     type Out = (S::Key, R::Out);
 
-    const ONE_FOR_ONE: bool = true;
+    const ONE_FOR_ONE: bool = R::ONE_FOR_ONE;
+
     fn look_ahead(&mut self, run: &[Event<Hashed<In>>]) -> Result<(), Failure> {
         self.selector.load(&mut self.rows.table, run)
     }
@@ -200,6 +215,11 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
 }
 
 impl<In: Record, S: KeySelector<In>, R: Rolling<In>> OperatorFactory for RollingOperator<In, S, R> {
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        self.rolling.check()?;
+        no_side_outputs(read)
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let work: RollingWork<In, S, R> = RollingWork {
             selector: self.selector.clone(),

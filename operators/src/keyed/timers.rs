@@ -208,6 +208,12 @@ impl TimerQueue {
         Ok(next)
     }
 
+    /// Whether rows have been taken out that were not asked for yet. They can be found as long as no others are
+    /// brought in.
+    pub(crate) fn has_taken(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.order.in_memory()

@@ -2,15 +2,16 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rivus_core::{
-    CheckpointId, Control, Event, Hashed, KeyGroup, ListState, StateSet, UserError, ValueState,
-    key_hash,
+    CheckpointId, Control, Event, Hashed, KeyGroup, ListState, OperatorFactory, StateSet,
+    UserError, ValueState, key_hash,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::testing::*;
 use crate::{
-    Keyed, KeyedProcessFunction, KeyedProcessOperator, Output, RollingOperator, SideOutputTag,
-    SideOutputs, Sum, TimeDomain, Timer, by_ref, by_value,
+    Count, DistinctOperator, Fold, Keyed, KeyedProcessFunction, KeyedProcessOperator, MaxBy, MinBy,
+    Output, RollingOperator, SideOutputTag, SideOutputs, Sum, TimeDomain, Timer, TopN, by_ref,
+    by_value,
 };
 
 fn show(pair: &Pair) -> String {
@@ -40,6 +41,79 @@ fn reduce_starts_from_the_first_record() {
         &main_only(|(key, pair): &(String, Pair)| format!("{key}={}", pair.1)),
         "a=-3@1 b=5@1 | x a=-7@2 b=9@3",
         "a=-3@1 b=5@1 | a=-3@2 b=9@3",
+    );
+}
+
+#[test]
+fn the_best_record_of_a_key_is_the_first_of_equal_ones_before_and_after_a_crash() {
+    let by_key = || by_ref::<Pair, str, _>(|pair| &pair.0);
+    let last = |(_, best): &(String, Pair)| show(best);
+    let least = RollingOperator::new(by_key(), MinBy::of(|pair: &Pair| pair.1));
+    let greatest = RollingOperator::new(by_key(), MaxBy::of(|pair: &Pair| pair.1));
+    let input = "a=2@1 b=5@1 | a=1@2 x a=2@3 a=3@4 b=4@5";
+    check_keyed(
+        &least,
+        &main_only(last),
+        input,
+        "a=2@1 b=5@1 | a=1@2 a=1@3 a=1@4 b=4@5",
+    );
+    check_keyed(
+        &greatest,
+        &main_only(last),
+        input,
+        "a=2@1 b=5@1 | a=2@2 a=2@3 a=3@4 b=5@5",
+    );
+}
+
+#[test]
+fn the_top_is_said_when_it_changes_and_survives_a_crash() {
+    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
+    let top = RollingOperator::new(by_key, TopN::of(2, |pair: &Pair| pair.1));
+    let numbers = |(key, top): &(String, Vec<Pair>)| {
+        let numbers: Vec<String> = top.iter().map(|pair| pair.1.to_string()).collect();
+        format!("{key}:{}", numbers.join(","))
+    };
+    check_keyed(
+        &top,
+        &main_only(numbers),
+        "a=3@1 b=1@1 a=5@2 | a=5@3 x a=4@4 a=5@5 b=0@6",
+        "a:3@1 b:1@1 a:5,3@2 | a:5,5@3 b:1,0@6",
+    );
+}
+
+#[test]
+fn a_top_of_none_is_refused() {
+    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
+    let none = RollingOperator::new(by_key.clone(), TopN::of(0, |pair: &Pair| pair.1));
+    let pair = (Count::<Pair>::new(), TopN::of(0, |pair: &Pair| pair.1));
+    let within = RollingOperator::aggregate(by_key, pair);
+    for refused in [&none as &dyn OperatorFactory, &within] {
+        let told = refused.check(&BTreeMap::new()).unwrap_err();
+        assert!(told.contains("ask for at least 1"), "{told}");
+    }
+}
+
+#[test]
+fn a_fold_begins_with_its_initial_value_for_each_key() {
+    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
+    let digits = |all: &mut i64, pair: &Pair| *all = *all * 10 + pair.1;
+    let digits = RollingOperator::new(by_key, Fold::new(7, digits));
+    check_keyed(
+        &digits,
+        &main_only(|(key, all): &(String, i64)| format!("{key}={all}")),
+        "a=1@1 b=2@1 | a=3@2 x a=4@3",
+        "a=71@1 b=72@1 | a=713@2 a=7134@3",
+    );
+}
+
+#[test]
+fn only_the_first_record_of_a_key_passes_whatever_crashes() {
+    let distinct = DistinctOperator::new(by_ref::<Pair, str, _>(|pair| &pair.0));
+    check_keyed(
+        &distinct,
+        &main_only(show),
+        "a=1@1 b=2@1 a=3@2 | c=4@3 x b=5@4 a=6@5 c=7@6 d=8@7 d=9@7",
+        "a=1@1 b=2@1 | c=4@3 d=8@7",
     );
 }
 

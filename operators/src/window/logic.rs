@@ -18,6 +18,14 @@ pub trait WindowLogic<K>: Clone + Send + Sync + 'static {
     /// What a window gives, beside its key and bounds.
     type Out: Record;
 
+    /// Refuses figures with which it can't work.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and the mend.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// A pane without records.
     fn create(&self) -> Self::Acc;
 
@@ -48,6 +56,10 @@ impl<K, A: AggregateFunction> WindowLogic<K> for WindowAggregate<A> {
     type In = A::In;
     type Acc = A::Acc;
     type Out = A::Out;
+
+    fn check(&self) -> Result<(), String> {
+        self.0.check()
+    }
 
     fn create(&self) -> A::Acc {
         self.0.create()

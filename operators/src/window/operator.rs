@@ -284,6 +284,7 @@ where
 {
     fn check(&self, read: &SidesRead) -> Result<(), String> {
         self.check_windows()?;
+        self.logic.check()?;
         self.trigger.check(&self.assigner)?;
         if let Some(evictor) = &self.evictor {
             evictor.check()?;

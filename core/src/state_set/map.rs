@@ -1,0 +1,128 @@
+//! A state that is a map.
+
+use std::collections::{BTreeMap, btree_map};
+
+use serde::{Deserialize, Serialize};
+
+/// Values by a key of their own, in its order.
+///
+/// ```
+/// use rivus_core::MapState;
+///
+/// let mut visits = MapState::<String, u32>::default();
+/// *visits.entry("/".into()).or_default() += 1;
+/// assert_eq!(visits.get("/"), Some(&1));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    transparent,
+    bound(deserialize = "K: Deserialize<'de> + Ord, V: Deserialize<'de>")
+)]
+pub struct MapState<K, V>(BTreeMap<K, V>);
+
+impl<K, V> Default for MapState<K, V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord, V> MapState<K, V> {
+    /// The value of a key.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.get(key)
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.get_mut(key)
+    }
+
+    /// The place of a key, with its value or for one.
+    pub fn entry(&mut self, key: K) -> btree_map::Entry<'_, K, V> {
+        self.0.entry(key)
+    }
+
+    /// Puts a value in the place of the key's old one, which is returned.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.0.insert(key, value)
+    }
+
+    /// Takes a key's value out.
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.remove(key)
+    }
+
+    /// Whether the key has a value.
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.contains_key(key)
+    }
+
+    /// Keeps what a function says to keep.
+    pub fn retain(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
+        self.0.retain(keep);
+    }
+
+    /// Keys and values, in the keys' order.
+    pub fn iter(&self) -> btree_map::Iter<'_, K, V> {
+        self.0.iter()
+    }
+
+    /// Keys and values, the values to be changed.
+    pub fn iter_mut(&mut self) -> btree_map::IterMut<'_, K, V> {
+        self.0.iter_mut()
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> btree_map::Keys<'_, K, V> {
+        self.0.keys()
+    }
+
+    /// The values, in their keys' order.
+    pub fn values(&self) -> btree_map::Values<'_, K, V> {
+        self.0.values()
+    }
+
+    /// Takes everything out.
+    pub fn take(&mut self) -> BTreeMap<K, V> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl<K, V> MapState<K, V> {
+    /// Holds nothing any more.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no value.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a, K, V> IntoIterator for &'a MapState<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = btree_map::Iter<'a, K, V>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}

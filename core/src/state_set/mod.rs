@@ -1,0 +1,188 @@
+//! Keyed state as its author declares it: a struct of states is the row that a key owns.
+//!
+//! State is row oriented: one probe finds all of a key's state, one row is written to a snapshot. A row
+//! whose state is empty, and that has no timer, is removed; so clearing is all that a program must do to
+//! keep its state from growing.
+
+mod expiring;
+mod expiring_map;
+mod list;
+mod map;
+mod reducing;
+mod value;
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::expiring::{Expiring, ExpiringField, Ttl};
+pub use self::expiring_map::ExpiringMapState;
+pub use self::list::ListState;
+pub use self::map::MapState;
+pub use self::reducing::ReducingState;
+pub use self::value::ValueState;
+use crate::event::Timestamp;
+
+/// Implements [`StateSet`] for a struct with named fields that are all states.
+///
+/// The code it makes names the crate `rivus`; `#[state(crate = "rivus_core")]` names another.
+pub use rivus_macros::StateSet;
+
+/// One state of a key: [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`], or
+/// one of the operators' own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a state",
+    label = "not a state",
+    note = "wrap it: ValueState<{Self}>, ListState<..> or MapState<.., ..>; what is Expiring says for how long: \
+            #[state(ttl = \"1h\")]"
+)]
+pub trait StateField {
+    /// Whether it holds nothing, so that its row may be removed.
+    fn is_empty(&self) -> bool;
+}
+
+/// All state of a key, usually a struct of [`StateField`]s. Derive it.
+///
+/// ```
+/// use rivus_core::{ListState, StateSet, ValueState};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+/// #[state(crate = "rivus_core")] // only inside the workspace
+/// struct Session {
+///     started: ValueState<i64>,
+///     pages: ListState<String>,
+/// }
+///
+/// let mut session = Session::default();
+/// assert!(session.is_empty());
+/// session.pages.push("/".into());
+/// assert!(!session.is_empty());
+/// ```
+///
+/// A field that is not a state is refused:
+///
+/// ```compile_fail
+/// # use rivus_core::StateSet;
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+/// #[state(crate = "rivus_core")]
+/// struct Session {
+///     started: i64, // `i64` is not a state: wrap it in ValueState<i64>
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a set of states",
+    note = "derive StateSet (with Default, Clone, Debug, Serialize, Deserialize) for a struct of ValueState, \
+            ListState and MapState fields"
+)]
+pub trait StateSet:
+    Default + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+    /// Whether anything in it expires. What doesn't costs nothing for it.
+    const EXPIRES: bool = false;
+
+    /// Whether nothing is held, so that the row may be removed.
+    fn is_empty(&self) -> bool;
+
+    /// Forgets what has expired at a processing time. The engine says so before user code sees the row.
+    #[inline]
+    fn expire(&mut self, now: Timestamp) {
+        let _ = now;
+    }
+
+    /// Notes what user code has renewed at a processing time. The engine says so after it.
+    #[inline]
+    fn stamp(&mut self, now: Timestamp) {
+        let _ = now;
+    }
+
+    /// When the row is to be looked at because something in it will have expired; follows from what was stamped.
+    #[inline]
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// No state at all, only timers.
+impl StateSet for () {
+    fn is_empty(&self) -> bool {
+        true
+    }
+}
+
+/// A state by itself is a row too.
+macro_rules! single_state {
+    ([$($param:ident),*] $state:ty, $($bound:tt)*) => {
+        impl<$($param),*> StateField for $state {
+            #[inline]
+            fn is_empty(&self) -> bool {
+                <$state>::is_empty(self)
+            }
+        }
+
+        impl<$($param),*> StateSet for $state where $($bound)* {
+            #[inline]
+            fn is_empty(&self) -> bool {
+                <$state>::is_empty(self)
+            }
+        }
+    };
+}
+
+single_state!([V] ValueState<V>, V: crate::event::Record);
+single_state!([V] ListState<V>, V: crate::event::Record);
+single_state!([V] ReducingState<V>, V: crate::event::Record);
+single_state!([K, V] MapState<K, V>, K: crate::key::Key, V: crate::event::Record);
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::codec;
+
+    #[derive(Default, Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Visits {
+        last: ValueState<i64>,
+        pages: ListState<String>,
+        by_page: MapState<String, u32>,
+        longest: ReducingState<String>,
+    }
+
+    #[test]
+    fn states_come_back_as_they_were() {
+        let mut visits = Visits::default();
+        for filled in [false, true] {
+            if filled {
+                visits.last.set(7);
+                visits.pages.push("/".into());
+                visits.by_page.insert("/".into(), 2);
+                visits.longest.add("/".into(), |_, _| {});
+            }
+            let bytes = codec::encode(&visits).unwrap();
+            assert_eq!(codec::decode::<Visits>(&bytes).unwrap(), visits);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_still_a_value() {
+        let mut value = ValueState::<Option<u32>>::default();
+        value.set(None);
+        let bytes = codec::encode(&value).unwrap();
+        assert_eq!(
+            codec::decode::<ValueState<Option<u32>>>(&bytes).unwrap(),
+            value
+        );
+    }
+
+    #[test]
+    fn an_update_that_returns_none_leaves_nothing() {
+        let mut value = ValueState::default();
+        value.update(|old: Option<u32>| Some(old.unwrap_or(0) + 1));
+        assert_eq!(value.get(), Some(&1));
+        value.update(|_| None);
+        assert!(value.is_empty());
+    }
+}
