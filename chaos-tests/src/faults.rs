@@ -4,7 +4,7 @@
 //! ractor keeps an actor's children in a randomly seeded map, so orphans die in any order, and nothing
 //! that the engine does may depend on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
@@ -39,6 +39,8 @@ struct Inner {
     state_checkpoints: u32,
     actors: BTreeMap<(ActorKind, String), ActorCell>,
     spawned: Vec<(ActorKind, String, ActorCell)>,
+    /// Labels of executions that have worked on something.
+    worked: BTreeSet<String>,
     victims: Victims,
     /// What a subtask had waiting at its inputs when it was most, by the number of its channels.
     queued: BTreeMap<usize, usize>,
@@ -86,6 +88,7 @@ impl Faults {
             state_checkpoints: 0,
             actors: BTreeMap::new(),
             spawned: Vec::new(),
+            worked: BTreeSet::new(),
             victims: Victims::default(),
             queued: BTreeMap::new(),
             passed: BTreeMap::new(),
@@ -153,15 +156,27 @@ impl Faults {
 
     /// The run is about this job, whose first region consists of these vertices.
     pub fn follow(&self, job: JobId, region: Range<u32>) {
-        let suffix = format!(" of {}", &job.to_string()[..8]);
+        let suffix = label_suffix(job);
         self.inner().job = Some(FirstJob { suffix, region });
     }
 
-    /// Labels of all executions that were started, in order; or of those outside the first region only.
-    pub fn executions(&self, bystanders_only: bool) -> Vec<String> {
+    /// Whether a job's first executions were lost before any had worked on something: its leader died between their entry in
+    /// the log and their deployment.
+    pub fn never_began(&self, job: JobId) -> bool {
+        let suffix = label_suffix(job);
+        let inner = self.inner();
+        let mut worked = inner.worked.iter();
+        !worked.any(|label| label.ends_with(&suffix) && label.contains("#1 "))
+    }
+
+    /// Labels of all executions that were started, in order, but those of some jobs; or of those outside the first region
+    /// only.
+    pub fn executions(&self, bystanders_only: bool, but: &[JobId]) -> Vec<String> {
+        let but: Vec<String> = but.iter().map(|job| label_suffix(*job)).collect();
         let inner = self.inner();
         let subtasks = inner.spawned.iter().filter(|(kind, label, _)| {
             *kind == ActorKind::Subtask
+                && !but.iter().any(|suffix| label.ends_with(suffix))
                 && !(bystanders_only && inner.is_in_first_region(*kind, label))
         });
         subtasks.map(|(_, label, _)| label.clone()).collect()
@@ -245,6 +260,11 @@ impl Faults {
     }
 }
 
+/// How the labels of what belongs to a job end.
+fn label_suffix(job: JobId) -> String {
+    format!(" of {}", &job.to_string()[..8])
+}
+
 impl Probe for Faults {
     fn spawned(&self, kind: ActorKind, label: &dyn Display, actor: ActorCell) {
         let label = label.to_string();
@@ -275,6 +295,9 @@ impl Probe for Faults {
             return Some(Fault::Kill);
         }
         let label = label.to_string();
+        if (kind, step) == (ActorKind::Subtask, Step::Batch) {
+            inner.worked.insert(label.clone());
+        }
         inner.follow_checkpoints(step, &label);
         if !inner.may_break(kind, &label) {
             return None;

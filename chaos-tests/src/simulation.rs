@@ -426,8 +426,12 @@ impl<'a> Run<'a> {
             (false, Scope::FirstRegion) => views.get(1..).unwrap_or_default(),
             (false, Scope::Everywhere) => return,
         };
-        self.violations.extend(spared.iter().flat_map(spared_by));
-        let executions = self.faults.executions(!self.plan.spares_tasks());
+        // The plan spares what runs. A job beside it that was still being deployed may be deployed again.
+        let beside = views.iter().skip(1).map(|view| view.job);
+        let late: Vec<JobId> = beside.filter(|job| self.faults.never_began(*job)).collect();
+        let spared = spared.iter().filter(|view| !late.contains(&view.job));
+        self.violations.extend(spared.flat_map(spared_by));
+        let executions = self.faults.executions(!self.plan.spares_tasks(), &late);
         self.violations.extend(started_once(&executions));
     }
 
