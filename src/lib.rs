@@ -56,9 +56,10 @@ pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
 pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
-    CheckpointId, Committer, Event, Failure, FailureScope, GraphError, JobId, Key, ListState,
-    MapState, ParallelInstance, ReadStatus, Record, Shares, Sink, SinkWriter, Source, SourceReader,
-    StateField, StateSet, SubtaskFigures, Timestamp, UserError, ValueState,
+    CheckpointId, Committer, Discovered, Event, Failure, FailureScope, GraphError, JobId, Key,
+    ListState, MapState, ParallelInstance, ReadStatus, Record, Shares, Sink, SinkWriter, Source,
+    SourceReader, SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, UserError,
+    ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, Avg, Count, Keyed, KeyedProcessFunction, Max, Min, OnError, Output,
@@ -67,6 +68,11 @@ pub use rivus_operators::{
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};
+
+/// What a connector's author tests with.
+pub mod testing {
+    pub use rivus_connectors::contract;
+}
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {

@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | [`CollectionSource`] | a `Vec` | contiguous ranges |
 //! | [`GeneratorSource`] | a function of (seed, index), at a rate | interleaved indices |
-//! | [`TextFileSource`] | lines of files | byte ranges |
-//! | [`ParsedFileSource`], [`CollectingFileSource`] | lines of files, parsed | byte ranges |
+//! | [`TextFileSource`] | lines of files | byte ranges; packed files whole |
+//! | [`ParsedFileSource`], [`CollectingFileSource`] | lines of files, parsed: CSV, JSON, your own | the same |
 //!
 //! | Sink | Writes | Guarantee |
 //! |---|---|---|
@@ -20,6 +20,7 @@
 
 mod collect;
 mod collection;
+pub mod contract;
 mod discard;
 mod files;
 mod generator;
@@ -30,11 +31,11 @@ pub use collect::{CollectCommittable, CollectSink, CollectWriter, Collected};
 pub use collection::{CollectionError, CollectionReader, CollectionSource, CollectionSplit};
 pub use discard::{DiscardSink, DiscardWriter};
 pub use files::{
-    BadLine, BadLines, CollectedLines, CollectingFileSource, CsvLineError, DEFAULT_MAX_LINE_BYTES,
-    DEFAULT_SPLIT_BYTES, FileCommittable, FileReader, FileSink, FileSinkError, FileSource,
-    FileSourceError, FileSplit, FileWriter, FileWriterState, LineDecoder, OpenPart, Parsed,
-    ParsedFileSource, ParsedLines, Place, PlainLines, RollingPolicy, TextFileSource, csv_lines,
-    json_lines,
+    BadLine, BadLines, CollectedLines, CollectingFileSource, Compression, CsvFormat, CsvLineError,
+    DEFAULT_MAX_LINE_BYTES, DEFAULT_SPLIT_BYTES, Decoded, FileCommittable, FileReader, FileSink,
+    FileSinkError, FileSource, FileSourceError, FileSplit, FileWriter, FileWriterState, Header,
+    LineDecoder, LineLayout, OpenPart, Parsed, ParsedFileSource, ParsedLines, Place, PlainLines,
+    RollingPolicy, TextFileSource, csv_lines, json_lines,
 };
 pub use generator::{GeneratorError, GeneratorReader, GeneratorSource, GeneratorSplit};
 pub use print::{PrintSink, PrintWriter};

@@ -37,6 +37,17 @@ pub enum LogEntry {
         source: VertexId,
         /// The splits, in the order in which they are handed out.
         splits: Vec<EncodedSplit>,
+        /// Whether it goes on looking.
+        open: bool,
+    },
+    /// What a source that went on looking has found; numbered behind what it had found before.
+    SplitsDiscovered {
+        /// The source's vertex.
+        source: VertexId,
+        /// The new splits, encoded, in the order in which they are handed out.
+        splits: Vec<Vec<u8>>,
+        /// Whether there will never be others.
+        last: bool,
     },
     /// A reader is about to be given splits.
     SplitsAssigned {

@@ -13,15 +13,39 @@ pub struct SplitPool {
     splits: Vec<EncodedSplit>,
     /// Who was given a split; nobody in particular if it was read before the checkpoint that was restored.
     assigned: BTreeMap<SplitId, Option<AttemptId>>,
+    /// Whether others may still be found.
+    open: bool,
 }
 
 impl SplitPool {
-    /// All splits, none handed out.
-    pub fn new(splits: Vec<EncodedSplit>) -> Self {
+    /// The splits found first, none handed out; `open` if others may be found.
+    pub fn new(splits: Vec<EncodedSplit>, open: bool) -> Self {
         Self {
             splits,
             assigned: BTreeMap::new(),
+            open,
         }
+    }
+
+    /// Adds what was found later, under the next numbers; `last` if there will be no others.
+    pub fn discover(&mut self, splits: &[Vec<u8>], last: bool) {
+        let first = self.splits.len() as u32;
+        let numbered = (first..).zip(splits).map(|(id, bytes)| EncodedSplit {
+            id: SplitId(id),
+            bytes: bytes.clone(),
+        });
+        self.splits.extend(numbered);
+        self.open &= !last;
+    }
+
+    /// Whether others may still be found.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// All that were found so far, in order.
+    pub fn found(&self) -> &[EncodedSplit] {
+        &self.splits
     }
 
     /// The first split that nobody has or was promised: splits are handed out in order, so that event time
@@ -62,7 +86,8 @@ impl SplitPool {
 
     /// A split by its number.
     pub fn get(&self, id: SplitId) -> Option<&EncodedSplit> {
-        self.splits.iter().find(|split| split.id == id)
+        let numbered = self.splits.get(id.0 as usize);
+        numbered.filter(|split| split.id == id)
     }
 
     /// How many there are.
@@ -97,12 +122,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_found_later_is_numbered_on_and_the_last_look_closes_the_pool() {
+        let first = EncodedSplit {
+            id: SplitId(0),
+            bytes: vec![0],
+        };
+        let mut pool = SplitPool::new(vec![first], true);
+        pool.assign(SplitId(0), reader(0, 1));
+        pool.discover(&[vec![1], vec![2]], false);
+        assert_eq!((free(&pool), pool.is_open()), (vec![1, 2], true));
+        pool.discover(&[], true);
+        assert!(!pool.is_open());
+        assert_eq!(pool.get(SplitId(2)).unwrap().bytes, [2]);
+    }
+
+    #[test]
     fn a_split_is_free_until_it_is_handed_out_and_again_when_its_reader_goes_back_behind_it() {
         let splits = (0..6).map(|id| EncodedSplit {
             id: SplitId(id),
             bytes: Vec::new(),
         });
-        let mut pool = SplitPool::new(splits.collect());
+        let mut pool = SplitPool::new(splits.collect(), false);
         for (id, index) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
             pool.assign(SplitId(id), reader(index, 1));
         }

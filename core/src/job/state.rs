@@ -130,8 +130,22 @@ impl JobState {
                 self.epoch = *epoch;
                 self.term = *term;
             }
-            LogEntry::SplitsFound { source, splits } => {
-                self.splits.insert(*source, SplitPool::new(splits.clone()));
+            LogEntry::SplitsFound {
+                source,
+                splits,
+                open,
+            } => {
+                let pool = SplitPool::new(splits.clone(), *open);
+                self.splits.insert(*source, pool);
+            }
+            LogEntry::SplitsDiscovered {
+                source,
+                splits,
+                last,
+            } => {
+                if let Some(pool) = self.splits.get_mut(source) {
+                    pool.discover(splits, *last);
+                }
             }
             LogEntry::SplitsAssigned { attempt, splits } => {
                 // What was promised to a reader that has been replaced meanwhile is nobody's.

@@ -146,6 +146,7 @@ impl JobMachine {
                     splits: vec![id],
                 }));
             }
+            None if pool.is_open() => self.wait_for_split(attempt),
             None => actions.push(JobAction::AssignSplits {
                 attempt,
                 splits: Vec::new(),
