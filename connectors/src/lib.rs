@@ -10,10 +10,13 @@
 //! | [`GeneratorSource`] | a function of (seed, index), at a rate | interleaved indices |
 //! | [`TextFileSource`] | lines of files | byte ranges; packed files whole |
 //! | [`ParsedFileSource`], [`CollectingFileSource`] | lines of files, parsed: CSV, JSON, your own | the same |
+//! | [`SocketSource`] | lines from a TCP server, at most once | the address |
+//!
+//! What a source or sink of your own owes the engine is checked by [`contract`].
 //!
 //! | Sink | Writes | Guarantee |
 //! |---|---|---|
-//! | [`FileSink`] | text, CSV, JSON lines | exactly once: files appear whole, after the checkpoint |
+//! | [`FileSink`] | text, CSV, JSON lines, packed or not | exactly once: files appear whole, after the checkpoint |
 //! | [`CollectSink`] | a `Vec` in memory | exactly once |
 //! | [`PrintSink`] | standard output | at least once |
 //! | [`DiscardSink`] | nothing; counts | at least once |
@@ -25,6 +28,7 @@ mod discard;
 mod files;
 mod generator;
 mod print;
+mod socket;
 mod splitmix;
 
 pub use collect::{CollectCommittable, CollectSink, CollectWriter, Collected};
@@ -39,4 +43,5 @@ pub use files::{
 };
 pub use generator::{GeneratorError, GeneratorReader, GeneratorSource, GeneratorSplit};
 pub use print::{PrintSink, PrintWriter};
+pub use socket::{SocketError, SocketReader, SocketSource, SocketSplit};
 pub use splitmix::SplitMix;

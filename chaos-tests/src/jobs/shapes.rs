@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rivus::connectors::{CollectionSource, FileSink, GeneratorSource, TextFileSource};
+use rivus::connectors::{
+    CollectionSource, Compression, FileSink, GeneratorSource, RollingPolicy, TextFileSource,
+};
 use rivus::{
     DataStream, Event, SideOutputTag, Source, StreamEnvironment, WatermarkStrategy, WindowAssigner,
     Windowed,
@@ -33,6 +35,8 @@ impl World {
             Shape::Broadcast => self.broadcast(env),
             Shape::ManySplits => self.windowed(&self.timed(&self.many_splits(env)), false),
             Shape::TextFiles => self.windowed(&self.timed(&self.text_files(env)), true),
+            Shape::Watched => self.windowed(&self.timed(&self.watched(env)), false),
+            Shape::Packed => return self.packed(env),
         };
         self.sink(&out, &self.main);
     }
@@ -80,6 +84,35 @@ impl World {
         let source = TextFileSource::glob(pattern.to_string_lossy()).split_bytes(bytes.max(64));
         env.from_source(Paced::new(source, self.pace(), Arc::clone(&self.emitted)))
             .try_map(|line: String| line.parse::<Reading>(), rivus::OnError::Fail)
+    }
+
+    /// Files come one after the other, and at last the one that ends the watch.
+    fn watched(&self, env: &StreamEnvironment) -> DataStream<Reading> {
+        let source = TextFileSource::folder(self.inbox())
+            .split_bytes((self.spec.records * 20 / 24).max(64))
+            .csv::<Reading>()
+            .watch(Duration::from_millis(50))
+            .settle(Duration::ZERO)
+            .until(self.done());
+        let paced = Paced::new(source, self.pace(), Arc::clone(&self.emitted));
+        env.from_source(paced.arriving(Arc::clone(&self.arrivals)))
+    }
+
+    fn packed(&self, env: &StreamEnvironment) {
+        let compression = match self.spec.seed % 4 {
+            0 | 1 => Compression::Gzip,
+            _ => Compression::Zstd,
+        };
+        let rolling = RollingPolicy {
+            max_bytes: 2_000,
+            on_checkpoint: self.spec.seed % 2 == 0,
+        };
+        let show = |(key, value): &Line| format!("{key}\t{value}");
+        let sink = FileSink::lines_with(self.out_dir(), show)
+            .rolling(rolling)
+            .compressed(compression);
+        let lines = self.rolling(&self.generated(env, 0));
+        let _ = lines.sink_to(sink).parallelism(self.spec.wide);
     }
 
     /// No record is late: watermarks stay behind by as much as records are out of order.

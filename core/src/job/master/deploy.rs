@@ -146,7 +146,14 @@ impl JobMachine {
                     splits: vec![id],
                 }));
             }
-            None if pool.is_open() => self.wait_for_split(attempt),
+            None if pool.is_open() => {
+                self.wait_for_split(attempt);
+                actions.push(JobAction::AssignSplits {
+                    attempt,
+                    splits: Vec::new(),
+                    no_more: false,
+                });
+            }
             None => actions.push(JobAction::AssignSplits {
                 attempt,
                 splits: Vec::new(),

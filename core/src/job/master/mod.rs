@@ -130,7 +130,8 @@ pub enum JobAction {
     Cancel(Vec<AttemptId>),
     /// End executions that have done all their work.
     Finish(Vec<AttemptId>),
-    /// Hand splits to a reader. `no_more`: there will never be others.
+    /// Hand splits to a reader. `no_more`: there will never be others. None, and not that: none have been found
+    /// yet, so it waits on, and knows that it isn't held up.
     AssignSplits {
         /// The reader.
         attempt: AttemptId,

@@ -460,6 +460,9 @@ fn action_picture(action: &JobAction) -> String {
         } => {
             let mut words: Vec<String> = splits.iter().map(|s| s.id.0.to_string()).collect();
             words.extend(no_more.then(|| "no more".to_owned()));
+            if words.is_empty() {
+                words.push("nothing yet".to_owned());
+            }
             format!("give {} {}", name(*attempt), words.join(","))
         }
         JobAction::SetTimer(JobTimer::Restart { region }, wait) => {
@@ -584,7 +587,7 @@ fn watching() -> Job {
          ready a1#1   | run a1#1; checkpoints of a0#1 a1#1
          needs a0#1   | log a0#1 gets 0
          written      | give a0#1 0
-         needs a1#1   |
+         needs a1#1   | give a1#1 nothing yet
          discovered a 1 | log 1 more of a
          written      | log a1#1 gets 1; look a in 5s
          written      | give a1#1 1",
@@ -597,8 +600,8 @@ fn a_reader_that_asks_too_early_gets_what_is_found_later_and_is_told_at_last_tha
 {
     let mut job = watching();
     job.play(
-        "needs a0#1      |
-         needs a1#1      |
+        "needs a0#1      | give a0#1 nothing yet
+         needs a1#1      | give a1#1 nothing yet
          look a          | look a
          discovered a 0  | look a in 5s
          look a          | look a
@@ -608,7 +611,7 @@ fn a_reader_that_asks_too_early_gets_what_is_found_later_and_is_told_at_last_tha
          written         | give a1#1 3
          needs a1#1      | log a1#1 gets 4
          written         | give a1#1 4
-         needs a1#1      |
+         needs a1#1      | give a1#1 nothing yet
          look a          | look a
          discovered a 0! | log 0 more of a at last
          written         | give a1#1 no more
@@ -621,13 +624,13 @@ fn a_reader_that_asks_too_early_gets_what_is_found_later_and_is_told_at_last_tha
 fn a_new_leader_looks_on_and_what_its_predecessor_found_and_did_not_log_is_found_again() {
     let mut job = watching();
     job.play(
-        "needs a0#1     |
+        "needs a0#1     | give a0#1 nothing yet
          look a         | look a
          discovered a 1 | log 1 more of a",
     );
     let mut next = job.successor();
     next.play(
-        "collected a0#1=running+needs+got:0 a1#1=running+got:1 | look a; checkpoints of a0#1 a1#1 (2 known)
+        "collected a0#1=running+needs+got:0 a1#1=running+got:1 | give a0#1 nothing yet; look a; checkpoints of a0#1 a1#1 (2 known)
          discovered a 1 | log 1 more of a
          written        | log a0#1 gets 2; look a in 5s
          written        | give a0#1 2",
@@ -638,7 +641,7 @@ fn a_new_leader_looks_on_and_what_its_predecessor_found_and_did_not_log_is_found
 fn a_restarted_reader_waits_anew_and_its_predecessor_gets_nothing() {
     let mut job = watching();
     job.play(
-        "needs a0#1     |
+        "needs a0#1     | give a0#1 nothing yet
          failed a0#1    | log failover a0 (boom)
          written        | cancel none; quiesce
          quiesced       | wake 0 in 1s
@@ -648,7 +651,7 @@ fn a_restarted_reader_waits_anew_and_its_predecessor_gets_nothing() {
          ready a0#2     | run a0#2; checkpoints of a0#2 a1#1
          needs a0#2     | log a0#2 gets 0
          written        | give a0#2 0
-         needs a0#2     |
+         needs a0#2     | give a0#2 nothing yet
          discovered a 1 | log 1 more of a
          written        | log a0#2 gets 2; look a in 5s",
     );
