@@ -10,13 +10,14 @@
 //! | [`GeneratorSource`] | a function of (seed, index), at a rate | interleaved indices |
 //! | [`TextFileSource`] | lines of files | byte ranges; packed files whole |
 //! | [`ParsedFileSource`], [`CollectingFileSource`] | lines of files, parsed: CSV, JSON, your own | the same |
+//! | `ParquetSource` (feature `parquet`) | rows of Parquet files | row groups |
 //! | [`SocketSource`] | lines from a TCP server, at most once | the address |
 //!
 //! What a source or sink of your own owes the engine is checked by [`contract`].
 //!
 //! | Sink | Writes | Guarantee |
 //! |---|---|---|
-//! | [`FileSink`] | text, CSV, JSON lines, packed or not | exactly once: files appear whole, after the checkpoint |
+//! | [`FileSink`] | text, CSV, JSON lines, packed or not; Parquet (feature `parquet`) | exactly once: files appear whole, after the checkpoint |
 //! | [`CollectSink`] | a `Vec` in memory | exactly once |
 //! | [`PrintSink`] | standard output | at least once |
 //! | [`DiscardSink`] | nothing; counts | at least once |
@@ -41,6 +42,8 @@ pub use files::{
     LineDecoder, LineLayout, OpenPart, Parsed, ParsedFileSource, ParsedLines, Place, PlainLines,
     RollingPolicy, TextFileSource, csv_lines, json_lines,
 };
+#[cfg(feature = "parquet")]
+pub use files::{ParquetReader, ParquetSource, ParquetSplit};
 pub use generator::{GeneratorError, GeneratorReader, GeneratorSource, GeneratorSplit};
 pub use print::{PrintSink, PrintWriter};
 pub use socket::{SocketError, SocketReader, SocketSource, SocketSplit};

@@ -15,6 +15,8 @@ mod header;
 mod inputs;
 mod layout;
 mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod parsers;
 mod part;
 mod place;
@@ -35,6 +37,8 @@ pub use decode::{
     BadLine, BadLines, CollectedLines, Decoded, Header, LineDecoder, LineLayout, Parsed,
     ParsedLines, PlainLines,
 };
+#[cfg(feature = "parquet")]
+pub use parquet::{ParquetReader, ParquetSource, ParquetSplit};
 pub use parsers::{CsvLineError, csv_lines, json_lines};
 pub use place::Place;
 pub use reader::FileReader;

@@ -110,6 +110,15 @@ pub enum FileSourceError {
         #[source]
         source: io::Error,
     },
+    /// A file that isn't Parquet, or not of the records' columns.
+    #[error("cannot read {} as Parquet: is it, and has it the columns of the record's fields?", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        #[source]
+        source: UserError,
+    },
     /// A first line that is no header.
     #[error("{place}: cannot read the header: {reason}")]
     Header {
