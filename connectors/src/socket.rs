@@ -321,7 +321,8 @@ impl Listener {
                 }));
                 return Closed::Unwanted;
             }
-            if !whole && !(self.source.until_closed && matches!(read, Ok(0))) {
+            let last = self.source.until_closed && matches!(read, Ok(0));
+            if !(whole || last) {
                 // The end of the line is on its way, or the connection's.
                 continue;
             }

@@ -93,9 +93,9 @@ impl SplitEnumerator for Finding {
     fn discover(&mut self, _now: Timestamp) -> Result<Discovered<Range<u32>>, UserError> {
         let new = self.0 < 3;
         self.0 = 3;
-        let splits = if new { vec![20..22] } else { Vec::new() };
+        let third = new.then_some(20..22);
         Ok(Discovered {
-            splits,
+            splits: third.into_iter().collect(),
             last: false,
         })
     }
