@@ -26,7 +26,7 @@ fn trade(number: u64) -> Trade {
     Trade {
         number,
         symbol: format!("S{}", number % 7),
-        price: (number % 3 > 0).then_some(number as f64 / 2.0),
+        price: (!number.is_multiple_of(3)).then_some(number as f64 / 2.0),
         tags: (0..number % 4).map(|tag| tag.to_string()).collect(),
     }
 }

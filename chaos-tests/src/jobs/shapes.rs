@@ -105,7 +105,7 @@ impl World {
         };
         let rolling = RollingPolicy {
             max_bytes: 2_000,
-            on_checkpoint: self.spec.seed % 2 == 0,
+            on_checkpoint: self.spec.seed.is_multiple_of(2),
         };
         let show = |(key, value): &Line| format!("{key}\t{value}");
         let sink = FileSink::lines_with(self.out_dir(), show)
