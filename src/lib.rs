@@ -78,10 +78,10 @@ pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
 pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
-    CheckpointId, Committer, Either, Event, Expiring, ExpiringField, ExpiringMapState, Failure,
-    FailureScope, GraphError, JobId, Key, ListState, MapState, ParallelInstance, ReadStatus,
-    Record, ReducingState, Shares, Sink, SinkWriter, Source, SourceReader, StateField, StateSet,
-    SubtaskFigures, Timestamp, Ttl, UserError, ValueState,
+    CheckpointId, Committer, Discovered, Either, Event, Expiring, ExpiringField, ExpiringMapState,
+    Failure, FailureScope, GraphError, JobId, Key, ListState, MapState, ParallelInstance,
+    ReadStatus, Record, ReducingState, Shares, Sink, SinkWriter, Source, SourceReader,
+    SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, Ttl, UserError, ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, AggregatingState, Avg, BroadcastProcessFunction, CoProcessFunction,
@@ -96,6 +96,11 @@ pub use rivus_operators::{
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};
+
+/// What a connector's author tests with.
+pub mod testing {
+    pub use rivus_connectors::contract;
+}
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {

@@ -385,7 +385,8 @@ impl JobTasksState {
                 no_more,
             } => {
                 if let Some(task) = self.tasks.get_mut(&attempt) {
-                    task.report.needs_split = false;
+                    // It waits on if none have been found yet.
+                    task.report.needs_split &= splits.is_empty() && !no_more;
                     let ids = splits.iter().map(|split| split.id);
                     task.report.received.extend(ids);
                 }

@@ -65,6 +65,7 @@
 //! | `coverage.rs` | directed runs for every cell |
 //! | `suite.rs` | many seeds on all cores |
 
+mod arrivals;
 mod cells;
 mod coverage;
 mod faults;

@@ -6,7 +6,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use rivus::{Event, ParallelInstance, ReadStatus, Source, SourceReader, Timestamp, UserError};
+use rivus::{
+    Discovered, Event, ParallelInstance, ReadStatus, Source, SourceReader, SplitEnumerator,
+    Timestamp, UserError,
+};
+
+use crate::arrivals::Arrivals;
 
 /// How fast a source is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct Paced<S> {
     sleep: Duration,
     /// Records that all readers have yielded, repeats included.
     emitted: Arc<AtomicU64>,
+    /// What comes in while it looks for new splits.
+    arrivals: Option<Arc<Arrivals>>,
 }
 
 /// Reads in bursts.
@@ -53,7 +60,15 @@ impl<S> Paced<S> {
             finer: 1,
             sleep: Duration::ZERO,
             emitted,
+            arrivals: None,
         }
+    }
+
+    /// Whenever it looks for new splits, what has come by then is there.
+    #[must_use]
+    pub fn arriving(mut self, arrivals: Arc<Arrivals>) -> Self {
+        self.arrivals = Some(arrivals);
+        self
     }
 
     /// The first subtask sleeps after its first burst.
@@ -80,6 +95,18 @@ impl<S: Source> Source for Paced<S> {
         self.inner.splits(parallelism * self.finer)
     }
 
+    fn enumerator(
+        &self,
+        known: Vec<S::Split>,
+    ) -> Result<Option<Box<dyn SplitEnumerator<Split = S::Split>>>, UserError> {
+        let inner = self.inner.enumerator(known)?;
+        let arrivals = self.arrivals.clone();
+        Ok(match (inner, arrivals) {
+            (Some(inner), Some(arrivals)) => Some(Box::new(Arriving { inner, arrivals })),
+            (inner, _) => inner,
+        })
+    }
+
     fn reader(&self, instance: ParallelInstance) -> Result<Self::Reader, UserError> {
         Ok(PacedReader {
             inner: self.inner.reader(instance)?,
@@ -92,6 +119,25 @@ impl<S: Source> Source for Paced<S> {
             left: 0,
             next: Timestamp::MIN,
         })
+    }
+}
+
+/// Looks for new splits in a world that goes on.
+struct Arriving<T> {
+    inner: Box<dyn SplitEnumerator<Split = T>>,
+    arrivals: Arc<Arrivals>,
+}
+
+impl<T> SplitEnumerator for Arriving<T> {
+    type Split = T;
+
+    fn interval(&self) -> Duration {
+        self.inner.interval()
+    }
+
+    fn discover(&mut self, now: Timestamp) -> Result<Discovered<T>, UserError> {
+        self.arrivals.deliver(now)?;
+        self.inner.discover(now)
     }
 }
 

@@ -1,20 +1,19 @@
-//! What every source owes the engine, and what the sources of this crate owe beyond it.
+//! Every source of this crate keeps the contract; and what it owes beyond that.
 
 // clippy's test exemption doesn't reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
-use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 use rivus_connectors::{
     BadLines, CollectionSource, FileSplit, GeneratorSource, Parsed, SplitMix, TextFileSource,
-    csv_lines, json_lines,
+    contract, csv_lines, json_lines,
 };
 use rivus_core::{
     Event, Failure, FailureScope, MIN_TIMESTAMP, ParallelInstance, ReadStatus, Source,
-    SourceReader, UserError, codec,
+    SourceReader, UserError,
 };
 use tempfile::TempDir;
 
@@ -50,72 +49,6 @@ fn step<R: SourceReader>(
     Ok(status)
 }
 
-/// Reads splits `max` at a time; after each read but every `keep`th, crashes and restores from the snapshot.
-fn drain_with_restores<S: Source>(
-    source: &S,
-    splits: Vec<S::Split>,
-    max: usize,
-    keep: usize,
-) -> Vec<Event<S::Out>> {
-    let restored = |splits: Vec<S::Split>| {
-        let mut reader = source.reader(INSTANCE).unwrap();
-        for split in splits {
-            let split = codec::decode(&codec::encode(&split).unwrap()).unwrap();
-            reader.add_split(split).unwrap();
-        }
-        reader
-    };
-    let mut reader = restored(splits);
-    let mut out = Vec::new();
-    for turn in 1.. {
-        if step(&mut reader, &mut out, max).unwrap() == ReadStatus::SplitsDone {
-            break;
-        }
-        if turn % keep != 0 {
-            let splits = reader.snapshot();
-            // What is read after the snapshot is lost in the crash.
-            step(&mut reader, &mut Vec::new(), max).unwrap();
-            reader = restored(splits);
-        }
-    }
-    assert!(
-        reader.snapshot().is_empty(),
-        "finished splits are not part of a snapshot"
-    );
-    out
-}
-
-/// The contract: whatever the parallelism, the size of reads and the restores, every record comes once,
-/// and the same ones in the same order from the same split.
-fn contract<S>(source: &S, parallelism: u32, max: usize, expected: &[S::Out])
-where
-    S: Source<Out: Ord + Debug>,
-{
-    let splits = source.splits(parallelism).unwrap();
-    let mut all = Vec::new();
-    for split in &splits {
-        let one = || vec![split.clone()];
-        let plain = drain(source, one(), usize::MAX - 1).unwrap();
-        let values = |events: Vec<Event<S::Out>>| -> Vec<S::Out> {
-            events.into_iter().map(|event| event.value).collect()
-        };
-        let plain = values(plain);
-        assert_eq!(values(drain(source, one(), max).unwrap()), plain);
-        assert_eq!(values(drain_with_restores(source, one(), max, 3)), plain);
-        all.extend(plain);
-    }
-    let mut together: Vec<S::Out> = drain_with_restores(source, splits, max, 2)
-        .into_iter()
-        .map(|event| event.value)
-        .collect();
-    let mut expected = expected.to_vec();
-    for records in [&mut all, &mut together, &mut expected] {
-        records.sort();
-    }
-    assert_eq!(all, expected, "split by split");
-    assert_eq!(together, expected, "all splits in one reader");
-}
-
 fn file(text: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("access.log");
@@ -137,10 +70,6 @@ fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-fn owned(lines: &[&str]) -> Vec<String> {
-    lines.iter().map(|&line| line.to_owned()).collect()
-}
-
 /// The message as the engine shows it, causes included.
 fn message<T>(result: Result<T, UserError>) -> String {
     match result {
@@ -155,16 +84,15 @@ proptest! {
     #[test]
     fn text_files_keep_the_contract(
         text in texts(),
-        parallelism in 1u32..6,
         split_bytes in 1u64..40,
         max in 1usize..7,
     ) {
         let (_dir, path) = file(&text);
         let source = TextFileSource::new(&path).split_bytes(split_bytes);
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        contract(&source, parallelism, max, &lines);
+        contract::source(|| source.clone()).yields(lines.clone()).check();
         // One after the other, the splits are the file.
-        let splits = source.splits(parallelism).unwrap();
+        let splits = source.splits(1).unwrap();
         let read: Vec<String> =
             drain(&source, splits, max).unwrap().into_iter().map(|event| event.value).collect();
         prop_assert_eq!(read, lines);
@@ -174,12 +102,11 @@ proptest! {
     fn a_header_is_passed_once(
         text in texts(),
         split_bytes in 1u64..40,
-        max in 1usize..7,
     ) {
         let (_dir, path) = file(&text);
         let source = TextFileSource::new(&path).split_bytes(split_bytes).skip_header();
         let lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
-        contract(&source, 2, max, &lines);
+        contract::source(|| source.clone()).yields(lines).check();
     }
 
     #[test]
@@ -212,26 +139,17 @@ proptest! {
     }
 
     #[test]
-    fn collections_keep_the_contract(
-        records in prop::collection::vec(any::<u32>(), 0..50),
-        parallelism in 1u32..9,
-        max in 1usize..7,
-    ) {
-        contract(&CollectionSource::new(records.clone()), parallelism, max, &records);
+    fn collections_keep_the_contract(records in prop::collection::vec(any::<u32>(), 0..50)) {
+        contract::source(|| CollectionSource::new(records.clone())).yields(records.clone()).check();
     }
 
     #[test]
-    fn generators_keep_the_contract(
-        count in 0u64..60,
-        seed in any::<u64>(),
-        parallelism in 1u32..9,
-        max in 1usize..7,
-    ) {
+    fn generators_keep_the_contract(count in 0u64..60, seed in any::<u64>()) {
         let make = |index, rng: &mut SplitMix| (index, rng.next_u64());
         let expected: Vec<_> =
             (0..count).map(|index| make(index, &mut SplitMix::of(seed, index))).collect();
         let source = GeneratorSource::new(make).seed(seed).count(count);
-        contract(&source, parallelism, max, &expected);
+        contract::source(|| source.clone()).yields(expected).check();
     }
 }
 
@@ -241,7 +159,8 @@ fn lines_longer_than_the_buffer_are_read_whole() {
     let text = format!("{long}\nshort\r\n{long}");
     let (_dir, path) = file(&text);
     let source = TextFileSource::new(&path).split_bytes(300_000);
-    contract(&source, 2, 1, &owned(&[&long, "short", &long]));
+    let lines = [long.clone(), "short".to_owned(), long];
+    contract::source(|| source.clone()).yields(lines).check();
 }
 
 #[test]
@@ -333,6 +252,7 @@ fn a_reader_says_where_it_stands_by_line_or_else_by_byte() {
             end: 9,
             offset: 4,
             lines_before: Some(1),
+            compression: None,
         })
         .unwrap();
     restored.read(&mut Vec::new(), 1, 0).unwrap();
@@ -426,7 +346,8 @@ fn bad_lines_fail_or_are_skipped_and_counted_or_are_collected() {
 fn json_lines_are_read_by_serde() {
     let (_dir, path) = file("[1,\"a\"]\n[2,\"b\"]");
     let source = TextFileSource::new(&path).parsed_by(json_lines::<(u32, String)>());
-    contract(&source, 1, 1, &[(1, "a".to_owned()), (2, "b".to_owned())]);
+    let pairs = [(1, "a".to_owned()), (2, "b".to_owned())];
+    contract::source(|| source.clone()).yields(pairs).check();
 }
 
 #[test]

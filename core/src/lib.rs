@@ -66,7 +66,10 @@ pub use snapshot::{
     RestoredState, RowFrames, SectionHeader, SectionId, SectionSummary, SnapshotBuilder,
     SnapshotChunk, SnapshotEnd, StateView, concat_chunks, encode_row,
 };
-pub use source::{EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader, SplitId};
+pub use source::{
+    DISCOVERY_TRIES, Discovered, EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader,
+    SplitEnumerator, SplitId,
+};
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
 pub use state_set::{
     Expiring, ExpiringField, ExpiringMapState, ListState, MapState, ReducingState, StateField,
@@ -77,7 +80,7 @@ pub use store::{
 };
 pub use table::{OrderCursor, RowId, RowOrder, Table, VisitedRow};
 pub use task::{
-    BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag, SidesRead,
-    SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,
+    AnyEnumerator, BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag,
+    SidesRead, SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,
 };
 pub use watermark::{ChannelTime, TimeChange, WatermarkMerge};

@@ -17,39 +17,49 @@ use crate::source::ParallelInstance;
 ///
 /// ```
 /// use rivus_core::{CheckpointId, Committer, Event, ParallelInstance, Sink, SinkWriter, UserError};
-/// use std::sync::{Arc, mpsc::Sender};
+/// use serde::{Deserialize, Serialize};
+/// use std::{fs, path::PathBuf, sync::Arc};
 ///
-/// /// Sends records to another part of the program: at once, and again after a recovery.
-/// struct Channel(Sender<String>);
+/// /// A file for what each subtask wrote before each checkpoint; there once the checkpoint is complete.
+/// #[derive(Clone)]
+/// struct Letters(PathBuf);
 ///
-/// impl Sink for Channel {
+/// /// Travels in the checkpoint, so that nothing has to be there before.
+/// #[derive(Debug, Clone, Serialize, Deserialize)]
+/// struct Letter { name: String, text: String }
+///
+/// impl Sink for Letters {
 ///     type In = String;
-///     type State = ();
-///     type Committable = ();
-///     type Writer = Sending;
+///     type State = (); // between two barriers a writer holds nothing that it would have to know again
+///     type Committable = Letter;
+///     type Writer = Writing;
 ///
-///     fn writer(&self, _instance: ParallelInstance, _state: Option<()>) -> Result<Sending, UserError> {
-///         Ok(Sending(self.0.clone()))
+///     fn writer(&self, instance: ParallelInstance, _state: Option<()>) -> Result<Writing, UserError> {
+///         Ok(Writing { subtask: instance.index, text: String::new() })
 ///     }
 ///
-///     fn committer(&self) -> Option<Arc<dyn Committer<()>>> {
-///         None
+///     fn committer(&self) -> Option<Arc<dyn Committer<Letter>>> {
+///         Some(Arc::new(self.clone()))
 ///     }
 /// }
 ///
-/// struct Sending(Sender<String>);
+/// struct Writing { subtask: u32, text: String }
 ///
-/// impl SinkWriter for Sending {
+/// impl SinkWriter for Writing {
 ///     type In = String;
 ///     type State = ();
-///     type Committable = ();
+///     type Committable = Letter;
 ///
 ///     fn write(&mut self, run: Vec<Event<String>>) -> Result<(), UserError> {
-///         run.into_iter().try_for_each(|event| Ok(self.0.send(event.value)?))
+///         self.text.extend(run.into_iter().map(|event| event.value + "\n"));
+///         Ok(())
 ///     }
 ///
-///     fn prepare_commit(&mut self, _checkpoint: CheckpointId, _last: bool) -> Result<Vec<()>, UserError> {
-///         Ok(Vec::new()) // a two-phase sink says here what its committer is to make visible
+///     fn prepare_commit(&mut self, checkpoint: CheckpointId, _last: bool) -> Result<Vec<Letter>, UserError> {
+///         // An id is never used twice, so the name is this commit's own.
+///         let name = format!("{}-{}", checkpoint.0, self.subtask);
+///         let text = std::mem::take(&mut self.text);
+///         Ok(if text.is_empty() { vec![] } else { vec![Letter { name, text }] })
 ///     }
 ///
 ///     fn snapshot(&mut self) -> Result<(), UserError> {
@@ -57,12 +67,33 @@ use crate::source::ParallelInstance;
 ///     }
 /// }
 ///
-/// let (sender, receiver) = std::sync::mpsc::channel();
-/// let mut writer = Channel(sender).writer(ParallelInstance { index: 0, parallelism: 1, attempt: 1 }, None)?;
+/// impl Committer<Letter> for Letters {
+///     fn commit(&self, letter: &Letter) -> Result<(), UserError> {
+///         // It may be asked for again: the same file with the same text, whole or not there.
+///         let draft = self.0.join(format!(".{}", letter.name));
+///         fs::write(&draft, &letter.text)?;
+///         Ok(fs::rename(draft, self.0.join(&letter.name))?)
+///     }
+/// }
+///
+/// // What the engine does with it:
+/// let dir = std::env::temp_dir().join(format!("letters-{}", std::process::id()));
+/// fs::create_dir_all(&dir)?;
+/// let sink = Letters(dir.clone());
+/// let mut writer = sink.writer(ParallelInstance { index: 0, parallelism: 1, attempt: 1 }, None)?;
 /// writer.write(vec![Event::at(0, "hello".to_owned())])?;
-/// assert_eq!(receiver.recv()?, "hello");
+/// let prepared = writer.prepare_commit(CheckpointId(7), false)?; // at the barrier
+/// let committer = sink.committer().unwrap();
+/// for _ in 0..2 { // when the checkpoint is durable, and again after a recovery
+///     committer.commit(&prepared[0])?;
+/// }
+/// assert_eq!(fs::read_to_string(dir.join("7-0"))?, "hello\n");
+/// # fs::remove_dir_all(dir)?;
 /// # Ok::<(), UserError>(())
 /// ```
+///
+/// A sink whose writes are visible at once has no committer, prepares nothing, and writes again after a recovery what it
+/// wrote after the last checkpoint. Whether a two-phase sink keeps its word is tried by `rivus::testing::contract`.
 pub trait Sink: Send + Sync + 'static {
     /// What it takes.
     type In: Record;

@@ -4,12 +4,14 @@
 //! partitions) and hands them out, in order, to whoever asks; *readers* in the subtasks read them. A
 //! split carries its own position, so a reader's snapshot is simply its unfinished splits.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Record, Timestamp};
 use crate::failure::UserError;
 
-/// Number of a split in the list that [`Source::splits`] returned.
+/// Number of a split: its place among all that [`Source::splits`] and then its enumerator have found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SplitId(pub u32);
 
@@ -107,11 +109,92 @@ pub trait Source: Send + Sync + 'static {
     /// One line that names what is missing and the mend; it fails the job.
     fn splits(&self, parallelism: u32) -> Result<Vec<Self::Split>, UserError>;
 
+    /// What goes on finding parts while the job runs, such as new files or partitions. None, unless a source says
+    /// otherwise: then [`splits`](Self::splits) has found all, and the source ends when they have been read.
+    ///
+    /// `known` are all parts found so far, as they were found. Made when the job begins, and again by every new
+    /// leader. May block on I/O.
+    ///
+    /// # Errors
+    /// Whatever keeps it from looking; it fails the job.
+    fn enumerator(
+        &self,
+        known: Vec<Self::Split>,
+    ) -> Result<Option<Box<dyn SplitEnumerator<Split = Self::Split>>>, UserError> {
+        let _ = known;
+        Ok(None)
+    }
+
     /// Makes a reader, which is then given splits.
     ///
     /// # Errors
     /// Whatever keeps it from reading; it fails the attempt.
     fn reader(&self, instance: ParallelInstance) -> Result<Self::Reader, UserError>;
+}
+
+/// Looks for new splits while a job runs, on the side of the job's master.
+///
+/// Whatever it has found is written to the job's log before it is handed out, and told to the enumerator of the next
+/// leader; so what it remembers itself is only what it hasn't returned yet.
+///
+/// ```
+/// use rivus_core::{Discovered, SplitEnumerator, Timestamp, UserError};
+/// use std::time::Duration;
+///
+/// /// One range of a thousand numbers for each minute, ten in all.
+/// struct Minutes { first: Timestamp, found: i64 }
+///
+/// impl SplitEnumerator for Minutes {
+///     type Split = std::ops::Range<i64>;
+///
+///     fn interval(&self) -> Duration {
+///         Duration::from_secs(10)
+///     }
+///
+///     fn discover(&mut self, now: Timestamp) -> Result<Discovered<Self::Split>, UserError> {
+///         let until = ((now - self.first) / 60_000).min(10);
+///         let new = self.found.min(until)..until;
+///         self.found = until;
+///         Ok(Discovered {
+///             splits: new.map(|minute| minute * 1_000..(minute + 1) * 1_000).collect(),
+///             last: until == 10,
+///         })
+///     }
+/// }
+///
+/// let mut minutes = Minutes { first: 0, found: 0 };
+/// assert_eq!(minutes.discover(125_000)?.splits, [0..1_000, 1_000..2_000]);
+/// assert_eq!(minutes.discover(130_000)?.splits, []);
+/// assert!(minutes.discover(600_000)?.last);
+/// # Ok::<(), UserError>(())
+/// ```
+pub trait SplitEnumerator: Send {
+    /// What it finds.
+    type Split;
+
+    /// How long to wait from one look to the next.
+    fn interval(&self) -> Duration;
+
+    /// Finds splits that are new, in the order in which they should be handed out. The first look comes at once.
+    /// May block on I/O. `now` is processing time, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// Whatever keeps it from looking. It is asked again after the interval; the job fails if that doesn't help
+    /// for [`DISCOVERY_TRIES`] times in a row, or at once if the error is
+    /// [permanent](crate::Failure::permanent).
+    fn discover(&mut self, now: Timestamp) -> Result<Discovered<Self::Split>, UserError>;
+}
+
+/// How often in a row a [`SplitEnumerator`] may fail.
+pub const DISCOVERY_TRIES: u32 = 10;
+
+/// What a look for new splits has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovered<S> {
+    /// The new ones.
+    pub splits: Vec<S>,
+    /// Whether there will never be others: the source ends when all have been read.
+    pub last: bool,
 }
 
 /// What a reader has to say after a read.

@@ -12,7 +12,7 @@ use crate::context::{OperatorIndex, SubtaskInfo, TaskContext};
 use crate::failure::{Failure, UserError};
 use crate::ids::OperatorUid;
 use crate::snapshot::RestoredState;
-use crate::source::{EncodedSplit, ParallelInstance, SplitId};
+use crate::source::{EncodedSplit, ParallelInstance, SplitEnumerator, SplitId};
 use crate::stage::{AnyStage, Control, Progress};
 use crate::store::Stores;
 
@@ -177,6 +177,9 @@ pub trait OperatorFactory: Send + Sync {
     fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure>;
 }
 
+/// Finds encoded splits.
+pub type AnyEnumerator = Box<dyn SplitEnumerator<Split = Vec<u8>>>;
+
 /// Makes a source's task, and finds its splits.
 pub trait SourceFactory: Send + Sync {
     /// As [`OperatorFactory::check`].
@@ -192,6 +195,15 @@ pub trait SourceFactory: Send + Sync {
     /// # Errors
     /// The source's own.
     fn splits(&self, parallelism: u32) -> Result<Vec<EncodedSplit>, UserError>;
+
+    /// What goes on finding splits, if something does; they are encoded. May block.
+    ///
+    /// # Errors
+    /// The source's own.
+    fn enumerator(&self, known: &[EncodedSplit]) -> Result<Option<AnyEnumerator>, UserError> {
+        let _ = known;
+        Ok(None)
+    }
 
     /// The task, in front of what follows the source.
     ///

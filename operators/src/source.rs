@@ -7,11 +7,14 @@
 //! After a restore at the same parallelism each reader takes its own blob. At another, all readers see
 //! all blobs and deal the unfinished splits among themselves by their order, so each is read once.
 
+use std::time::Duration;
+
 use rivus_core::ReadStatus;
 use rivus_core::{
-    Batch, BuildContext, Control, EncodedSplit, Event, Failure, MAX_TIMESTAMP, OperatorIndex,
-    OperatorUid, Outlets, Progress, Source, SourceFactory, SourceReader, SourceTask, SourceTurn,
-    SplitId, SubtaskMetrics, Task, TaskContext, UserError, codec, run_records,
+    AnyEnumerator, Batch, BuildContext, Control, Discovered, EncodedSplit, Event, Failure,
+    MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress, Source, SourceFactory,
+    SourceReader, SourceTask, SourceTurn, SplitEnumerator, SplitId, SubtaskMetrics, Task,
+    TaskContext, Timestamp, UserError, codec, run_records,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +48,13 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
         Ok(encoded)
     }
 
+    fn enumerator(&self, known: &[EncodedSplit]) -> Result<Option<AnyEnumerator>, UserError> {
+        let known = known.iter().map(|split| codec::decode(&split.bytes));
+        let known = known.collect::<Result<Vec<S::Split>, _>>()?;
+        let enumerator = self.source.enumerator(known)?;
+        Ok(enumerator.map(|inner| Box::new(Encoding(inner)) as AnyEnumerator))
+    }
+
     fn task(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<Box<dyn Task>, Failure> {
         let reader = self
             .source
@@ -62,6 +72,26 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
         };
         task.restore(cx)?;
         Ok(Box::new(task))
+    }
+}
+
+/// Encodes what an enumerator finds.
+struct Encoding<T>(Box<dyn SplitEnumerator<Split = T>>);
+
+impl<T: Serialize> SplitEnumerator for Encoding<T> {
+    type Split = Vec<u8>;
+
+    fn interval(&self) -> Duration {
+        self.0.interval()
+    }
+
+    fn discover(&mut self, now: Timestamp) -> Result<Discovered<Vec<u8>>, UserError> {
+        let Discovered { splits, last } = self.0.discover(now)?;
+        let splits = splits.iter().map(codec::encode);
+        Ok(Discovered {
+            splits: splits.collect::<Result<_, _>>()?,
+            last,
+        })
     }
 }
 

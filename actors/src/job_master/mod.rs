@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `mod.rs` | the mailbox, and what the decisions ask for |
 //! | `takeover.rs` | from the fence to the decision |
+//! | `splits.rs` | what sources find, at first and while the job runs |
 //! | `log.rs` | the one writer of the job's log |
 
 mod log;
+mod splits;
 mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +26,7 @@ use rivus_core::job::{
     LogEntry, Manifest, SavepointManifest, SavepointRequest, TaskReport, Tasks,
 };
 use rivus_core::{
-    AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, FailureScope, Incarnation, JobGraph,
+    AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph,
     JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
 };
 
@@ -32,6 +34,7 @@ use rivus_state::{StorageError, savepoint_folder, savepoint_name};
 use uuid::Uuid;
 
 use self::log::{Appended, LogWriter, RETRY};
+use self::splits::Look;
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
 use crate::coordinator::{
@@ -89,9 +92,11 @@ pub enum JobMasterMessage {
     SplitsFound {
         /// Its vertex.
         source: VertexId,
-        /// The splits, or why there are none.
-        splits: Result<Vec<EncodedSplit>, Failure>,
+        /// The splits, and what goes on finding others; or why there are none.
+        found: Result<(Vec<EncodedSplit>, Option<AnyEnumerator>), Failure>,
     },
+    /// What a source that goes on finding splits has found.
+    SplitsDiscovered(Box<Look>),
     /// A manifest that was asked for.
     ManifestRead(Result<Box<Manifest>, Failure>),
     /// A manifest that was asked for can't be reached at present.
@@ -164,6 +169,8 @@ pub struct JobMasterState {
     task_managers: BTreeMap<Incarnation, ActorRef<TaskManagerMessage>>,
     options: Arc<JobOptions>,
     figures: BTreeMap<AttemptId, SubtaskFigures>,
+    /// What goes on finding splits, while it isn't looking.
+    enumerators: BTreeMap<VertexId, AnyEnumerator>,
     /// The checkpoint under way, and when it was triggered.
     checkpoint_began: Option<(CheckpointId, Duration)>,
     checkpoint_took: Option<Duration>,
@@ -212,6 +219,7 @@ impl Actor for JobMasterActor {
             task_managers: BTreeMap::new(),
             options: Arc::default(),
             figures: BTreeMap::new(),
+            enumerators: BTreeMap::new(),
             checkpoint_began: None,
             checkpoint_took: None,
             short_of_slots: None,
@@ -266,9 +274,8 @@ impl Actor for JobMasterActor {
                 state.short_of_slots = None;
                 state.decide(JobEvent::SlotsGranted(slots))?;
             }
-            JobMasterMessage::SplitsFound { source, splits } => {
-                state.decide(JobEvent::SplitsFound { source, splits })?;
-            }
+            JobMasterMessage::SplitsFound { source, found } => state.splits_found(source, found)?,
+            JobMasterMessage::SplitsDiscovered(look) => state.splits_discovered(*look)?,
             JobMasterMessage::ManifestRead(manifest) => {
                 state.decide(JobEvent::ManifestRead(manifest))?;
             }
@@ -349,6 +356,7 @@ impl JobMasterState {
         match action {
             JobAction::Append(entry) => self.append(entry)?,
             JobAction::FindSplits(source) => self.find_splits(source),
+            JobAction::DiscoverSplits(source) => self.discover_splits(source),
             JobAction::RequestSlots(count) => {
                 let job = self.args.job;
                 let request = ResourceManagerMessage::RequestSlots { job, count };
@@ -526,31 +534,6 @@ impl JobMasterState {
             }
         }
         Ok(())
-    }
-
-    fn find_splits(&self, source: VertexId) {
-        let (graph, myself) = (Arc::clone(&self.args.graph), self.myself.clone());
-        self.args.node.blocking.run(Box::new(move || {
-            let vertex = graph.vertex(source);
-            let node = graph.node(vertex.nodes[0]);
-            let splits = match &node.operator {
-                rivus_core::Operator::Source(factory) => {
-                    let find = || {
-                        factory
-                            .splits(vertex.parallelism)
-                            .map_err(Failure::permanent)
-                    };
-                    let splits = Failure::caught(find);
-                    splits.map_err(|failure| Failure {
-                        // What a source finds is not looked for twice.
-                        scope: FailureScope::Job,
-                        ..failure.blame(&node.uid)
-                    })
-                }
-                rivus_core::Operator::Transform(_) => Ok(Vec::new()),
-            };
-            let _ = myself.cast(JobMasterMessage::SplitsFound { source, splits });
-        }));
     }
 
     fn read_manifest(&self, id: CheckpointId) {

@@ -228,6 +228,12 @@ impl Work {
         splits: Vec<EncodedSplit>,
         no_more: bool,
     ) -> Result<(), Failure> {
+        if splits.is_empty() && !no_more {
+            // None have been found yet: it waits on, and isn't held up by anybody, so clocks of idleness go on.
+            let free = Todo::Control(Control::Assigned, Then::Nothing);
+            self.todo.push_back(free);
+            return Ok(());
+        }
         self.asked_for_split = false;
         match self.task.source() {
             Some(source) => source.add_splits(splits, no_more),

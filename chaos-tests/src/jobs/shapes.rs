@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rivus::connectors::{CollectionSource, FileSink, GeneratorSource, TextFileSource};
+use rivus::connectors::{
+    CollectionSource, Compression, FileSink, GeneratorSource, RollingPolicy, TextFileSource,
+};
 use rivus::{
     Avg, DataStream, Event, Max, MinBy, Redistribution, SideOutputTag, Source, StreamEnvironment,
     Sum, WatermarkStrategy, WindowAssigner, Windowed,
@@ -45,6 +47,8 @@ impl World {
             Shape::Partitioned => self.partitioned(env),
             Shape::Aggregates => self.aggregates(&self.timed(&self.generated(env, 0))),
             Shape::Expiring => self.expiring(&self.generated(env, 0)),
+            Shape::Watched => self.windowed(&self.timed(&self.watched(env)), false),
+            Shape::Packed => return self.packed(env),
         };
         self.sink(&out, &self.main);
     }
@@ -92,6 +96,35 @@ impl World {
         let source = TextFileSource::glob(pattern.to_string_lossy()).split_bytes(bytes.max(64));
         env.from_source(Paced::new(source, self.pace(), Arc::clone(&self.emitted)))
             .try_map(|line: String| line.parse::<Reading>(), rivus::OnError::Fail)
+    }
+
+    /// Files come one after the other, and at last the one that ends the watch.
+    fn watched(&self, env: &StreamEnvironment) -> DataStream<Reading> {
+        let source = TextFileSource::folder(self.inbox())
+            .split_bytes((self.spec.records * 20 / 24).max(64))
+            .csv::<Reading>()
+            .watch(Duration::from_millis(50))
+            .settle(Duration::ZERO)
+            .until(self.done());
+        let paced = Paced::new(source, self.pace(), Arc::clone(&self.emitted));
+        env.from_source(paced.arriving(Arc::clone(&self.arrivals)))
+    }
+
+    fn packed(&self, env: &StreamEnvironment) {
+        let compression = match self.spec.seed % 4 {
+            0 | 1 => Compression::Gzip,
+            _ => Compression::Zstd,
+        };
+        let rolling = RollingPolicy {
+            max_bytes: 2_000,
+            on_checkpoint: self.spec.seed.is_multiple_of(2),
+        };
+        let show = |(key, value): &Line| format!("{key}\t{value}");
+        let sink = FileSink::lines_with(self.out_dir(), show)
+            .rolling(rolling)
+            .compressed(compression);
+        let lines = self.rolling(&self.generated(env, 0));
+        let _ = lines.sink_to(sink).parallelism(self.wide());
     }
 
     /// No record is late: watermarks stay behind by as much as records are out of order.

@@ -28,6 +28,10 @@ pub enum Shape {
     ManySplits,
     /// Text files in many small splits.
     TextFiles,
+    /// A watched folder into which CSV files, every other one packed, come while the job runs.
+    Watched,
+    /// Packed files out, closed at checkpoints or kept open over them.
+    Packed,
     /// Two pipelines that share nothing but the job: two regions.
     TwoPipelines,
     /// A source subtask that falls silent, and whose records are late when it wakes up: not confluent.
@@ -56,7 +60,7 @@ pub enum Shape {
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -66,6 +70,8 @@ impl Shape {
         Self::Broadcast,
         Self::ManySplits,
         Self::TextFiles,
+        Self::Watched,
+        Self::Packed,
         Self::TwoPipelines,
         Self::Idle,
         Self::Connected,

@@ -1,14 +1,18 @@
 //! The world around a job: its input, its output, and what is committed of it.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter};
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter, Compression};
 use rivus::{Committer, ParallelInstance, Record, Sink, UserError};
 use tempfile::TempDir;
+
+use crate::arrivals::Arrivals;
 
 use super::functions::Line;
 use super::records::Reading;
@@ -26,6 +30,8 @@ pub struct World {
     pub(super) main: Shelf<Line>,
     pub(super) late: Shelf<Line>,
     pub(super) serial: Shelf<Line>,
+    /// Input that comes while it runs.
+    pub(super) arrivals: Arc<Arrivals>,
     /// Where its sinks and stores write.
     pub(crate) files: TempDir,
 }
@@ -84,17 +90,20 @@ impl World {
     /// If the input files can't be written.
     pub fn new(spec: JobSpec) -> io::Result<Self> {
         let files = files()?;
-        let world = Self {
+        let mut world = Self {
             wide: AtomicU32::new(spec.wide),
             spec,
             emitted: Arc::default(),
             main: Shelf::default(),
             late: Shelf::default(),
             serial: Shelf::default(),
+            arrivals: Arc::default(),
             files,
         };
-        if world.spec.shape == Shape::TextFiles {
-            world.write_input()?;
+        match world.spec.shape {
+            Shape::TextFiles => world.write_input()?,
+            Shape::Watched => world.arrivals = Arc::new(world.hide_input()?),
+            _ => {}
         }
         Ok(world)
     }
@@ -107,9 +116,49 @@ impl World {
     /// From now on the job is built with so many subtasks behind its sources; but where files show the order of a key's
     /// records, which they do only while it stays with one writer, or where every subtask gets every record.
     pub fn rescale(&self, wide: u32) {
-        if !matches!(self.spec.shape, Shape::MultiStage | Shape::Broadcast) {
+        if !matches!(
+            self.spec.shape,
+            Shape::MultiStage | Shape::Broadcast | Shape::Packed
+        ) {
             self.wide.store(wide, Relaxed);
         }
+    }
+
+    pub(super) fn inbox(&self) -> PathBuf {
+        self.files.path().join("inbox")
+    }
+
+    /// What ends the watch.
+    pub(super) fn done(&self) -> PathBuf {
+        self.inbox().join("_DONE")
+    }
+
+    /// Writes files that are to come into the inbox, every other one packed, and what ends the watch.
+    fn hide_input(&self) -> io::Result<Arrivals> {
+        let inbox = self.inbox();
+        std::fs::create_dir(&inbox)?;
+        let readings = Reading::all(&self.spec);
+        let per_file = readings.len().div_ceil(6).max(1);
+        let mut files = Vec::new();
+        for (number, part) in readings.chunks(per_file).enumerate() {
+            let rows: String = part.iter().map(|reading| format!("{reading}\n")).collect();
+            let text = format!("id,key,ts,value\n{rows}");
+            let (name, bytes) = match number % 2 {
+                0 => (format!("in-{number}.csv"), text.into_bytes()),
+                _ => {
+                    let mut packer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                    packer.write_all(text.as_bytes())?;
+                    (format!("in-{number}.csv.gz"), packer.finish()?)
+                }
+            };
+            let hidden = inbox.join(format!(".{name}"));
+            std::fs::write(&hidden, bytes)?;
+            files.push((hidden, inbox.join(name)));
+        }
+        let hidden = inbox.join(".done");
+        std::fs::write(&hidden, "")?;
+        files.push((hidden, self.done()));
+        Ok(Arrivals::new(files, self.spec.lasts() / 8))
     }
 
     fn write_input(&self) -> io::Result<()> {
@@ -132,7 +181,7 @@ impl World {
     /// If the output files can't be read.
     pub fn committed(&self) -> io::Result<Committed> {
         let main = match self.spec.shape {
-            Shape::MultiStage => self.read_files()?,
+            Shape::MultiStage | Shape::Packed => self.read_files()?,
             _ => self.main.0.collected().values(),
         };
         Ok(Committed {
@@ -148,7 +197,8 @@ impl World {
         let mut parts = Vec::new();
         for entry in std::fs::read_dir(self.out_dir())? {
             let path = entry?.path();
-            let name = path.file_stem().and_then(|name| name.to_str());
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.and_then(|name| name.split('.').next());
             let numbers = name.and_then(|name| name.strip_prefix("part-")?.split_once('-'));
             if let Some((subtask, sequence)) = numbers
                 && let (Ok(subtask), Ok(sequence)) =
@@ -160,7 +210,7 @@ impl World {
         parts.sort();
         let mut lines = Vec::new();
         for (_, _, path) in parts {
-            let text = std::fs::read_to_string(path)?;
+            let text = text(&path)?;
             lines.extend(text.lines().map(|line| {
                 let (key, value) = line.split_once('\t').unwrap_or((line, ""));
                 (key.to_owned(), value.to_owned())
@@ -168,4 +218,16 @@ impl World {
         }
         Ok(lines)
     }
+}
+
+/// A file's text, unpacked by what others unpack with.
+fn text(path: &Path) -> io::Result<String> {
+    let file = std::fs::File::open(path)?;
+    let mut text = String::new();
+    match Compression::of(path) {
+        None => std::io::BufReader::new(file).read_to_string(&mut text)?,
+        Some(Compression::Gzip) => MultiGzDecoder::new(file).read_to_string(&mut text)?,
+        Some(Compression::Zstd) => zstd::Decoder::new(file)?.read_to_string(&mut text)?,
+    };
+    Ok(text)
 }

@@ -3,30 +3,108 @@
 use std::fmt;
 use std::sync::Arc;
 
+use csv::StringRecord;
 use rivus_core::Record;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
 use super::source_error::FileSourceError;
 
-type Parser<T> = Arc<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
+type Parser<T> = Arc<dyn LineParser<T>>;
+
+/// What a format makes of one line.
+pub(super) trait LineParser<T>: Send + Sync {
+    /// How its files are laid out.
+    fn layout(&self) -> LineLayout {
+        LineLayout::default()
+    }
+
+    /// Why it can't be used.
+    fn refused(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What a file's first line says, where the layout has a header.
+    fn header(&self, line: &str) -> Result<Header, String> {
+        let _ = line;
+        Ok(Header::default())
+    }
+
+    /// A record; none if the line is an empty one that the format passes.
+    fn parse(&self, line: &str, header: Option<&Header>) -> Result<Option<T>, String>;
+}
+
+/// Any function that makes a record of a line.
+struct ByFunction<F>(F);
+
+impl<T, E: fmt::Display, F: Fn(&str) -> Result<T, E> + Send + Sync> LineParser<T>
+    for ByFunction<F>
+{
+    fn parse(&self, line: &str, _header: Option<&Header>) -> Result<Option<T>, String> {
+        (self.0)(line).map(Some).map_err(|error| error.to_string())
+    }
+}
+
+/// How the lines of a file are put together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LineLayout {
+    /// Its first line says what the others mean.
+    pub header: bool,
+    /// A line goes on in the next one while a quote is open.
+    pub multiline: bool,
+}
+
+/// What the first line of a file says of the others.
+#[derive(Debug, Clone, Default)]
+pub struct Header(pub(super) StringRecord);
+
+/// What became of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded<T> {
+    /// A record.
+    Record(T),
+    /// It is no record, and was dropped.
+    Skipped,
+    /// There is nothing in it.
+    Nothing,
+}
 
 /// How a [`FileSource`](crate::FileSource) makes records of lines: what tells its three kinds apart.
 pub trait LineDecoder: Clone + Send + Sync + 'static {
     /// What a line becomes.
     type Out: Record;
 
-    /// Makes a record of a line; `None` if the line is to be skipped. `lossy` replaces bytes that aren't
-    /// UTF-8; `place` says where the line stands.
+    /// How its files are laid out.
+    fn layout(&self) -> LineLayout {
+        LineLayout::default()
+    }
+
+    /// Why it can't be used, if it can't.
+    fn refused(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Reads a file's first line, where the layout has a header.
+    ///
+    /// # Errors
+    /// If the line is no header; it fails the job.
+    fn header(&self, line: &[u8], place: Place) -> Result<Header, FileSourceError> {
+        let _ = (line, place);
+        Ok(Header::default())
+    }
+
+    /// Makes a record of a line. `lossy` replaces bytes that aren't UTF-8; `place` says where the line
+    /// stands.
     ///
     /// # Errors
     /// If the line is to fail the job.
     fn decode(
         &self,
         line: &[u8],
+        header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Option<Self::Out>, FileSourceError>;
+    ) -> Result<Decoded<Self::Out>, FileSourceError>;
 }
 
 /// Each line as a `String`.
@@ -89,11 +167,18 @@ pub struct BadLine {
 }
 
 impl<T> ParsedLines<T> {
-    pub(super) fn new<E: fmt::Display>(
+    pub(super) fn new<E: fmt::Display + 'static>(
         parser: impl Fn(&str) -> Result<T, E> + Send + Sync + 'static,
-    ) -> Self {
+    ) -> Self
+    where
+        T: 'static,
+    {
+        Self::by(ByFunction(parser))
+    }
+
+    pub(super) fn by(parser: impl LineParser<T> + 'static) -> Self {
         Self {
-            parser: Arc::new(move |line| parser(line).map_err(|error| error.to_string())),
+            parser: Arc::new(parser),
             bad_lines: BadLines::Fail,
         }
     }
@@ -115,12 +200,13 @@ impl LineDecoder for PlainLines {
     fn decode(
         &self,
         line: &[u8],
+        _header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Option<String>, FileSourceError> {
+    ) -> Result<Decoded<String>, FileSourceError> {
         match str::from_utf8(line) {
-            Ok(line) => Ok(Some(line.to_owned())),
-            Err(_) if lossy => Ok(Some(String::from_utf8_lossy(line).into_owned())),
+            Ok(line) => Ok(Decoded::Record(line.to_owned())),
+            Err(_) if lossy => Ok(Decoded::Record(String::from_utf8_lossy(line).into_owned())),
             Err(source) => Err(FileSourceError::NotUtf8 {
                 place: place(),
                 source,
@@ -132,49 +218,90 @@ impl LineDecoder for PlainLines {
 impl<T: Record> LineDecoder for ParsedLines<T> {
     type Out = T;
 
+    fn layout(&self) -> LineLayout {
+        self.parser.layout()
+    }
+
+    fn refused(&self) -> Option<&'static str> {
+        self.parser.refused()
+    }
+
+    fn header(&self, line: &[u8], place: Place) -> Result<Header, FileSourceError> {
+        header(&self.parser, line, place)
+    }
+
     fn decode(
         &self,
         line: &[u8],
+        header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Option<T>, FileSourceError> {
-        match (parse(&self.parser, line, lossy, place), self.bad_lines) {
-            (Parsed::Ok(record), _) => Ok(Some(record)),
-            (Parsed::Bad(_), BadLines::Skip) => Ok(None),
-            (Parsed::Bad(bad), BadLines::Fail) => Err(FileSourceError::BadLine { bad }),
-        }
+    ) -> Result<Decoded<T>, FileSourceError> {
+        Ok(match parse(&self.parser, line, header, lossy, place) {
+            None => Decoded::Nothing,
+            Some(Parsed::Ok(record)) => Decoded::Record(record),
+            Some(Parsed::Bad(_)) if self.bad_lines == BadLines::Skip => Decoded::Skipped,
+            Some(Parsed::Bad(bad)) => return Err(FileSourceError::BadLine { bad }),
+        })
     }
 }
 
 impl<T: Record> LineDecoder for CollectedLines<T> {
     type Out = Parsed<T>;
 
+    fn layout(&self) -> LineLayout {
+        self.parser.layout()
+    }
+
+    fn refused(&self) -> Option<&'static str> {
+        self.parser.refused()
+    }
+
+    fn header(&self, line: &[u8], place: Place) -> Result<Header, FileSourceError> {
+        header(&self.parser, line, place)
+    }
+
     fn decode(
         &self,
         line: &[u8],
+        header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Option<Parsed<T>>, FileSourceError> {
-        Ok(Some(parse(&self.parser, line, lossy, place)))
+    ) -> Result<Decoded<Parsed<T>>, FileSourceError> {
+        let parsed = parse(&self.parser, line, header, lossy, place);
+        Ok(parsed.map_or(Decoded::Nothing, Decoded::Record))
     }
 }
 
-fn parse<T>(parser: &Parser<T>, line: &[u8], lossy: bool, place: impl Fn() -> Place) -> Parsed<T> {
+fn header<T>(parser: &Parser<T>, line: &[u8], place: Place) -> Result<Header, FileSourceError> {
+    let header = str::from_utf8(line)
+        .map_err(|error| format!("not UTF-8: {error}"))
+        .and_then(|line| parser.header(line));
+    header.map_err(|reason| FileSourceError::Header { place, reason })
+}
+
+fn parse<T>(
+    parser: &Parser<T>,
+    line: &[u8],
+    header: Option<&Header>,
+    lossy: bool,
+    place: impl Fn() -> Place,
+) -> Option<Parsed<T>> {
     let parsed = match str::from_utf8(line) {
-        Ok(text) => parser(text),
-        Err(_) if lossy => parser(&String::from_utf8_lossy(line)),
+        Ok(text) => parser.parse(text, header),
+        Err(_) if lossy => parser.parse(&String::from_utf8_lossy(line), header),
         Err(error) => Err(format!("not UTF-8: {error}")),
     };
     match parsed {
-        Ok(record) => Parsed::Ok(record),
+        Ok(record) => record.map(Parsed::Ok),
         Err(error) => {
             let place = place();
-            Parsed::Bad(BadLine {
+            Some(Parsed::Bad(BadLine {
                 file: place.path.display().to_string(),
                 place: place.to_string(),
                 text: String::from_utf8_lossy(line).into_owned(),
                 error,
-            })
+            }))
         }
     }
 }

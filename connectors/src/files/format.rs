@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::header;
 use super::sink_error::FileSinkError;
 
-/// Appends records to a part's bytes.
-pub(super) trait Format<T>: Send + Sync {
+/// Appends records to a part's bytes. Whatever number of them it has appended, a part that ends there is whole.
+pub(super) trait LineFormat<T>: Send + Sync {
     /// Appends records of a run until the bytes are at least `enough`, one at least; returns how many.
     /// `head` is set at the first record of a part.
     fn append(
@@ -23,17 +23,50 @@ pub(super) trait Format<T>: Send + Sync {
     ) -> Result<usize, FileSinkError>;
 }
 
-pub(super) type AnyFormat<T> = Arc<dyn Format<T>>;
+/// Makes parts that are whole only once they have been finished, and can't be gone on with after that.
+pub(super) trait ClosedFormat<T>: Send + Sync {
+    /// Begins one.
+    fn begin(&self) -> Result<Box<dyn ClosedPart<T>>, FileSinkError>;
+}
+
+/// One such part.
+pub(super) trait ClosedPart<T>: Send {
+    /// Takes a run; appends what can be written by now.
+    fn append(&mut self, run: &[Event<T>], bytes: &mut Vec<u8>) -> Result<(), FileSinkError>;
+
+    /// About how many bytes it holds back.
+    fn held(&self) -> u64;
+
+    /// Appends the rest.
+    fn finish(self: Box<Self>, bytes: &mut Vec<u8>) -> Result<(), FileSinkError>;
+}
+
+/// What a sink makes of records.
+pub(super) enum AnyFormat<T> {
+    Lines(Arc<dyn LineFormat<T>>),
+    /// Made with a feature of this crate only.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
+    Closed(Arc<dyn ClosedFormat<T>>),
+}
+
+impl<T> Clone for AnyFormat<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Lines(format) => Self::Lines(Arc::clone(format)),
+            Self::Closed(format) => Self::Closed(Arc::clone(format)),
+        }
+    }
+}
 
 /// One line per record, made by a function.
-pub(super) struct Lines<F> {
+struct Lines<F> {
     name: &'static str,
     line: F,
 }
 
 /// One CSV record per record.
-pub(super) struct Csv {
-    pub header: bool,
+struct Csv {
+    header: bool,
 }
 
 /// Each record as it is displayed.
@@ -61,10 +94,15 @@ fn lines<T>(
     name: &'static str,
     line: impl Fn(&T, &mut Vec<u8>) -> Result<(), UserError> + Send + Sync + 'static,
 ) -> AnyFormat<T> {
-    Arc::new(Lines { name, line })
+    AnyFormat::Lines(Arc::new(Lines { name, line }))
 }
 
-impl<T, F> Format<T> for Lines<F>
+/// Each record as CSV.
+pub(super) fn csv<T: Serialize>(header: bool) -> AnyFormat<T> {
+    AnyFormat::Lines(Arc::new(Csv { header }))
+}
+
+impl<T, F> LineFormat<T> for Lines<F>
 where
     F: Fn(&T, &mut Vec<u8>) -> Result<(), UserError> + Send + Sync,
 {
@@ -89,7 +127,7 @@ where
     }
 }
 
-impl<T: Serialize> Format<T> for Csv {
+impl<T: Serialize> LineFormat<T> for Csv {
     fn append(
         &self,
         run: &[Event<T>],

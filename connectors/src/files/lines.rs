@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::compression::Input;
+
 /// How much is read at a time.
 pub(super) const BUFFER_BYTES: usize = 1024 * 1024;
 
@@ -20,6 +22,8 @@ pub(super) struct Lines<R> {
     offset: u64,
     ended: bool,
     max_line_bytes: usize,
+    /// Whether a line goes on in the next one while a quote is open.
+    multiline: bool,
 }
 
 /// Why there is no next line.
@@ -29,7 +33,7 @@ pub(super) enum LinesError {
     TooLong,
 }
 
-impl Lines<File> {
+impl Lines<Input> {
     /// The lines that begin at or after `offset`.
     ///
     /// A line begins after a line end: so the search starts one byte before, and what comes up to the
@@ -42,7 +46,7 @@ impl Lines<File> {
     ) -> io::Result<Self> {
         let before = offset.saturating_sub(1);
         file.seek(SeekFrom::Start(before))?;
-        let mut lines = Self::new(file, before, buffer, max_line_bytes);
+        let mut lines = Self::new(Input::Plain(file), before, buffer, max_line_bytes);
         if offset > 0 {
             lines.pass_line_end()?;
         }
@@ -51,9 +55,11 @@ impl Lines<File> {
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: R, offset: u64, mut buffer: Vec<u8>, max_line_bytes: usize) -> Self {
+    /// The lines of an input that stands at `offset`, where a line begins.
+    pub fn new(input: R, offset: u64, mut buffer: Vec<u8>, max_line_bytes: usize) -> Self {
         if buffer.is_empty() {
-            buffer.resize(BUFFER_BYTES, 0);
+            // Comes zeroed from the system, and is touched only as far as it is filled.
+            buffer = vec![0; BUFFER_BYTES];
         }
         Self {
             input,
@@ -63,7 +69,25 @@ impl<R: Read> Lines<R> {
             offset,
             ended: false,
             max_line_bytes,
+            multiline: false,
         }
+    }
+
+    /// Whether a line goes on in the next one while a quote is open.
+    pub fn multiline(mut self, multiline: bool) -> Self {
+        self.multiline = multiline;
+        self
+    }
+
+    /// Passes at most `max` bytes, and not many at once; returns how many, none at the end of the file.
+    pub fn pass(&mut self, max: u64) -> io::Result<u64> {
+        if self.unread == self.filled {
+            self.fill()?;
+        }
+        let ahead = self.filled - self.unread;
+        let passed = usize::try_from(max).map_or(ahead, |max| max.min(ahead));
+        self.take(passed);
+        Ok(passed as u64)
     }
 
     /// Where the next line begins.
@@ -79,13 +103,22 @@ impl<R: Read> Lines<R> {
     /// The next line, without its end; `None` at the end of the file.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, LinesError> {
         let mut searched = 0;
+        let mut quoted = false;
         loop {
             let bytes = &self.buffer[self.unread + searched..self.filled];
             let end = memchr::memchr(b'\n', bytes);
-            searched += end.unwrap_or(bytes.len());
+            let passed = end.unwrap_or(bytes.len());
+            if self.multiline {
+                quoted ^= memchr::memchr_iter(b'"', &bytes[..passed]).count() % 2 == 1;
+            }
+            searched += passed;
             // Wherever the buffer ends: a line is too long or not.
             if searched > self.max_line_bytes {
                 return Err(LinesError::TooLong);
+            }
+            if end.is_some() && quoted {
+                searched += 1;
+                continue;
             }
             if end.is_some() {
                 let line = self.take(searched + 1);
@@ -177,6 +210,20 @@ mod tests {
                     "{text:?} by {buffer}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_line_goes_on_while_a_quote_is_open_wherever_the_buffer_ends() {
+        let text = "a,\"b\nc\"\r\n\"\"\"\n\",d\n\ne,\"f\n";
+        for buffer in 1..20 {
+            let mut lines = Lines::new(text.as_bytes(), 0, vec![0; buffer], 100).multiline(true);
+            let mut found = Vec::new();
+            while let Some(line) = lines.next_line().unwrap() {
+                found.push(String::from_utf8(line.to_vec()).unwrap());
+            }
+            let expected = ["a,\"b\nc\"", "\"\"\"\n\",d", "", "e,\"f\n"];
+            assert_eq!(found, expected, "by {buffer}");
         }
     }
 

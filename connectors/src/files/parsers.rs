@@ -1,8 +1,10 @@
 //! Ready parsers for `parsed_by`.
 
-use csv::{ReaderBuilder, StringRecord};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+use super::csv_format::fields;
+use super::decode::{Header, LineParser};
 
 /// Why a line is no CSV record of the type.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -21,6 +23,9 @@ pub enum CsvLineError {
     /// A quoted field goes on in the next line.
     #[error("a quote is not closed: a record must be one line")]
     OpenQuote,
+    /// A quote that quotes nothing has joined two lines.
+    #[error("a quote stands in a field that is not quoted: quote the field and double the quote")]
+    StrayQuote,
 }
 
 /// Reads each line as one JSON value.
@@ -38,11 +43,23 @@ pub fn json_lines<T: DeserializeOwned>()
     |line| serde_json::from_str(line)
 }
 
+/// Reads each line as one JSON value, and passes empty ones.
+pub(super) struct JsonParser;
+
+impl<T: DeserializeOwned> LineParser<T> for JsonParser {
+    fn parse(&self, line: &str, _header: Option<&Header>) -> Result<Option<T>, String> {
+        match line.trim_ascii().is_empty() {
+            true => Ok(None),
+            false => serde_json::from_str(line).map_err(|error| error.to_string()),
+        }
+    }
+}
+
 /// Reads each line as one CSV record, by the order of the type's fields. A quoted field may hold commas
 /// and doubled quotes, but no line end.
 ///
 /// A first line with the fields' names is passed with
-/// [`skip_header`](crate::FileSource::skip_header).
+/// [`skip_header`](crate::FileSource::skip_header); [`csv`](crate::FileSource::csv) reads by those names.
 ///
 /// ```
 /// use rivus_connectors::csv_lines;
@@ -58,31 +75,10 @@ pub fn json_lines<T: DeserializeOwned>()
 pub fn csv_lines<T: DeserializeOwned>()
 -> impl Fn(&str) -> Result<T, CsvLineError> + Clone + Send + Sync + 'static {
     |line| {
-        let quotes = memchr::memchr_iter(b'"', line.as_bytes()).count();
-        let record = match quotes {
-            0 => unquoted(line),
-            _ if quotes % 2 == 1 => return Err(CsvLineError::OpenQuote),
-            _ => quoted(line)?,
-        };
-        record.deserialize(None).map_err(CsvLineError::from)
+        fields(line, b',')?
+            .deserialize(None)
+            .map_err(CsvLineError::from)
     }
-}
-
-/// The common case costs no CSV machine.
-fn unquoted(line: &str) -> StringRecord {
-    let mut record = StringRecord::with_capacity(line.len(), 16);
-    line.split(',').for_each(|field| record.push_field(field));
-    record
-}
-
-fn quoted(line: &str) -> Result<StringRecord, CsvLineError> {
-    let mut record = StringRecord::new();
-    ReaderBuilder::new()
-        .has_headers(false)
-        .buffer_capacity(line.len())
-        .from_reader(line.as_bytes())
-        .read_record(&mut record)?;
-    Ok(record)
 }
 
 impl From<csv::Error> for CsvLineError {

@@ -2,15 +2,21 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rivus_core::{Event, Failure, MIN_TIMESTAMP, ReadStatus, SourceReader, Timestamp, UserError};
 
-use super::decode::LineDecoder;
+use super::compression::Input;
+use super::decode::{Decoded, Header, LineDecoder, LineLayout};
 use super::lines::{Lines, LinesError};
 use super::place::Place;
 use super::source::{FileSource, LineOptions};
 use super::source_error::FileSourceError;
 use super::split::FileSplit;
+
+/// How much of a file is read to find its header, to begin with.
+const HEADER_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Reads the splits it is given one after the other, each from its offset on.
 #[derive(Debug)]
@@ -24,14 +30,18 @@ pub struct FileReader<D> {
     skipped: u64,
     /// Handed from split to split; empty while one is open.
     buffer: Vec<u8>,
+    /// What the first line of the file that was opened last says; splits of one file come one after the other.
+    header: Option<(PathBuf, Arc<Header>)>,
 }
 
 #[derive(Debug)]
 struct OpenSplit {
     split: FileSplit,
-    lines: Lines<File>,
-    /// Where the line that was read last begins.
-    last_line: Option<u64>,
+    lines: Lines<Input>,
+    layout: LineLayout,
+    header: Option<Arc<Header>>,
+    /// Where the line that was read last begins, and its number.
+    last_line: Option<(u64, Option<u64>)>,
 }
 
 impl<D: LineDecoder> FileReader<D> {
@@ -43,6 +53,7 @@ impl<D: LineDecoder> FileReader<D> {
             finished_at: None,
             skipped: 0,
             buffer: Vec::new(),
+            header: None,
         }
     }
 
@@ -50,9 +61,46 @@ impl<D: LineDecoder> FileReader<D> {
     fn open_next(&mut self) -> Result<(), FileSourceError> {
         if let Some(split) = self.waiting.pop_front() {
             let buffer = std::mem::take(&mut self.buffer);
-            self.current = Some(OpenSplit::open(split, buffer, self.source.options)?);
+            let layout = self.source.decoder.layout();
+            let header = match layout.header {
+                true => self.header_of(&split)?,
+                false => None,
+            };
+            let open = OpenSplit::open(split, buffer, self.source.options, layout)?;
+            self.current = Some(OpenSplit { header, ..open });
         }
         Ok(())
+    }
+
+    /// What the first line of a split's file says, wherever the split begins; none of a file without lines.
+    fn header_of(&mut self, split: &FileSplit) -> Result<Option<Arc<Header>>, FileSourceError> {
+        let known = |(path, _): &&(PathBuf, Arc<Header>)| *path == split.path;
+        if let Some((_, header)) = self.header.as_ref().filter(known) {
+            return Ok(Some(Arc::clone(header)));
+        }
+        let head = FileSplit {
+            start: 0,
+            offset: 0,
+            lines_before: Some(0),
+            ..split.clone()
+        };
+        let options = LineOptions {
+            skip_header: false,
+            ..self.source.options
+        };
+        let layout = LineLayout {
+            header: false,
+            ..self.source.decoder.layout()
+        };
+        let place = head.next_place();
+        let mut open = OpenSplit::open(head, vec![0; HEADER_BUFFER_BYTES], options, layout)?;
+        let line = open.next_line(options, |line, _| line.to_vec())?;
+        let Some(line) = line else {
+            return Ok(None);
+        };
+        let header = Arc::new(self.source.decoder.header(&line, place)?);
+        self.header = Some((split.path.clone(), Arc::clone(&header)));
+        Ok(Some(header))
     }
 
     fn finish_current(&mut self) {
@@ -86,11 +134,17 @@ impl<D: LineDecoder> SourceReader for FileReader<D> {
                 Some(open) if open.at_end() => self.finish_current(),
                 _ if lines_left == 0 => return Ok(ReadStatus::More),
                 None => self.open_next().map_err(FileSourceError::into_user_error)?,
+                Some(open) if open.is_behind() => {
+                    // However far the place is, others get their turns.
+                    open.catch_up().map_err(FileSourceError::into_user_error)?;
+                    return Ok(ReadStatus::More);
+                }
                 Some(open) => {
                     lines_left -= 1;
                     match open.next_record(&self.source) {
-                        Ok(Some(record)) => out.push(Event::at(MIN_TIMESTAMP, record)),
-                        Ok(None) => self.skipped += 1,
+                        Ok(Decoded::Record(record)) => out.push(Event::at(MIN_TIMESTAMP, record)),
+                        Ok(Decoded::Skipped) => self.skipped += 1,
+                        Ok(Decoded::Nothing) => {}
                         Err(error) => return Err(open.refused(error)),
                     }
                 }
@@ -119,26 +173,30 @@ impl OpenSplit {
         mut split: FileSplit,
         buffer: Vec<u8>,
         options: LineOptions,
+        layout: LineLayout,
     ) -> Result<Self, FileSourceError> {
-        let (file, len) = open_file(&split)?;
-        if len < split.end {
+        let (file, len) = open_file(&split.path)?;
+        if split.compression.is_none() && len < split.end {
             return Err(split.shrunk(len));
         }
-        let lines =
-            Lines::open(file, split.offset, buffer, options.max_line_bytes).map_err(|source| {
-                FileSourceError::Read {
-                    place: split.next_place(),
-                    source,
-                }
-            })?;
+        let (offset, limit) = (split.offset, options.max_line_bytes);
+        let lines = match split.compression {
+            None => Lines::open(file, offset, buffer, limit),
+            packed => Input::new(file, packed).map(|input| Lines::new(input, 0, buffer, limit)),
+        };
+        let lines = lines.map_err(|source| split.unreadable(source))?;
         let at_head = split.offset == 0;
-        split.offset = lines.offset();
+        if split.compression.is_none() {
+            split.offset = lines.offset();
+        }
         let mut open = Self {
             split,
-            lines,
+            lines: lines.multiline(layout.multiline),
+            layout,
+            header: None,
             last_line: None,
         };
-        if at_head && options.skip_header && !open.at_end() {
+        if at_head && (options.skip_header || layout.header) && !open.at_end() {
             open.next_line(options, |_, _| ())?;
         }
         Ok(open)
@@ -149,25 +207,56 @@ impl OpenSplit {
         self.split.offset >= self.split.end
     }
 
+    /// Whether a packed file has still to be unpacked up to the split's place.
+    fn is_behind(&self) -> bool {
+        self.lines.offset() < self.split.offset
+    }
+
+    /// Unpacks some of what has been read before.
+    fn catch_up(&mut self) -> Result<(), FileSourceError> {
+        let ahead = self.split.offset - self.lines.offset();
+        let passed = self.lines.pass(ahead);
+        match passed.map_err(|source| self.split.unreadable(source))? {
+            0 => Err(FileSourceError::Shrunk {
+                path: self.split.path.clone(),
+                planned: self.split.offset,
+                found: self.lines.offset(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn next_record<D: LineDecoder>(
         &mut self,
         source: &FileSource<D>,
-    ) -> Result<Option<D::Out>, FileSourceError> {
-        self.next_line(source.options, |line, split| {
-            source
-                .decoder
-                .decode(line, source.options.lossy, || split.next_place())
-        })?
+    ) -> Result<Decoded<D::Out>, FileSourceError> {
+        let header = self.header.take();
+        let (decoder, lossy) = (&source.decoder, source.options.lossy);
+        let decoded = self.next_line(source.options, |line, split| {
+            decoder.decode(line, header.as_deref(), lossy, || split.next_place())
+        });
+        self.header = header;
+        decoded?.unwrap_or(Ok(Decoded::Nothing))
     }
 
-    /// Shows the next line to `see`, then moves past it.
+    /// Shows the next line to `see`, then moves past it. None at the end of a packed file.
     fn next_line<O>(
         &mut self,
         options: LineOptions,
         see: impl FnOnce(&[u8], &FileSplit) -> O,
-    ) -> Result<O, FileSourceError> {
-        let seen = match self.lines.next_line() {
-            Ok(Some(line)) => see(line, &self.split),
+    ) -> Result<Option<O>, FileSourceError> {
+        let (seen, lines) = match self.lines.next_line() {
+            Ok(Some(line)) => {
+                let within = match self.layout.multiline {
+                    true => memchr::memchr_iter(b'\n', line).count(),
+                    false => 0,
+                };
+                (see(line, &self.split), 1 + within as u64)
+            }
+            Ok(None) if self.split.compression.is_some() => {
+                self.split.end = self.split.offset;
+                return Ok(None);
+            }
             Ok(None) => return Err(self.split.shrunk(self.lines.offset())),
             Err(LinesError::TooLong) => {
                 return Err(FileSourceError::TooLong {
@@ -175,14 +264,12 @@ impl OpenSplit {
                     limit: options.max_line_bytes,
                 });
             }
-            Err(LinesError::Io(source)) => {
-                let place = self.split.next_place();
-                return Err(FileSourceError::Read { place, source });
-            }
+            Err(LinesError::Io(source)) => return Err(self.split.unreadable(source)),
         };
-        self.last_line = Some(self.split.offset);
-        self.split.pass(self.lines.offset());
-        Ok(seen)
+        let number = self.split.lines_before.map(|before| before + 1);
+        self.last_line = Some((self.split.offset, number));
+        self.split.pass(self.lines.offset(), lines);
+        Ok(Some(seen))
     }
 
     /// The error, as the engine takes it. A refused line is named by its number, which splits behind a file's
@@ -205,19 +292,20 @@ impl OpenSplit {
     }
 
     fn last_place(&self) -> Option<Place> {
+        let (byte, line) = self.last_line?;
         Some(Place {
             path: self.split.path.clone(),
-            line: self.split.lines_before,
-            byte: self.last_line?,
+            line,
+            byte,
         })
     }
 }
 
-fn open_file(split: &FileSplit) -> Result<(File, u64), FileSourceError> {
-    File::open(&split.path)
+fn open_file(path: &Path) -> Result<(File, u64), FileSourceError> {
+    File::open(path)
         .and_then(|file| file.metadata().map(|found| (file, found.len())))
         .map_err(|source| FileSourceError::Open {
-            path: split.path.clone(),
+            path: path.to_owned(),
             source,
         })
 }

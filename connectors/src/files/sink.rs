@@ -26,6 +26,10 @@
 //! - a committer: the part that the committed one replaces;
 //! - nobody: committed parts. A job that starts anew in a directory numbers on behind them.
 //!
+//! A packed part is a row of frames (gzip members, Zstandard frames), of which one ends at each barrier, so that
+//! `valid_len` is always where a frame ends. A format whose parts are whole only at their end, as Parquet's with
+//! its footer, closes them at every barrier: no part of it is ever in a writer's state.
+//!
 //! One sink of one job writes under a prefix in a directory at a time: two of one program are refused, and
 //! a part in progress is never overwritten. The directory must be one file system that every machine of the
 //! job sees under the same path.
@@ -41,8 +45,10 @@ use rivus_core::{Committer, ParallelInstance, Record, Sink, UserError};
 use serde::Serialize;
 
 use super::committer::{FileCommittable, FileCommitter};
-use super::format::{self, AnyFormat, Csv};
+use super::compression::Compression;
+use super::format::{self, AnyFormat};
 use super::layout::Layout;
+use super::part::Making;
 use super::rolling::RollingPolicy;
 use super::sink_error::FileSinkError;
 use super::writer::{FileWriter, FileWriterState, OpenPart};
@@ -67,6 +73,7 @@ pub struct FileSink<T> {
     extension: String,
     rolling: RollingPolicy,
     format: AnyFormat<T>,
+    compression: Option<Compression>,
 }
 
 impl<T> FileSink<T> {
@@ -112,7 +119,7 @@ impl<T> FileSink<T> {
     where
         T: Serialize + 'static,
     {
-        Self::of(dir, "csv", Arc::new(Csv { header: false }))
+        Self::of(dir, "csv", format::csv(false))
     }
 
     /// As [`csv`](Self::csv); each file begins with the names of the struct's fields, those of nested structs
@@ -131,7 +138,7 @@ impl<T> FileSink<T> {
     where
         T: Serialize + 'static,
     {
-        Self::of(dir, "csv", Arc::new(Csv { header: true }))
+        Self::of(dir, "csv", format::csv(true))
     }
 
     /// Each record as a line of JSON (`part-0-0.jsonl`).
@@ -151,7 +158,7 @@ impl<T> FileSink<T> {
         Self::of(dir, "jsonl", format::json())
     }
 
-    fn of(dir: impl Into<PathBuf>, extension: &str, format: AnyFormat<T>) -> Self {
+    pub(super) fn of(dir: impl Into<PathBuf>, extension: &str, format: AnyFormat<T>) -> Self {
         let dir: PathBuf = dir.into();
         Self {
             // An empty path has no name that the system knows.
@@ -164,6 +171,7 @@ impl<T> FileSink<T> {
             extension: extension.to_owned(),
             rolling: RollingPolicy::default(),
             format,
+            compression: None,
         }
     }
 
@@ -195,6 +203,34 @@ impl<T> FileSink<T> {
         self
     }
 
+    /// Packs files; their names get another extension (`part-0-0.csv.gz`). Sources read them as they are. A
+    /// file that stays open over checkpoints is a row of gzip members or Zstandard frames, which every tool unpacks as
+    /// one. [`RollingPolicy::max_bytes`] counts packed bytes, those that the packer holds back not included.
+    ///
+    /// ```
+    /// use rivus_connectors::{Compression, FileSink};
+    ///
+    /// let words = FileSink::<String>::lines("out/words").compressed(Compression::Zstd); // part-0-0.txt.zst
+    /// ```
+    pub fn compressed(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Refuses settings that don't go together.
+    fn usable(&self) -> Result<(), FileSinkError> {
+        let dir = || self.dir.clone();
+        match self.format {
+            AnyFormat::Closed(_) if !self.rolling.on_checkpoint => {
+                Err(FileSinkError::CannotStayOpen { dir: dir() })
+            }
+            AnyFormat::Closed(_) if self.compression.is_some() => {
+                Err(FileSinkError::PackedTwice { dir: dir() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn layout(&self, subtask: u32) -> Result<Layout, FileSinkError> {
         for (option, given) in [("prefix", &self.prefix), ("extension", &self.extension)] {
             if given.is_empty() || given.contains(std::path::is_separator) {
@@ -208,7 +244,10 @@ impl<T> FileSink<T> {
         Ok(Layout {
             dir: self.dir.clone(),
             prefix: self.prefix.clone(),
-            extension: self.extension.clone(),
+            extension: match self.compression {
+                None => self.extension.clone(),
+                Some(packed) => format!("{}.{}", self.extension, packed.extension()),
+            },
             subtask,
         })
     }
@@ -221,7 +260,8 @@ impl<T> Clone for FileSink<T> {
             prefix: self.prefix.clone(),
             extension: self.extension.clone(),
             rolling: self.rolling,
-            format: Arc::clone(&self.format),
+            format: self.format.clone(),
+            compression: self.compression,
         }
     }
 }
@@ -233,6 +273,7 @@ impl<T> fmt::Debug for FileSink<T> {
             .field("prefix", &self.prefix)
             .field("extension", &self.extension)
             .field("rolling", &self.rolling)
+            .field("compression", &self.compression)
             .finish_non_exhaustive()
     }
 }
@@ -248,13 +289,18 @@ impl<T: Record> Sink for FileSink<T> {
         instance: ParallelInstance,
         state: Option<FileWriterState>,
     ) -> Result<FileWriter<T>, UserError> {
-        let format = Arc::clone(&self.format);
-        self.layout(instance.index)
-            .and_then(|layout| FileWriter::start(layout, format, self.rolling, instance, state))
+        let making = Making {
+            format: self.format.clone(),
+            compression: self.compression,
+        };
+        self.usable()
+            .and_then(|()| self.layout(instance.index))
+            .and_then(|layout| FileWriter::start(layout, making, self.rolling, instance, state))
             .map_err(FileSinkError::into_user_error)
     }
 
     fn check(&self) -> Result<(), UserError> {
+        self.usable()?;
         self.layout(0)?;
         Ok(())
     }

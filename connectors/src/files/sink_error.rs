@@ -53,6 +53,21 @@ pub enum FileSinkError {
         #[source]
         source: UserError,
     },
+    /// A file whose end makes it whole.
+    #[error(
+        "the files in {} are whole only once they are closed, and can't stay open over checkpoints: set \
+         RollingPolicy::on_checkpoint", dir.display()
+    )]
+    CannotStayOpen {
+        /// Where the files were to be.
+        dir: PathBuf,
+    },
+    /// A file that is packed inside.
+    #[error("the files in {} are packed inside: leave compressed(..) out", dir.display())]
+    PackedTwice {
+        /// Where the files were to be.
+        dir: PathBuf,
+    },
     /// A part that stays open over checkpoints, of a writer that is no more.
     #[error(
         "{} stays open over checkpoints and there are fewer writers than before: give the sink its \
@@ -122,9 +137,11 @@ impl FileSinkError {
     /// As the engine takes it: what a second try would meet again fails the job.
     pub(super) fn into_user_error(self) -> UserError {
         match self {
-            Self::Name { .. } | Self::Format { .. } | Self::Truncated { .. } => {
-                Failure::permanent(self).into()
-            }
+            Self::Name { .. }
+            | Self::CannotStayOpen { .. }
+            | Self::PackedTwice { .. }
+            | Self::Format { .. }
+            | Self::Truncated { .. } => Failure::permanent(self).into(),
             _ => self.into(),
         }
     }

@@ -1,15 +1,19 @@
 //! Sources that read text files line by line.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use rivus_core::{ParallelInstance, Source, UserError};
+use rivus_core::{ParallelInstance, Record, Source, SplitEnumerator, UserError};
 
+use super::compression::Compression;
+use super::csv_format::{CsvFormat, CsvParser};
 use super::decode::{BadLines, CollectedLines, LineDecoder, ParsedLines, PlainLines};
+use super::inputs::{Inputs, length};
+use super::parsers::JsonParser;
 use super::reader::FileReader;
 use super::source_error::FileSourceError;
 use super::split::FileSplit;
+use super::watch::{Watch, Watching};
 
 /// How many bytes of a file one split holds, unless told otherwise.
 pub const DEFAULT_SPLIT_BYTES: u64 = 32 * 1024 * 1024;
@@ -38,13 +42,15 @@ pub type CollectingFileSource<T> = FileSource<CollectedLines<T>>;
 /// Reads text files line by line, by byte ranges in parallel; written as [`TextFileSource`],
 /// [`ParsedFileSource`] or [`CollectingFileSource`].
 ///
-/// Files are read in the order in which they are named, those of a glob by name. They must not change
-/// while a job reads them, and be there under the same name on every machine. Names that start with a dot
-/// match a glob only if it says so: what a [`FileSink`](crate::FileSink) has in progress isn't read.
+/// Files are read in the order in which they are named, those of a folder or glob by name. They must not
+/// change while a job reads them, and be there under the same name on every machine. Names that start with a dot
+/// match a glob only if it says so: what a [`FileSink`](crate::FileSink) has in progress isn't read. Files whose
+/// names say that they are packed ([`Compression`]) are unpacked, and read by one subtask each.
 #[derive(Debug, Clone)]
 pub struct FileSource<D> {
-    inputs: Inputs,
+    pub(super) inputs: Inputs,
     split_bytes: u64,
+    watch: Option<Watch>,
     pub(super) options: LineOptions,
     pub(super) decoder: D,
 }
@@ -55,12 +61,6 @@ pub(super) struct LineOptions {
     pub lossy: bool,
     pub skip_header: bool,
     pub max_line_bytes: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Inputs {
-    Paths(Vec<PathBuf>),
-    Glob(String),
 }
 
 impl TextFileSource {
@@ -80,10 +80,23 @@ impl TextFileSource {
         Self::of(Inputs::Glob(pattern.into()))
     }
 
+    /// Reads the files of a folder, not those of folders in it.
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    /// use std::time::Duration;
+    ///
+    /// let arriving = TextFileSource::folder("inbox").watch(Duration::from_secs(10));
+    /// ```
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self::of(Inputs::Folder(path.into()))
+    }
+
     fn of(inputs: Inputs) -> Self {
         Self {
             inputs,
             split_bytes: DEFAULT_SPLIT_BYTES,
+            watch: None,
             options: LineOptions {
                 lossy: false,
                 skip_header: false,
@@ -106,11 +119,57 @@ impl TextFileSource {
     ///     .bad_lines(BadLines::Skip);
     /// let numbers = TextFileSource::new("numbers.txt").parsed_by(|line| line.parse::<u64>());
     /// ```
-    pub fn parsed_by<T, E: std::fmt::Display>(
+    pub fn parsed_by<T: Record, E: std::fmt::Display + 'static>(
         self,
         parser: impl Fn(&str) -> Result<T, E> + Send + Sync + 'static,
     ) -> ParsedFileSource<T> {
         self.decoding(|_| ParsedLines::new(parser))
+    }
+
+    /// Reads CSV whose files begin with the columns' names. A record's fields are found by them, so files may
+    /// have other columns too, and in any order. Empty lines are passed.
+    ///
+    /// A line that is no record fails the job, unless [`bad_lines`](FileSource::bad_lines) or
+    /// [`collecting_bad_lines`](FileSource::collecting_bad_lines) says otherwise. What else a file may look like is
+    /// said with [`csv_with`](Self::csv_with).
+    ///
+    /// ```
+    /// use rivus_connectors::{BadLines, TextFileSource};
+    ///
+    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Trade { symbol: String, price: f64 }
+    ///
+    /// let trades = TextFileSource::glob("trades/*.csv.gz").csv::<Trade>().bad_lines(BadLines::Skip);
+    /// ```
+    pub fn csv<T: Record>(self) -> ParsedFileSource<T> {
+        self.csv_with(CsvFormat::new())
+    }
+
+    /// Reads CSV of another format: with other delimiters, without a header, with line ends in quotes.
+    ///
+    /// ```
+    /// use rivus_connectors::{CsvFormat, TextFileSource};
+    ///
+    /// let format = CsvFormat::new().delimiter(b'\t').without_header();
+    /// let pairs = TextFileSource::new("pairs.tsv").csv_with::<(String, u64)>(format);
+    /// ```
+    pub fn csv_with<T: Record>(self, format: CsvFormat) -> ParsedFileSource<T> {
+        self.decoding(|_| ParsedLines::by(CsvParser::new(format)))
+    }
+
+    /// Reads each line as one JSON value. Empty lines are passed; bad ones are treated as by
+    /// [`csv`](Self::csv).
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    ///
+    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Visit { page: String }
+    ///
+    /// let visits = TextFileSource::glob("visits/*.jsonl").json_lines::<Visit>();
+    /// ```
+    pub fn json_lines<T: Record>(self) -> ParsedFileSource<T> {
+        self.decoding(|_| ParsedLines::by(JsonParser))
     }
 }
 
@@ -148,6 +207,62 @@ impl<D> FileSource<D> {
         self
     }
 
+    /// Goes on looking for files, so often: the job reads those that are there, then each that comes, until it is
+    /// canceled. Each is read once, also through restarts and when the leader changes: what has been found is
+    /// in the job's log, which grows with every file. A file is known by its path: one that is replaced isn't read
+    /// again, and what is appended to it later isn't read.
+    ///
+    /// A file is taken when it wasn't written to for a while ([`settle`](Self::settle)), or it is moved into the
+    /// folder when it is whole: under a name with a dot in front, or from another folder of the same file system.
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Trade { symbol: String, price: f64 }
+    ///
+    /// let trades = TextFileSource::glob("inbox/*.csv")
+    ///     .csv::<Trade>()
+    ///     .watch(Duration::from_secs(10))
+    ///     .settle(Duration::from_secs(30));
+    /// ```
+    pub fn watch(mut self, interval: Duration) -> Self {
+        self.watch = Some(Watch {
+            interval,
+            ..self.watch.unwrap_or_default()
+        });
+        self
+    }
+
+    /// A watched file is taken when its length and its time of change have stood still for so long, as seen from
+    /// one look to a later one; 1 s unless told otherwise. Zero takes files at first sight, for a folder that
+    /// whole files are moved into.
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.watch = Some(Watch {
+            settle: time,
+            ..self.watch.unwrap_or_default()
+        });
+        self
+    }
+
+    /// Ends the watch when there is such a file: what is there by then is read, and the source ends. The file itself
+    /// isn't read.
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    /// use std::time::Duration;
+    ///
+    /// let day = TextFileSource::folder("day").watch(Duration::from_secs(10)).until("day/_DONE");
+    /// ```
+    pub fn until(mut self, marker: impl Into<PathBuf>) -> Self {
+        self.watch = Some(Watch {
+            until: Some(marker.into()),
+            ..self.watch.unwrap_or_default()
+        });
+        self
+    }
+
     /// Replaces bytes that aren't UTF-8 by `U+FFFD`, instead of failing.
     pub fn lossy_utf8(mut self) -> Self {
         self.options.lossy = true;
@@ -181,8 +296,41 @@ impl<D> FileSource<D> {
         FileSource {
             inputs: self.inputs,
             split_bytes: self.split_bytes,
+            watch: self.watch,
             options: self.options,
             decoder: decoder(self.decoder),
+        }
+    }
+}
+
+impl<D: LineDecoder> FileSource<D> {
+    /// Refuses options that can't work together.
+    fn check(&self) -> Result<(), FileSourceError> {
+        let layout = self.decoder.layout();
+        if self.split_bytes == 0 {
+            let option = "split_bytes";
+            return Err(FileSourceError::Zero { option });
+        }
+        if let Some(reason) = self.decoder.refused() {
+            return Err(FileSourceError::Format { reason });
+        }
+        if layout.header && self.options.skip_header {
+            return Err(FileSourceError::HeaderSkipped);
+        }
+        match &self.watch {
+            Some(watch) => watch.check(&self.inputs),
+            None => Ok(()),
+        }
+    }
+
+    /// A file's parts.
+    pub(super) fn cut(&self, path: &std::path::Path, len: u64) -> Vec<FileSplit> {
+        match Compression::of(path) {
+            Some(compression) => vec![FileSplit::packed(path, compression)],
+            None if self.decoder.layout().multiline => {
+                FileSplit::cut(path, len, u64::MAX).collect()
+            }
+            None => FileSplit::cut(path, len, self.split_bytes).collect(),
         }
     }
 }
@@ -193,72 +341,30 @@ impl<D: LineDecoder> Source for FileSource<D> {
     type Reader = FileReader<D>;
 
     fn splits(&self, _parallelism: u32) -> Result<Vec<FileSplit>, UserError> {
-        if self.split_bytes == 0 {
-            let option = "split_bytes";
-            return Err(FileSourceError::Zero { option }.into());
-        }
+        self.check()?;
         let mut splits = Vec::new();
+        if self.watch.is_some() {
+            // They come with the first look.
+            return Ok(splits);
+        }
         for path in self.inputs.find()? {
             let len = length(&path)?;
-            splits.extend(FileSplit::cut(&path, len, self.split_bytes));
+            splits.extend(self.cut(&path, len));
         }
         Ok(splits)
     }
 
+    fn enumerator(
+        &self,
+        known: Vec<FileSplit>,
+    ) -> Result<Option<Box<dyn SplitEnumerator<Split = FileSplit>>>, UserError> {
+        Ok(self.watch.as_ref().map(|watch| {
+            let watching = Watching::new(self.clone(), watch.clone(), known);
+            Box::new(watching) as Box<dyn SplitEnumerator<Split = FileSplit>>
+        }))
+    }
+
     fn reader(&self, _instance: ParallelInstance) -> Result<FileReader<D>, UserError> {
         Ok(FileReader::new(self.clone()))
-    }
-}
-
-impl Inputs {
-    fn find(&self) -> Result<Vec<PathBuf>, FileSourceError> {
-        match self {
-            Self::Paths(paths) if paths.is_empty() => Err(FileSourceError::NoPaths),
-            Self::Paths(paths) => Ok(paths.clone()),
-            Self::Glob(pattern) => matching(pattern),
-        }
-    }
-}
-
-fn matching(pattern: &str) -> Result<Vec<PathBuf>, FileSourceError> {
-    let options = glob::MatchOptions {
-        require_literal_leading_dot: true,
-        require_literal_separator: true,
-        ..glob::MatchOptions::default()
-    };
-    let found = glob::glob_with(pattern, options).map_err(|source| FileSourceError::Pattern {
-        pattern: pattern.to_owned(),
-        source,
-    })?;
-    let mut files = Vec::new();
-    for path in found {
-        let path = path.map_err(|error| FileSourceError::List {
-            path: error.path().to_owned(),
-            source: error.into(),
-        })?;
-        if !path.is_dir() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        let pattern = pattern.to_owned();
-        return Err(FileSourceError::NoMatch { pattern });
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn length(path: &Path) -> Result<u64, FileSourceError> {
-    let path = || path.to_owned();
-    match fs::metadata(path()) {
-        Ok(found) if found.is_file() => Ok(found.len()),
-        Ok(_) => Err(FileSourceError::NotAFile { path: path() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(FileSourceError::Missing { path: path() })
-        }
-        Err(source) => Err(FileSourceError::Open {
-            path: path(),
-            source,
-        }),
     }
 }

@@ -33,6 +33,23 @@ pub enum FileSourceError {
         /// The glob.
         pattern: String,
     },
+    /// A folder that isn't there.
+    #[error("no folder {}: make it, or check the path and the directory the program was started in", path.display())]
+    NoFolder {
+        /// The folder as given.
+        path: PathBuf,
+    },
+    /// A folder without files.
+    #[error("no file in {}: check the path, or wait for files with watch(..)", path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Files that were named one by one.
+    #[error(
+        "watch(..) looks for new files: give TextFileSource a folder or a glob, or leave it out"
+    )]
+    NothingToWatch,
     /// A glob that isn't one.
     #[error("{pattern} is not a glob: escape *, ? and [ as [*], [?] and [[]")]
     Pattern {
@@ -78,6 +95,50 @@ pub enum FileSourceError {
         #[source]
         source: io::Error,
     },
+    /// A packed file that stops in the middle.
+    #[error("{} ends in the middle: it was cut off, copy it again", path.display())]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A packed file that can't be unpacked.
+    #[error("cannot unpack {}: is it what its name says? if it is, copy it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that isn't Parquet, or not of the records' columns.
+    #[error("cannot read {} as Parquet: is it, and has it the columns of the record's fields?", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        #[source]
+        source: UserError,
+    },
+    /// A first line that is no header.
+    #[error("{place}: cannot read the header: {reason}")]
+    Header {
+        /// The line.
+        place: Place,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A format that no file can have.
+    #[error("{reason}: give another")]
+    Format {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The header would be passed before it could be read.
+    #[error(
+        "skip_header() passes the line that csv() takes the columns' names from: leave it out, or read by \
+         order with CsvFormat::without_header()"
+    )]
+    HeaderSkipped,
     /// A file that was changed under the job.
     #[error(
         "{} shrank from {planned} to {found} bytes since it was planned: \
@@ -123,6 +184,9 @@ impl FileSourceError {
     pub(super) fn into_user_error(self) -> UserError {
         match self {
             Self::Shrunk { .. }
+            | Self::CutOff { .. }
+            | Self::Damaged { .. }
+            | Self::Header { .. }
             | Self::TooLong { .. }
             | Self::NotUtf8 { .. }
             | Self::BadLine { .. } => Failure::permanent(self).into(),

@@ -6,9 +6,8 @@ use rivus_core::{CheckpointId, Event, ParallelInstance, Record, SinkWriter, User
 use serde::{Deserialize, Serialize};
 
 use super::committer::FileCommittable;
-use super::format::AnyFormat;
 use super::layout::{Found, Layout, create_directory, sync_directory};
-use super::part::{Part, remove};
+use super::part::{Making, Part, remove};
 use super::rolling::RollingPolicy;
 use super::sink_error::FileSinkError;
 
@@ -37,12 +36,12 @@ pub struct OpenPart {
 /// Fills parts, closes them by the policy, and hands them over at barriers.
 pub struct FileWriter<T> {
     layout: Layout,
-    format: AnyFormat<T>,
+    making: Making<T>,
     rolling: RollingPolicy,
     attempt: u64,
     /// Number of the next part.
     next: u64,
-    part: Option<Part>,
+    part: Option<Part<T>>,
     /// Closed since the last barrier.
     closed: Vec<FileCommittable>,
     /// Whether names were added since the directory was synced.
@@ -61,7 +60,7 @@ struct Start {
 impl<T> FileWriter<T> {
     pub(super) fn start(
         layout: Layout,
-        format: AnyFormat<T>,
+        making: Making<T>,
         rolling: RollingPolicy,
         instance: ParallelInstance,
         state: Option<FileWriterState>,
@@ -79,7 +78,7 @@ impl<T> FileWriter<T> {
         }
         let mut writer = Self {
             layout,
-            format,
+            making,
             rolling,
             attempt,
             next: start.sequence,
@@ -109,19 +108,20 @@ impl<T> FileWriter<T> {
             .committed(state.sequence);
         }
         let path = self.layout.in_progress(self.next, self.attempt);
-        self.part = Some(Part::resume(path, self.next, open, &source)?);
+        let part = Part::resume(path, self.next, open, &source, &self.making)?;
+        self.part = Some(part);
         self.next += 1;
         self.created = true;
         Ok(())
     }
 
     /// The open part; begins one if there is none.
-    fn part(&mut self) -> Result<&mut Part, FileSinkError> {
+    fn part(&mut self) -> Result<&mut Part<T>, FileSinkError> {
         let part = match self.part.take() {
             Some(part) => part,
             None => {
                 let path = self.layout.in_progress(self.next, self.attempt);
-                let part = Part::create(path, self.next)?;
+                let part = Part::create(path, self.next, &self.making)?;
                 self.next += 1;
                 self.created = true;
                 part
@@ -140,11 +140,10 @@ impl<T> FileWriter<T> {
     }
 
     fn append(&mut self, mut run: &[Event<T>]) -> Result<(), FileSinkError> {
-        let format = self.format.clone();
         let max_bytes = self.rolling.max_bytes;
         while !run.is_empty() {
             let part = self.part()?;
-            let appended = part.append(run, &*format, max_bytes)?;
+            let appended = part.append(run, max_bytes)?;
             run = &run[appended..];
             if part.len() >= max_bytes {
                 self.roll()?;

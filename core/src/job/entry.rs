@@ -41,6 +41,17 @@ pub enum LogEntry {
         source: VertexId,
         /// The splits, in the order in which they are handed out.
         splits: Vec<EncodedSplit>,
+        /// Whether it goes on looking.
+        open: bool,
+    },
+    /// What a source that went on looking has found; numbered behind what it had found before.
+    SplitsDiscovered {
+        /// The source's vertex.
+        source: VertexId,
+        /// The new splits, encoded, in the order in which they are handed out.
+        splits: Vec<Vec<u8>>,
+        /// Whether there will never be others.
+        last: bool,
     },
     /// A reader is about to be given splits.
     SplitsAssigned {
@@ -213,7 +224,16 @@ pub struct StartState {
     /// the job, which says where each subtask's state is.
     pub checkpoint: CheckpointId,
     /// The splits of those sources that go on.
-    pub splits: BTreeMap<VertexId, Vec<EncodedSplit>>,
+    pub splits: BTreeMap<VertexId, SavedSplits>,
+}
+
+/// All splits that a source had found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSplits {
+    /// The splits, in the order in which they are handed out.
+    pub splits: Vec<EncodedSplit>,
+    /// Whether it goes on looking.
+    pub open: bool,
 }
 
 /// What a completed checkpoint consists of. Stored beside the snapshots, before its log entry.

@@ -17,8 +17,8 @@ mod state;
 
 pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
 pub use entry::{
-    JobOutcome, LogEntry, Manifest, SavepointRequest, SnapshotPart, SnapshotRef, StartState,
-    SubtaskSnapshot,
+    JobOutcome, LogEntry, Manifest, SavedSplits, SavepointRequest, SnapshotPart, SnapshotRef,
+    StartState, SubtaskSnapshot,
 };
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
 pub use options::JobOptions;

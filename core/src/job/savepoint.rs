@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Manifest, SnapshotPart, StartState, SubtaskSnapshot};
+use super::entry::{Manifest, SavedSplits, SnapshotPart, StartState, SubtaskSnapshot};
 use super::splits::SplitPool;
 use crate::graph::{JobGraph, JobVertex};
 use crate::ids::{CheckpointId, JobId, OperatorUid, SubtaskId, VertexId};
 use crate::key::KeyGroupRange;
-use crate::source::{EncodedSplit, SplitId};
+use crate::source::SplitId;
 use crate::stage::CheckpointKind;
 
 /// What a savepoint says of itself.
@@ -40,7 +40,7 @@ pub struct SavedVertex {
     /// Its operators, in chain order.
     pub operators: Vec<SavedOperator>,
     /// All splits of its source, if it has one.
-    pub splits: Option<Vec<EncodedSplit>>,
+    pub splits: Option<SavedSplits>,
     /// What its subtasks stored, one after the other. Names begin at the savepoint's folder.
     pub subtasks: Vec<SubtaskSnapshot>,
 }
@@ -78,7 +78,10 @@ impl SavepointManifest {
                     name: node.name.clone(),
                 })
                 .collect(),
-            splits: splits.get(&vertex.id).map(|pool| pool.all().to_vec()),
+            splits: splits.get(&vertex.id).map(|pool| SavedSplits {
+                splits: pool.found().to_vec(),
+                open: pool.is_open(),
+            }),
             subtasks: (0..vertex.parallelism)
                 .map(|index| {
                     let vertex = vertex.id;

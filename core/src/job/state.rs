@@ -142,8 +142,9 @@ impl JobState {
                     // As if the job had completed this checkpoint itself, and not committed it.
                     self.last_checkpoint = start.checkpoint;
                     self.completed = vec![(start.checkpoint, CheckpointKind::Checkpoint)];
-                    for (source, splits) in &start.splits {
-                        self.splits.insert(*source, SplitPool::new(splits.clone()));
+                    for (source, saved) in &start.splits {
+                        let pool = SplitPool::new(saved.splits.clone(), saved.open);
+                        self.splits.insert(*source, pool);
                     }
                 }
             }
@@ -154,8 +155,22 @@ impl JobState {
                 self.epoch = *epoch;
                 self.term = *term;
             }
-            LogEntry::SplitsFound { source, splits } => {
-                self.splits.insert(*source, SplitPool::new(splits.clone()));
+            LogEntry::SplitsFound {
+                source,
+                splits,
+                open,
+            } => {
+                let pool = SplitPool::new(splits.clone(), *open);
+                self.splits.insert(*source, pool);
+            }
+            LogEntry::SplitsDiscovered {
+                source,
+                splits,
+                last,
+            } => {
+                if let Some(pool) = self.splits.get_mut(source) {
+                    pool.discover(splits, *last);
+                }
             }
             LogEntry::SplitsAssigned { attempt, splits } => {
                 // What was promised to a reader that has been replaced meanwhile is nobody's.

@@ -36,6 +36,7 @@ enum Checkpointing {
 /// Work that is done off the actors.
 pub enum Blocking {
     FindSplits(VertexId),
+    DiscoverSplits(VertexId),
     ReadManifest(CheckpointId),
     /// By which coordinator.
     StoreManifest(u32, Manifest),
@@ -132,6 +133,9 @@ impl Leader {
         match action {
             JobAction::Append(entry) => self.queue.push_back(entry),
             JobAction::FindSplits(source) => self.blocking.push(Blocking::FindSplits(source)),
+            JobAction::DiscoverSplits(source) => {
+                self.blocking.push(Blocking::DiscoverSplits(source));
+            }
             JobAction::RequestSlots(count) => self.wanted = Some(count),
             JobAction::ReadManifest(id) => self.blocking.push(Blocking::ReadManifest(id)),
             JobAction::Deploy { attempts, restore } => {

@@ -124,6 +124,8 @@ impl TaskManagerModel {
                 }
             }
             Command::Aborted => {}
+            // None have been found yet: it waits on.
+            Command::AddSplits(_, splits, false) if splits.is_empty() => {}
             Command::AddSplits(attempt, splits, no_more) => {
                 if let Some(task) = self.tasks.get_mut(&attempt).filter(|t| t.is_alive()) {
                     task.report.needs_split = false;

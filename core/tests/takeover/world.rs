@@ -9,8 +9,8 @@ use rivus_core::job::{
     RestartStrategy,
 };
 use rivus_core::{
-    AttemptId, CheckpointId, EncodedSplit, Incarnation, JobGraph, LeaderEpoch, Slot, SplitId,
-    SubtaskId, TaskManagerId,
+    AttemptId, CheckpointId, Discovered, EncodedSplit, Incarnation, JobGraph, LeaderEpoch, Slot,
+    SplitId, SubtaskId, TaskManagerId,
 };
 use uuid::Uuid;
 
@@ -479,12 +479,31 @@ impl World {
         };
         match leader.blocking.swap_remove(index) {
             Blocking::FindSplits(source) => {
-                let splits = (0..SPLITS).map(|id| EncodedSplit {
+                // The others are found while the job runs.
+                let splits = (0..SPLITS / 2).map(|id| EncodedSplit {
                     id: SplitId(id),
                     bytes: Vec::new(),
                 });
                 let splits = Ok(splits.collect());
-                leader.decide(JobEvent::SplitsFound { source, splits }, self.now);
+                let open = true;
+                let found = JobEvent::SplitsFound {
+                    source,
+                    splits,
+                    open,
+                };
+                leader.decide(found, self.now);
+            }
+            Blocking::DiscoverSplits(source) => {
+                let known = leader.machine.state().splits[&source].found().len() as u32;
+                let found = JobEvent::SplitsDiscovered {
+                    source,
+                    found: Ok(Discovered {
+                        splits: vec![Vec::new(); usize::from(known < SPLITS)],
+                        last: known + 1 >= SPLITS,
+                    }),
+                    interval: Duration::from_secs(1),
+                };
+                leader.decide(found, self.now);
             }
             Blocking::ReadManifest(id) => {
                 let manifest = Box::new(self.manifests[&id].clone());

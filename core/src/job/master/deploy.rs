@@ -138,13 +138,21 @@ impl JobMachine {
             return;
         }
         let promised = self.promised.entry(source).or_default();
-        match pool.next(promised) {
+        match pool.next(attempt.subtask, promised) {
             Some(id) => {
                 promised.insert(id);
                 actions.push(JobAction::Append(LogEntry::SplitsAssigned {
                     attempt,
                     splits: vec![id],
                 }));
+            }
+            None if pool.is_open() => {
+                self.wait_for_split(attempt);
+                actions.push(JobAction::AssignSplits {
+                    attempt,
+                    splits: Vec::new(),
+                    no_more: false,
+                });
             }
             None => actions.push(JobAction::AssignSplits {
                 attempt,

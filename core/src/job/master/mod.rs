@@ -14,12 +14,14 @@
 //! and a report agree on is adopted as it runs; nothing is restarted for the leader's sake.
 
 mod deploy;
+mod discovery;
 mod failover;
 mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::discovery::Discovery;
 use super::checkpoints::Tasks;
 use super::entry::{JobOutcome, LogEntry, Manifest, SavepointRequest};
 use super::report::{JobReport, TaskPhase, TaskReport};
@@ -28,7 +30,7 @@ use super::state::JobState;
 use crate::failure::Failure;
 use crate::graph::JobGraph;
 use crate::ids::{AttemptId, CheckpointId, Incarnation, Slot, SubtaskId, VertexId};
-use crate::source::{EncodedSplit, SplitId};
+use crate::source::{Discovered, EncodedSplit, SplitId};
 use crate::stage::CheckpointKind;
 
 /// What happens to a job's master, after its log has been fenced and replayed.
@@ -44,6 +46,17 @@ pub enum JobEvent {
         source: VertexId,
         /// The splits, or why they could not be found.
         splits: Result<Vec<EncodedSplit>, Failure>,
+        /// Whether it goes on looking.
+        open: bool,
+    },
+    /// A source that goes on finding splits has looked for new ones.
+    SplitsDiscovered {
+        /// Its vertex.
+        source: VertexId,
+        /// What it found, or why it could not look.
+        found: Result<Discovered<Vec<u8>>, Failure>,
+        /// How long to wait before the next look.
+        interval: Duration,
     },
     /// The slots that the job may use now; as many as it asked for.
     SlotsGranted(Vec<Slot>),
@@ -87,6 +100,11 @@ pub enum JobTimer {
         /// Which region.
         region: usize,
     },
+    /// It is time to look for new splits.
+    Discover {
+        /// The source.
+        source: VertexId,
+    },
 }
 
 /// What a master wants done.
@@ -96,6 +114,8 @@ pub enum JobAction {
     Append(LogEntry),
     /// Ask a source for its splits.
     FindSplits(VertexId),
+    /// Ask a source that goes on finding splits for new ones.
+    DiscoverSplits(VertexId),
     /// Ask for so many slots in all.
     RequestSlots(usize),
     /// Read the manifest of a checkpoint.
@@ -113,7 +133,8 @@ pub enum JobAction {
     Cancel(Vec<AttemptId>),
     /// End executions that have done all their work.
     Finish(Vec<AttemptId>),
-    /// Hand splits to a reader. `no_more`: there will never be others.
+    /// Hand splits to a reader. `no_more`: there will never be others. None, and not that: none have been found
+    /// yet, so it waits on, and knows that it isn't held up.
     AssignSplits {
         /// The reader.
         attempt: AttemptId,
@@ -192,6 +213,8 @@ pub struct JobMachine {
     early: Option<BTreeMap<AttemptId, TaskPhase>>,
     /// Splits whose assignment is on its way to the log.
     promised: BTreeMap<VertexId, BTreeSet<SplitId>>,
+    /// What is known of looks for new splits.
+    discovery: Discovery,
     /// What adopted executions reported, until the coordinator was told.
     adopted: Vec<TaskReport>,
     /// Whether the job's end is on its way to the log.
@@ -235,6 +258,7 @@ impl JobMachine {
             lost: BTreeSet::new(),
             early: Some(BTreeMap::new()),
             promised: BTreeMap::new(),
+            discovery: Discovery::default(),
             adopted: Vec::new(),
             ending: false,
             deciding: false,
@@ -278,13 +302,24 @@ impl JobMachine {
         match event {
             JobEvent::Collected(reports) => self.decide(reports, now, &mut actions),
             JobEvent::LateReport(report) => self.compare(report, now, &mut actions),
-            JobEvent::SplitsFound { source, splits } => match splits {
+            JobEvent::SplitsFound {
+                source,
+                splits,
+                open,
+            } => match splits {
                 Ok(_) if self.is_ending() => {}
-                Ok(splits) => {
-                    actions.push(JobAction::Append(LogEntry::SplitsFound { source, splits }));
-                }
+                Ok(splits) => actions.push(JobAction::Append(LogEntry::SplitsFound {
+                    source,
+                    splits,
+                    open,
+                })),
                 Err(failure) => self.fail_job(failure, &mut actions),
             },
+            JobEvent::SplitsDiscovered {
+                source,
+                found,
+                interval,
+            } => self.discovered(source, found, interval, &mut actions),
             JobEvent::SlotsGranted(slots) => {
                 for slot in &slots {
                     self.lost.remove(&slot.incarnation);
@@ -364,6 +399,9 @@ impl JobMachine {
                     self.allocate(region, &mut actions);
                 }
             }
+            JobEvent::Timer(JobTimer::Discover { source }) => {
+                self.discover(source, &mut actions);
+            }
             JobEvent::Appended(entry) => self.appended(&entry, now, &mut actions),
         }
         actions
@@ -374,7 +412,8 @@ impl JobMachine {
     fn appended(&mut self, entry: &LogEntry, now: Duration, actions: &mut Vec<JobAction>) {
         self.state.apply(entry);
         match entry {
-            LogEntry::SplitsFound { .. } => {
+            LogEntry::SplitsFound { source, .. } => {
+                self.discover(*source, actions);
                 let all = self
                     .sources
                     .iter()
@@ -383,6 +422,7 @@ impl JobMachine {
                     self.find_splits(actions);
                 }
             }
+            LogEntry::SplitsDiscovered { source, .. } => self.hand_out(*source, actions),
             LogEntry::SplitsAssigned { attempt, splits } => {
                 let source = attempt.subtask.vertex;
                 if let Some(promised) = self.promised.get_mut(&source) {

@@ -66,6 +66,7 @@ impl JobMachine {
         for task in self.adopted.clone() {
             self.resend_splits(&task, actions);
         }
+        self.discover_on(actions);
         self.start_checkpoints_if_running(actions);
         self.advance_stopped(actions);
     }

@@ -168,14 +168,34 @@ impl Job {
             "late" => JobEvent::LateReport(self.reports(of).remove(0)),
             "splits" => {
                 let (source, count) = of.split_once(' ').unwrap();
+                // `3+`: three, and others may be found.
+                let first = count.strip_suffix('+');
                 JobEvent::SplitsFound {
                     source: vertex(source),
-                    splits: match count.parse::<u32>() {
+                    splits: match first.unwrap_or(count).parse::<u32>() {
                         Ok(count) => Ok((0..count).map(split).collect()),
                         Err(_) => Err(Failure::job("no such file")),
                     },
+                    open: first.is_some(),
                 }
             }
+            // `a 2`: two new ones, `a 2!`: the last two, `a no`: it can't look.
+            "discovered" => {
+                let (source, count) = of.split_once(' ').unwrap();
+                let last = count.strip_suffix('!');
+                JobEvent::SplitsDiscovered {
+                    source: vertex(source),
+                    found: match last.unwrap_or(count).parse::<usize>() {
+                        Ok(count) => Ok(Discovered {
+                            splits: vec![Vec::new(); count],
+                            last: last.is_some(),
+                        }),
+                        Err(_) => Err(Failure::attempt("cannot list")),
+                    },
+                    interval: Duration::from_secs(5),
+                }
+            }
+            "look" => JobEvent::Timer(JobTimer::Discover { source: vertex(of) }),
             "slots" => JobEvent::SlotsGranted((0..4).map(slot).collect()),
             "slots-but" => {
                 let lost: u32 = of.trim_start_matches('t').parse().unwrap();
@@ -306,8 +326,11 @@ impl Job {
             // What nobody who is there has been given, and nobody will be.
             let mut left = Vec::new();
             let mut free = BTreeSet::new();
-            while let Some(id) = pool.next(&free) {
-                free.insert(id);
+            let readers = self.machine.state.executions.keys();
+            for reader in readers.filter(|reader| reader.vertex == *source) {
+                while let Some(id) = pool.next(*reader, &free) {
+                    free.insert(id);
+                }
             }
             for id in (0..pool.len() as u32).map(SplitId) {
                 if !owned.contains(&id) && !free.contains(&id) {
@@ -388,6 +411,14 @@ fn restore_picture(restore: &Option<CheckpointId>) -> String {
 fn entry_picture(entry: &LogEntry) -> String {
     match entry {
         LogEntry::SplitsFound { source, .. } => format!("splits of {}", letter(*source)),
+        LogEntry::SplitsDiscovered {
+            source,
+            splits,
+            last,
+        } => {
+            let last = if *last { " at last" } else { "" };
+            format!("{} more of {}{last}", splits.len(), letter(*source))
+        }
         LogEntry::SplitsAssigned { attempt, splits } => {
             format!("{} gets {}", name(*attempt), splits[0].0)
         }
@@ -415,6 +446,7 @@ fn action_picture(action: &JobAction) -> String {
     match action {
         JobAction::Append(entry) => format!("log {}", entry_picture(entry)),
         JobAction::FindSplits(source) => format!("find {}", letter(*source)),
+        JobAction::DiscoverSplits(source) => format!("look {}", letter(*source)),
         JobAction::RequestSlots(count) => format!("request {count}"),
         JobAction::ReadManifest(id) => format!("read {id}"),
         JobAction::Deploy { attempts, restore } => {
@@ -433,10 +465,16 @@ fn action_picture(action: &JobAction) -> String {
         } => {
             let mut words: Vec<String> = splits.iter().map(|s| s.id.0.to_string()).collect();
             words.extend(no_more.then(|| "no more".to_owned()));
+            if words.is_empty() {
+                words.push("nothing yet".to_owned());
+            }
             format!("give {} {}", name(*attempt), words.join(","))
         }
         JobAction::SetTimer(JobTimer::Restart { region }, wait) => {
             format!("wake {region} in {wait:?}")
+        }
+        JobAction::SetTimer(JobTimer::Discover { source }, wait) => {
+            format!("look {} in {wait:?}", letter(*source))
         }
         JobAction::StartCheckpoints { tasks, reports } => {
             let tasks: Vec<AttemptId> = tasks.values().copied().collect();
@@ -538,6 +576,106 @@ fn a_reader_that_asks_when_all_are_handed_out_is_told_that_there_are_no_more() {
          written      | give a0#1 0
          needs a0#1   | give a0#1 no more",
     );
+}
+
+/// A job of two readers whose source goes on looking, all running; it has found two splits so far.
+fn watching() -> Job {
+    let mut job = Job::new("a:2");
+    job.play(
+        "collected    | find a
+         splits a 1+  | log splits of a
+         written      | look a; request 2; request 2
+         slots        | log deployed a0#1; log deployed a1#1
+         written      | deploy a0#1
+         written      | deploy a1#1
+         ready a0#1   | run a0#1
+         ready a1#1   | run a1#1; checkpoints of a0#1 a1#1
+         needs a0#1   | log a0#1 gets 0
+         written      | give a0#1 0
+         needs a1#1   | give a1#1 nothing yet
+         discovered a 1 | log 1 more of a
+         written      | log a1#1 gets 1; look a in 5s
+         written      | give a1#1 1",
+    );
+    job
+}
+
+#[test]
+fn a_reader_that_asks_too_early_gets_what_is_found_later_and_is_told_at_last_that_there_is_no_more()
+{
+    let mut job = watching();
+    job.play(
+        "needs a0#1      | give a0#1 nothing yet
+         needs a1#1      | give a1#1 nothing yet
+         look a          | look a
+         discovered a 0  | look a in 5s
+         look a          | look a
+         discovered a 3  | log 3 more of a
+         written         | log a0#1 gets 2; log a1#1 gets 3; look a in 5s
+         written         | give a0#1 2
+         written         | give a1#1 3
+         needs a1#1      | log a1#1 gets 4
+         written         | give a1#1 4
+         needs a1#1      | give a1#1 nothing yet
+         look a          | look a
+         discovered a 0! | log 0 more of a at last
+         written         | give a1#1 no more
+         needs a0#1      | give a0#1 no more",
+    );
+    assert_eq!(job.splits(), "a0#1:0,2 a1#1:1,3,4");
+}
+
+#[test]
+fn a_new_leader_looks_on_and_what_its_predecessor_found_and_did_not_log_is_found_again() {
+    let mut job = watching();
+    job.play(
+        "needs a0#1     | give a0#1 nothing yet
+         look a         | look a
+         discovered a 1 | log 1 more of a",
+    );
+    let mut next = job.successor();
+    next.play(
+        "collected a0#1=running+needs+got:0 a1#1=running+got:1 | give a0#1 nothing yet; look a; checkpoints of a0#1 a1#1 (2 known)
+         discovered a 1 | log 1 more of a
+         written        | log a0#1 gets 2; look a in 5s
+         written        | give a0#1 2",
+    );
+}
+
+#[test]
+fn a_restarted_reader_waits_anew_and_its_predecessor_gets_nothing() {
+    let mut job = watching();
+    job.play(
+        "needs a0#1     | give a0#1 nothing yet
+         failed a0#1    | log failover a0 (boom)
+         written        | cancel none; quiesce
+         quiesced       | wake 0 in 1s
+         wake 0         | request 2
+         slots          | log deployed a0#2
+         written        | deploy a0#2
+         ready a0#2     | run a0#2; checkpoints of a0#2 a1#1
+         needs a0#2     | log a0#2 gets 0
+         written        | give a0#2 0
+         needs a0#2     | give a0#2 nothing yet
+         discovered a 1 | log 1 more of a
+         written        | log a0#2 gets 2; look a in 5s",
+    );
+}
+
+#[test]
+fn a_look_that_fails_is_taken_again_and_fails_the_job_if_that_does_not_help() {
+    let mut job = watching();
+    for _ in 1..crate::source::DISCOVERY_TRIES {
+        job.play("discovered a no | look a in 5s");
+    }
+    job.play(
+        "discovered a 0  | look a in 5s
+         discovered a no | look a in 5s",
+    );
+    for _ in 2..crate::source::DISCOVERY_TRIES {
+        job.play("discovered a no | look a in 5s");
+    }
+    job.play("discovered a no | log failing (cannot list)");
 }
 
 #[test]
@@ -1020,7 +1158,7 @@ fn an_assignment_to_a_replaced_reader_is_void() {
         attempt: attempt("a0#1"),
         splits: vec![SplitId(0)],
     });
-    let free = state.splits[&vertex("a")].next(&BTreeSet::new());
+    let free = state.splits[&vertex("a")].next(attempt("a0#1").subtask, &BTreeSet::new());
     assert_eq!(free, Some(SplitId(0)));
 }
 

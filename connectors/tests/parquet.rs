@@ -1,0 +1,161 @@
+//! Parquet files keep both contracts, and what is written is read.
+#![cfg(feature = "parquet")]
+// clippy's test exemption doesn't reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use rivus_connectors::contract::{self, SinkJob};
+use rivus_connectors::{Compression, FileSink, ParquetSource, RollingPolicy};
+use rivus_core::{
+    Event, Failure, ParallelInstance, ReadStatus, Sink, Source, SourceReader, UserError,
+};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Trade {
+    number: u64,
+    symbol: String,
+    price: Option<f64>,
+    tags: Vec<String>,
+}
+
+fn trade(number: u64) -> Trade {
+    Trade {
+        number,
+        symbol: format!("S{}", number % 7),
+        price: (!number.is_multiple_of(3)).then_some(number as f64 / 2.0),
+        tags: (0..number % 4).map(|tag| tag.to_string()).collect(),
+    }
+}
+
+fn read<S: Source>(source: &S) -> Result<Vec<S::Out>, UserError> {
+    let instance = ParallelInstance {
+        index: 0,
+        parallelism: 1,
+        attempt: 1,
+    };
+    let mut reader = source.reader(instance)?;
+    for split in source.splits(1)? {
+        reader.add_split(split)?;
+    }
+    let mut out: Vec<Event<S::Out>> = Vec::new();
+    while reader.read(&mut out, 100, 0)? == ReadStatus::More {}
+    Ok(out.into_iter().map(|event| event.value).collect())
+}
+
+/// What can be seen of a directory, file by file.
+fn committed(dir: &Path) -> Vec<Trade> {
+    let mut numbers: Vec<u64> = fs::read_dir(dir)
+        .unwrap()
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let number = name.strip_prefix("part-0-")?.strip_suffix(".parquet")?;
+            Some(number.parse().unwrap())
+        })
+        .collect();
+    numbers.sort_unstable();
+    let path = |number| dir.join(format!("part-0-{number}.parquet"));
+    let files = numbers
+        .into_iter()
+        .map(|number| ParquetSource::new(path(number)));
+    files.flat_map(|file| read(&file).unwrap()).collect()
+}
+
+#[test]
+fn parquet_files_keep_the_contract_of_sinks() {
+    for max_bytes in [1, u64::MAX] {
+        let make = || {
+            let dir = TempDir::new().unwrap();
+            let policy = RollingPolicy {
+                max_bytes,
+                on_checkpoint: true,
+            };
+            let sink = FileSink::<Trade>::parquet(dir.path()).rolling(policy);
+            (sink, move || committed(dir.path()))
+        };
+        contract::sink(make, trade).cases(12).check();
+    }
+}
+
+/// Files of some records each.
+fn written(counts: &[u64]) -> (TempDir, Vec<Trade>) {
+    let dir = TempDir::new().unwrap();
+    let mut job = SinkJob::start(FileSink::parquet(dir.path()), trade).unwrap();
+    for count in counts {
+        job.write(*count).unwrap();
+        job.complete(false).unwrap();
+        job.commit().unwrap();
+    }
+    let all = (0..job.written()).map(trade).collect();
+    (dir, all)
+}
+
+#[test]
+fn what_was_written_is_read_in_any_steps() {
+    let (dir, all) = written(&[3, 0, 40]);
+    let source = ParquetSource::<Trade>::folder(dir.path());
+    assert_eq!(source.splits(2).unwrap().len(), 2);
+    contract::source(|| source.clone()).yields(all).check();
+    let (dir, all) = written(&[5_000]);
+    assert_eq!(
+        read(&ParquetSource::<Trade>::folder(dir.path())).unwrap(),
+        all
+    );
+}
+
+#[test]
+fn columns_are_found_by_their_names_and_others_are_passed() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Symbol {
+        symbol: String,
+        number: u64,
+    }
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    struct Missing {
+        volume: u64,
+    }
+    let (dir, _) = written(&[2]);
+    let symbols = read(&ParquetSource::<Symbol>::folder(dir.path())).unwrap();
+    assert_eq!((symbols[1].symbol.as_str(), symbols[1].number), ("S1", 1));
+    let missing = read(&ParquetSource::<Missing>::folder(dir.path()));
+    let message = Failure::user(&missing.unwrap_err()).message;
+    assert!(
+        message.contains("part-0-0.parquet") && message.contains("volume"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_no_parquet_and_what_parquet_cannot_do_is_said_in_one_line() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.parquet");
+    fs::write(&path, "number,symbol\n1,A\n").unwrap();
+    let message = Failure::user(&ParquetSource::<Trade>::new(&path).splits(1).unwrap_err()).message;
+    let start = format!("cannot read {} as Parquet", path.display());
+    assert!(
+        message.starts_with(&start) && !message.contains('\n'),
+        "{message}"
+    );
+
+    let open = RollingPolicy {
+        max_bytes: 1,
+        on_checkpoint: false,
+    };
+    let sink = || FileSink::<Trade>::parquet(dir.path());
+    for (refused, words) in [
+        (
+            sink().rolling(open).check(),
+            "set RollingPolicy::on_checkpoint",
+        ),
+        (
+            sink().compressed(Compression::Gzip).check(),
+            "leave compressed(..) out",
+        ),
+    ] {
+        let message = Failure::user(&refused.unwrap_err()).message;
+        assert!(message.contains(words), "{message}");
+    }
+}
