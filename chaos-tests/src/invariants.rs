@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rivus::engine::ActorKind;
 use rivus::{JobHandle, JobView};
 
-use crate::jobs::JobSpec;
+use crate::jobs::{JobSpec, Shape};
 
 /// Actors that exist for a job, and must go with it.
 pub(crate) const OF_A_JOB: [ActorKind; 4] = [
@@ -48,13 +48,19 @@ pub(crate) fn started_once(executions: &[String]) -> Option<String> {
     })
 }
 
-/// More than any record of the jobs weighs, in bytes.
-const RECORD: usize = 160;
+/// More than any record of a job weighs, in bytes: what a session gives may hold the numbers of all records.
+fn record_bytes(spec: &JobSpec) -> usize {
+    let members = match spec.shape {
+        Shape::Sessions => spec.records as usize,
+        _ => 0,
+    };
+    160 + members * size_of::<u64>()
+}
 
 /// What waits at a subtask's inputs stays within the budget, beside what each channel is opened with: two
 /// batches. `queued` is the most that ever waited, by the number of channels.
 pub(crate) fn over_budget(spec: &JobSpec, queued: &BTreeMap<usize, usize>) -> Vec<String> {
-    let first = 2 * spec.batch_records * RECORD;
+    let first = 2 * spec.batch_records * record_bytes(spec);
     let most = |channels: usize| spec.input_bytes + channels * first;
     let over = queued
         .iter()
