@@ -34,10 +34,12 @@
 //! | gather in windows | [`WindowAssigner`], [`Trigger`], [`Evictor`], [`DataStream::window_all`] |
 //! | ask the usual of a key's records | [`KeyedStream`]: sum, min_by, top_n, distinct and others |
 //! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`], [`Expiring`] |
+//! | ask a database or a service | [`DataStream::async_map`], [`AsyncRequests`] |
 //! | keep state without a key | [`StatefulProcessFunction`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 
+mod asynchronous;
 mod broadcasted;
 mod cluster;
 mod connected;
@@ -84,15 +86,15 @@ pub use rivus_core::{
     SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, Ttl, UserError, ValueState,
 };
 pub use rivus_operators::{
-    AggregateFunction, AggregatingState, Avg, BroadcastProcessFunction, CoProcessFunction,
-    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, Count, CountEvictor, CountTrigger,
-    DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, Fold, Grouped,
-    IntervalJoinFunction, Keyed, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
-    KeyedProcessFunction, Max, MaxBy, Mean, Min, MinBy, OnError, Output, ProcessFunction,
-    ProcessingTimeTrigger, PurgingTrigger, Redistribution, Rejected, SideOutputTag,
-    StatefulProcessFunction, Sum, TimeDomain, TimeEvictor, Timer, TopN, Trigger, TriggerContext,
-    TriggerResult, WatermarkGenerator, WatermarkStrategy, Window, WindowAssigner, WindowFunction,
-    Windowed,
+    AggregateFunction, AggregatingState, AsyncFunction, AsyncRequests, Avg,
+    BroadcastProcessFunction, CoProcessFunction, ContinuousEventTimeTrigger,
+    ContinuousProcessingTimeTrigger, Count, CountEvictor, CountTrigger, DeltaEvictor, EndTrigger,
+    EventTimeTrigger, Evictor, EvictorContext, Fold, Grouped, IntervalJoinFunction, Keyed,
+    KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedProcessFunction, Max, MaxBy, Mean,
+    Min, MinBy, OnError, Output, ProcessFunction, ProcessingTimeTrigger, PurgingTrigger,
+    Redistribution, Rejected, Retry, SideOutputTag, StatefulProcessFunction, Sum, TimeDomain,
+    TimeEvictor, Timer, TopN, Trigger, TriggerContext, TriggerResult, WatermarkGenerator,
+    WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};

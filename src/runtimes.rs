@@ -1,4 +1,5 @@
-//! The threads of a process: one runtime for control, and one for each worker of the data plane.
+//! The threads of a process: one runtime for control, one for the futures of operators, and one for each worker of the
+//! data plane.
 //!
 //! Workers don't steal from one another. A subtask that moves between cores leaves its state in the wrong cache, and
 //! its memory in the wrong thread's heap; where it runs is decided once, by
@@ -17,6 +18,7 @@ use crate::error::JobError;
 #[derive(Default)]
 pub(crate) struct OwnRuntimes {
     control: Option<Runtime>,
+    futures: Option<Runtime>,
     workers: Vec<Worker>,
 }
 
@@ -27,9 +29,12 @@ struct Worker {
 
 impl Drop for OwnRuntimes {
     fn drop(&mut self) {
-        if let Some(control) = self.control.take() {
+        for runtime in [self.futures.take(), self.control.take()]
+            .into_iter()
+            .flatten()
+        {
             // Dropping a runtime waits, which must not happen on another runtime's thread.
-            control.shutdown_background();
+            runtime.shutdown_background();
         }
     }
 }
@@ -53,6 +58,7 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
     let handle = control.handle().clone();
     let mut own = OwnRuntimes {
         control: Some(control),
+        futures: None,
         workers: Vec::new(),
     };
     for index in 0..workers {
@@ -60,7 +66,16 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
         data.push(handle);
         own.workers.push(worker);
     }
-    Ok((Runtimes::new(handle, data), own))
+    // Clients of databases and services want input and output too, where the program has it in tokio.
+    let futures = Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("rivus-async")
+        .enable_all()
+        .build()
+        .map_err(refused)?;
+    let runtimes = Runtimes::new(handle, data).with_futures(futures.handle().clone());
+    own.futures = Some(futures);
+    Ok((runtimes, own))
 }
 
 fn worker(index: usize) -> Result<(Handle, Worker), JobError> {

@@ -93,6 +93,8 @@ pub struct Runtimes {
     /// Subtasks: one single-threaded runtime for each worker, at least one. Apart, so that no operator can starve a
     /// heartbeat. A subtask stays on its worker, and what it allocates with it.
     pub data: Vec<Handle>,
+    /// Futures of operators: the control runtime, unless they have one of their own.
+    pub futures: Handle,
     /// Jobs that have run here, by the order in which they came.
     begun: Arc<Mutex<BTreeMap<JobId, usize>>>,
 }
@@ -101,10 +103,17 @@ impl Runtimes {
     /// One runtime for control and one for each worker.
     pub fn new(control: Handle, data: Vec<Handle>) -> Self {
         Self {
+            futures: control.clone(),
             control,
             data,
             begun: Arc::default(),
         }
+    }
+
+    /// Runs futures of operators on a runtime of their own: they are a user's, and may block it.
+    #[must_use]
+    pub fn with_futures(self, futures: Handle) -> Self {
+        Self { futures, ..self }
     }
 
     /// The worker of a subtask. Each job begins with the worker after the one that the job before it began with.

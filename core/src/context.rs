@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::event::Timestamp;
 use crate::failure::Failure;
+use crate::futures::Futures;
 use crate::ids::{AttemptId, CheckpointId, OperatorUid};
 use crate::key::KeyGroupRange;
 use crate::metrics::SubtaskMetrics;
@@ -61,6 +62,7 @@ pub struct TaskContext {
     pub commits: Vec<CommitRequest>,
     /// Counters that others read while the subtask runs.
     pub metrics: Arc<SubtaskMetrics>,
+    futures: Option<Arc<dyn Futures>>,
     clock: Arc<dyn Clock>,
     now: Timestamp,
     turn_ends: Duration,
@@ -87,6 +89,7 @@ impl TaskContext {
             snapshot: None,
             commits: Vec::new(),
             metrics,
+            futures: None,
             now: clock.unix_millis(),
             turn_ends: Duration::ZERO,
             clock,
@@ -99,6 +102,21 @@ impl TaskContext {
         };
         cx.begin_turn();
         cx
+    }
+
+    /// Says who runs the futures of the chain's operators.
+    pub fn set_futures(&mut self, futures: Arc<dyn Futures>) {
+        self.futures = Some(futures);
+    }
+
+    /// Who runs futures.
+    ///
+    /// # Errors
+    /// If nobody does.
+    pub fn futures(&self) -> Result<&Arc<dyn Futures>, Failure> {
+        self.futures
+            .as_ref()
+            .ok_or_else(|| Failure::job("nobody runs futures here; this is a defect in Rivus"))
     }
 
     /// Starts a turn: reads the clock once for all that happens in it.

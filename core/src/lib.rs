@@ -16,6 +16,7 @@ mod either;
 mod event;
 mod evolution;
 mod failure;
+mod futures;
 mod graph;
 mod ids;
 mod inputs;
@@ -45,6 +46,7 @@ pub use either::{AsFirst, AsItIs, AsSecond, Carry, Either, InHashed};
 pub use event::{Event, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, Record, Timestamp};
 pub use evolution::Migrations;
 pub use failure::{Failure, FailureScope, UserError};
+pub use futures::{BoxFuture, Futures, RunningFuture};
 pub use graph::{
     ChainBuilder, Exchange, GraphError, JobEdge, JobGraph, JobVertex, NodeId, Operator, StreamEdge,
     StreamGraph, StreamNode,

@@ -93,7 +93,7 @@ pub enum Control {
     Assigned,
     /// Freeze the state and pass the barrier on.
     Barrier(Barrier),
-    /// The processing time that a stage asked to be woken at has come.
+    /// The processing time that a stage asked to be woken at has come, or a future of some stage has ended.
     Tick,
     /// The input ran dry: send what is buffered.
     Flush,

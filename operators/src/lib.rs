@@ -9,6 +9,7 @@
 //! - Time: [`WatermarkStrategy`] and [`WatermarkOperator`].
 //! - One record at a time: [`Map`], [`Filter`], [`FlatMap`], [`TryMap`], [`ProcessOperator`];
 //!   with state of its own, [`StatefulProcessOperator`].
+//!   What has to be asked of others, many records at a time: [`AsyncOperator`].
 //! - By key, found by a [`KeySelector`]: [`RollingOperator`], [`DistinctOperator`],
 //!   [`KeyedProcessOperator`], [`WindowOperator`]. Keyed operators take [`Hashed`](rivus_core::Hashed) records.
 //! - Of two streams, whose records come as [`Either`](rivus_core::Either): [`OfBoth`] makes any of the above take two,
@@ -18,6 +19,7 @@
 //! Those that may emit much for one input share one resumable loop (`driver`): they stop at any record,
 //! timer or window when an output is blocked or the turn is over.
 
+mod asynchronous;
 mod broadcast;
 mod connect;
 mod driver;
@@ -35,6 +37,7 @@ mod stateless;
 mod watermarks;
 mod window;
 
+pub use asynchronous::{AsyncFunction, AsyncMap, AsyncOperator, AsyncRequests, Retry};
 pub use broadcast::{BroadcastOperator, BroadcastProcessFunction};
 pub use connect::{CoProcessFunction, EitherIter, KeyedCoProcessFunction, OfBoth};
 pub use keyed::{

@@ -22,7 +22,7 @@ use crate::output::Output;
 use crate::side::SideOutputs;
 
 /// Name of the items in a snapshot.
-const STATE: &str = "items";
+pub(crate) const STATE: &str = "items";
 
 /// Who gets which items when a job goes on from a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl<In: Record, P: StatefulProcessFunction<In>> StatefulProcessOperator<In, P> 
 
 /// Some of the items that a subtask had.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Items<T> {
+pub(crate) struct Items<T> {
     /// Which subtask, of how many.
     instance: u32,
     parallelism: u32,
@@ -163,7 +163,11 @@ struct Items<T> {
 }
 
 /// The items of one subtask, of all that were restored.
-fn deal<T>(mut restored: Vec<Items<T>>, how: Redistribution, instance: ParallelInstance) -> Vec<T> {
+pub(crate) fn deal<T>(
+    mut restored: Vec<Items<T>>,
+    how: Redistribution,
+    instance: ParallelInstance,
+) -> Vec<T> {
     restored.sort_by_key(|items| (items.instance, items.first));
     let rescaled = restored
         .iter()
@@ -182,10 +186,56 @@ fn deal<T>(mut restored: Vec<Items<T>>, how: Redistribution, instance: ParallelI
 }
 
 /// Items on their way into a snapshot.
-struct Frozen<T> {
+pub(crate) struct Frozen<T> {
     checkpoint: CheckpointId,
     written: u64,
     rest: std::vec::IntoIter<T>,
+}
+
+impl<T: Serialize> Frozen<T> {
+    pub(crate) fn new(checkpoint: CheckpointId, items: Vec<T>) -> Self {
+        Self {
+            checkpoint,
+            written: 0,
+            rest: items.into_iter(),
+        }
+    }
+
+    /// Lets go of the items of a checkpoint that was given up.
+    pub(crate) fn aborted(frozen: &mut Option<Self>, checkpoint: CheckpointId) {
+        frozen.take_if(|frozen| frozen.checkpoint == checkpoint);
+    }
+
+    /// Writes a slice, if there is something to write. Returns whether all is written.
+    pub(crate) fn slice(
+        own: &mut Option<Self>,
+        uid: &OperatorUid,
+        rows: usize,
+        cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        let (Some(frozen), Some(snapshot)) = (own.as_mut(), &mut cx.snapshot) else {
+            *own = None;
+            return Ok(true);
+        };
+        if frozen.checkpoint != snapshot.checkpoint() {
+            *own = None;
+            return Ok(true);
+        }
+        let some = Items {
+            instance: cx.info.attempt.subtask.index,
+            parallelism: cx.info.parallelism,
+            first: frozen.written,
+            items: frozen.rest.by_ref().take(rows.max(1)).collect::<Vec<T>>(),
+        };
+        // Also where there is none: that too is to be restored.
+        snapshot.blob(uid, STATE, &some)?;
+        frozen.written += some.items.len() as u64;
+        let done = frozen.rest.len() == 0;
+        if done {
+            *own = None;
+        }
+        Ok(done)
+    }
 }
 
 struct StatefulProcessing<In, P: StatefulProcessFunction<In>> {
@@ -220,44 +270,16 @@ impl<In: Record, P: StatefulProcessFunction<In>> Work<In> for StatefulProcessing
         match control {
             Control::Watermark(watermark) => self.watermark = self.watermark.max(watermark),
             Control::Barrier(barrier) => {
-                self.frozen = Some(Frozen {
-                    checkpoint: barrier.id,
-                    written: 0,
-                    rest: self.function.snapshot().into_iter(),
-                });
+                self.frozen = Some(Frozen::new(barrier.id, self.function.snapshot()));
             }
-            Control::Aborted(checkpoint) => {
-                self.frozen
-                    .take_if(|frozen| frozen.checkpoint == checkpoint);
-            }
+            Control::Aborted(checkpoint) => Frozen::aborted(&mut self.frozen, checkpoint),
             _ => {}
         }
         Ok(true)
     }
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
-        let (Some(frozen), Some(snapshot)) = (&mut self.frozen, &mut cx.snapshot) else {
-            self.frozen = None;
-            return Ok(true);
-        };
-        if frozen.checkpoint != snapshot.checkpoint() {
-            self.frozen = None;
-            return Ok(true);
-        }
-        let some = Items {
-            instance: cx.info.attempt.subtask.index,
-            parallelism: cx.info.parallelism,
-            first: frozen.written,
-            items: frozen.rest.by_ref().take(rows.max(1)).collect(),
-        };
-        // Also where there is none: that too is to be restored.
-        snapshot.blob(&self.uid, STATE, &some)?;
-        frozen.written += some.items.len() as u64;
-        let done = frozen.rest.len() == 0;
-        if done {
-            self.frozen = None;
-        }
-        Ok(done)
+        Frozen::slice(&mut self.frozen, &self.uid, rows, cx)
     }
 }
 

@@ -192,6 +192,11 @@ impl<Out: Record> Emitter<Out> {
         self.rows.len() >= self.full || self.sides.buffered >= self.full
     }
 
+    /// Whether anything is buffered.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.rows.is_empty() || self.sides.buffered > 0
+    }
+
     /// Hands on what is buffered. Not before what was handed on has been taken.
     pub(crate) fn send(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
         if let Some(tag) = self.sides.undeclared.take() {

@@ -8,10 +8,12 @@
 //! | file | concern |
 //! |---|---|
 //! | `mod.rs` | the mailbox |
+//! | `futures.rs` | futures of operators |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
 //! | `snapshot.rs` | barriers, slices, uploads |
 
 mod commits;
+mod futures;
 mod snapshot;
 mod work;
 
@@ -26,6 +28,7 @@ use rivus_core::{
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 
+use self::futures::SubtaskFutures;
 use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
 use crate::context::NodeContext;
@@ -74,6 +77,8 @@ pub enum SubtaskMessage {
         /// Which.
         at: Timestamp,
     },
+    /// A future of an operator has ended.
+    LookAgain,
     /// A slice of frozen state may be written again.
     SliceDue,
     /// Begin a checkpoint. Sources only.
@@ -297,6 +302,10 @@ impl Actor for SubtaskActor {
                     state.step();
                 }
             }
+            SubtaskMessage::LookAgain => {
+                state.work()?.look_again();
+                state.step();
+            }
             SubtaskMessage::SliceDue => state.step(),
             SubtaskMessage::TriggerCheckpoint(barrier) => {
                 state.work()?.trigger(barrier);
@@ -439,13 +448,17 @@ impl SubtaskState {
             &built.times,
             self.args.options.input_bytes,
         );
-        let cx = TaskContext::new(
+        let mut cx = TaskContext::new(
             self.info(),
             Outputs::new(self.receivers.len()),
             Arc::clone(&self.args.metrics),
             graph.operators(subtask.vertex),
             Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
         );
+        cx.set_futures(Arc::new(SubtaskFutures {
+            runtime: self.args.node.runtimes.futures.clone(),
+            subtask: self.myself.clone(),
+        }));
         let mut work = Work::new(built.task, cx, inputs, restored);
         if holds {
             work.hold();

@@ -169,6 +169,12 @@ impl Work {
         self.flushed = false;
     }
 
+    /// Lets the stages see which futures have ended, once what the chain keeps is done.
+    pub(super) fn look_again(&mut self) {
+        self.todo
+            .push_back(Todo::Control(Control::Tick, Then::Nothing));
+    }
+
     /// Returns whether the wake-up is the one that is due.
     pub(super) fn wake(&mut self, at: Timestamp) -> bool {
         let due = self.wake_due == Some(at);
