@@ -17,7 +17,7 @@ mod access;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use access::{Days, parse};
+use access::{Days, Slice, parse};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use humantime::parse_duration;
@@ -141,23 +141,6 @@ pub fn daily(env: &StreamEnvironment, args: &Args) -> Result<()> {
 
 /// The day, until when, page views, unique visitors.
 pub type Row = (String, String, u64, u64);
-
-/// What a part of a day adds to it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Slice {
-    midnight: i64,
-    until: i64,
-    views: u64,
-    visitors: u64,
-}
-
-impl Slice {
-    fn add(&mut self, next: Self) {
-        self.until = next.until;
-        self.views += next.views;
-        self.visitors += next.visitors;
-    }
-}
 
 /// What is kept of a visitor.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, StateSet)]

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use jiff::tz::Offset;
+use serde::{Deserialize, Serialize};
 
 /// When a page was asked for, in milliseconds since the epoch, and by whom.
 pub fn parse(line: &str) -> Result<(i64, String)> {
@@ -12,6 +13,28 @@ pub fn parse(line: &str) -> Result<(i64, String)> {
     };
     let at = Timestamp::strptime("%d/%m/%Y:%H:%M:%S %z", format!("{time} {zone}"))?;
     Ok((at.as_millisecond(), ip.to_owned()))
+}
+
+/// What a part of a day adds to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Slice {
+    /// When the day begins, in milliseconds since the epoch.
+    pub midnight: i64,
+    /// When the part ends.
+    pub until: i64,
+    /// Pages that were asked for.
+    pub views: u64,
+    /// Who hadn't been seen that day before.
+    pub visitors: u64,
+}
+
+impl Slice {
+    /// Adds the part that follows.
+    pub fn add(&mut self, next: Self) {
+        self.until = next.until;
+        self.views += next.views;
+        self.visitors += next.visitors;
+    }
 }
 
 /// How time is divided: at each midnight, and in slices from there on.

@@ -14,11 +14,14 @@ pub const DELAY: Duration = Duration::from_secs(5);
 /// The most that a rule may look back, in milliseconds, and so for how long payments are kept.
 pub const LONGEST: i64 = 3_600_000;
 
-/// A payment: when, in milliseconds since the epoch, with which card, and how much.
+/// A payment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Payment {
+    /// Milliseconds since the epoch.
     pub at: i64,
+    /// Whose.
     pub card: u64,
+    /// How much.
     pub cents: u64,
 }
 
