@@ -115,3 +115,24 @@ pub mod engine {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// And those of the guide.
+#[cfg(doctest)]
+pub mod guide {
+    #[doc = include_str!("../docs/guide/first-job.md")]
+    pub struct FirstJob;
+    #[doc = include_str!("../docs/guide/time.md")]
+    pub struct Time;
+    #[doc = include_str!("../docs/guide/windows.md")]
+    pub struct Windows;
+    #[doc = include_str!("../docs/guide/state.md")]
+    pub struct State;
+    #[doc = include_str!("../docs/guide/joins.md")]
+    pub struct Joins;
+    #[doc = include_str!("../docs/guide/fault-tolerance.md")]
+    pub struct FaultTolerance;
+    #[doc = include_str!("../docs/guide/testing.md")]
+    pub struct Testing;
+    #[doc = include_str!("../docs/guide/changing-a-running-job.md")]
+    pub struct ChangingARunningJob;
+}

@@ -12,6 +12,12 @@ use jiff::tz::TimeZone;
 use rivus::StreamEnvironment;
 
 #[allow(dead_code)] // its `main`
+#[path = "../examples/daily_pv_uv.rs"]
+mod daily_pv_uv;
+#[allow(dead_code)] // its `main`
+#[path = "../examples/fraud_rules.rs"]
+mod fraud_rules;
+#[allow(dead_code)] // its `main`
 #[path = "../examples/ssh_bruteforce.rs"]
 mod ssh_bruteforce;
 #[allow(dead_code)] // its `main`
@@ -187,6 +193,174 @@ async fn bursts_of_failed_logins_are_those_of_a_naive_computation() {
             }
         }
     }
+}
+
+/// Every payment is looked at anew, with the rules as they stood at its time.
+fn naive_alerts(payments: &[fraud_rules::Payment], rules: &str) -> Vec<String> {
+    let instant = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let rules = rules
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>());
+    let rules: Vec<(i64, Vec<&str>)> = rules.map(|rule| (instant(rule[0]), rule)).collect();
+    let names = BTreeSet::from_iter(rules.iter().map(|(_, rule)| rule[1]));
+    let moments = BTreeSet::from_iter(payments.iter().map(|payment| (payment.at, payment.card)));
+    let mut alerts = Vec::new();
+    for (at, card) in moments {
+        for name in &names {
+            let versions = rules.iter().rev();
+            let version = versions
+                .filter(|(from, rule)| *from <= at && rule[1] == *name)
+                .map(|(_, rule)| rule)
+                .next();
+            let Some([_, _, cents, within]) = version.map(|rule| &rule[..]) else {
+                continue;
+            };
+            let Ok(cents) = cents.parse::<u64>() else {
+                continue; // withdrawn
+            };
+            let within = humantime::parse_duration(within).unwrap().as_millis() as i64;
+            let recent = payments.iter().filter(|payment| {
+                payment.card == card && payment.at <= at && at - payment.at < within
+            });
+            let spent: u64 = recent.map(|payment| payment.cents).sum();
+            if spent > cents {
+                let at = text(at);
+                alerts.push(format!(
+                    "{at} card {card} spent {spent}: {name} allows {cents}"
+                ));
+            }
+        }
+    }
+    alerts.sort();
+    alerts
+}
+
+#[tokio::test]
+async fn payments_meet_the_rules_of_their_time() {
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/fraud_rules.csv");
+    let rules = std::fs::read_to_string(&log).unwrap();
+    for seed in 0..3 {
+        let args = arguments(&format!("--payments 2000 --seed {seed}"), &log);
+        let env = environment(1);
+        let payments = fraud_rules::payments(&env, &args).collect();
+        env.execute("payments").await.unwrap();
+        let expected = naive_alerts(&payments.values(), &rules);
+        for rule in ["large allows 50000", "burst allows 20000", "hour allows"] {
+            let met = |alert: &String| alert.contains(rule);
+            assert!(expected.iter().any(met), "seed {seed}: {rule} is never met");
+        }
+        for parallelism in [1, 3] {
+            let env = environment(parallelism);
+            let found = fraud_rules::alerts(&env, &args).collect();
+            env.execute("fraud rules").await.unwrap();
+            let mut found = found.values();
+            found.sort();
+            assert_eq!(found, expected, "seed {seed} at {parallelism}");
+        }
+    }
+}
+
+/// For each slice's end all views of the day before it, counted anew.
+fn naive_days(log: &str, every: i64, hours_east: i64) -> Vec<String> {
+    let east = hours_east * 60 * MINUTE;
+    let views: Vec<(i64, &str)> = log
+        .lines()
+        .filter(|line| line.contains(" +0000 "))
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (millis("%d/%m/%Y:%H:%M:%S", words[3]) + east, words[0])
+        })
+        .collect();
+    let day = |at: i64| at - at.rem_euclid(24 * 60 * MINUTE);
+    let ends = views.iter().map(|(at, _)| {
+        let slice = (at - day(*at)) / every;
+        let end = day(*at) + (slice + 1) * every;
+        (day(*at), end.min(day(*at) + 24 * 60 * MINUTE))
+    });
+    let mut rows = Vec::new();
+    for (midnight, until) in BTreeSet::from_iter(ends) {
+        let views = views
+            .iter()
+            .filter(|(at, _)| (midnight..until).contains(at));
+        let visitors = BTreeSet::from_iter(views.clone().map(|(_, who)| who));
+        let (views, visitors) = (views.count(), visitors.len());
+        let [midnight, until] = [midnight, until].map(civil);
+        rows.push(format!("{midnight},{until},{views},{visitors}"));
+    }
+    rows.sort();
+    rows
+}
+
+/// The lines of all CSV files of a directory, sorted.
+fn csv_lines(dir: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for part in std::fs::read_dir(dir).into_iter().flatten() {
+        let part = part.unwrap().path();
+        if part.extension().is_some_and(|extension| extension == "csv") {
+            let text = std::fs::read_to_string(part).unwrap();
+            lines.extend(text.lines().map(str::to_owned));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn views_and_visitors_since_midnight_are_those_of_a_naive_computation() {
+    for log in logs("apache_access.log") {
+        let lines = std::fs::read_to_string(&log).unwrap();
+        // Midnight within the log; and an hour further west, with a last slice that midnight cuts off.
+        for (minutes, hours_east) in [(10, 0), (7, -1)] {
+            let expected = naive_days(&lines, minutes * MINUTE, hours_east);
+            let days = BTreeSet::from_iter(expected.iter().map(|row| row.split(',').next()));
+            assert!(days.len() > 1, "the log must go over midnight");
+            for parallelism in [1, 3] {
+                let dir = tempfile::tempdir().unwrap();
+                let out = dir.path().display();
+                let line = format!("--every {minutes}m --utc-offset {hours_east} --out {out}");
+                let env = environment(parallelism);
+                daily_pv_uv::daily(&env, &arguments(&line, &log)).unwrap();
+                env.execute("daily").await.unwrap();
+                assert_eq!(csv_lines(dir.path()), expected, "{} {line}", log.display());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn views_and_visitors_are_the_same_across_a_savepoint() {
+    let log = logs("apache_access.log").remove(0);
+    let expected = naive_days(&std::fs::read_to_string(&log).unwrap(), 10 * MINUTE, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let (out, state) = (dir.path().join("out"), dir.path().join("state"));
+    let line = format!("--rate 200 --out {}", out.display());
+    let env = |parallelism| {
+        StreamEnvironment::builder()
+            .parallelism(parallelism)
+            .storage(rivus::Storage::Directory(state.clone()))
+            .build()
+    };
+    let first = env(3);
+    daily_pv_uv::daily(&first, &arguments(&line, &log)).unwrap();
+    let mut job = first.start("daily").await.unwrap();
+    let emitted = |view: &rivus::JobView| -> u64 {
+        let figures = view.subtasks.iter().map(|task| task.figures.records_out);
+        figures.sum()
+    };
+    while emitted(&job.view()) < 100 {
+        job.changed().await.unwrap();
+    }
+    let savepoint = job.stop_with_savepoint().await.unwrap();
+    let before = csv_lines(&out).len();
+    let second = env(2);
+    daily_pv_uv::daily(&second, &arguments(&line, &log)).unwrap();
+    let job = second.from_savepoint(&savepoint);
+    job.execute("daily").await.unwrap();
+    assert_eq!(csv_lines(&out), expected);
+    assert!(
+        0 < before && before < expected.len(),
+        "{before} rows before"
+    );
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! Made-up card payments, and rules for them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
+use rivus::connectors::SplitMix;
+use serde::{Deserialize, Serialize};
+
+/// The first payment is made at 12:00 on 1 March 2024.
+const NOON: i64 = 1_709_294_400_000;
+/// How late a payment may come.
+pub const DELAY: Duration = Duration::from_secs(5);
+/// The most that a rule may look back, in milliseconds, and so for how long payments are kept.
+pub const LONGEST: i64 = 3_600_000;
+
+/// A payment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Payment {
+    /// Milliseconds since the epoch.
+    pub at: i64,
+    /// Whose.
+    pub card: u64,
+    /// How much.
+    pub cents: u64,
+}
+
+/// Payments in nearly their order, one a second; one in fifty is a large one.
+pub fn payment(n: u64, random: &mut SplitMix) -> Payment {
+    let delay = random.below(DELAY.as_millis() as u64);
+    Payment {
+        at: NOON + 1_000 * n as i64 - delay as i64,
+        card: random.below(20),
+        cents: random.below(10_000) * if random.below(50) == 0 { 20 } else { 1 },
+    }
+}
+
+/// What a card may spend: cents, and within how many milliseconds.
+pub type Limit = (u64, i64);
+
+/// A version of a rule: from when it holds, its name, and what it allows, if it isn't withdrawn.
+pub type Rule = (i64, String, Option<Limit>);
+
+/// Reads `FROM,NAME,CENTS,WITHIN`.
+pub fn rule(line: &str) -> Result<Rule> {
+    let fields: Vec<&str> = line.split(',').collect();
+    let [from, name, cents, within] = fields[..] else {
+        bail!("expected `FROM,NAME,CENTS,WITHIN`");
+    };
+    let from: Timestamp = from.parse().context("FROM")?;
+    let limit = match cents {
+        "" => None,
+        cents => {
+            let within = humantime::parse_duration(within).context("WITHIN")?;
+            let within = within.as_millis() as i64;
+            ensure!(within <= LONGEST, "a rule looks back an hour at most");
+            Some((cents.parse().context("CENTS")?, within))
+        }
+    };
+    Ok((from.as_millisecond(), name.to_owned(), limit))
+}
