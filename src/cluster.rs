@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
-    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Seed, Submission, TokioClock,
+    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Seed, Submission,
+    SubtaskMessage, TokioClock,
 };
-use rivus_core::{JobGraph, JobId, Timestamp};
+use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
 use rivus_state::{
     Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
     StateBackend,
@@ -217,6 +218,20 @@ impl Cluster {
             view: sender,
         });
         receiver
+    }
+
+    /// The plan of a job that isn't over.
+    pub(crate) fn graph(&self, job: JobId) -> Option<Arc<JobGraph>> {
+        self.context.programs.get(&job)
+    }
+
+    /// The actor of an execution that is there.
+    pub(crate) fn subtask(
+        &self,
+        job: JobId,
+        attempt: AttemptId,
+    ) -> Option<ActorRef<SubtaskMessage>> {
+        self.context.peers.get(&(job, attempt))
     }
 
     /// Where checkpoints and savepoints lie.

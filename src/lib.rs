@@ -38,21 +38,27 @@
 //! | keep state without a key | [`StatefulProcessFunction`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
+//! | embed a job among actors of one's own | [`ActorSource`], [`ActorSink`], [`JobHandle::link`], [`JobHandle::query`] |
 
+mod actor_sink;
+mod actor_source;
 mod asynchronous;
 mod broadcasted;
 mod cluster;
 mod connected;
 mod environment;
 mod error;
+mod feed;
 mod handle;
 mod inspect;
 mod interval;
 mod joined;
 mod keyed;
 mod keyed_aggregates;
+mod linked;
 mod partitioned;
 mod program;
+mod query;
 mod runtimes;
 mod savepoint;
 mod stateful;
@@ -62,16 +68,21 @@ mod windowed;
 mod windowed_aggregates;
 mod windows;
 
+pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
+pub use actor_source::{ActorSource, FeedReader, FeedSplit};
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
 pub use cluster::{RuntimeMode, Storage};
 pub use connected::{ConnectedStreams, KeyedConnectedStreams};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
 pub use error::JobError;
+pub use feed::{ActorFeed, FeedClosed, Refused};
 pub use handle::{JobHandle, JobResult};
 pub use inspect::{SavedOperatorState, SavedState, SavepointContents, SavepointFile};
 pub use interval::{IntervalJoin, IntervalJoined};
 pub use joined::{JoinedBy, JoinedStreams, WindowedJoin};
 pub use keyed::KeyedStream;
+pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
+pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;

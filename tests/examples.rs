@@ -15,6 +15,9 @@ use rivus::StreamEnvironment;
 #[path = "../examples/daily_pv_uv.rs"]
 mod daily_pv_uv;
 #[allow(dead_code)] // its `main`
+#[path = "../examples/embedded_actor.rs"]
+mod embedded_actor;
+#[allow(dead_code)] // its `main`
 #[path = "../examples/fraud_rules.rs"]
 mod fraud_rules;
 #[allow(dead_code)] // its `main`
@@ -361,6 +364,49 @@ async fn views_and_visitors_are_the_same_across_a_savepoint() {
         0 < before && before < expected.len(),
         "{before} rows before"
     );
+}
+
+/// Asks the service as a browser would; the status and the body.
+async fn http(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: rivus\r\nconnection: close\r\n");
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    format!("{} {body}", head.split(' ').nth(1).unwrap())
+}
+
+#[tokio::test]
+async fn a_service_counts_views_and_lists_popular_pages() {
+    let args = embedded_actor::Args::try_parse_from(["embedded_actor", "--popular", "2"]).unwrap();
+    let popular = ractor::Actor::spawn(None, embedded_actor::Popular, ()).await;
+    let (popular, over) = popular.unwrap();
+    let service = embedded_actor::start(&args, popular.clone()).await.unwrap();
+    let job = service.job.clone();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = embedded_actor::router(service);
+    let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
+    for page in ["/a", "/b", "/a", "/a/c"] {
+        assert_eq!(http(address, "POST", "/views", page).await, "202 ");
+    }
+    for (path, answer) in [
+        ("/views/a", "200 2"),
+        ("/views/a/c", "200 1"),
+        ("/views/d", "200 0"),
+    ] {
+        assert_eq!(http(address, "GET", path, "").await, answer);
+    }
+    while http(address, "GET", "/popular", "").await != "200 /a" {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await; // its commit is under way
+    }
+    popular.stop(None);
+    over.await.unwrap();
+    assert!(matches!(job.wait().await, Err(rivus::JobError::Canceled)));
+    serving.abort();
 }
 
 #[test]

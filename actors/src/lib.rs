@@ -40,4 +40,5 @@ pub use planted::Defect;
 #[cfg(feature = "planted-defects")]
 pub use planted::plant;
 pub use probe::{ActorKind, Fault, InjectedFault, Probe, Step};
+pub use subtask::SubtaskMessage;
 pub use view::{JobStatus, JobView, SubtaskView};

@@ -4,9 +4,10 @@ use std::marker::PhantomData;
 
 use crate::batch::{Batch, Rows};
 use crate::context::TaskContext;
-use crate::event::{Event, Record};
+use crate::event::{Event, Record, Timestamp};
 use crate::failure::Failure;
 use crate::metrics::SubtaskMetrics;
+use crate::query::{StateAnswer, StateQuery};
 use crate::stage::{AnyStage, Control, Progress, Stage};
 use crate::task::{OutputFactory, Task};
 
@@ -49,6 +50,14 @@ impl<T: Record> Task for Chain<T> {
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.head.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.head.query(query, now)
     }
 }
 
@@ -149,6 +158,19 @@ impl<T: Record> Stage<T> for FanOut<T> {
             done &= branch.stage.slice(rows, cx)?;
         }
         Ok(done)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        for branch in &mut self.branches {
+            if let Some(answer) = branch.stage.query(query, now)? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
     }
 }
 

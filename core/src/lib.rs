@@ -24,6 +24,7 @@ pub mod job;
 mod key;
 mod metrics;
 mod outputs;
+mod query;
 mod router;
 mod schema;
 mod sink;
@@ -61,6 +62,7 @@ pub use key::{
 };
 pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
 pub use outputs::{Element, Outgoing, Outputs};
+pub use query::{StateAnswer, StateQuery};
 pub use router::{Broadcast, Forward, Global, HashBy, Partition, PartitionBy, Rebalance, Shuffle};
 pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};

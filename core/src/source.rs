@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Record, Timestamp};
 use crate::failure::UserError;
+use crate::ids::CheckpointId;
 
 /// Number of a split: its place among all that [`Source::splits`] and then its enumerator have found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -236,6 +237,17 @@ pub trait SourceReader: Send {
 
     /// The unfinished splits, each at the position after the last record that was yielded.
     fn snapshot(&self) -> Vec<Self::Split>;
+
+    /// A checkpoint begins here: its [`snapshot`](Self::snapshot) is taken next.
+    fn checkpoint_begun(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
+
+    /// A checkpoint is complete, so nothing from before it will be read again: what was kept for that may be let go. Said
+    /// once or more, and not for checkpoints whose completion a later one has made unimportant.
+    fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
 
     /// Where it stands, for people (`access.log:1207`).
     fn position(&self) -> Option<String> {

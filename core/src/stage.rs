@@ -13,6 +13,7 @@ use crate::context::TaskContext;
 use crate::event::{Event, Timestamp};
 use crate::failure::Failure;
 use crate::ids::CheckpointId;
+use crate::query::{StateAnswer, StateQuery};
 
 /// How far a piece of work got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +132,19 @@ pub trait Stage<In>: Send {
     /// # Errors
     /// If state can't be encoded.
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure>;
+
+    /// Answers a question about the state of its operator, or of one behind it in the chain; none if no such
+    /// operator shows its state. `now` is the wall clock.
+    ///
+    /// # Errors
+    /// If state can't be read.
+    fn query(
+        &mut self,
+        _query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        Ok(None)
+    }
 }
 
 /// A stage whose record type is known only to those who made it and those who take it apart.

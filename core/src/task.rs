@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::context::{OperatorIndex, SubtaskInfo, TaskContext};
+use crate::event::Timestamp;
 use crate::failure::{Failure, UserError};
 use crate::ids::OperatorUid;
+use crate::query::{StateAnswer, StateQuery};
 use crate::snapshot::RestoredState;
 use crate::source::{EncodedSplit, ParallelInstance, SplitEnumerator, SplitId};
 use crate::stage::{AnyStage, Control, Progress};
@@ -46,6 +48,18 @@ pub trait Task: Send {
     /// # Errors
     /// If state can't be encoded.
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure>;
+
+    /// Answers a question about the state of one of its operators; see [`Stage::query`](crate::Stage::query).
+    ///
+    /// # Errors
+    /// If state can't be read.
+    fn query(
+        &mut self,
+        _query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        Ok(None)
+    }
 
     /// The source at the head of the chain, if there is one.
     fn source(&mut self) -> Option<&mut dyn SourceTask> {

@@ -11,7 +11,7 @@
 
 use rivus_core::{
     BuildContext, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record, Stage,
-    TaskContext,
+    StateAnswer, StateQuery, TaskContext, Timestamp,
 };
 
 use crate::naming::{naming, naming_lent};
@@ -76,6 +76,15 @@ pub(crate) trait Work<In>: Send {
     /// Writes a slice of its frozen state. Returns whether all is written.
     fn slice(&mut self, _rows: usize, _cx: &mut TaskContext) -> Result<bool, Failure> {
         Ok(true)
+    }
+
+    /// Answers a question about its state, if it is the one that is asked and shows its state.
+    fn query(
+        &mut self,
+        _query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        Ok(None)
     }
 }
 
@@ -243,5 +252,16 @@ impl<In: Record, W: Work<In>> Stage<In> for Driver<In, W> {
         cx.enter(self.out.operator);
         let own = self.work.slice(rows, cx)?;
         Ok(own & self.out.slice(rows, cx)?)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        match self.work.query(query, now)? {
+            Some(answer) => Ok(Some(answer)),
+            None => self.out.query(query, now),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use rivus_core::{
     AnyStage, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record, Stage,
-    TaskContext, Timestamp, run_records,
+    StateAnswer, StateQuery, TaskContext, Timestamp, run_records,
 };
 
 use crate::side::{SideOutputTag, SideOutputs};
@@ -61,6 +61,14 @@ impl<T: Record> Outlet<T> {
     pub(crate) fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.stage.slice(rows, cx)
     }
+
+    pub(crate) fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.stage.query(query, now)
+    }
 }
 
 /// A side output whose type only its tag knows.
@@ -70,6 +78,8 @@ pub(crate) trait Side: Any + Send {
     fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure>;
     fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure>;
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure>;
+    fn query(&mut self, query: &StateQuery, now: Timestamp)
+    -> Result<Option<StateAnswer>, Failure>;
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
@@ -109,6 +119,14 @@ impl<S: Record> Side for TypedSide<S> {
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.next.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.next.query(query, now)
     }
 
     fn as_any(&mut self) -> &mut dyn Any {
@@ -243,6 +261,20 @@ impl<Out: Record> Emitter<Out> {
             done &= side.slice(rows, cx)?;
         }
         Ok(done)
+    }
+
+    pub(crate) fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        let mut answer = self.main.query(query, now)?;
+        for side in &mut self.sides.sides {
+            if answer.is_none() {
+                answer = side.query(query, now)?;
+            }
+        }
+        Ok(answer)
     }
 }
 

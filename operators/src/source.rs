@@ -13,8 +13,8 @@ use rivus_core::ReadStatus;
 use rivus_core::{
     AnyEnumerator, Batch, BuildContext, Control, Discovered, EncodedSplit, Event, Failure,
     MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress, Source, SourceFactory,
-    SourceReader, SourceTask, SourceTurn, SplitEnumerator, SplitId, SubtaskMetrics, Task,
-    TaskContext, Timestamp, UserError, codec, run_records,
+    SourceReader, SourceTask, SourceTurn, SplitEnumerator, SplitId, StateAnswer, StateQuery,
+    SubtaskMetrics, Task, TaskContext, Timestamp, UserError, codec, run_records,
 };
 use serde::{Deserialize, Serialize};
 
@@ -296,8 +296,13 @@ impl<S: Source> Task for Reading<S> {
 
     fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
         cx.enter(self.operator);
-        if let Control::Barrier(_) = control {
-            self.snapshot(cx)?;
+        match control {
+            Control::Barrier(barrier) => {
+                self.reader.checkpoint_begun(barrier.id);
+                self.snapshot(cx)?;
+            }
+            Control::Completed(checkpoint) => self.reader.checkpoint_completed(checkpoint),
+            _ => {}
         }
         self.next.control(control, cx)
     }
@@ -312,6 +317,14 @@ impl<S: Source> Task for Reading<S> {
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.next.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.next.query(query, now)
     }
 
     fn source(&mut self) -> Option<&mut dyn SourceTask> {

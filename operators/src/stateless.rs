@@ -14,7 +14,7 @@ pub use try_map::{OnError, Rejected, TryMap};
 
 use rivus_core::{
     AnyStage, BuildContext, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record,
-    Stage, TaskContext,
+    Stage, StateAnswer, StateQuery, TaskContext, Timestamp,
 };
 
 use crate::naming::naming;
@@ -68,6 +68,14 @@ impl<In: Record, X: Transform<In>> Stage<In> for Transforming<In, X> {
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.next.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.next.query(query, now)
     }
 }
 

@@ -24,9 +24,11 @@ use rivus_core::job::{CHANNELS_STATE, JobOptions, Manifest, SnapshotPart, Subtas
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Element,
     EncodedSplit, Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
-    RestoredState, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
+    RestoredState, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task,
+    TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
+use tokio::sync::oneshot;
 
 use self::futures::SubtaskFutures;
 use self::snapshot::{UploadResult, Uploads};
@@ -104,6 +106,13 @@ pub enum SubtaskMessage {
         splits: Vec<EncodedSplit>,
         /// Whether there are no others.
         no_more: bool,
+    },
+    /// Show the state of a key. An execution that isn't built yet, or dies, doesn't answer.
+    Inspect {
+        /// What is asked.
+        query: Box<StateQuery>,
+        /// Where the answer goes; none if no operator shows its state.
+        reply: oneshot::Sender<Result<Option<StateAnswer>, Failure>>,
     },
 }
 
@@ -333,6 +342,12 @@ impl Actor for SubtaskActor {
             SubtaskMessage::AddSplits { splits, no_more } => {
                 state.work()?.add_splits(splits, no_more)?;
                 state.step();
+            }
+            SubtaskMessage::Inspect { query, reply } => {
+                if let Some(work) = &mut state.work {
+                    let now = work.cx.now();
+                    let _ = reply.send(Failure::caught(|| work.task.query(&query, now)));
+                }
             }
         }
         Ok(())

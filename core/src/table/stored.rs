@@ -208,6 +208,36 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         self.fetch(missing)
     }
 
+    /// Looks at a key's row where it is, in memory or in the store. What is in memory stays as it is.
+    ///
+    /// # Errors
+    /// If the store can't be read or written.
+    pub fn peek<R>(
+        &mut self,
+        hash: u64,
+        key: &K,
+        look: impl FnOnce(&V) -> R,
+    ) -> Result<Option<R>, Failure> {
+        if let Some(id) = self.find(hash, key) {
+            return Ok(Some(look(self.value(id))));
+        }
+        let Some(stored) = &mut self.stored else {
+            return Ok(None);
+        };
+        let key = stored_key(hash, key)?;
+        if stored.removed.contains(&key) {
+            return Ok(None);
+        }
+        // A read must find what is on its way.
+        stored.write()?;
+        let mut value = None;
+        stored.store.get_many(&[key], &mut |_, bytes| {
+            value = Some(codec::decode::<V>(bytes)?);
+            Ok(())
+        })?;
+        Ok(value.as_ref().map(look))
+    }
+
     /// Makes sure that the rows of encoded keys are in memory, and says where.
     pub(super) fn load_stored(&mut self, keys: &[&[u8]]) -> Result<Vec<Option<RowId>>, Failure> {
         self.begin_load();

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Either, Event, Failure, Hashed, Key, OperatorFactory,
-    OperatorUid, Outlets, Record, SidesRead, StateSet, Task, TaskContext, UserError,
+    OperatorUid, Outlets, Record, SidesRead, StateAnswer, StateQuery, StateSet, Task, TaskContext,
+    Timestamp, UserError,
 };
 
 use super::process::KeyedProcessing;
@@ -247,6 +248,14 @@ where
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.keyed.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.keyed.query(query, now)
     }
 }
 

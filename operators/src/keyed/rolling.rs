@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
-    Record, SidesRead, Task, TaskContext, Timestamp, ValueState, no_side_outputs,
+    Record, SidesRead, StateAnswer, StateQuery, Task, TaskContext, Timestamp, ValueState, codec,
+    no_side_outputs,
 };
 
 use super::{AggregateFunction, Rows};
@@ -211,6 +212,15 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.rows.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        let encoded = |acc: &R::Acc| codec::encode(acc).map(Some);
+        self.rows.query::<R::Acc>(query, encoded)
     }
 }
 

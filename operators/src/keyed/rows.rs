@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use rivus_core::{BuildContext, CheckpointId, Failure, Key, OperatorUid, Table, TaskContext};
+use rivus_core::{
+    BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, StateAnswer, StateQuery,
+    Table, TaskContext,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +35,27 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
             uid: cx.uid.clone(),
             frozen: None,
         })
+    }
+
+    /// Answers a question about them. `look` encodes what is to be seen of a row, an `S`, if it is to be seen at all.
+    pub(crate) fn query<S: DeserializeOwned>(
+        &mut self,
+        query: &StateQuery,
+        look: impl FnOnce(&V) -> Result<Option<Vec<u8>>, CodecError>,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        if query.operator != self.uid {
+            return Ok(None);
+        }
+        let key = query.wants::<S>().and_then(|()| query.key::<K>());
+        let key = match key {
+            Ok(key) => key,
+            Err(refused) => return Ok(Some(StateAnswer::Refused(refused))),
+        };
+        let found = self.table.peek(query.hash, &key, look)?.transpose()?;
+        Ok(Some(match found.flatten() {
+            Some(bytes) => StateAnswer::Found(bytes),
+            None => StateAnswer::Missing,
+        }))
     }
 
     pub(crate) fn uid(&self) -> &OperatorUid {

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, MAX_TIMESTAMP, MIN_TIMESTAMP,
-    OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Record, Stage, Task,
-    TaskContext, Timestamp,
+    OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Record, Stage, StateAnswer,
+    StateQuery, Task, TaskContext, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -233,6 +233,14 @@ where
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.next.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.next.query(query, now)
     }
 }
 

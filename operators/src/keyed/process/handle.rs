@@ -18,6 +18,11 @@ pub(super) struct ProcessRow<S> {
 }
 
 impl<S: StateSet> ProcessRow<S> {
+    /// The state, if there is any beside timers.
+    pub(super) fn shown(&self) -> Option<&S> {
+        (!self.state.is_empty()).then_some(&self.state)
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.event_timers.is_empty() && self.processing_timers.is_empty() && self.state.is_empty()

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, MIN_TIMESTAMP, OperatorFactory,
-    Outlets, Record, RowId, SidesRead, StateSet, Task, TaskContext, Timestamp, UserError,
+    Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, StateSet, Task, TaskContext,
+    Timestamp, UserError, codec,
 };
 
 use super::KeyedProcessFunction;
@@ -311,6 +312,21 @@ where
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.rows.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.rows.query::<P::State>(query, |row| {
+            if !P::State::EXPIRES {
+                return row.shown().map(codec::encode).transpose();
+            }
+            let mut row = row.clone();
+            row.state.expire(now);
+            row.shown().map(codec::encode).transpose()
+        })
     }
 }
 

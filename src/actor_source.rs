@@ -1,0 +1,171 @@
+//! A source that an application's own actors feed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rivus_core::{
+    CheckpointId, Event, Failure, ParallelInstance, ReadStatus, Record, Source, SourceReader,
+    Timestamp, UserError,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::feed::{ActorFeed, Shared};
+
+/// Milliseconds until a reader that found nothing looks again.
+const LOOKS_AGAIN: Timestamp = 2;
+
+/// Yields what is sent to its [`ActorFeed`], in that order. One reader reads it, whatever the parallelism; a `rebalance` or a
+/// key spreads the records behind it.
+///
+/// | after a failure of the job | as it is | [`replayed`](Self::replayed) |
+/// |---|---|---|
+/// | covered by the last completed checkpoint | in the job's state | in the job's state |
+/// | read since then | lost; [`ActorFeed::lost`] counts them | read again |
+/// | sent and not yet read | read | read |
+/// | when the process dies | all that no checkpoint covers is lost | the same: ask [`ActorFeed::until_settled`] |
+///
+/// At most `capacity` records are held: as it is those not yet read; if replayed those that no completed checkpoint covers, so it
+/// should hold what is sent from one checkpoint to the next, or the feed waits for each. Without checkpoints such a feed takes
+/// `capacity` records and no more.
+///
+/// A source is for one job. A job that goes on from a savepoint, or is resumed, is given a new one, and reads it from its
+/// first record.
+///
+/// ```
+/// use rivus::{ActorSource, StreamEnvironment, connectors::DiscardSink};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let env = StreamEnvironment::default();
+/// let (source, feed) = ActorSource::bounded(1_000);
+/// env.from_source(source.replayed()).map(|n: u32| n + 1).sink_to(DiscardSink::new());
+/// let job = env.start("numbers").await?;
+/// for actor in [feed.clone(), feed] { // the stream ends when both are done with it
+///     tokio::spawn(async move { actor.send(7).await });
+/// }
+/// job.wait().await?;
+/// # Ok(()) }
+/// ```
+pub struct ActorSource<T> {
+    shared: Arc<Shared<T>>,
+    capacity: usize,
+}
+
+/// Where a feed is to be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedSplit {
+    /// How many records were read, by all processes that have fed the job.
+    pub next: u64,
+}
+
+/// Reads a feed.
+pub struct FeedReader<T> {
+    shared: Arc<Shared<T>>,
+    /// Its number among the feed's readers, once it has been given the feed and until it has read all.
+    reader: Option<u64>,
+    /// How far it had read at checkpoints that are under way.
+    begun: BTreeMap<CheckpointId, u64>,
+}
+
+impl<T: Record> ActorSource<T> {
+    /// A source, and what feeds it. At most `capacity` records wait between the two.
+    pub fn bounded(capacity: usize) -> (Self, ActorFeed<T>) {
+        let (shared, feed) = Shared::new(capacity);
+        (Self { shared, capacity }, feed)
+    }
+
+    /// Keeps each record until a completed checkpoint covers it, and reads it again after a failure: at least once, and
+    /// exactly once in the job's state and in what two-phase sinks make visible.
+    #[must_use]
+    pub fn replayed(self) -> Self {
+        self.shared.buffer().replayed = true;
+        self
+    }
+}
+
+impl<T: Record> Source for ActorSource<T> {
+    type Out = T;
+    type Split = FeedSplit;
+    type Reader = FeedReader<T>;
+
+    fn splits(&self, _parallelism: u32) -> Result<Vec<FeedSplit>, UserError> {
+        if self.capacity == 0 {
+            let none = "a feed that holds no record: give ActorSource::bounded(..) at least 1";
+            return Err(Failure::job(none).into());
+        }
+        Ok(vec![FeedSplit { next: 0 }])
+    }
+
+    fn reader(&self, _instance: ParallelInstance) -> Result<FeedReader<T>, UserError> {
+        Ok(FeedReader {
+            shared: Arc::clone(&self.shared),
+            reader: None,
+            begun: BTreeMap::new(),
+        })
+    }
+}
+
+impl<T> Drop for ActorSource<T> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl<T: Record> SourceReader for FeedReader<T> {
+    type Out = T;
+    type Split = FeedSplit;
+
+    fn add_split(&mut self, split: FeedSplit) -> Result<(), UserError> {
+        self.reader = Some(self.shared.buffer().begin(split.next));
+        self.shared.changed();
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        out: &mut Vec<Event<T>>,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<ReadStatus, UserError> {
+        let Some(reader) = self.reader else {
+            return Ok(ReadStatus::SplitsDone);
+        };
+        let mut buffer = self.shared.buffer();
+        if buffer.is_read_by(reader) {
+            if buffer.read(out, max) {
+                drop(buffer);
+                self.shared.changed();
+                return Ok(ReadStatus::More);
+            }
+            if buffer.is_over() {
+                self.reader = None;
+                return Ok(ReadStatus::SplitsDone);
+            }
+        }
+        Ok(ReadStatus::Later(now + LOOKS_AGAIN))
+    }
+
+    fn snapshot(&self) -> Vec<FeedSplit> {
+        let next = self.shared.buffer().position();
+        let split = self.reader.map(|_| FeedSplit { next });
+        split.into_iter().collect()
+    }
+
+    fn checkpoint_begun(&mut self, checkpoint: CheckpointId) {
+        self.begun.insert(checkpoint, self.shared.buffer().next());
+    }
+
+    fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {
+        let later = self.begun.split_off(&CheckpointId(checkpoint.0 + 1));
+        let covered = std::mem::replace(&mut self.begun, later);
+        // A reader that was never given the feed covers nothing of it.
+        if let Some((_, number)) = covered.into_iter().next_back() {
+            self.shared.buffer().settle(number);
+            self.shared.changed();
+        }
+    }
+
+    fn position(&self) -> Option<String> {
+        let read = self.shared.buffer().position();
+        self.reader.map(|_| format!("feed[{read}]"))
+    }
+}
