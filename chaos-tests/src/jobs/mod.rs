@@ -1,5 +1,6 @@
 //! The jobs that are run, and where their output goes.
 
+mod asking;
 mod functions;
 mod lasting;
 mod records;

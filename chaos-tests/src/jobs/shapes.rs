@@ -46,6 +46,7 @@ impl World {
             Shape::IntervalJoin => self.interval_join(env),
             Shape::Partitioned => self.partitioned(env),
             Shape::Aggregates => self.aggregates(&self.timed(&self.generated(env, 0))),
+            Shape::Async => self.asking(&self.timed(&self.generated(env, 0))),
             Shape::Expiring => self.expiring(&self.generated(env, 0)),
             Shape::Watched => self.windowed(&self.timed(&self.watched(env)), false),
             Shape::Packed => return self.packed(env),

@@ -56,11 +56,13 @@ pub enum Shape {
     Aggregates,
     /// Operator state, then keyed states that expire: some long after the run, some all the time and unseen.
     Expiring,
+    /// Requests with answers after a while, ordered and unordered, before windows.
+    Async,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -84,6 +86,7 @@ impl Shape {
         Self::CountWindows,
         Self::Aggregates,
         Self::Expiring,
+        Self::Async,
     ];
 }
 

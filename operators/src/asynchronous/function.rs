@@ -1,6 +1,5 @@
 //! What is asked for each record.
 
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use rivus_core::{ParallelInstance, Record, UserError};
@@ -57,28 +56,17 @@ pub trait AsyncFunction<In>: Clone + Send + Sync + 'static {
 }
 
 /// One record for each, by a function that returns a future.
-pub struct AsyncMap<F, Out, E, Fut> {
-    map: F,
-    of: PhantomData<fn() -> (Out, E, Fut)>,
-}
+#[derive(Clone)]
+pub struct AsyncMap<F>(F);
 
-impl<F, Out, E, Fut> AsyncMap<F, Out, E, Fut> {
+impl<F> AsyncMap<F> {
     /// By a function.
     pub fn new(map: F) -> Self {
-        Self {
-            map,
-            of: PhantomData,
-        }
+        Self(map)
     }
 }
 
-impl<F: Clone, Out, E, Fut> Clone for AsyncMap<F, Out, E, Fut> {
-    fn clone(&self) -> Self {
-        Self::new(self.map.clone())
-    }
-}
-
-impl<In, F, Out, E, Fut> AsyncFunction<In> for AsyncMap<F, Out, E, Fut>
+impl<In, F, Out, E, Fut> AsyncFunction<In> for AsyncMap<F>
 where
     In: Record,
     Out: Record,
@@ -89,7 +77,7 @@ where
     type Out = Out;
 
     fn call(&self, record: In) -> impl Future<Output = Result<Vec<Out>, UserError>> + Send {
-        let answer = (self.map)(record);
+        let answer = (self.0)(record);
         async move {
             match answer.await {
                 Ok(value) => Ok(vec![value]),
