@@ -243,8 +243,8 @@ impl<T> ActorFeed<T> {
     /// use rivus::{ActorSource, Refused};
     ///
     /// let (_source, feed) = ActorSource::bounded(1);
-    /// assert_eq!(feed.try_send("a"), Ok(0));
-    /// assert_eq!(feed.try_send("b"), Err(Refused::Full("b")));
+    /// assert_eq!(feed.try_send(7), Ok(0));
+    /// assert_eq!(feed.try_send(8), Err(Refused::Full(8)));
     /// ```
     pub fn try_send(&self, record: T) -> Result<u64, Refused<T>> {
         let taken = self.shared.buffer().take(Event::at(MIN_TIMESTAMP, record));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 use rivus_actors::{JobStatus, JobView, NodeMessage};
-use rivus_core::job::SavepointRequest;
+use rivus_core::job::{JobOutcome, SavepointRequest};
 use rivus_core::{CheckpointKind, JobId};
 use rivus_state::savepoint_name;
 use tokio::sync::watch;
@@ -144,7 +144,8 @@ impl JobHandle {
     }
 
     /// Ends the job with a savepoint, for good: event time ends first, so every window and event timer fires. Whoever goes on
-    /// from such a savepoint has no windows left that later records could join.
+    /// from such a savepoint has no windows left that later records could join. If it fails, event time has ended all the same: what
+    /// comes after it is late. Cancel the job then, and go on from an earlier savepoint.
     ///
     /// # Errors
     /// As [`savepoint`](Self::savepoint).
@@ -192,7 +193,16 @@ impl JobHandle {
                 // The job is over when all is committed.
                 Some(Ok(id)) if ended || !kind.is_last() => {
                     let name = savepoint_name(self.job, id);
-                    return Ok(Savepoint::of(name, self.cluster.directory()));
+                    let savepoint = Savepoint::of(name, self.cluster.directory());
+                    return match now.status {
+                        JobStatus::Ended(
+                            outcome @ (JobOutcome::Failed(_) | JobOutcome::Canceled),
+                        ) if kind.is_last() => Err(JobError::Savepoint(format!(
+                            "the job has {outcome} before all of its output was visible; savepoint {savepoint} is whole, \
+                             and a job that starts from it sees to that"
+                        ))),
+                        _ => Ok(savepoint),
+                    };
                 }
                 Some(Err(reason)) => {
                     return Err(JobError::Savepoint(format!(

@@ -248,16 +248,20 @@ fn prepare(
     let failed = |error: rivus_state::StorageError| {
         JobError::Savepoint(Failure::user(&error.into()).message)
     };
-    if let Some(path) = foreign {
-        let there = open(&path)?;
-        storage
-            .import_savepoint(&savepoint.name, &there)
-            .map_err(failed)?;
-    }
-    let folder = savepoint_folder(&savepoint.name);
+    let name = match foreign {
+        None => savepoint.name.clone(),
+        Some(path) => {
+            // Folders of one name may lie in many places.
+            let name = format!("{job}-from-{}", savepoint.name);
+            let there = open(&path)?;
+            storage.import_savepoint(&name, &there).map_err(failed)?;
+            name
+        }
+    };
+    let folder = savepoint_folder(&name);
     let manifest = read_manifest(storage, &folder)?;
     let (start, manifest) = manifest
-        .start(graph, dropped, &savepoint.name, &folder)
+        .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
     let bytes = codec::encode(&manifest)
         .map_err(|error| JobError::Savepoint(Failure::from(error).message))?;

@@ -71,6 +71,12 @@ impl LogWriter {
         ids.max().unwrap_or_default()
     }
 
+    /// What became of savepoints, by entries that wait to be written.
+    pub(super) fn savepoints_failed(&self) -> impl Iterator<Item = &LogEntry> {
+        let failed = |entry: &&LogEntry| matches!(entry, LogEntry::SavepointFailed { .. });
+        self.queue.iter().filter(failed)
+    }
+
     /// Writes the first entry of the queue; once more, if it was being written.
     pub(super) fn write_next(&mut self) {
         let Some(entry) = self.queue.front() else {

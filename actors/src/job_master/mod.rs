@@ -635,6 +635,9 @@ impl JobMasterState {
         let mut known = machine.state().clone();
         // What a predecessor has asked for is about to be true; its ids are taken.
         known.last_checkpoint = known.last_checkpoint.max(self.log.last_checkpoint());
+        for failed in self.log.savepoints_failed() {
+            known.apply(failed);
+        }
         let args = CoordinatorArgs {
             node: Arc::clone(&self.args.node),
             job: self.args.job,

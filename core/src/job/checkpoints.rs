@@ -135,6 +135,8 @@ pub struct CheckpointMachine {
     pending: Option<Pending>,
     /// Savepoints that were asked for, in order.
     requests: VecDeque<SavepointRequest>,
+    /// Whether what was triggered last was a savepoint: the job's own checkpoints get their turn between them.
+    after_savepoint: bool,
     /// Whether the job was to stop with a savepoint that failed.
     stopped_in_vain: bool,
     /// Completed, and announced to these, who have not said that their effects are visible.
@@ -172,6 +174,7 @@ impl CheckpointMachine {
             pending,
             uncommitted,
             requests: state.open_savepoints().collect(),
+            after_savepoint: false,
             stopped_in_vain: state.savepoints.iter().any(|savepoint| {
                 let kind = savepoint.request.kind;
                 kind.is_last() && matches!(savepoint.outcome, Some(Err(_)))
@@ -283,7 +286,7 @@ impl CheckpointMachine {
         self.drained |= drained.count() == self.tasks.iter().flatten().count();
         let early = std::mem::take(&mut self.early);
         let Some(pending) = &self.pending else {
-            if self.stopped_in_vain {
+            if self.stopped_in_vain && !self.final_is_complete() {
                 // Who was to tell the sources that hold behind its barrier may have died.
                 actions.push(CheckpointAction::AnnounceAborted(self.last));
             }
@@ -458,9 +461,10 @@ impl CheckpointMachine {
             LogEntry::CheckpointCompleted { id, kind } => {
                 self.pending = None;
                 self.last_ended = now;
-                self.failed_in_a_row = 0;
                 if kind.is_savepoint() {
                     self.requests.pop_front();
+                } else {
+                    self.failed_in_a_row = 0;
                 }
                 if *kind == CheckpointKind::Savepoint {
                     // It is whoever asked for it's; what it would have committed joins the job's next one.
@@ -577,8 +581,13 @@ impl CheckpointMachine {
         if self.pending.is_some() || self.tasks.is_none() || self.final_is_complete() {
             return;
         }
-        let kind = if let Some(request) = self.requests.front() {
-            request.kind
+        let is_due = match self.drained {
+            true => now >= self.final_due(),
+            false => self.due().is_some_and(|due| now >= due),
+        };
+        let request = self.requests.front().map(|request| request.kind);
+        let kind = if let Some(kind) = request.filter(|_| !(self.after_savepoint && is_due)) {
+            kind
         } else if self.drained && now >= self.final_due() {
             CheckpointKind::Final
         } else if !self.drained && self.due().is_some_and(|due| now >= due) {
@@ -588,7 +597,10 @@ impl CheckpointMachine {
         };
         let id = self.last.next();
         self.last = id;
-        self.last_started = now;
+        self.after_savepoint = kind.is_savepoint();
+        if !self.after_savepoint {
+            self.last_started = now;
+        }
         self.pending = Some(Pending {
             barrier: Barrier { id, kind },
             phase: Phase::Triggering,

@@ -148,11 +148,12 @@ impl SavepointManifest {
                 })
                 .collect();
             let head = &graph.node(vertex.nodes[0]).uid;
-            let source = saved.iter().find(|saved| saved.operators[0].uid == *head);
-            if vertex.is_source
-                && uids.contains(head)
-                && let Some(found) = source.and_then(|source| source.splits.clone())
-            {
+            // Only the very source knows what its splits are.
+            let source = Some(head).filter(|head| vertex.is_source && uids.contains(head));
+            let before = saved
+                .iter()
+                .find(|saved| source == Some(&saved.operators[0].uid));
+            if let Some(found) = before.and_then(|before| before.splits.clone()) {
                 splits.insert(vertex.id, found);
             }
             for index in 0..vertex.parallelism {
@@ -162,7 +163,7 @@ impl SavepointManifest {
                 };
                 subtasks.insert(
                     subtask,
-                    self.begins_with(vertex, index, &uids, &saved, folder),
+                    self.begins_with(vertex, index, &uids, source, &saved, folder),
                 );
             }
         }
@@ -224,6 +225,7 @@ impl SavepointManifest {
         vertex: &JobVertex,
         index: u32,
         uids: &BTreeSet<OperatorUid>,
+        source: Option<&OperatorUid>,
         saved: &[&SavedVertex],
         folder: &str,
     ) -> SubtaskSnapshot {
@@ -234,7 +236,10 @@ impl SavepointManifest {
         for saved in saved {
             let before = saved.subtasks.len() as u32;
             for (place, subtask) in saved.subtasks.iter().enumerate() {
-                received.extend(&subtask.received);
+                // Numbers of splits mean nothing to another source.
+                if source == Some(&saved.operators[0].uid) {
+                    received.extend(&subtask.received);
+                }
                 let theirs = range(place as u32, before);
                 let apart = theirs.end <= own.start || own.end <= theirs.start;
                 parts.extend(subtask.parts.iter().map(|part| {
@@ -263,5 +268,95 @@ fn listed(uids: &BTreeSet<&OperatorUid>) -> String {
             let quoted: Vec<String> = uids.iter().map(|uid| format!("\"{uid}\"")).collect();
             quoted.join(", ")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::picture::plan;
+    use crate::job::entry::SnapshotRef;
+    use crate::snapshot::SectionSummary;
+    use crate::source::EncodedSplit;
+
+    /// A savepoint of `a -> out` at parallelism 2, whose source had three splits and had handed out two.
+    fn savepoint() -> SavepointManifest {
+        let graph = plan("a:2; out:2 <- a");
+        let section = |operator: &str| SectionSummary {
+            operator: operator.into(),
+            state: "state".into(),
+            rows: None,
+            bytes: 1,
+        };
+        let vertex = VertexId(0);
+        let subtasks = (0..2).map(|index| {
+            let part = SnapshotPart {
+                sections: vec![section("a"), section("out")],
+                ..SnapshotPart::whole(SnapshotRef {
+                    name: format!("folder/{index}"),
+                    len: 9,
+                    crc32c: 0,
+                })
+            };
+            let stored = SubtaskSnapshot {
+                parts: vec![part],
+                received: vec![SplitId(index)],
+            };
+            (SubtaskId { vertex, index }, stored)
+        });
+        let manifest = Manifest {
+            id: CheckpointId(7),
+            kind: CheckpointKind::Savepoint,
+            fingerprint: 0,
+            max_parallelism: 128,
+            foreign: false,
+            subtasks: subtasks.collect(),
+        };
+        let split = |id| EncodedSplit {
+            id: SplitId(id),
+            bytes: Vec::new(),
+        };
+        let pool = SplitPool::new((0..3).map(split).collect(), false);
+        let splits = BTreeMap::from([(vertex, pool)]);
+        let job = JobId(uuid::Uuid::nil());
+        SavepointManifest::describe(job, "job", &graph, &manifest, &splits, "folder")
+    }
+
+    /// The splits that go on, and what the first subtask starts from: files, and splits that are not handed out again.
+    fn start(program: &str, dropped: &[&str]) -> String {
+        let dropped = dropped.iter().map(|uid| (*uid).into()).collect();
+        match savepoint().start(&plan(program), &dropped, "name", "folder") {
+            Err(line) => line,
+            Ok((start, manifest)) => {
+                let first = SubtaskId {
+                    vertex: VertexId(0),
+                    index: 0,
+                };
+                let first = &manifest.subtasks[&first];
+                let files: Vec<&str> = first.parts.iter().map(|p| &*p.snapshot.name).collect();
+                let splits: usize = start.splits.values().map(|saved| saved.splits.len()).sum();
+                let received = first.received.len();
+                format!("{splits} splits, {received} received, {}", files.join(" "))
+            }
+        }
+    }
+
+    #[test]
+    fn splits_go_on_with_their_own_source_only() {
+        let goes_on = "3 splits, 2 received, folder/0 folder/1";
+        assert_eq!(start("a:2; out:2 <- a", &[]), goes_on);
+        assert_eq!(start("a:1; out:1 <- a", &[]), goes_on);
+        // Another source, or the same to begin anew, finds its splits itself, and all of them are free.
+        let anew = "0 splits, 0 received, folder/0 folder/1";
+        assert_eq!(start("b:2; out:2 <- b", &["a"]), anew);
+        assert_eq!(start("a:2; out:2 <- a", &["a"]), anew);
+    }
+
+    #[test]
+    fn state_that_nobody_takes_is_refused_unless_it_is_let_go() {
+        let refused = start("b:2; out:2 <- b", &[]);
+        assert!(refused.contains("state of operator \"a\""), "{refused}");
+        let unknown = start("a:2; out:2 <- a", &["c"]);
+        assert!(unknown.contains("no operator of that uid"), "{unknown}");
     }
 }

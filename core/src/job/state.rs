@@ -204,7 +204,6 @@ impl JobState {
                 if self.in_flight.is_none_or(|(pending, _)| pending != *id) => {}
             LogEntry::CheckpointCompleted { id, kind } => {
                 self.in_flight = None;
-                self.repeated.clear();
                 self.completed_in_all += 1;
                 if kind.is_savepoint() {
                     let open = self.savepoints.iter().find(|savepoint| {
@@ -215,8 +214,10 @@ impl JobState {
                     }
                 }
                 if *kind == CheckpointKind::Savepoint {
+                    // A restart goes back behind it.
                     return;
                 }
+                self.repeated.clear();
                 self.completed.push((*id, *kind));
                 let retained = self.options.retained_checkpoints.max(1);
                 let excess = self.completed.len().saturating_sub(retained);
