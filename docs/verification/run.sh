@@ -4,7 +4,7 @@
 #   docs/verification/run.sh DATA_DIR     with DATA_DIR/apache_access.log and DATA_DIR/openssh_auth.log
 #
 # Prints a line per question, and the differences if there are any; fails if there are, or if a question has
-# no rows for an answer. Uses the examples that `cargo test --workspace` has built, or builds them.
+# no rows for an answer. Builds the examples first, as `cargo test` would.
 set -euo pipefail
 
 [ $# -eq 1 ] || { echo "usage: $0 DATA_DIR" >&2; exit 2; }

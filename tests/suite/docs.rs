@@ -36,7 +36,7 @@ fn every_link_leads_to_something_that_exists() {
 
 #[test]
 fn every_row_of_the_feature_table_has_a_link() {
-    let page = include_str!("../docs/features.md");
+    let page = include_str!("../../docs/features.md");
     let (there, _) = page.split_once("## Not there yet").expect("the last part");
     let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| feature |");
     let rows: Vec<&str> = there.lines().filter(is_row).collect();
@@ -49,8 +49,8 @@ fn every_row_of_the_feature_table_has_a_link() {
 #[test]
 fn every_chapter_of_the_guide_runs_and_stands_in_its_contents() {
     let (contents, tested) = (
-        include_str!("../docs/guide/README.md"),
-        include_str!("../src/lib.rs"),
+        include_str!("../../docs/guide/README.md"),
+        include_str!("../../src/lib.rs"),
     );
     for page in pages() {
         let name = page.file_name().expect("is a file").to_string_lossy();

@@ -12,22 +12,22 @@ use jiff::tz::TimeZone;
 use rivus::StreamEnvironment;
 
 #[allow(dead_code)] // its `main`
-#[path = "../examples/daily_pv_uv.rs"]
+#[path = "../../examples/daily_pv_uv.rs"]
 mod daily_pv_uv;
 #[allow(dead_code)] // its `main`
-#[path = "../examples/embedded_actor.rs"]
+#[path = "../../examples/embedded_actor.rs"]
 mod embedded_actor;
 #[allow(dead_code)] // its `main`
-#[path = "../examples/fraud_rules.rs"]
+#[path = "../../examples/fraud_rules.rs"]
 mod fraud_rules;
 #[allow(dead_code)] // its `main`
-#[path = "../examples/ssh_bruteforce.rs"]
+#[path = "../../examples/ssh_bruteforce.rs"]
 mod ssh_bruteforce;
 #[allow(dead_code)] // its `main`
-#[path = "../examples/top_pages.rs"]
+#[path = "../../examples/top_pages.rs"]
 mod top_pages;
 #[allow(dead_code)] // its `main`
-#[path = "../examples/word_count.rs"]
+#[path = "../../examples/word_count.rs"]
 mod word_count;
 
 const MINUTE: i64 = 60_000;

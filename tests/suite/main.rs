@@ -1,0 +1,18 @@
+//! All tests of whole jobs in one program: each program more would be compiled and linked against everything again.
+
+mod architecture;
+mod async_io;
+mod backends;
+mod docs;
+mod embedded;
+mod end_to_end;
+mod examples;
+mod mistakes;
+mod operator_state;
+mod refused;
+mod resume;
+mod savepoints;
+mod takeover;
+mod telemetry;
+mod two_inputs;
+mod watched;
