@@ -34,7 +34,7 @@ pub(super) struct Frozen<V> {
     pub(super) row: usize,
     /// Rows written and not yet handed on, some of them ahead of their turn.
     pub(super) rows: RowFrames,
-    /// Bytes written ahead of their turn since the last slice.
+    /// Bytes written or copied ahead of their turn since the last slice.
     ahead: u64,
     kept: Kept<V>,
 }
@@ -47,7 +47,10 @@ impl<V: Serialize> Frozen<V> {
         share: Option<fn(&mut V) -> V>,
     ) -> Result<(), CodecError> {
         match share {
-            Some(share) => self.kept.push(row.hash, &row.key, share(&mut row.value)),
+            Some(share) => {
+                self.ahead += size_of::<KeptRow<V>>() as u64;
+                self.kept.push(row.hash, &row.key, share(&mut row.value))
+            }
             None => {
                 self.ahead += write_row(row, &mut self.rows)? as u64;
                 Ok(())

@@ -277,7 +277,8 @@ fn a_row_with_a_large_text_is_kept_without_it_and_one_of_plain_data_is_written()
     all(&mut table, "");
     all(&mut table, "another");
     let frozen = table.frozen.as_ref().unwrap();
-    assert!(frozen.rows.is_empty() && frozen.ahead == 0 && !frozen.kept.is_empty());
+    assert!(frozen.rows.is_empty() && !frozen.kept.is_empty());
+    assert!(frozen.ahead < 200 * u64::from(rows), "{}", frozen.ahead);
     while !table.slice(32, &mut snapshot).unwrap() {}
     assert!(snapshot.finish().bytes > 1_000 * u64::from(rows));
 }
