@@ -270,7 +270,10 @@ mod tests {
         for start in 0..7 {
             for end in start..7 {
                 let expected = &"abcdef"[start.min(6)..end.min(6)];
-                assert_eq!(cut(&pieces, &(start as u64..end as u64)).concat(), expected.as_bytes());
+                assert_eq!(
+                    cut(&pieces, &(start as u64..end as u64)).concat(),
+                    expected.as_bytes()
+                );
             }
         }
     }

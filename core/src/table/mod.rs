@@ -14,8 +14,8 @@ mod stored;
 
 use std::borrow::Borrow;
 
-pub use self::order::{OrderCursor, RowOrder};
 use self::frozen::Frozen;
+pub use self::order::{OrderCursor, RowOrder};
 use self::stored::{Cached, Stored};
 
 use hashbrown::HashTable;

@@ -2,9 +2,7 @@
 
 use std::marker::PhantomData;
 
-use rivus::{
-    Event, Keyed, KeyedProcessFunction, Output, StateSet, UserError, ValueState,
-};
+use rivus::{Event, Keyed, KeyedProcessFunction, Output, StateSet, UserError, ValueState};
 use serde::{Deserialize, Serialize};
 
 use super::bid::Bid;

@@ -47,7 +47,7 @@ fn edit(row: &mut All, how: u8, number: u32) {
         5 => row.text.get_or_default().push('x'),
         6 => row
             .text
-            .update(|old| old.filter(|_| number % 3 > 0).map(|old| old + &text)),
+            .update(|old| old.filter(|_| key > 0).map(|old| old + &text)),
         7 => drop(row.text.take()),
         8 => row.text.clear(),
         9 => row.text.get_mut().into_iter().for_each(String::clear),
@@ -66,7 +66,9 @@ fn edit(row: &mut All, how: u8, number: u32) {
         23 => row.map.iter_mut().for_each(|(_, value)| value.push('y')),
         24 => row.map.retain(|key, _| key % 2 == 0),
         25 => drop(row.map.take()),
-        26 => row.longest.add(text, |longest, text| longest.push_str(&text)),
+        26 => row
+            .longest
+            .add(text, |longest, text| longest.push_str(&text)),
         27 => drop(row.longest.take()),
         28 => row.last.set(text),
         29 => row.all.push(number),
@@ -176,9 +178,7 @@ impl Rig {
     fn barrier(&mut self) {
         self.begun += 1;
         let mut snapshot = SnapshotBuilder::new(CheckpointId(self.begun));
-        self.table
-            .freeze(&"op".into(), "s", &mut snapshot)
-            .unwrap();
+        self.table.freeze(&"op".into(), "s", &mut snapshot).unwrap();
         self.open = Some((snapshot, rows(&self.model)));
     }
 
@@ -262,7 +262,7 @@ fn a_row_with_a_large_text_is_kept_without_it_and_one_of_plain_data_is_written()
     let mut table: Table<u32, ValueState<String>> = Table::new(WHOLE, 16).sharing(StateSet::share);
     let text = "x".repeat(1_000);
     let rows = 100;
-    let mut all = |table: &mut Table<u32, ValueState<String>>, text: &str| {
+    let all = |table: &mut Table<u32, ValueState<String>>, text: &str| {
         for key in 0..rows {
             let new = || (key, ValueState::default());
             let id = table.find_or_insert(key_hash(&key), &key, new).unwrap();
