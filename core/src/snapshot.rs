@@ -237,12 +237,12 @@ impl SnapshotBuilder {
         self.ready.push(chunk);
     }
 
-    /// Notes that records had so many bytes of rows written ahead of their turn.
+    /// Notes that records had so many bytes of rows written, or copied, ahead of their turn.
     pub fn note_written_ahead(&mut self, bytes: u64) {
         self.written_ahead += bytes;
     }
 
-    /// Bytes that were written ahead of their turn since this was last asked.
+    /// Bytes that were written or copied ahead of their turn since this was last asked.
     pub fn take_written_ahead(&mut self) -> u64 {
         std::mem::take(&mut self.written_ahead)
     }

@@ -24,6 +24,7 @@ mod faults;
 mod folders;
 mod frame;
 mod log;
+mod memory;
 mod objects;
 mod rocks;
 mod writer;

@@ -37,6 +37,12 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
         })
     }
 
+    /// Rows whose copies share what is large are copied when they change during a snapshot.
+    pub(crate) fn sharing(mut self, share: fn(&mut V) -> V) -> Self {
+        self.table = self.table.sharing(share);
+        self
+    }
+
     /// Answers a question about them. `look` encodes what is to be seen of a row, an `S`, if it is to be seen at all.
     pub(crate) fn query<S: DeserializeOwned>(
         &mut self,

@@ -16,6 +16,7 @@ mod bid;
 mod checkpoint;
 mod comparison;
 mod copies;
+mod document;
 mod job;
 mod keyed;
 mod latency;

@@ -77,7 +77,10 @@ where
         cx: &BuildContext<'_>,
     ) -> Result<Self, Failure> {
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
-        let rows = Rows::restore(cx)?;
+        let mut rows = Rows::restore(cx)?;
+        if P::State::SHARES {
+            rows = rows.sharing(ProcessRow::share);
+        }
         let queues = Queues::new(&rows.table);
         let mut work = Self {
             selector,
