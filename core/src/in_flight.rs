@@ -225,8 +225,10 @@ pub(crate) mod tests {
             .map(|element| match element {
                 Element::Batch(batch) => {
                     let rows = Rows::<u32>::from_batch(batch).unwrap();
-                    let rows: Vec<String> =
-                        rows.iter().map(|row| format!("{}@{}", row.value, row.ts)).collect();
+                    let rows: Vec<String> = rows
+                        .iter()
+                        .map(|row| format!("{}@{}", row.value, row.ts))
+                        .collect();
                     rows.join(",")
                 }
                 Element::Watermark(time) => format!("w{time}"),
@@ -257,7 +259,10 @@ pub(crate) mod tests {
         let back = back(&sample(), 2, 1);
         let inputs: Vec<String> = back.inputs.into_iter().map(show).collect();
         assert_eq!(inputs, [format!("w{}", i64::MAX), "7@-5,8@9 i".into()]);
-        assert_eq!(back.outputs.into_iter().map(show).collect::<Vec<_>>(), ["w-1"]);
+        assert_eq!(
+            back.outputs.into_iter().map(show).collect::<Vec<_>>(),
+            ["w-1"]
+        );
     }
 
     #[test]

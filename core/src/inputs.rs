@@ -120,6 +120,11 @@ impl Inputs {
         self.channels.is_empty()
     }
 
+    /// Bytes that may be queued, beyond one batch for each channel.
+    pub fn budget_bytes(&self) -> usize {
+        self.budget_bytes
+    }
+
     /// Estimated bytes that wait to be worked on.
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
@@ -506,19 +511,39 @@ mod tests {
         let much = usize::MAX;
         for (channels, budget, steps, answers) in [
             // What is queued is recorded, and worked on all the same; so is what comes until the barrier does.
-            (2, much, "0:1 0:w2 1:3 (1 t3", "1:3 0:1 0:w2 [1 w2 ..] [3 ..]"),
+            (
+                2,
+                much,
+                "0:1 0:w2 1:3 (1 t3",
+                "1:3 0:1 0:w2 [1 w2 ..] [3 ..]",
+            ),
             (2, much, "0:1 (1 0:2 0:|1 0:3 1:4", "[1 2] [4 ..]"),
             (2, much, "0:1 (1 0:2 0:^1 0:3 1:4 1:|1 1:5", "w1 [1 2] [4]"),
             // A barrier that lies in a queue is found there, and means nothing when its turn comes.
-            (2, much, "0:1 0:|1 0:2 1:3 1:^1 (1 t5", "o1 w1 1:3 0:1 1:^1 0:|1 0:2 [1] [3]"),
+            (
+                2,
+                much,
+                "0:1 0:|1 0:2 1:3 1:^1 (1 t5",
+                "o1 w1 1:3 0:1 1:^1 0:|1 0:2 [1] [3]",
+            ),
             // A channel that has delivered its barrier was parked: what it has queued comes after the barrier.
-            (2, much, "0:|1 0:2 1:3 t2 1:4 (1 1:|1 t2", "1:3 0:|1 p0 w1 1:4 1:|1 [] [4]"),
+            (
+                2,
+                much,
+                "0:|1 0:2 1:3 t2 1:4 (1 1:|1 t2",
+                "1:3 0:|1 p0 w1 1:4 1:|1 [] [4]",
+            ),
             // Another attempt begins with what is recorded. Its sender is granted nothing before.
             (2, much, "0:1 0:w2 1:$ (1 r 0:9 t4", "0:1 0:w2 0:9 -"),
             // The end is not recorded: it is said again.
             (1, much, "0:1 0:$ (1 0:|1", "w1 [1]"),
             // Much is recorded: channels wait for their barrier, and only for that.
-            (2, 1, "0:1 0:2 1:3 (1 t 0:|1 t2 1:^1 t", "- 0:1 0:2 w1 1:3 [1 2] [3]"),
+            (
+                2,
+                1,
+                "0:1 0:2 1:3 (1 t 0:|1 t2 1:^1 t",
+                "- 0:1 0:2 w1 1:3 [1 2] [3]",
+            ),
             // It is called off, by whoever was to send the barrier, before or after it overtakes, or a newer one comes.
             (2, much, "0:1 1:2 (1 1:x1 0:3", "d1 r"),
             (2, much, "0:1 1:x1 1:2 (1 0:3", "d1 r"),

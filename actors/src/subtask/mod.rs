@@ -10,8 +10,10 @@
 //! | `mod.rs` | the mailbox |
 //! | `futures.rs` | futures of operators |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
-//! | `snapshot.rs` | barriers, slices, uploads |
+//! | `barriers.rs` | barriers, which wait or overtake |
+//! | `snapshot.rs` | freezing, slices, uploads |
 
+mod barriers;
 mod commits;
 mod futures;
 mod snapshot;
@@ -20,12 +22,15 @@ mod work;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{CHANNELS_STATE, JobOptions, Manifest, SnapshotPart, SubtaskSnapshot};
+use rivus_core::job::{
+    CHANNELS_STATE, CheckpointMode, JobOptions, Manifest, SnapshotPart, SubtaskSnapshot,
+    is_of_channels,
+};
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Element,
-    EncodedSplit, Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
-    RestoredState, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task,
-    TaskContext, Timestamp,
+    EncodedSplit, Failure, GivenBack, InFlight, Inputs, JobGraph, JobId, MIN_TIMESTAMP,
+    OperatorUid, Outputs, PutBack, RestoredState, StateAnswer, StateQuery, Stores, SubtaskId,
+    SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 use tokio::sync::oneshot;
@@ -35,6 +40,7 @@ use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
 use crate::context::NodeContext;
 use crate::job_tasks::{JobTasksMessage, TaskEvent};
+use crate::planted;
 use crate::probe::{ActorKind, OfJob, Step};
 
 /// What a subtask is told.
@@ -85,8 +91,10 @@ pub enum SubtaskMessage {
     SliceDue,
     /// Begin a checkpoint. Sources only.
     TriggerCheckpoint(Barrier),
-    /// Channels have been parked long enough.
+    /// A barrier has been awaited long enough: the checkpoint is given up.
     AlignmentTimeout(CheckpointId),
+    /// A barrier has waited long enough: it overtakes.
+    Overtake(Barrier),
     /// A piece of a snapshot has been stored.
     SnapshotStored(UploadResult),
     /// A checkpoint is complete.
@@ -140,6 +148,7 @@ pub struct Receiver {
 pub struct BuiltTask {
     task: Box<dyn Task>,
     times: Vec<ChannelTime>,
+    in_flight: PutBack,
 }
 
 /// The checkpoint that an execution starts from.
@@ -171,7 +180,7 @@ impl Restore {
                     ..part.clone()
                 };
                 part.sections.retain(|section| {
-                    shared.contains(&section.operator) && section.state != CHANNELS_STATE
+                    shared.contains(&section.operator) && !is_of_channels(&section.state)
                 });
                 snapshot.parts.push(part);
             }
@@ -270,7 +279,7 @@ impl Actor for SubtaskActor {
                 element,
             } => {
                 let work = state.work()?;
-                work.inputs.file(channel, seq, element)?;
+                work.file(channel, seq, element)?;
                 let (channels, queued) = (work.inputs.len(), work.inputs.queued_bytes());
                 if let Some(probe) = &state.args.node.probe {
                     let label = OfJob(state.args.attempt, state.args.job);
@@ -290,7 +299,11 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::Built(built) => {
                 state.pass(Step::Built, &myself)?;
-                state.built((*built)?)?;
+                let built = (*built)?;
+                if !built.in_flight.is_empty() {
+                    state.pass(Step::PutBack, &myself)?;
+                }
+                state.built(built)?;
             }
             SubtaskMessage::Connect(senders) => state.connect(senders)?,
             SubtaskMessage::Open {
@@ -322,6 +335,10 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::AlignmentTimeout(id) => {
                 state.work()?.alignment_timeout(id);
+                state.step();
+            }
+            SubtaskMessage::Overtake(barrier) => {
+                state.work()?.overtake(barrier);
                 state.step();
             }
             SubtaskMessage::SnapshotStored(result) => state.snapshot_stored(result)?,
@@ -415,7 +432,7 @@ impl SubtaskState {
                     // What the job writes itself is of the present form.
                     restored.migrations = graph.migrations.clone();
                 }
-                let mut built = build(&graph, &info, &restored, stores)?;
+                let mut built = build(&graph, &info, &restored, foreign, stores)?;
                 if foreign {
                     // The channels are others: each begins with what all had reached.
                     let least = built.times.iter().map(|time| time.watermark).min();
@@ -457,15 +474,28 @@ impl SubtaskState {
         let restore = self.args.restore.as_ref();
         let restored = restore.map(|restore| restore.checkpoint);
         let holds = restore.is_some_and(|restore| restore.stopped);
-        let inputs = Inputs::new(
+        let options = &self.args.options;
+        let mut inputs = Inputs::new(
             &channels,
             restored.unwrap_or_default(),
             &built.times,
-            self.args.options.input_bytes,
+            options.input_bytes,
         );
+        if options.checkpoint_mode == CheckpointMode::AtLeastOnce {
+            inputs.alignment.allow_duplicates();
+        }
+        let mut outputs = Outputs::new(self.receivers.len());
+        for (channel, elements) in built.in_flight.inputs.into_iter().enumerate() {
+            if elements.is_empty() || !planted::loses_queue() {
+                inputs.put_back(channel, elements);
+            }
+        }
+        for (lane, elements) in built.in_flight.outputs.into_iter().enumerate() {
+            outputs.put_back(lane, elements);
+        }
         let mut cx = TaskContext::new(
             self.info(),
-            Outputs::new(self.receivers.len()),
+            outputs,
             Arc::clone(&self.args.metrics),
             graph.operators(subtask.vertex),
             Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
@@ -474,7 +504,8 @@ impl SubtaskState {
             runtime: self.args.node.runtimes.futures.clone(),
             subtask: self.myself.clone(),
         }));
-        let mut work = Work::new(built.task, cx, inputs, restored);
+        let unaligned_after = options.unaligned_after;
+        let mut work = Work::new(built.task, cx, inputs, restored, unaligned_after);
         if holds {
             work.hold();
         }
@@ -543,6 +574,7 @@ fn build(
     graph: &JobGraph,
     info: &SubtaskInfo,
     restored: &RestoredState,
+    foreign: bool,
     stores: Option<&dyn Stores>,
 ) -> Result<BuiltTask, Failure> {
     let uid = first_operator(graph, info);
@@ -553,9 +585,15 @@ fn build(
         restored,
         stores,
     };
+    // Who goes on from a savepoint has other channels; there is nothing of them in it.
+    let in_flight = match foreign {
+        true => PutBack::default(),
+        false => InFlight::restore(restored, graph, info.attempt.subtask)?,
+    };
     Ok(BuiltTask {
         task: builder.build()?,
         times: times.into_iter().flatten().collect(),
+        in_flight,
     })
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rivus_core::{
     AnyStage, Batch, BuildContext, CodecError, EncodedSplit, Exchange, Failure, JobGraph, NodeId,
-    Operator, OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, StreamEdge, StreamGraph,
-    StreamNode, SubtaskInfo, Task, UserError,
+    Operator, OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, StreamEdge,
+    StreamGraph, StreamNode, SubtaskInfo, Task, UserError,
 };
 
 /// Built by nobody.
