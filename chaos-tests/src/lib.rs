@@ -33,8 +33,8 @@
 //!   each exactly once and in its own window; and each key's rolling results follow from its records in
 //!   *some* serial order, in which every source's records stand in their own order.
 //!
-//! - Every sixth job or so of those that count records in windows, or show their numbers, runs **at least once**: there every
-//!   window has counted at least the records that it should, and each record is accepted or late somewhere.
+//! - A third of the jobs that count records in windows, or show their numbers, runs **at least once**: there every window
+//!   has counted at least the records that it should, and each record is accepted or late somewhere.
 //!
 //! Half of all jobs let barriers overtake, at once or after some milliseconds: their output is as exact as any.
 //!

@@ -86,16 +86,16 @@ fn counts(lines: &[Line]) -> BTreeMap<(&str, &str), u64> {
 /// Where records may come twice: every window has counted at least those that it should.
 fn none_lost(expected: &[Line], found: &[Line]) -> Vec<String> {
     let found = counts(found);
-    let counted = |window| found.get(window).copied().unwrap_or_default();
-    counts(expected)
-        .into_iter()
-        .filter(|(window, count)| counted(window) < *count)
-        .map(|(window, count)| {
-            let (key, start) = window;
-            let counted = counted(&window);
-            format!("window {start} of key {key} has counted {counted} records instead of {count}")
-        })
-        .collect()
+    let mut wrong = Vec::new();
+    for ((key, start), count) in counts(expected) {
+        let counted = found.get(&(key, start)).copied().unwrap_or_default();
+        if counted < count {
+            wrong.push(format!(
+                "window {start} of key {key} has counted {counted} records instead of {count}"
+            ));
+        }
+    }
+    wrong
 }
 
 /// Where records may come twice: each is accepted or late, in its own window, and aggregated.

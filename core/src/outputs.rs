@@ -97,6 +97,8 @@ pub struct Outputs {
     outbox: Vec<Outgoing>,
     /// Bytes that may be parked, while a barrier is to overtake.
     overdraft: Option<usize>,
+    /// Elements that are parked, and what they weigh.
+    parked: usize,
     parked_bytes: usize,
 }
 
@@ -129,6 +131,7 @@ impl Outputs {
             && (self.lanes[lane].has_credit() || !element.spends_credit())
         {
             if let Some((element, bytes)) = self.lanes[lane].parked.pop_front() {
+                self.parked -= 1;
                 self.parked_bytes -= bytes;
                 self.post(lane, element);
             }
@@ -156,7 +159,7 @@ impl Outputs {
 
     /// Whether anything is parked.
     pub fn is_parked(&self) -> bool {
-        !self.lanes.iter().all(Lane::is_clear)
+        self.parked > 0
     }
 
     /// A barrier is to overtake: until it has, up to so many bytes may be parked.
@@ -197,6 +200,7 @@ impl Outputs {
 
     fn park(&mut self, lane: usize, element: Element) {
         let bytes = element.bytes();
+        self.parked += 1;
         self.parked_bytes += bytes;
         self.lanes[lane].parked.push_back((element, bytes));
     }

@@ -75,11 +75,12 @@ async fn slowly<T: Send>(value: T) -> Result<T, String> {
 fn expect_exact(out: &Collected<(u64, u64)>) {
     let mut counted = out.values();
     counted.sort_unstable();
-    let keys = 0..KEYS;
-    let expected: Vec<_> = keys
-        .flat_map(|key| (1..=RECORDS / KEYS).map(move |count| (key, count)))
-        .collect();
-    assert_eq!(counted, expected);
+    assert_eq!(counted, exact());
+}
+
+fn exact() -> Vec<(u64, u64)> {
+    let counts = |key| (1..=RECORDS / KEYS).map(move |count| (key, count));
+    (0..KEYS).flat_map(counts).collect()
 }
 
 /// Waits until so many checkpoints are complete.
@@ -199,10 +200,12 @@ async fn savepoints_are_aligned_and_go_on_at_another_parallelism() {
         .execute("after")
         .await
         .expect("ends");
+    // What the savepoint holds is committed again, here to another place: that is once in all.
     let mut all = before.values();
     all.extend(after.values());
-    assert_eq!(all.len() as u64, RECORDS);
-    assert_eq!(all.iter().collect::<BTreeSet<_>>().len() as u64, RECORDS);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all, exact());
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,7 +218,10 @@ async fn at_least_once_loses_nothing_and_may_repeat() {
     let mode = CheckpointMode::AtLeastOnce;
     let env = builder().options(options).checkpoint_mode(mode).build();
     let told = Arc::clone(&fail);
+    // Of the second source subtask's numbers few are left, so its barriers come long before the first one's.
+    let kept = |n: &u64| n % 2 == 0 || n % 20 == 1;
     let out = numbers(&env)
+        .filter(kept)
         .rebalance()
         .async_map(slowly, AsyncRequests::ordered(MS(60_000)).capacity(1))
         .map(move |n| {
@@ -231,9 +237,7 @@ async fn at_least_once_loses_nothing_and_may_repeat() {
     let view = job.wait().await.expect("ends").view;
     assert_eq!(view.restarts, 1);
     let all: BTreeSet<u64> = out.values().into_iter().collect();
-    assert_eq!(
-        all.into_iter().collect::<Vec<_>>(),
-        (0..RECORDS).collect::<Vec<_>>()
-    );
-    assert!(out.len() as u64 > RECORDS, "{} records", out.len());
+    let expected: BTreeSet<u64> = (0..RECORDS).filter(kept).collect();
+    assert_eq!(all, expected);
+    assert!(out.len() > expected.len(), "{} records", out.len());
 }
