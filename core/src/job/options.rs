@@ -60,7 +60,8 @@ pub struct JobOptions {
     pub batch_records: usize,
     /// Bytes in a full batch.
     pub batch_bytes: usize,
-    /// Bytes that may wait at the inputs of one subtask, beyond the two batches that a channel is opened with.
+    /// Bytes that may wait at the inputs of one subtask, beyond the two batches that a channel is opened with; and as many
+    /// at its outputs while a barrier overtakes.
     pub input_bytes: usize,
 }
 
