@@ -211,6 +211,8 @@ mod tests {
             ("0+9 1 |1 1+1", "[1] |1 / [1] |1"),
             ("1 |1 1+1", " / [1] |1 !"),
             ("1 |1 1+1 0+1 $", "[1] |1 $ / [1] |1 $"),
+            // A barrier that has gone out on one branch overtakes on the other.
+            ("0+9 1+1 w5 1 |1 ( ) 1+9", "w5 [1] |1 / w5 ^1 [1]"),
         ];
         for (script, expected) in table {
             let forward = Forward::<u32>::default();

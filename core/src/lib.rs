@@ -19,6 +19,7 @@ mod failure;
 mod futures;
 mod graph;
 mod ids;
+mod in_flight;
 mod inputs;
 pub mod job;
 mod key;
@@ -56,6 +57,7 @@ pub use ids::{
     AttemptId, CheckpointId, Incarnation, JobId, LeaderEpoch, OperatorUid, Slot, SubtaskId,
     TaskManagerId, VertexId,
 };
+pub use in_flight::{End, IN_FLIGHT_STATE, InFlight, PutBack};
 pub use inputs::{Inputs, MAX_CREDITS};
 pub use key::{
     DEFAULT_MAX_PARALLELISM, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, key_hash,

@@ -177,13 +177,18 @@ impl SnapshotBuilder {
             schema: None,
         })?;
         let payload = codec::encode(value)?;
-        self.count(section, 0, payload.len());
         if self.head.is_some() {
             // Operators write their own state at the barrier, rows come after; else all of it is the head.
             self.head = Some(u64::MAX);
         }
-        self.frame(FrameKind::Blob, section, &payload);
+        self.bytes_frame(section, &payload);
         Ok(())
+    }
+
+    /// Writes bytes that only their owner understands, as a frame of a section without a schema.
+    pub fn bytes_frame(&mut self, section: SectionId, payload: &[u8]) {
+        self.count(section, 0, payload.len());
+        self.frame(FrameKind::Blob, section, payload);
     }
 
     /// Takes the full chunks.
@@ -533,11 +538,15 @@ impl RestoredState {
         operator: &OperatorUid,
         state: &str,
     ) -> Result<Vec<T>, CodecError> {
-        self.sections(operator, state)
-            .iter()
+        self.frames(operator, state).map(codec::decode).collect()
+    }
+
+    /// The frames of a section that only their owner understands, in order.
+    pub fn frames(&self, operator: &OperatorUid, state: &str) -> impl Iterator<Item = &[u8]> {
+        let sections = self.sections(operator, state).iter();
+        sections
             .flat_map(|section| &section.frames)
-            .map(|frame| codec::decode(frame))
-            .collect()
+            .map(|frame| &frame[..])
     }
 
     /// Every state here: its operator, its name, the schemas that it was written with, and its rows, each looked at; no

@@ -66,6 +66,11 @@ impl CheckpointKind {
         matches!(self, Self::Final | Self::Stop { .. })
     }
 
+    /// Whether its barriers are waited for in every subtask, however the job takes its periodic ones.
+    pub fn is_always_aligned(self) -> bool {
+        self != Self::Checkpoint
+    }
+
     /// Whether it is kept until somebody deletes it.
     pub fn is_savepoint(self) -> bool {
         matches!(self, Self::Savepoint | Self::Stop { .. })

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::codec::CodecError;
 use crate::context::{OperatorIndex, SubtaskInfo, TaskContext};
 use crate::event::Timestamp;
 use crate::failure::{Failure, UserError};
@@ -238,8 +239,14 @@ pub trait OutputFactory: Send + Sync {
     fn fan_out(&self, consumers: Vec<AnyStage>) -> Result<AnyStage, Failure>;
 }
 
-/// Makes the stage that sends an output over an edge.
+/// Makes the stage that sends an output over an edge, and knows what travels there.
 pub trait RouteFactory: Send + Sync {
     /// The stage that writes to the output channels `lanes`.
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage;
+
+    /// A batch that travels over the edge, from its wire form.
+    ///
+    /// # Errors
+    /// If the bytes are not one.
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError>;
 }

@@ -15,4 +15,5 @@ mod savepoints;
 mod takeover;
 mod telemetry;
 mod two_inputs;
+mod unaligned;
 mod watched;

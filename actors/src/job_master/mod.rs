@@ -174,6 +174,8 @@ pub struct JobMasterState {
     /// The checkpoint under way, and when it was triggered.
     checkpoint_began: Option<(CheckpointId, Duration)>,
     checkpoint_took: Option<Duration>,
+    /// Bytes in flight that unaligned checkpoints hold whose manifests are stored, the completed ones' last.
+    in_flight: BTreeMap<CheckpointId, u64>,
     /// What the job is to be seen as while it waits for slots.
     short_of_slots: Option<JobStatus>,
     /// Savepoints whose request is on its way to the log, or in it.
@@ -222,6 +224,7 @@ impl Actor for JobMasterActor {
             enumerators: BTreeMap::new(),
             checkpoint_began: None,
             checkpoint_took: None,
+            in_flight: BTreeMap::new(),
             short_of_slots: None,
             savepoints_asked: BTreeSet::new(),
             cancel_asked: false,
@@ -284,11 +287,7 @@ impl Actor for JobMasterActor {
                 state.args.node.send_later(&state.myself, RETRY, again);
             }
             JobMasterMessage::ReadManifest(id) => state.read_manifest(id),
-            JobMasterMessage::ManifestStored(manifest) => {
-                if let Some(machine) = &mut state.machine {
-                    machine.set_manifest(*manifest);
-                }
-            }
+            JobMasterMessage::ManifestStored(manifest) => state.manifest_stored(*manifest),
             JobMasterMessage::StoreSavepoint(manifest) => state.store_savepoint(*manifest),
             JobMasterMessage::FenceAgain => state.fence(),
             JobMasterMessage::Replayed(replayed) => state.replayed(replayed).await?,
@@ -691,6 +690,19 @@ impl JobMasterState {
             .cast(JobManagerMessage::View(Box::new(view)));
     }
 
+    fn manifest_stored(&mut self, manifest: Manifest) {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        if let Some(bytes) = manifest.in_flight() {
+            tracing::debug!(job = %self.args.job, checkpoint = %manifest.id, bytes, "barriers have overtaken");
+            self.in_flight.insert(manifest.id, bytes);
+        }
+        let latest = machine.state().latest().map(|(id, _)| id);
+        self.in_flight.retain(|id, _| Some(*id) >= latest);
+        machine.set_manifest(manifest);
+    }
+
     fn view(&self, machine: &JobMachine) -> JobView {
         let state = machine.state();
         let status = if let Some(outcome) = &state.outcome {
@@ -723,6 +735,9 @@ impl JobMasterState {
             last_checkpoint: state.latest().map(|(id, _)| id),
             checkpoints: state.completed_in_all,
             last_checkpoint_took: self.checkpoint_took,
+            last_checkpoint_in_flight: state
+                .latest()
+                .and_then(|(id, _)| self.in_flight.get(&id).copied()),
             restarts: state.restarts,
             takeovers: state.takeovers,
             restarted_by_takeover: state.restarted_by_takeover,

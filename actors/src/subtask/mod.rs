@@ -10,27 +10,28 @@
 //! | `mod.rs` | the mailbox |
 //! | `futures.rs` | futures of operators |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
-//! | `snapshot.rs` | barriers, slices, uploads |
+//! | `restore.rs` | how it begins |
+//! | `barriers.rs` | barriers, which wait or overtake |
+//! | `snapshot.rs` | freezing, slices, uploads |
 
+mod barriers;
 mod commits;
 mod futures;
+mod restore;
 mod snapshot;
 mod work;
 
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{CHANNELS_STATE, JobOptions, Manifest, SnapshotPart, SubtaskSnapshot};
+use rivus_core::job::JobOptions;
 use rivus_core::{
-    AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Element,
-    EncodedSplit, Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
-    RestoredState, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task,
-    TaskContext, Timestamp,
+    AttemptId, Barrier, CheckpointId, Element, EncodedSplit, Failure, GivenBack, JobGraph, JobId,
+    StateAnswer, StateQuery, SubtaskInfo, SubtaskMetrics, Timestamp,
 };
-use rivus_state::{CheckpointStorage, SnapshotHandle};
 use tokio::sync::oneshot;
 
-use self::futures::SubtaskFutures;
+pub use self::restore::{BuiltTask, Restore};
 use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
 use crate::context::NodeContext;
@@ -85,8 +86,10 @@ pub enum SubtaskMessage {
     SliceDue,
     /// Begin a checkpoint. Sources only.
     TriggerCheckpoint(Barrier),
-    /// Channels have been parked long enough.
+    /// A barrier has been awaited long enough: the checkpoint is given up.
     AlignmentTimeout(CheckpointId),
+    /// A barrier has waited long enough: it overtakes.
+    Overtake(Barrier),
     /// A piece of a snapshot has been stored.
     SnapshotStored(UploadResult),
     /// A checkpoint is complete.
@@ -134,55 +137,6 @@ pub struct Receiver {
     pub actor: ActorRef<SubtaskMessage>,
     /// The channel, as it counts.
     pub channel: usize,
-}
-
-/// A chain, ready to work.
-pub struct BuiltTask {
-    task: Box<dyn Task>,
-    times: Vec<ChannelTime>,
-}
-
-/// The checkpoint that an execution starts from.
-pub struct Restore {
-    /// Which.
-    pub checkpoint: CheckpointId,
-    /// Whether the job was stopped with it: nothing is read any more, only committed.
-    pub stopped: bool,
-    /// Whether other subtasks wrote it, over other channels.
-    pub foreign: bool,
-    /// This subtask's part.
-    pub snapshot: SubtaskSnapshot,
-}
-
-impl Restore {
-    /// A subtask's part of a checkpoint: its own snapshot; and from the heads of the others' what belongs to operators that
-    /// start from all of them. Of a foreign checkpoint each has the heads of all already.
-    pub fn of(manifest: &Manifest, subtask: SubtaskId, graph: &JobGraph) -> Self {
-        let mut snapshot = manifest.subtasks.get(&subtask).cloned().unwrap_or_default();
-        let shared = graph.restoring_all(subtask.vertex);
-        if !shared.is_empty() && !manifest.foreign {
-            let others = manifest
-                .subtasks
-                .iter()
-                .filter(|(other, _)| other.vertex == subtask.vertex && **other != subtask);
-            for part in others.flat_map(|(_, other)| &other.parts) {
-                let mut part = SnapshotPart {
-                    head_only: true,
-                    ..part.clone()
-                };
-                part.sections.retain(|section| {
-                    shared.contains(&section.operator) && section.state != CHANNELS_STATE
-                });
-                snapshot.parts.push(part);
-            }
-        }
-        Self {
-            checkpoint: manifest.id,
-            stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
-            foreign: manifest.foreign,
-            snapshot,
-        }
-    }
 }
 
 /// What an execution is started with.
@@ -270,7 +224,7 @@ impl Actor for SubtaskActor {
                 element,
             } => {
                 let work = state.work()?;
-                work.inputs.file(channel, seq, element)?;
+                work.file(channel, seq, element)?;
                 let (channels, queued) = (work.inputs.len(), work.inputs.queued_bytes());
                 if let Some(probe) = &state.args.node.probe {
                     let label = OfJob(state.args.attempt, state.args.job);
@@ -290,7 +244,11 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::Built(built) => {
                 state.pass(Step::Built, &myself)?;
-                state.built((*built)?)?;
+                let built = (*built)?;
+                if !built.in_flight.is_empty() {
+                    state.pass(Step::PutBack, &myself)?;
+                }
+                state.built(built)?;
             }
             SubtaskMessage::Connect(senders) => state.connect(senders)?,
             SubtaskMessage::Open {
@@ -322,6 +280,10 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::AlignmentTimeout(id) => {
                 state.work()?.alignment_timeout(id);
+                state.step();
+            }
+            SubtaskMessage::Overtake(barrier) => {
+                state.work()?.overtake(barrier);
                 state.step();
             }
             SubtaskMessage::SnapshotStored(result) => state.snapshot_stored(result)?,
@@ -397,40 +359,6 @@ impl SubtaskState {
         }
     }
 
-    /// Reads the snapshot and builds the chain, off the data path.
-    fn build_task(&self) {
-        let node = &self.args.node;
-        let (graph, info) = (Arc::clone(&self.args.graph), self.info());
-        let restore = self.args.restore.as_ref();
-        let parts = restore.map_or(Vec::new(), |restore| restore.snapshot.parts.clone());
-        let foreign = restore.is_some_and(|restore| restore.foreign);
-        let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
-        let stores = node.backend.as_ref();
-        let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
-        node.blocking.run(Box::new(move || {
-            let stores = stores.as_deref();
-            let built = Failure::caught(|| {
-                let mut restored = read_parts(&parts, foreign, &storage)?;
-                if foreign {
-                    // What the job writes itself is of the present form.
-                    restored.migrations = graph.migrations.clone();
-                }
-                let mut built = build(&graph, &info, &restored, stores)?;
-                if foreign {
-                    // The channels are others: each begins with what all had reached.
-                    let least = built.times.iter().map(|time| time.watermark).min();
-                    let time = ChannelTime {
-                        watermark: least.unwrap_or(MIN_TIMESTAMP),
-                        idle: false,
-                    };
-                    built.times = vec![time; graph.senders(info.attempt.subtask).len()];
-                }
-                Ok(built)
-            });
-            let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
-        }));
-    }
-
     fn info(&self) -> SubtaskInfo {
         let options = &self.args.options;
         SubtaskInfo {
@@ -444,43 +372,6 @@ impl SubtaskState {
             batch_records: options.batch_records,
             batch_bytes: options.batch_bytes,
         }
-    }
-
-    fn built(&mut self, built: BuiltTask) -> Result<(), Failure> {
-        let subtask = self.args.attempt.subtask;
-        let graph = &self.args.graph;
-        let channels: Vec<usize> = graph
-            .senders(subtask)
-            .iter()
-            .map(|(edge, _)| edge.input)
-            .collect();
-        let restore = self.args.restore.as_ref();
-        let restored = restore.map(|restore| restore.checkpoint);
-        let holds = restore.is_some_and(|restore| restore.stopped);
-        let inputs = Inputs::new(
-            &channels,
-            restored.unwrap_or_default(),
-            &built.times,
-            self.args.options.input_bytes,
-        );
-        let mut cx = TaskContext::new(
-            self.info(),
-            Outputs::new(self.receivers.len()),
-            Arc::clone(&self.args.metrics),
-            graph.operators(subtask.vertex),
-            Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
-        );
-        cx.set_futures(Arc::new(SubtaskFutures {
-            runtime: self.args.node.runtimes.futures.clone(),
-            subtask: self.myself.clone(),
-        }));
-        let mut work = Work::new(built.task, cx, inputs, restored);
-        if holds {
-            work.hold();
-        }
-        self.work = Some(work);
-        self.tell(TaskEvent::Ready);
-        Ok(())
     }
 
     /// Opens every input channel at its sender.
@@ -508,60 +399,6 @@ impl SubtaskState {
         self.step();
         Ok(())
     }
-}
-
-/// Reads what a subtask starts from, and checks it.
-fn read_parts(
-    parts: &[SnapshotPart],
-    foreign: bool,
-    storage: &CheckpointStorage,
-) -> Result<RestoredState, Failure> {
-    let mut restored = RestoredState::default();
-    for part in parts {
-        let snapshot = &part.snapshot;
-        let read = if part.head_only {
-            storage.read_snapshot_head(&snapshot.name, part.head)
-        } else {
-            storage.read_snapshot(&SnapshotHandle {
-                name: snapshot.name.clone(),
-                len: snapshot.len,
-                crc32c: snapshot.crc32c,
-            })
-        };
-        let bytes = read.map_err(|error| Failure::user(&error.into()))?;
-        let wanted = |uid: &OperatorUid, state: &str| {
-            let mut sections = part.sections.iter();
-            let listed = sections.any(|section| section.operator == *uid && section.state == state);
-            listed || !(foreign || part.head_only)
-        };
-        restored.add(&bytes, part.head_only, wanted)?;
-    }
-    Ok(restored)
-}
-
-fn build(
-    graph: &JobGraph,
-    info: &SubtaskInfo,
-    restored: &RestoredState,
-    stores: Option<&dyn Stores>,
-) -> Result<BuiltTask, Failure> {
-    let uid = first_operator(graph, info);
-    let times: Vec<Vec<ChannelTime>> = restored.blobs(&uid, CHANNELS_STATE)?;
-    let builder = ChainBuilder {
-        graph,
-        info,
-        restored,
-        stores,
-    };
-    Ok(BuiltTask {
-        task: builder.build()?,
-        times: times.into_iter().flatten().collect(),
-    })
-}
-
-fn first_operator(graph: &JobGraph, info: &SubtaskInfo) -> OperatorUid {
-    let vertex = graph.vertex(info.attempt.subtask.vertex);
-    graph.node(vertex.nodes[0]).uid.clone()
 }
 
 impl Drop for SubtaskState {

@@ -48,9 +48,12 @@ impl Work {
     pub(super) fn freeze(&mut self, barrier: Barrier) -> Result<Turn, Failure> {
         if let Some(older) = self.cx.checkpoint() {
             // The coordinator has given it up, or it would not have begun another.
-            self.cx.snapshot = None;
-            self.slicing = false;
+            self.close_snapshot();
             self.effects.push(Effect::Abandon(older));
+        }
+        if self.overtaking == Some(barrier.id) {
+            // The chain keeps nothing inside any more: what follows is what its buffers hold.
+            self.cx.outputs.begin_overdraft(usize::MAX);
         }
         let mut snapshot = SnapshotBuilder::new(barrier.id);
         let uid = self.cx.uid(rivus_core::OperatorIndex(0)).clone();
@@ -249,17 +252,17 @@ impl SubtaskState {
     }
 
     /// Moves what the last slices made to the upload.
-    pub(super) fn upload(&mut self) {
+    pub(super) fn upload(&mut self) -> Result<(), Failure> {
         let Some(work) = &mut self.work else {
-            return;
+            return Ok(());
         };
         let Some(upload) = &mut self.uploads.current else {
-            return;
+            return Ok(());
         };
         if work.cx.checkpoint() != Some(upload.id) || upload.complete {
-            return;
+            return Ok(());
         }
-        if work.sliced {
+        if work.sliced && work.write_in_flight()? {
             work.sliced = false;
             if let Some(snapshot) = work.cx.snapshot.take() {
                 let end = snapshot.finish();
@@ -274,6 +277,7 @@ impl SubtaskState {
             upload.waiting.extend(snapshot.take_ready());
         }
         self.uploads.send();
+        Ok(())
     }
 
     pub(super) fn snapshot_stored(

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use rivus_core::{
-    AlignmentAction, Barrier, CheckpointId, CheckpointKind, Control, Element, EncodedSplit,
-    Failure, GivenBack, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, SourceTurn, SplitId,
-    SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
+    AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, GivenBack,
+    InFlight, Inputs, MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task,
+    TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
@@ -36,9 +36,11 @@ pub(super) enum Then {
 }
 
 /// Something to be done before the next element is taken.
-enum Todo {
+pub(super) enum Todo {
     Control(Control, Then),
     Snapshot(Barrier),
+    /// As a snapshot, but the barrier overtakes what is queued.
+    Overtake(Barrier),
 }
 
 /// How a turn ended.
@@ -73,15 +75,15 @@ pub(super) struct Work {
     pub(super) cx: TaskContext,
     pub(super) inputs: Inputs,
     /// What the chain keeps inside, if anything.
-    kept: Option<Then>,
-    todo: VecDeque<Todo>,
+    pub(super) kept: Option<Then>,
+    pub(super) todo: VecDeque<Todo>,
     /// Whether nothing has arrived since everything was flushed.
     flushed: bool,
     /// Whether a split has been asked for and not come.
     asked_for_split: bool,
     drained: bool,
     /// The checkpoint behind whose barrier the source holds: the job is to end with it.
-    held: Option<CheckpointId>,
+    pub(super) held: Option<CheckpointId>,
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
     pub(super) commits: Commits,
@@ -93,6 +95,14 @@ pub(super) struct Work {
     pub(super) slicing: bool,
     /// Whether all of it has been written and not yet been handed on.
     pub(super) sliced: bool,
+    /// What was parked when the barrier of the open snapshot overtook it, if it did.
+    pub(super) in_flight: Option<InFlight>,
+    /// How long a barrier waits before it overtakes; none if it never does.
+    pub(super) unaligned_after: Option<Duration>,
+    /// The last checkpoint whose barrier has come into sight.
+    pub(super) announced: CheckpointId,
+    /// The checkpoint for whose barrier there is an overdraft.
+    pub(super) overtaking: Option<CheckpointId>,
     /// Splits that the source had been given at the barrier.
     pub(super) received: Vec<SplitId>,
     /// When elements were last worked on.
@@ -104,7 +114,7 @@ pub(super) struct Work {
     turn_ended: Duration,
     /// What the actor has to do after the turn.
     pub(super) effects: Vec<Effect>,
-    slips: Slips,
+    pub(super) slips: Slips,
 }
 
 /// What a turn wants of its actor.
@@ -115,6 +125,10 @@ pub(super) enum Effect {
     Frozen(Barrier),
     Abandon(CheckpointId),
     AwaitAlignment(CheckpointId),
+    /// The barrier overtakes when it has waited so long.
+    OvertakeAfter(Barrier, Duration),
+    /// A barrier is about to overtake.
+    Overtaking,
     SliceLater(Duration),
 }
 
@@ -124,6 +138,7 @@ impl Work {
         cx: TaskContext,
         inputs: Inputs,
         restored: Option<CheckpointId>,
+        unaligned_after: Option<Duration>,
     ) -> Self {
         let mut todo = VecDeque::new();
         let time = inputs.time.merged();
@@ -152,6 +167,10 @@ impl Work {
             commits: Commits::default(),
             slicing: false,
             sliced: false,
+            in_flight: None,
+            unaligned_after,
+            announced: CheckpointId::default(),
+            overtaking: None,
             received: Vec::new(),
             worked_at: Duration::ZERO,
             slice_due: Duration::ZERO,
@@ -191,42 +210,9 @@ impl Work {
         self.held = Some(CheckpointId(u64::MAX));
     }
 
-    pub(super) fn trigger(&mut self, barrier: Barrier) {
-        if self.inputs.is_empty() && barrier.id > self.inputs.alignment.over() {
-            if let CheckpointKind::Stop { drain } = barrier.kind {
-                self.held = Some(barrier.id);
-                if drain {
-                    let end_of_time = Control::Watermark(MAX_TIMESTAMP);
-                    self.todo
-                        .push_back(Todo::Control(end_of_time, Then::Nothing));
-                }
-            }
-            let actions = self.inputs.alignment.on_trigger(barrier);
-            self.align(actions, "a newer checkpoint has begun");
-        }
-    }
-
-    pub(super) fn alignment_timeout(&mut self, id: CheckpointId) {
-        if self.inputs.alignment.current() == Some(id) {
-            let actions = self.inputs.alignment.on_decline(id);
-            self.align(actions, "its barriers did not all arrive in time");
-        }
-    }
-
     pub(super) fn completed(&mut self, id: CheckpointId) {
         self.todo
             .push_back(Todo::Control(Control::Completed(id), Then::Committing(id)));
-    }
-
-    pub(super) fn aborted(&mut self, id: CheckpointId) {
-        let actions = self.inputs.alignment.on_decline(id);
-        self.align(actions, "it was given up");
-        self.drop_snapshot(id);
-        if self.held.is_some_and(|held| held <= id) {
-            self.held = None;
-        }
-        self.todo
-            .push_back(Todo::Control(Control::Aborted(id), Then::Nothing));
     }
 
     pub(super) fn add_splits(
@@ -245,50 +231,6 @@ impl Work {
             Some(source) => source.add_splits(splits, no_more),
             None => Ok(()),
         }
-    }
-
-    /// Does what an alignment decided; `reason` is why it declines, if it does.
-    fn align(&mut self, actions: Vec<AlignmentAction>, reason: &str) {
-        for action in actions {
-            match action {
-                AlignmentAction::Snapshot(barrier) => {
-                    self.slips.aligned();
-                    self.todo.push_back(Todo::Snapshot(barrier));
-                }
-                AlignmentAction::Park(channel) => {
-                    if !self.slips.leaves_open(channel) {
-                        self.inputs.apply(action);
-                    }
-                    if let Some(id) = self.inputs.alignment.current() {
-                        self.effects.push(Effect::AwaitAlignment(id));
-                    }
-                }
-                AlignmentAction::Release => {
-                    self.slips.aligned();
-                    self.inputs.apply(action);
-                }
-                AlignmentAction::Decline(id) => {
-                    self.cx.outputs.cancel_barrier(id);
-                    self.drop_snapshot(id);
-                    // Tables stop keeping rows for it.
-                    let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);
-                    self.todo.push_back(thaw);
-                    self.effects.push(Effect::Tell(TaskEvent::Declined {
-                        id,
-                        reason: reason.to_owned(),
-                    }));
-                }
-            }
-        }
-    }
-
-    /// Gives up what is being written for a checkpoint, or for an older one.
-    fn drop_snapshot(&mut self, id: CheckpointId) {
-        if self.cx.checkpoint().is_some_and(|open| open <= id) && self.slicing {
-            self.cx.snapshot = None;
-            self.slicing = false;
-        }
-        self.effects.push(Effect::Abandon(id));
     }
 
     /// One turn: some pieces of work, then a slice of a snapshot.
@@ -319,15 +261,15 @@ impl Work {
         match self.kept {
             Some(then) => {
                 let progress = self.task.resume(&mut self.cx)?;
-                Ok(self.note(progress, then))
+                self.note(progress, then)
             }
             None => self.next_work(),
         }
     }
 
     /// Notes how far a piece of work got.
-    fn note(&mut self, progress: Progress, then: Then) -> Turn {
-        match progress {
+    fn note(&mut self, progress: Progress, then: Then) -> Result<Turn, Failure> {
+        Ok(match progress {
             Progress::Blocked => {
                 self.kept = Some(then);
                 Turn::Blocked
@@ -338,13 +280,13 @@ impl Work {
             }
             Progress::Done => {
                 self.kept = None;
-                self.done(then);
+                self.done(then)?;
                 Turn::Again
             }
-        }
+        })
     }
 
-    fn done(&mut self, then: Then) {
+    fn done(&mut self, then: Then) -> Result<(), Failure> {
         match then {
             Then::Nothing => {}
             Then::Credit(channel) => {
@@ -353,6 +295,7 @@ impl Work {
             }
             Then::Frozen(barrier) => {
                 self.inputs.apply(AlignmentAction::Snapshot(barrier));
+                self.record_parked(barrier.id)?;
                 self.slicing = true;
                 self.effects.push(Effect::Frozen(barrier));
             }
@@ -362,11 +305,12 @@ impl Work {
             }
             Then::Committing(id) => self.commits.announce(id),
         }
+        Ok(())
     }
 
     pub(super) fn control(&mut self, control: Control, then: Then) -> Result<Turn, Failure> {
         let progress = self.task.control(control, &mut self.cx)?;
-        Ok(self.note(progress, then))
+        self.note(progress, then)
     }
 
     fn next_work(&mut self) -> Result<Turn, Failure> {
@@ -375,24 +319,26 @@ impl Work {
             return match todo {
                 Todo::Control(control, then) => self.control(control, then),
                 Todo::Snapshot(barrier) => self.freeze(barrier),
+                Todo::Overtake(barrier) => self.freeze_overtaking(barrier),
             };
         }
-        if let Some((channel, element)) = self.inputs.take() {
+        // What is parked goes first, or there would be more of it with each barrier that overtakes.
+        let parked = self.cx.outputs.is_parked();
+        if !parked && let Some((channel, element)) = self.inputs.take() {
             self.flushed = false;
             return self.element(channel, element);
         }
-        if let Some(turn) = self.read_source()? {
+        if !parked && let Some(turn) = self.read_source()? {
             return Ok(turn);
         }
         if !self.flushed {
             self.flushed = true;
             let turn = self.control(Control::Flush, Then::Nothing)?;
-            return Ok(match turn {
-                Turn::Blocked => turn,
-                Turn::Again | Turn::Dry => Turn::Dry,
-            });
+            if turn == Turn::Blocked {
+                return Ok(turn);
+            }
         }
-        Ok(Turn::Dry)
+        Ok(if parked { Turn::Blocked } else { Turn::Dry })
     }
 
     fn element(&mut self, channel: usize, element: Element) -> Result<Turn, Failure> {
@@ -409,7 +355,7 @@ impl Work {
                 if self.slips.is_through(channel) {
                     self.inputs.apply(AlignmentAction::Park(channel));
                 }
-                Ok(self.note(progress, then))
+                self.note(progress, then)
             }
             Element::Watermark(watermark) => {
                 let change = self.inputs.time.on_watermark(channel, watermark);
@@ -419,7 +365,7 @@ impl Work {
                 let change = self.inputs.time.on_idle(channel);
                 self.time_changed(change, then)
             }
-            Element::Barrier(barrier) => {
+            Element::Barrier(barrier) | Element::Overtaking(barrier) => {
                 let actions = self.inputs.alignment.on_barrier(channel, barrier);
                 self.align(actions, "a newer checkpoint's barrier has arrived");
                 Ok(Turn::Again)
@@ -439,7 +385,7 @@ impl Work {
     fn time_changed(&mut self, change: TimeChange, then: Then) -> Result<Turn, Failure> {
         match change {
             TimeChange::None => {
-                self.done(then);
+                self.done(then)?;
                 Ok(Turn::Again)
             }
             TimeChange::Idle => self.control(Control::Idle, then),
@@ -461,7 +407,7 @@ impl Work {
         match source.read(&mut self.cx)? {
             SourceTurn::Read(progress) => {
                 self.flushed = false;
-                Ok(Some(self.note(progress, Then::Nothing)))
+                Ok(Some(self.note(progress, Then::Nothing)?))
             }
             SourceTurn::Later => Ok(None),
             SourceTurn::NeedsSplit => {
@@ -470,7 +416,7 @@ impl Work {
                 Ok(None)
             }
             SourceTurn::Finished => {
-                self.done(Then::Drained);
+                self.done(Then::Drained)?;
                 Ok(Some(Turn::Again))
             }
         }
@@ -502,7 +448,7 @@ impl SubtaskState {
         self.run_effects()?;
         self.start_commits();
         self.set_wake();
-        self.upload();
+        self.upload()?;
         if turn == Turn::Again {
             self.step();
         }
@@ -573,6 +519,11 @@ impl SubtaskState {
                     let message = SubtaskMessage::AlignmentTimeout(id);
                     self.args.node.send_later(&myself, timeout, message);
                 }
+                Effect::OvertakeAfter(barrier, wait) => {
+                    let message = SubtaskMessage::Overtake(barrier);
+                    self.args.node.send_later(&myself, wait, message);
+                }
+                Effect::Overtaking => self.pass(Step::Overtake, &myself)?,
                 Effect::Frozen(barrier) => {
                     self.pass(Step::Frozen, &myself)?;
                     self.begin_upload(barrier);

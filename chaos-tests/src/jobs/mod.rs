@@ -13,5 +13,5 @@ mod world;
 pub use self::functions::{Line, fold};
 pub use self::records::Reading;
 pub use self::shapes::SECOND;
-pub use self::spec::{JobSpec, Shape};
+pub use self::spec::{Barriers, JobSpec, Shape};
 pub use self::world::{Committed, World};

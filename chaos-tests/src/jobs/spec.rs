@@ -90,6 +90,17 @@ impl Shape {
     ];
 }
 
+/// What the barriers of periodic checkpoints do about what is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barriers {
+    /// They wait for it.
+    Wait,
+    /// They overtake it when they have waited so long.
+    Overtake(Duration),
+    /// They let pass what comes behind them: records may come twice.
+    PassBy,
+}
+
 /// A job, and the cluster that it runs on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobSpec {
@@ -117,6 +128,8 @@ pub struct JobSpec {
     pub checkpoint_interval: Duration,
     /// A subtask that waits longer for the last barrier declines the checkpoint.
     pub alignment_timeout: Duration,
+    /// What its barriers do.
+    pub barriers: Barriers,
     /// Completed checkpoints that are kept.
     pub retained: usize,
     /// Whether operators are chained.
@@ -182,6 +195,7 @@ impl JobSpec {
             alignment_timeout: Duration::from_millis([10, 5_000][rng.below(2) as usize]),
             compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
             store_above: [None, None, Some(1), Some(2_000)][rng.below(4) as usize],
+            barriers: barriers(shape, &mut rng),
         }
     }
 
@@ -207,6 +221,7 @@ impl JobSpec {
             },
             neighbour: None,
             alignment_timeout: Duration::from_millis(10),
+            barriers: Barriers::Wait,
             compact_log_every: 20,
             store_above: None,
         }
@@ -260,5 +275,30 @@ impl JobSpec {
     pub fn lasts(&self) -> Duration {
         let per_burst = self.pace.burst as u64 * u64::from(self.parallelism);
         self.pace.every * self.records.div_ceil(per_burst).max(1) as u32
+    }
+}
+
+fn barriers(shape: Shape, rng: &mut SplitMix) -> Barriers {
+    let drawn = rng.below(6);
+    let wait = [0, 2, 8][rng.below(3) as usize];
+    match drawn {
+        0 | 1 => Barriers::Overtake(Duration::from_millis(wait)),
+        2 => Barriers::Overtake(Duration::ZERO),
+        // Of these it can be seen that no record is lost, whatever comes twice.
+        3 | 4
+            if matches!(
+                shape,
+                Shape::Tumbling
+                    | Shape::Sliding
+                    | Shape::ManySplits
+                    | Shape::TextFiles
+                    | Shape::Watched
+                    | Shape::Union
+                    | Shape::Idle
+            ) =>
+        {
+            Barriers::PassBy
+        }
+        _ => Barriers::Wait,
     }
 }

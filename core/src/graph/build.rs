@@ -1,7 +1,7 @@
 //! Builds a subtask's task from the plan: back to front, each operator in front of what it feeds.
 
 use super::chained::JobGraph;
-use super::written::{Exchange, NodeId, Operator};
+use super::written::{NodeId, Operator};
 use crate::context::{OperatorIndex, SubtaskInfo};
 use crate::failure::Failure;
 use crate::ids::VertexId;
@@ -91,11 +91,7 @@ impl ChainBuilder<'_> {
             if written.from != node || written.side.as_ref() != side {
                 continue;
             }
-            let route = match (&written.rebalance, edge.exchange) {
-                (Some(rebalance), Exchange::Rebalance) => rebalance,
-                _ => &written.route,
-            };
-            stages.push(route.router(self.info, first..lanes));
+            stages.push(self.graph.route(edge).router(self.info, first..lanes));
         }
         Ok(stages)
     }

@@ -7,6 +7,7 @@ use super::written::{Exchange, GraphError, NodeId, Operator, StreamGraph, Stream
 use crate::evolution::Migrations;
 use crate::ids::{OperatorUid, SubtaskId, VertexId};
 use crate::key::key_hash;
+use crate::task::RouteFactory;
 
 /// Operators that run in one subtask: a tree, its head first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,6 +191,15 @@ impl JobGraph {
             }));
         }
         channels
+    }
+
+    /// What an edge's records are sent with.
+    pub fn route(&self, edge: &JobEdge) -> &dyn RouteFactory {
+        let written = &self.node(edge.node).inputs[edge.input];
+        match (&written.rebalance, edge.exchange) {
+            (Some(rebalance), Exchange::Rebalance) => &**rebalance,
+            _ => &*written.route,
+        }
     }
 
     /// Which output channel of `sender` leads over `edge` to `receiver`.

@@ -25,6 +25,8 @@ pub(crate) mod picture {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::batch::{Batch, Rows};
+    use crate::codec::CodecError;
     use crate::context::{SubtaskInfo, TaskContext};
     use crate::event::Event;
     use crate::failure::{Failure, UserError};
@@ -93,6 +95,9 @@ pub(crate) mod picture {
             let note = (self.node, self.input, self.rebalance, lanes);
             self.routed.lock().unwrap().push(note);
             AnyStage::new::<u32>(Box::new(Idle))
+        }
+        fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+            Rows::<u32>::decode(bytes)
         }
     }
 

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rivus_core::{
-    AnyStage, BuildContext, EncodedSplit, Exchange, Failure, JobGraph, NodeId, Operator,
-    OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, StreamEdge, StreamGraph,
-    StreamNode, SubtaskInfo, Task, UserError,
+    AnyStage, Batch, BuildContext, CodecError, EncodedSplit, Exchange, Failure, JobGraph, NodeId,
+    Operator, OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, StreamEdge,
+    StreamGraph, StreamNode, SubtaskInfo, Task, UserError,
 };
 
 /// Built by nobody.
@@ -42,6 +42,9 @@ impl OutputFactory for Nothing {
 
 impl RouteFactory for Nothing {
     fn router(&self, _: &SubtaskInfo, _: Range<usize>) -> AnyStage {
+        unreachable!("the model plays the tasks")
+    }
+    fn decode(&self, _: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
         unreachable!("the model plays the tasks")
     }
 }
