@@ -84,6 +84,53 @@ impl<K: Ord, V> MapState<K, V> {
         self.0.iter_mut()
     }
 
+    /// Keys and values in a range of keys, in their order.
+    ///
+    /// ```
+    /// use rivus_core::MapState;
+    ///
+    /// let mut spent = MapState::<i64, u64>::default();
+    /// for (at, cents) in [(1, 10), (5, 20), (9, 30)] {
+    ///     spent.insert(at, cents);
+    /// }
+    /// assert_eq!(spent.range(2..).map(|(_, cents)| cents).sum::<u64>(), 50);
+    /// assert_eq!(spent.range(..=5).next_back(), Some((&5, &20))); // the last one up to 5
+    /// ```
+    ///
+    /// # Panics
+    /// If the range ends before it begins.
+    pub fn range<Q, R>(&self, range: R) -> btree_map::Range<'_, K, V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+        R: std::ops::RangeBounds<Q>,
+    {
+        self.0.range(range)
+    }
+
+    /// The same, the values to be changed.
+    ///
+    /// # Panics
+    /// If the range ends before it begins.
+    pub fn range_mut<Q, R>(&mut self, range: R) -> btree_map::RangeMut<'_, K, V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+        R: std::ops::RangeBounds<Q>,
+    {
+        self.0.range_mut(range)
+    }
+
+    /// The least key, with its value.
+    pub fn first(&self) -> Option<(&K, &V)> {
+        self.0.first_key_value()
+    }
+
+    /// The greatest key, with its value.
+    pub fn last(&self) -> Option<(&K, &V)> {
+        self.0.last_key_value()
+    }
+
     /// The keys, in order.
     pub fn keys(&self) -> btree_map::Keys<'_, K, V> {
         self.0.keys()
