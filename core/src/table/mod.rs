@@ -13,11 +13,13 @@
 
 mod order;
 mod stored;
+mod walk;
 
 use std::borrow::Borrow;
 
 pub use self::order::{OrderCursor, RowOrder};
 use self::stored::{Cached, Stored};
+pub use self::walk::TableWalk;
 
 use hashbrown::HashTable;
 use serde::Serialize;
