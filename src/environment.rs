@@ -170,6 +170,9 @@ impl StreamEnvironment {
 
     /// A stream of the records of a collection.
     ///
+    /// At a parallelism above 1 each of the source's subtasks reads a part of it, and records come in any order behind a
+    /// `key_by`, those of one key too. Where the order matters, one subtask reads them all: `.parallelism(1)` on this stream.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
     /// # let env = rivus::StreamEnvironment::default();

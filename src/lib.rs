@@ -38,6 +38,7 @@
 //! | keep state without a key | [`StatefulProcessFunction`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
+//! | test an operator, a job, a connector | [`testing`] |
 //! | embed a job among actors of one's own | [`ActorSource`], [`ActorSink`], [`JobHandle::link`], [`JobHandle::query`] |
 
 mod actor_sink;
@@ -64,6 +65,7 @@ mod savepoint;
 mod stateful;
 mod stream;
 mod telemetry;
+pub mod testing;
 mod windowed;
 mod windowed_aggregates;
 mod windows;
@@ -92,9 +94,10 @@ pub use rivus_connectors as connectors;
 pub use rivus_core::job::{CheckpointMode, JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
     CheckpointId, Committer, Discovered, Either, Event, Expiring, ExpiringField, ExpiringMapState,
-    Failure, FailureScope, GraphError, JobId, Key, ListState, MapState, ParallelInstance,
-    ReadStatus, Record, ReducingState, Shares, Sink, SinkWriter, Source, SourceReader,
-    SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, Ttl, UserError, ValueState,
+    Failure, FailureScope, GraphError, JobId, Key, KeyTimers, ListState, MapState,
+    ParallelInstance, ReadStatus, Record, ReducingState, Shares, Sink, SinkWriter, Source,
+    SourceReader, SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, Ttl, UserError,
+    ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, AggregatingState, AsyncFunction, AsyncRequests, Avg,
@@ -109,11 +112,6 @@ pub use rivus_operators::{
 };
 
 pub use rivus_state::{RocksDbBackend, StateBackend};
-
-/// What a connector's author tests with.
-pub mod testing {
-    pub use rivus_connectors::contract;
-}
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {

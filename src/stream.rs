@@ -564,7 +564,7 @@ impl<T: Record> ProcessFunction<Parsed<T>> for SplitParsed {
 /// assert!(result.view.subtasks.iter().any(|task| task.name.contains("screen")));
 /// # Ok(()) }
 /// ```
-pub struct SinkHandle(DataStream<()>);
+pub struct SinkHandle(pub(crate) DataStream<()>);
 
 impl SinkHandle {
     /// The sink's name, for people.

@@ -64,7 +64,7 @@ pub use key::{
 };
 pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
 pub use outputs::{Element, Outgoing, Outputs};
-pub use query::{StateAnswer, StateQuery};
+pub use query::{Asked, Cut, KeyTimers, StateAnswer, StateQuery};
 pub use router::{Broadcast, Forward, Global, HashBy, Partition, PartitionBy, Rebalance, Shuffle};
 pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
@@ -84,7 +84,7 @@ pub use state_set::{
 pub use store::{
     Changes, EachEntry, EachFound, MemoryStore, MemoryStores, Space, StateStore, StoreScan, Stores,
 };
-pub use table::{OrderCursor, RowId, RowOrder, Table, VisitedRow};
+pub use table::{OrderCursor, RowId, RowOrder, Table, TableWalk, VisitedRow};
 pub use task::{
     AnyEnumerator, BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag,
     SidesRead, SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,

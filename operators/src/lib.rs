@@ -16,6 +16,8 @@
 //!   [`by_either`] keys them; [`WindowJoinOperator`], [`IntervalJoinOperator`], and beside a broadcast stream
 //!   [`BroadcastOperator`], [`KeyedBroadcastOperator`].
 //!
+//! [`testing`] drives one of them by hand.
+//!
 //! Those that may emit much for one input share one resumable loop (`driver`): they stop at any record,
 //! timer or window when an output is blocked or the turn is over.
 
@@ -34,6 +36,7 @@ mod side;
 mod sink;
 mod source;
 mod stateless;
+pub mod testing;
 mod watermarks;
 mod window;
 
@@ -70,7 +73,5 @@ pub use window::{
     Windowed,
 };
 
-#[cfg(test)]
-mod testing;
 #[cfg(test)]
 mod tests;

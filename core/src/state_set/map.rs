@@ -45,6 +45,40 @@ impl<K: Ord, V> MapState<K, V> {
     {
         self.0.contains_key(key)
     }
+
+    /// Keys and values in a range of keys, in their order.
+    ///
+    /// ```
+    /// use rivus_core::MapState;
+    ///
+    /// let mut spent = MapState::<i64, u64>::default();
+    /// for (at, cents) in [(1, 10), (5, 20), (9, 30)] {
+    ///     spent.insert(at, cents);
+    /// }
+    /// assert_eq!(spent.range(2..).map(|(_, cents)| cents).sum::<u64>(), 50);
+    /// assert_eq!(spent.range(..=5).next_back(), Some((&5, &20))); // the last one up to 5
+    /// ```
+    ///
+    /// # Panics
+    /// If the range ends before it begins.
+    pub fn range<Q, R>(&self, range: R) -> btree_map::Range<'_, K, V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+        R: std::ops::RangeBounds<Q>,
+    {
+        self.0.range(range)
+    }
+
+    /// The least key, with its value.
+    pub fn first(&self) -> Option<(&K, &V)> {
+        self.0.first_key_value()
+    }
+
+    /// The greatest key, with its value.
+    pub fn last(&self) -> Option<(&K, &V)> {
+        self.0.last_key_value()
+    }
 }
 
 impl<K: Ord + Clone, V: Clone> MapState<K, V> {
@@ -77,6 +111,19 @@ impl<K: Ord + Clone, V: Clone> MapState<K, V> {
     /// Keeps what a function says to keep.
     pub fn retain(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
         self.0.to_mut().retain(keep);
+    }
+
+    /// Keys and values in a range of keys, the values to be changed; see [`range`](Self::range).
+    ///
+    /// # Panics
+    /// If the range ends before it begins.
+    pub fn range_mut<Q, R>(&mut self, range: R) -> btree_map::RangeMut<'_, K, V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+        R: std::ops::RangeBounds<Q>,
+    {
+        self.0.to_mut().range_mut(range)
     }
 
     /// Keys and values, in the keys' order, the values to be changed.

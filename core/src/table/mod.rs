@@ -11,12 +11,14 @@
 mod frozen;
 mod order;
 mod stored;
+mod walk;
 
 use std::borrow::Borrow;
 
 use self::frozen::Frozen;
 pub use self::order::{OrderCursor, RowOrder};
 use self::stored::{Cached, Stored};
+pub use self::walk::TableWalk;
 
 use hashbrown::HashTable;
 use serde::Serialize;

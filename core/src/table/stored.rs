@@ -32,6 +32,9 @@ const CHANGES_BYTES: usize = 1 << 20;
 /// Rows that are let go of beyond those that need to go.
 const TOGETHER: usize = 4_096;
 
+/// Rows of a snapshot that are written to the store together, for somebody who waits for it.
+const FLUSHED: usize = 1_024;
+
 /// Keys of removed rows that are kept before they are taken out of the store.
 const REMOVED: usize = 8_192;
 
@@ -541,6 +544,35 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         }
         stored.write()?;
         stored.scan = Some(stored.store.scan(Space::Rows, &[])?);
+        Ok(true)
+    }
+
+    /// Writes what the rows of the next group have changed to the store, so that a scan finds all. Returns whether that was
+    /// the last.
+    pub(super) fn settle(&mut self, group: &mut usize) -> Result<bool, Failure> {
+        // What changed since a barrier can't go before the snapshot has what was there before it.
+        if self.is_flushing() {
+            self.flush_rows(FLUSHED)?;
+            return Ok(false);
+        }
+        let Some(stored) = &mut self.stored else {
+            return Ok(true);
+        };
+        if let Some(rows) = self.groups.get_mut(*group) {
+            for slot in &mut rows.slots {
+                if let Slot::Row(row) = slot
+                    && row.cached.is_dirty()
+                {
+                    let bytes = put_row(row, &mut stored.changes)?;
+                    stored.note_bytes(bytes);
+                    row.cached.state = RowState::Clean;
+                }
+            }
+            *group += 1;
+            return Ok(false);
+        }
+        stored.write_removed();
+        stored.write()?;
         Ok(true)
     }
 
