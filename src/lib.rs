@@ -108,7 +108,7 @@ pub use rivus_operators::{
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
-pub use rivus_state::{RocksDbBackend, StateBackend};
+pub use rivus_state::{RocksDbBackend, RocksDbMemory, StateBackend};
 
 /// What a connector's author tests with.
 pub mod testing {

@@ -9,9 +9,10 @@
 //! epoch's number; a row born meanwhile carries it from the start. So each row is written exactly once,
 //! as it was at the barrier, and nothing is copied that would not have been written anyway.
 //!
-//! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the module `stored`.
+//! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the modules `stored` and `room`.
 
 mod order;
+mod room;
 mod stored;
 
 use std::borrow::Borrow;
@@ -324,35 +325,41 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         if self.len < WARM_FROM {
             return;
         }
-        let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
         let mut hashes = hashes.peekable();
         while hashes.peek().is_some() {
-            let mut count = 0;
-            for hash in hashes.by_ref().take(WARM_TOGETHER) {
-                let group = self.group_of(hash);
-                let tag = tag(hash);
-                let index = &self.groups[group as usize].index;
-                if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
-                    found[count] = (group, bucket.row);
-                    count += 1;
-                }
+            self.warm_rows(hashes.by_ref().take(WARM_TOGETHER));
+        }
+    }
+
+    /// Reads up to [`WARM_TOGETHER`] rows ahead.
+    #[inline]
+    fn warm_rows(&self, hashes: impl Iterator<Item = u64>) {
+        let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
+        let mut count = 0;
+        for hash in hashes {
+            let group = self.group_of(hash);
+            let tag = tag(hash);
+            let index = &self.groups[group as usize].index;
+            if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
+                found[count] = (group, bucket.row);
+                count += 1;
             }
-            let rows = found[..count].iter().filter_map(|(group, row)| {
-                match &self.groups[*group as usize].slots[*row as usize] {
-                    Slot::Row(row) => Some(row),
-                    Slot::Free(_) => None,
-                }
-            });
-            std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
-            // The key's own memory, which is compared; and what a snapshot will need of the row.
-            std::hint::black_box(
-                rows.clone()
-                    .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
-            );
-            if self.frozen.is_some() {
-                for row in rows.filter(|row| row.epoch != self.epoch) {
-                    codec::read_ahead(&row.value);
-                }
+        }
+        let rows = found[..count].iter().filter_map(|(group, row)| {
+            match &self.groups[*group as usize].slots[*row as usize] {
+                Slot::Row(row) => Some(row),
+                Slot::Free(_) => None,
+            }
+        });
+        std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
+        // The key's own memory, which is compared; and what a snapshot will need of the row.
+        std::hint::black_box(
+            rows.clone()
+                .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
+        );
+        if self.frozen.is_some() {
+            for row in rows.filter(|row| row.epoch != self.epoch) {
+                codec::read_ahead(&row.value);
             }
         }
     }
@@ -630,5 +637,7 @@ fn write_row<K: Serialize, V: Serialize>(
     })
 }
 
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;
