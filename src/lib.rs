@@ -111,7 +111,7 @@ pub use rivus_operators::{
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
-pub use rivus_state::{RocksDbBackend, StateBackend};
+pub use rivus_state::{RocksDbBackend, RocksDbMemory, StateBackend};
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {

@@ -34,7 +34,7 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     /// If the store can't be read, or whatever `each` returns.
-    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure>;
+    fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure>;
 
     /// Writes all changes, in their order.
     ///
@@ -42,8 +42,8 @@ pub trait StateStore: Send + Sync {
     /// If the store can't be written.
     fn write(&self, changes: &Changes) -> Result<(), Failure>;
 
-    /// Bytes that rows of the table above may take in memory, at the moment.
-    fn cache_bytes(&self) -> usize;
+    /// Bytes that rows of the table above may take in memory at the moment. They take `taken` now, by the table's estimate.
+    fn cache_bytes(&self, taken: usize) -> usize;
 
     /// All entries from a key on, as they are now, whatever is written while they are read.
     ///
@@ -146,7 +146,7 @@ type Entries = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
 /// changes.put(Space::Rows, |key| Ok::<_, ()>(key.push(1)), |value| Ok(value.push(7))).unwrap();
 /// store.write(&changes)?;
 /// let mut found = Vec::new();
-/// store.get_many(&[vec![0], vec![1]], &mut |place, value| {
+/// store.get_many(&[&[0], &[1]], &mut |place, value| {
 ///     found.push((place, value.to_vec()));
 ///     Ok(())
 /// })?;
@@ -166,10 +166,10 @@ impl MemoryStore {
 }
 
 impl StateStore for MemoryStore {
-    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure> {
+    fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure> {
         let entries = self.entries();
         for (place, key) in keys.iter().enumerate() {
-            if let Some(value) = entries.get(&(Space::Rows, key.clone())) {
+            if let Some(value) = entries.get(&(Space::Rows, key.to_vec())) {
                 each(place, value)?;
             }
         }
@@ -188,7 +188,7 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 
-    fn cache_bytes(&self) -> usize {
+    fn cache_bytes(&self, _taken: usize) -> usize {
         self.cache_bytes
     }
 

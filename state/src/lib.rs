@@ -39,5 +39,5 @@ pub use error::StorageError;
 pub use faults::{Fault, StorageFaults, StorageOp};
 pub use log::{Append, JobLog, LogContents, LogRecord, RecordKind};
 pub use objects::{Created, ObjectStorage};
-pub use rocks::RocksDbBackend;
+pub use rocks::{RocksDbBackend, RocksDbMemory};
 pub use writer::{ObjectWriter, WrittenObject};

@@ -6,10 +6,11 @@
 //!
 //! **Snapshots** are written in slices, as the table was at the barrier; see the module `frozen`.
 //!
-//! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the module `stored`.
+//! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the modules `stored` and `room`.
 
 mod frozen;
 mod order;
+mod room;
 mod stored;
 mod walk;
 
@@ -320,35 +321,41 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         if self.len < WARM_FROM {
             return;
         }
-        let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
         let mut hashes = hashes.peekable();
         while hashes.peek().is_some() {
-            let mut count = 0;
-            for hash in hashes.by_ref().take(WARM_TOGETHER) {
-                let group = self.group_of(hash);
-                let tag = tag(hash);
-                let index = &self.groups[group as usize].index;
-                if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
-                    found[count] = (group, bucket.row);
-                    count += 1;
-                }
+            self.warm_rows(hashes.by_ref().take(WARM_TOGETHER));
+        }
+    }
+
+    /// Reads up to [`WARM_TOGETHER`] rows ahead.
+    #[inline]
+    fn warm_rows(&self, hashes: impl Iterator<Item = u64>) {
+        let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
+        let mut count = 0;
+        for hash in hashes {
+            let group = self.group_of(hash);
+            let tag = tag(hash);
+            let index = &self.groups[group as usize].index;
+            if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
+                found[count] = (group, bucket.row);
+                count += 1;
             }
-            let rows = found[..count].iter().filter_map(|(group, row)| {
-                match &self.groups[*group as usize].slots[*row as usize] {
-                    Slot::Row(row) => Some(row),
-                    Slot::Free(_) => None,
-                }
-            });
-            std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
-            // The key's own memory, which is compared; and what a snapshot will need of the row.
-            std::hint::black_box(
-                rows.clone()
-                    .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
-            );
-            if self.frozen.is_some() && self.share.is_none() {
-                for row in rows.filter(|row| row.epoch != self.epoch) {
-                    codec::read_ahead(&row.value);
-                }
+        }
+        let rows = found[..count].iter().filter_map(|(group, row)| {
+            match &self.groups[*group as usize].slots[*row as usize] {
+                Slot::Row(row) => Some(row),
+                Slot::Free(_) => None,
+            }
+        });
+        std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
+        // The key's own memory, which is compared; and what a snapshot will need of the row.
+        std::hint::black_box(
+            rows.clone()
+                .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
+        );
+        if self.frozen.is_some() && self.share.is_none() {
+            for row in rows.filter(|row| row.epoch != self.epoch) {
+                codec::read_ahead(&row.value);
             }
         }
     }
@@ -515,5 +522,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 }
 
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;

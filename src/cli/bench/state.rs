@@ -1,4 +1,4 @@
-//! Read-modify-writes of state that is larger than its memory.
+//! Read-modify-writes of state that is larger than its memory, beside a loop that does them by hand.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    AggregateFunction, Event, JobOptions, JobStatus, RocksDbBackend, RuntimeMode, StreamEnvironment,
+    AggregateFunction, Event, JobOptions, JobStatus, RocksDbBackend, RocksDbMemory, RuntimeMode,
+    StreamEnvironment,
 };
 use serde::{Deserialize, Serialize};
 
 use super::Setup;
 use super::bid::key_of;
-use super::meter::{self, Reading};
+use super::meter::{self, Reading, Used};
 use super::observed::ObservedSink;
+use super::rocks_loop::Loop;
 
 /// How state beyond memory is measured.
 #[derive(Debug, clap::Args)]
@@ -32,8 +34,14 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50_000)]
     hot_keys: u64,
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Rows that the loop keeps in memory.
+    #[arg(long, default_value_t = 100_000)]
+    loop_rows: usize,
+    /// Without the loop.
+    #[arg(long)]
+    no_loop: bool,
     /// Where the state lies.
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -46,7 +54,9 @@ impl Default for Args {
             value_bytes: 64,
             memory: 256,
             hot_keys: 50_000,
-            seconds: 10,
+            seconds: 20,
+            loop_rows: 100_000,
+            no_loop: false,
             directory: None,
         }
     }
@@ -59,8 +69,8 @@ struct Carrying {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Carried {
-    count: u64,
+pub(crate) struct Carried {
+    pub(crate) count: u64,
     text: String,
 }
 
@@ -92,22 +102,83 @@ impl AggregateFunction for Carrying {
 pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     println!(
         "\nstate: source -> keyed count -> sink on RocksDB, 2x2; {} keys of {} bytes, {} MiB for all of its memory, \
-         no checkpoints",
-        args.keys, args.value_bytes, args.memory
+         no checkpoints; the loop with {} rows in memory",
+        args.keys, args.value_bytes, args.memory, args.loop_rows
     );
     for hot_keys in [0, args.hot_keys] {
-        one(setup, args, hot_keys).await?;
+        println!(
+            "  {}:",
+            match hot_keys {
+                0 => "uniform".to_owned(),
+                hot => format!("90 % of {hot} hot keys"),
+            }
+        );
+        if !args.no_loop {
+            by_hand(args, hot_keys).await?;
+        }
+        by_engine(setup, args, hot_keys).await?;
     }
     Ok(())
 }
 
-/// All keys once; then read-modify-writes, which are measured.
-async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
-    let directory = match &args.directory {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir(),
-    };
-    let backend = RocksDbBackend::new(directory)?.memory(args.memory << 20);
+/// The key of a record: all of them once, one after the other, then anyone's.
+fn key(number: u64, keys: u64, hot_keys: u64) -> u64 {
+    match number {
+        first if first < keys => first,
+        hot if hot_keys > 0 && !hot.is_multiple_of(10) => key_of(hot, hot_keys),
+        other => key_of(other, keys),
+    }
+}
+
+fn directory(args: &Args) -> PathBuf {
+    let given = args.directory.clone();
+    given.unwrap_or_else(std::env::temp_dir)
+}
+
+fn report(who: &str, keys: u64, filled: Used, records: u64, used: Used) {
+    println!(
+        "    {who}: {:.0} thousand read-modify-writes per CPU-second, {:.0} a second; filled with {:.0} thousand per CPU-second",
+        records as f64 / used.cpu.as_secs_f64() / 1e3,
+        records as f64 / used.wall.as_secs_f64() / 1e3,
+        keys as f64 / filled.cpu.as_secs_f64() / 1e3,
+    );
+}
+
+/// The loop's pace.
+async fn by_hand(args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+    let own = directory(args).join(format!("rivus-loop-{}", std::process::id()));
+    let new = Carrying {
+        bytes: args.value_bytes,
+    }
+    .create();
+    let mut by_hand = Loop::open(&own, args.loop_rows, new)?;
+    let mut keys = (0..).map(|number| key(number, args.keys, hot_keys));
+    let filling = Reading::take();
+    let mut filled = 0;
+    while filled < args.keys {
+        filled += by_hand.count(&mut keys)?;
+    }
+    let filling = filling.used();
+    tokio::time::sleep(SETTLING).await;
+    let (reading, mut records) = (Reading::take(), 0);
+    while reading.used().wall < Duration::from_secs(args.seconds) {
+        for _ in 0..64 {
+            records += by_hand.count(&mut keys)?;
+        }
+    }
+    report("by hand  ", args.keys, filling, records, reading.used());
+    drop(by_hand);
+    std::fs::remove_dir_all(&own)?;
+    meter::quiet().await;
+    Ok(())
+}
+
+/// What filling leaves behind is settled before anything is measured.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// The engine's pace.
+async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+    let backend = RocksDbBackend::new(directory(args))?.memory(args.memory << 20);
     let env = StreamEnvironment::builder()
         .parallelism(2)
         .options(JobOptions {
@@ -118,14 +189,9 @@ async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
         .runtime(RuntimeMode::Threads {
             workers: setup.workers,
         })
-        .state_backend(backend)
+        .state_backend(backend.clone())
         .build();
     let keys = args.keys;
-    let key = move |number: u64, _: &mut _| match number {
-        first if first < keys => first,
-        hot if hot_keys > 0 && !hot.is_multiple_of(10) => key_of(hot, hot_keys),
-        other => key_of(other, keys),
-    };
     let arrived = Arc::new(AtomicU64::new(0));
     let observe = {
         let arrived = Arc::clone(&arrived);
@@ -133,7 +199,8 @@ async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
             arrived.fetch_add(run.len() as u64, Relaxed);
         }
     };
-    env.from_source(GeneratorSource::new(key))
+    let source = GeneratorSource::new(move |number, _: &mut _| key(number, keys, hot_keys));
+    env.from_source(source)
         .parallelism(1)
         .key_by(|key| *key)
         .aggregate(Carrying {
@@ -151,26 +218,31 @@ async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let filled = filling.used();
-    // What the filling left behind is settled first.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(SETTLING).await;
     let (reading, before) = (Reading::take(), arrived.load(Relaxed));
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let (used, records) = (reading.used(), arrived.load(Relaxed) - before);
+    report("by engine", keys, filled, records, used);
+    let RocksDbMemory {
+        rows,
+        memtables,
+        blocks,
+        indexes,
+    } = backend.memory_used();
     println!(
-        "  {}: {:.0} thousand read-modify-writes per CPU-second, {:.0} a second; filled with {:.0} thousand per CPU-second; \
-         resident {} MB",
-        match hot_keys {
-            0 => "uniform".to_owned(),
-            hot => format!("90 % of {hot} hot keys"),
-        },
-        records as f64 / used.cpu.as_secs_f64() / 1e3,
-        records as f64 / used.wall.as_secs_f64() / 1e3,
-        keys as f64 / filled.cpu.as_secs_f64() / 1e3,
+        "    memory, MiB: rows {}, memtables {}, blocks {}, indexes and filters {}, together {}; the process's own {}, \
+         with mapped files {}",
+        rows >> 20,
+        memtables >> 20,
+        blocks >> 20,
+        indexes >> 20,
+        (rows + memtables + blocks + indexes) >> 20,
+        meter::own_bytes() >> 20,
         meter::resident_bytes() >> 20,
     );
     job.cancel();
     let _ = job.wait().await;
-    drop(env);
+    drop((env, backend));
     meter::quiet().await;
     Ok(())
 }
