@@ -16,6 +16,8 @@
 //!   [`by_either`] keys them; [`WindowJoinOperator`], [`IntervalJoinOperator`], and beside a broadcast stream
 //!   [`BroadcastOperator`], [`KeyedBroadcastOperator`].
 //!
+//! - The head of a loop: [`IterationOperator`].
+//!
 //! Those that may emit much for one input share one resumable loop (`driver`): they stop at any record,
 //! timer or window when an output is blocked or the turn is over.
 
@@ -23,6 +25,7 @@ mod asynchronous;
 mod broadcast;
 mod connect;
 mod driver;
+mod iteration;
 mod keyed;
 mod lent;
 mod naming;
@@ -40,6 +43,7 @@ mod window;
 pub use asynchronous::{AsyncFunction, AsyncMap, AsyncOperator, AsyncRequests, Retry};
 pub use broadcast::{BroadcastOperator, BroadcastProcessFunction};
 pub use connect::{CoProcessFunction, EitherIter, KeyedCoProcessFunction, OfBoth};
+pub use iteration::IterationOperator;
 pub use keyed::{
     AggregateFunction, AggregatingState, Avg, Count, DistinctOperator, EachPair, Fold, Interval,
     IntervalJoinFunction, IntervalJoinOperator, Keyed, KeyedBroadcastOperator,

@@ -205,6 +205,7 @@ pub(crate) fn word(control: Control) -> Option<String> {
         Control::Watermark(watermark) => format!("!{watermark}"),
         Control::Barrier(_) => "|".to_owned(),
         Control::EndOfInput => "end".to_owned(),
+        Control::Round(claim) => format!("round{claim}"),
         Control::Idle => "idle".to_owned(),
         Control::Waiting => "wait".to_owned(),
         Control::Assigned => "split".to_owned(),
@@ -268,6 +269,7 @@ pub(crate) fn world(index: u32, parallelism: u32, clock: &Arc<ManualClock>) -> T
         max_parallelism: 8,
         batch_records: 4,
         batch_bytes: 1 << 20,
+        loop_bytes: 1 << 20,
     };
     TaskContext::new(
         info,

@@ -3,6 +3,7 @@
 mod broadcast;
 mod expiring;
 mod interval;
+mod iteration;
 mod keyed;
 mod operator_state;
 mod sessions;

@@ -8,12 +8,16 @@
 //! | file | concern |
 //! |---|---|
 //! | `mod.rs` | the mailbox |
+//! | `aligned.rs` | waiting for other sources |
 //! | `futures.rs` | futures of operators |
+//! | `loops.rs` | heads of loops, and rounds |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
 //! | `snapshot.rs` | barriers, slices, uploads |
 
+mod aligned;
 mod commits;
 mod futures;
+mod loops;
 mod snapshot;
 mod work;
 
@@ -24,13 +28,14 @@ use rivus_core::job::{CHANNELS_STATE, JobOptions, Manifest, SnapshotPart, Subtas
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Element,
     EncodedSplit, Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
-    RestoredState, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task,
-    TaskContext, Timestamp,
+    RestoredState, RoundMerge, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo,
+    SubtaskMetrics, Task, TaskContext, Timestamp,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 use tokio::sync::oneshot;
 
 use self::futures::SubtaskFutures;
+use self::loops::Head;
 use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
 use crate::context::NodeContext;
@@ -106,6 +111,22 @@ pub enum SubtaskMessage {
         splits: Vec<EncodedSplit>,
         /// Whether there are no others.
         no_more: bool,
+    },
+    /// Say how far it is in an alignment group.
+    TellTime {
+        /// Which.
+        group: Arc<str>,
+        /// Whether to do so again after the group's interval.
+        again: bool,
+    },
+    /// How far watermarks of an alignment group may go.
+    LimitTime {
+        /// Which.
+        group: Arc<str>,
+        /// The least watermark of the group.
+        least: Timestamp,
+        /// Up to where.
+        limit: Timestamp,
     },
     /// Show the state of a key. An execution that isn't built yet, or dies, doesn't answer.
     Inspect {
@@ -270,7 +291,7 @@ impl Actor for SubtaskActor {
                 element,
             } => {
                 let work = state.work()?;
-                work.inputs.file(channel, seq, element)?;
+                work.file(channel, seq, element)?;
                 let (channels, queued) = (work.inputs.len(), work.inputs.queued_bytes());
                 if let Some(probe) = &state.args.node.probe {
                     let label = OfJob(state.args.attempt, state.args.job);
@@ -343,6 +364,12 @@ impl Actor for SubtaskActor {
                 state.work()?.add_splits(splits, no_more)?;
                 state.step();
             }
+            SubtaskMessage::TellTime { group, again } => state.tell_time(group, again)?,
+            SubtaskMessage::LimitTime {
+                group,
+                least,
+                limit,
+            } => state.limit_time(&group, least, limit)?,
             SubtaskMessage::Inspect { query, reply } => {
                 if let Some(work) = &mut state.work {
                     let now = work.cx.now();
@@ -423,7 +450,8 @@ impl SubtaskState {
                         watermark: least.unwrap_or(MIN_TIMESTAMP),
                         idle: false,
                     };
-                    built.times = vec![time; graph.senders(info.attempt.subtask).len()];
+                    let channels = graph.outside_channels(info.attempt.subtask);
+                    built.times = vec![time; channels.len()];
                 }
                 Ok(built)
             });
@@ -443,17 +471,14 @@ impl SubtaskState {
             max_parallelism: self.args.graph.written.max_parallelism,
             batch_records: options.batch_records,
             batch_bytes: options.batch_bytes,
+            loop_bytes: options.loop_bytes,
         }
     }
 
     fn built(&mut self, built: BuiltTask) -> Result<(), Failure> {
         let subtask = self.args.attempt.subtask;
         let graph = &self.args.graph;
-        let channels: Vec<usize> = graph
-            .senders(subtask)
-            .iter()
-            .map(|(edge, _)| edge.input)
-            .collect();
+        let channels = graph.outside_channels(subtask);
         let restore = self.args.restore.as_ref();
         let restored = restore.map(|restore| restore.checkpoint);
         let holds = restore.is_some_and(|restore| restore.stopped);
@@ -470,11 +495,16 @@ impl SubtaskState {
             graph.operators(subtask.vertex),
             Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
         );
+        cx.aligned = self.aligned_time();
         cx.set_futures(Arc::new(SubtaskFutures {
             runtime: self.args.node.runtimes.futures.clone(),
             subtask: self.myself.clone(),
         }));
         let mut work = Work::new(built.task, cx, inputs, restored);
+        let budget = self.args.options.input_bytes;
+        work.head = Head::of(graph, subtask, restored.unwrap_or_default(), budget);
+        let channels = graph.loop_channels(subtask);
+        work.rounds = channels.map(|of_loop| RoundMerge::new(&of_loop));
         if holds {
             work.hold();
         }
@@ -490,7 +520,7 @@ impl SubtaskState {
             return Ok(());
         }
         for (channel, sender) in senders.iter().enumerate() {
-            let granted = self.work()?.inputs.granted(channel);
+            let granted = self.work()?.granted(channel);
             let _ = sender.actor.cast(SubtaskMessage::Open {
                 lane: sender.lane,
                 producer: sender.attempt,
@@ -505,6 +535,7 @@ impl SubtaskState {
         self.senders = senders;
         self.connected = true;
         self.tell(TaskEvent::Running);
+        self.begin_alignment();
         self.step();
         Ok(())
     }

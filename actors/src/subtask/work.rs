@@ -7,11 +7,12 @@ use std::time::Duration;
 use ractor::ActorProcessingErr;
 use rivus_core::{
     AlignmentAction, Barrier, CheckpointId, CheckpointKind, Control, Element, EncodedSplit,
-    Failure, GivenBack, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, SourceTurn, SplitId,
-    SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
+    Failure, GivenBack, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, RoundMerge, SourceTurn,
+    SplitId, SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
+use super::loops::Head;
 use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::planted::Slips;
@@ -36,7 +37,7 @@ pub(super) enum Then {
 }
 
 /// Something to be done before the next element is taken.
-enum Todo {
+pub(super) enum Todo {
     Control(Control, Then),
     Snapshot(Barrier),
 }
@@ -58,6 +59,7 @@ enum Waiting {
     Mailbox,
     Input,
     Credit,
+    Others,
 }
 
 /// For how long a turn takes up further pieces of work. A turn costs some microseconds, which is much beside a batch and
@@ -74,14 +76,20 @@ pub(super) struct Work {
     pub(super) inputs: Inputs,
     /// What the chain keeps inside, if anything.
     kept: Option<Then>,
-    todo: VecDeque<Todo>,
+    pub(super) todo: VecDeque<Todo>,
+    /// The head of a loop, if the subtask is one.
+    pub(super) head: Option<Head>,
+    /// Rounds of the loop that the subtask stands in, if it is not at its head.
+    pub(super) rounds: Option<RoundMerge>,
     /// Whether nothing has arrived since everything was flushed.
-    flushed: bool,
+    pub(super) flushed: bool,
     /// Whether a split has been asked for and not come.
     asked_for_split: bool,
+    /// Whether the source waits for others of its alignment group.
+    pub(super) aligning: bool,
     drained: bool,
     /// The checkpoint behind whose barrier the source holds: the job is to end with it.
-    held: Option<CheckpointId>,
+    pub(super) held: Option<CheckpointId>,
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
     pub(super) commits: Commits,
@@ -111,11 +119,14 @@ pub(super) struct Work {
 pub(super) enum Effect {
     /// An element of this channel has been worked on.
     Credit(usize),
+    /// What has come round on this channel has been taken in.
+    CameRound(usize),
     Tell(TaskEvent),
     Frozen(Barrier),
     Abandon(CheckpointId),
     AwaitAlignment(CheckpointId),
     SliceLater(Duration),
+    TellWaiting,
 }
 
 impl Work {
@@ -144,8 +155,11 @@ impl Work {
             inputs,
             kept: None,
             todo,
+            head: None,
+            rounds: None,
             flushed: true,
             asked_for_split: false,
+            aligning: false,
             drained: false,
             held: None,
             wake_due: None,
@@ -221,6 +235,7 @@ impl Work {
     pub(super) fn aborted(&mut self, id: CheckpointId) {
         let actions = self.inputs.alignment.on_decline(id);
         self.align(actions, "it was given up");
+        self.loop_gives_up(id);
         self.drop_snapshot(id);
         if self.held.is_some_and(|held| held <= id) {
             self.held = None;
@@ -269,6 +284,7 @@ impl Work {
                 }
                 AlignmentAction::Decline(id) => {
                     self.cx.outputs.cancel_barrier(id);
+                    self.loop_gives_up(id);
                     self.drop_snapshot(id);
                     // Tables stop keeping rows for it.
                     let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);
@@ -283,7 +299,7 @@ impl Work {
     }
 
     /// Gives up what is being written for a checkpoint, or for an older one.
-    fn drop_snapshot(&mut self, id: CheckpointId) {
+    pub(super) fn drop_snapshot(&mut self, id: CheckpointId) {
         if self.cx.checkpoint().is_some_and(|open| open <= id) && self.slicing {
             self.cx.snapshot = None;
             self.slicing = false;
@@ -296,10 +312,12 @@ impl Work {
         self.cx.begin_turn();
         self.turn_began = self.cx.monotonic();
         self.came_home.clear();
+        self.take_back()?;
         let mut turn = self.piece()?;
         let worked = turn == Turn::Again;
         for _ in 1..PIECES {
-            let only_credits = |effect: &Effect| matches!(effect, Effect::Credit(_));
+            let only_credits =
+                |effect: &Effect| matches!(effect, Effect::Credit(_) | Effect::CameRound(_));
             if turn != Turn::Again
                 || !self.effects.iter().all(only_credits)
                 || !self.cx.commits.is_empty()
@@ -326,7 +344,7 @@ impl Work {
     }
 
     /// Notes how far a piece of work got.
-    fn note(&mut self, progress: Progress, then: Then) -> Turn {
+    pub(super) fn note(&mut self, progress: Progress, then: Then) -> Turn {
         match progress {
             Progress::Blocked => {
                 self.kept = Some(then);
@@ -377,9 +395,15 @@ impl Work {
                 Todo::Snapshot(barrier) => self.freeze(barrier),
             };
         }
+        if let Some(turn) = self.send_round(false)? {
+            return Ok(turn);
+        }
         if let Some((channel, element)) = self.inputs.take() {
             self.flushed = false;
             return self.element(channel, element);
+        }
+        if let Some(turn) = self.send_round(true)? {
+            return Ok(turn);
         }
         if let Some(turn) = self.read_source()? {
             return Ok(turn);
@@ -429,10 +453,14 @@ impl Work {
                 self.align(actions, "a subtask before it has declined it");
                 Ok(Turn::Again)
             }
-            Element::EndOfInput if self.inputs.ended() => {
-                self.control(Control::EndOfInput, Then::Drained)
+            Element::Round(claim) => {
+                self.on_round(channel, claim);
+                Ok(Turn::Again)
             }
-            Element::EndOfInput => Ok(Turn::Again),
+            Element::EndOfInput => {
+                self.on_end(channel);
+                Ok(Turn::Again)
+            }
         }
     }
 
@@ -453,6 +481,12 @@ impl Work {
     /// Reads a run from the source, if the task has one and it has something to read.
     fn read_source(&mut self) -> Result<Option<Turn>, Failure> {
         if self.asked_for_split || self.drained || self.held.is_some() {
+            return Ok(None);
+        }
+        if let Some(turn) = self.wait_for_others()? {
+            return Ok(Some(turn));
+        }
+        if self.aligning {
             return Ok(None);
         }
         let Some(source) = self.task.source() else {
@@ -559,6 +593,7 @@ impl SubtaskState {
         for effect in std::mem::take(&mut work.effects) {
             match effect {
                 Effect::Credit(channel) => self.return_credit(channel),
+                Effect::CameRound(channel) => self.return_credit_back(channel),
                 Effect::Tell(event) => {
                     match event {
                         TaskEvent::Drained => self.pass(Step::Drained, &myself)?,
@@ -577,6 +612,7 @@ impl SubtaskState {
                     self.pass(Step::Frozen, &myself)?;
                     self.begin_upload(barrier);
                 }
+                Effect::TellWaiting => self.tell_waiting(),
                 Effect::Abandon(id) => self.uploads.abandon_up_to(id),
                 Effect::SliceLater(pause) => {
                     self.args
@@ -624,12 +660,14 @@ impl Work {
                 Waiting::Mailbox => SubtaskMetrics::add(&metrics.busy_us, waited),
                 Waiting::Credit => SubtaskMetrics::add(&metrics.backpressured_us, waited),
                 Waiting::Input => SubtaskMetrics::add(&metrics.idle_us, waited),
+                Waiting::Others => SubtaskMetrics::add(&metrics.aligning_us, waited),
             }
         }
         self.turn_ended = ended;
         self.waiting = match turn {
             Turn::Again => Waiting::Mailbox,
             Turn::Blocked => Waiting::Credit,
+            Turn::Dry if self.aligning => Waiting::Others,
             Turn::Dry => Waiting::Input,
         };
     }

@@ -58,11 +58,15 @@ pub enum Shape {
     Expiring,
     /// Requests with answers after a while, ordered and unordered, before windows.
     Async,
+    /// Two sources of one alignment group, one faster than the other.
+    Aligned,
+    /// A loop with requests and keyed state in its body.
+    Looping,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -87,6 +91,8 @@ impl Shape {
         Self::Aggregates,
         Self::Expiring,
         Self::Async,
+        Self::Aligned,
+        Self::Looping,
     ];
 }
 

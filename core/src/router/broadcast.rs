@@ -111,6 +111,7 @@ impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
         for lane in self.lanes.clone() {
             let element = match control {
                 Control::Barrier(barrier) => Element::Barrier(barrier),
+                Control::Round(claim) => Element::Round(claim),
                 _ => Element::EndOfInput,
             };
             cx.outputs.send(lane, element);
@@ -140,7 +141,7 @@ impl<T: Record, C: Carry<T>> Stage<T> for Broadcaster<T, C> {
             Control::Flush => {
                 self.send_all(cx);
             }
-            Control::Barrier(_) | Control::EndOfInput => {
+            Control::Barrier(_) | Control::Round(_) | Control::EndOfInput => {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }

@@ -127,7 +127,7 @@ struct Router<T, R: Route<T>, C: Carry<R::Wire>> {
     buffers: Vec<Buffer<C::As>>,
     /// What is left of a run that met a channel without credit.
     rest: std::vec::IntoIter<Event<T>>,
-    /// A barrier or the end that waits for the buffers before it.
+    /// A barrier, a round or the end that waits for the buffers before it.
     pending: Option<Control>,
     /// Records in a full batch, by count and by bytes.
     full: usize,
@@ -270,7 +270,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
         self.send_overdue_watermarks(cx);
     }
 
-    /// Sends a barrier or the end on every channel, behind everything that came before it.
+    /// Sends a barrier, a round or the end on every channel, behind everything that came before it.
     fn finish_pending(&mut self, cx: &mut TaskContext) -> Progress {
         let Some(control) = self.pending else {
             return Progress::Done;
@@ -289,6 +289,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
         for lane in self.lanes.clone() {
             let element = match control {
                 Control::Barrier(barrier) => Element::Barrier(barrier),
+                Control::Round(claim) => Element::Round(claim),
                 _ => Element::EndOfInput,
             };
             cx.outputs.send(lane, element);
@@ -316,7 +317,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Stage<T> for Router<T, R, C> {
                 }
             }
             Control::Flush => self.flush(cx),
-            Control::Barrier(_) | Control::EndOfInput => {
+            Control::Barrier(_) | Control::Round(_) | Control::EndOfInput => {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }

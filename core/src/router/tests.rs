@@ -16,6 +16,7 @@ pub(crate) enum Seen {
     Watermark(Timestamp),
     Idle,
     Barrier(u64),
+    Round(u32),
     End,
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn info(batch_records: usize) -> SubtaskInfo {
         max_parallelism: 128,
         batch_records,
         batch_bytes: 1 << 20,
+        loop_bytes: 1 << 20,
     }
 }
 
@@ -104,6 +106,7 @@ impl Bench {
                 Element::Watermark(ts) => Seen::Watermark(ts),
                 Element::Idle => Seen::Idle,
                 Element::Barrier(barrier) => Seen::Barrier(barrier.id.0),
+                Element::Round(claim) => Seen::Round(claim),
                 Element::CancelBarrier(_) => continue,
                 Element::EndOfInput => Seen::End,
             };
@@ -112,12 +115,13 @@ impl Bench {
                 Seen::Watermark(ts) => format!("w{ts}"),
                 Seen::Idle => "i".into(),
                 Seen::Barrier(id) => format!("|{id}"),
+                Seen::Round(claim) => format!("o{claim}"),
                 _ => "$".into(),
             });
         }
     }
 
-    /// `1,2,3` a run, `w5` a watermark, `i` idle, `f` flush, `|1` a barrier, `$` the end, `+2` credits
+    /// `1,2,3` a run, `w5` a watermark, `i` idle, `f` flush, `|1` a barrier, `o3` a round, `$` the end, `+2` credits
     /// for every channel, `0+2` for one.
     pub(crate) fn play(&mut self, script: &str) {
         for word in script.split_whitespace() {
@@ -129,6 +133,8 @@ impl Bench {
                 lanes.for_each(|lane| self.grant(lane, more.parse().unwrap()));
             } else if let Some(id) = word.strip_prefix('|') {
                 self.control(barrier(id.parse().unwrap()));
+            } else if let Some(claim) = word.strip_prefix('o') {
+                self.control(Control::Round(claim.parse().unwrap()));
             } else if let Some(ts) = word.strip_prefix('w') {
                 self.control(Control::Watermark(ts.parse().unwrap()));
             } else {
@@ -197,6 +203,8 @@ fn one_channel_in_pictures() {
         &[
             // A batch waits until it is full, the input runs dry, or something must follow it.
             ("+9 1,2", ""),
+            ("+9 1,2 o7 3 o0", "[1, 2] o7 [3] o0"),
+            ("+1 1,2,3 4 o7", "[1, 2, 3] !"),
             ("+9 1,2 3", "[1, 2, 3]"),
             ("+9 1,2 f", "[1, 2]"),
             ("+9 1,2 |1", "[1, 2] |1"),
