@@ -194,7 +194,7 @@ impl Work {
 
     /// Nothing waits: finds out whether the loop is over.
     fn next_round(&mut self) -> Result<Option<Turn>, Failure> {
-        let step = self.head.as_mut().and_then(|head| head.rounds.next());
+        let step = self.head.as_mut().and_then(|head| head.rounds.next_step());
         let Some(step) = step else {
             return Ok(None);
         };
@@ -240,7 +240,7 @@ impl Work {
 
     /// Passes on what has come on every channel of the loop.
     fn pass_rounds(&mut self) {
-        while let Some(claim) = self.rounds.as_mut().and_then(RoundMerge::next) {
+        while let Some(claim) = self.rounds.as_mut().and_then(RoundMerge::take_round) {
             let round = Todo::Control(Control::Round(claim), Then::Nothing);
             self.todo.push_back(round);
         }

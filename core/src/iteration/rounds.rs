@@ -62,7 +62,7 @@ impl RoundMerge {
     }
 
     /// Takes the next round that has come on every channel, with the least claim.
-    pub fn next(&mut self) -> Option<u32> {
+    pub fn take_round(&mut self) -> Option<u32> {
         let mut least: Option<u32> = None;
         for channel in &self.channels {
             let channel = channel.as_ref()?;
@@ -156,12 +156,12 @@ impl LoopRounds {
     }
 
     /// What is to be done. To be asked when nothing waits to be sent into the body.
-    pub fn next(&mut self) -> Option<LoopStep> {
+    pub fn next_step(&mut self) -> Option<LoopStep> {
         if !self.outside_ended || self.ended {
             return None;
         }
         if self.under_way {
-            let least = match self.back.next() {
+            let least = match self.back.take_round() {
                 Some(least) => least,
                 // No record can come any more, from anywhere.
                 None if self.back.is_over() => u32::MAX,
@@ -229,7 +229,7 @@ mod tests {
                     }
                     None => merge.on_end(step.trim_end_matches('$').parse().unwrap()),
                 }
-                let passed: Vec<String> = std::iter::from_fn(|| merge.next())
+                let passed: Vec<String> = std::iter::from_fn(|| merge.take_round())
                     .map(|c| c.to_string())
                     .collect();
                 told.push(if passed.is_empty() {
@@ -245,28 +245,28 @@ mod tests {
     #[test]
     fn a_single_head_ends_after_a_round_without_records_for_each_end() {
         let mut head = LoopRounds::new(1, 1);
-        assert_eq!(head.next(), None, "there is more to come from outside");
+        assert_eq!(head.next_step(), None, "there is more to come from outside");
         head.on_sent();
         head.on_outside_ended();
-        assert_eq!(head.next(), Some(LoopStep::Round(0)));
-        assert_eq!(head.next(), None, "it has not come round");
+        assert_eq!(head.next_step(), Some(LoopStep::Round(0)));
+        assert_eq!(head.next_step(), None, "it has not come round");
         head.on_sent();
         head.on_round(0, 0);
         assert_eq!(
-            head.next(),
+            head.next_step(),
             Some(LoopStep::Round(0)),
             "something was under way"
         );
         head.on_round(0, 0);
-        assert_eq!(head.next(), Some(LoopStep::EndTime));
-        assert_eq!(head.next(), Some(LoopStep::Round(2)));
+        assert_eq!(head.next_step(), Some(LoopStep::EndTime));
+        assert_eq!(head.next_step(), Some(LoopStep::Round(2)));
         // A timer at the end of time.
         head.on_sent();
         head.on_round(0, 2);
-        assert_eq!(head.next(), Some(LoopStep::Round(2)));
+        assert_eq!(head.next_step(), Some(LoopStep::Round(2)));
         head.on_round(0, 2);
-        assert_eq!(head.next(), Some(LoopStep::End));
-        assert_eq!((head.next(), head.is_over()), (None, true));
+        assert_eq!(head.next_step(), Some(LoopStep::End));
+        assert_eq!((head.next_step(), head.is_over()), (None, true));
     }
 
     /// What travels in the model: a record with so many ways left, a round, the ends.
@@ -383,7 +383,7 @@ mod tests {
                 Item::Record(ways)
             } else {
                 head.rounds.on_outside_ended();
-                match head.rounds.next() {
+                match head.rounds.next_step() {
                     None => return,
                     Some(LoopStep::Round(claim)) => Item::Round(claim),
                     Some(LoopStep::EndTime) => Item::EndTime,
@@ -424,7 +424,7 @@ mod tests {
                 body.time_over = true;
                 Self::send(&mut self.back, index, Item::Record(3), draw);
             }
-            while let Some(claim) = self.bodies[index].merge.next() {
+            while let Some(claim) = self.bodies[index].merge.take_round() {
                 Self::send(&mut self.back, index, Item::Round(claim), draw);
             }
             if item == Item::End && self.bodies[index].ended.iter().all(|ended| *ended) {
@@ -466,8 +466,10 @@ mod tests {
         }
     }
 
+    type Ways = Vec<(usize, usize)>;
+
     /// Ways between `heads` and as many others: each has at least one in and one out, whatever else is drawn.
-    fn ways(heads: usize) -> impl Strategy<Value = Vec<(usize, usize)>> {
+    fn ways(heads: usize) -> impl Strategy<Value = Ways> {
         let shift = 0..heads;
         let extra = prop::collection::vec((0..heads, 0..heads), 0..=heads * 2);
         (shift, extra).prop_map(move |(shift, extra)| {
@@ -481,8 +483,7 @@ mod tests {
         })
     }
 
-    fn loops() -> impl Strategy<Value = (usize, Vec<(usize, usize)>, Vec<(usize, usize)>, Vec<u32>)>
-    {
+    fn loops() -> impl Strategy<Value = (usize, Ways, Ways, Vec<u32>)> {
         (1..6_usize).prop_flat_map(|heads| {
             let outside = prop::collection::vec(0..7_u32, 0..12);
             (Just(heads), ways(heads), ways(heads), outside)
