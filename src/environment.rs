@@ -336,6 +336,9 @@ impl StreamEnvironment {
     /// The cluster, which is started for the first job, with room for it.
     async fn cluster(&self, graph: &JobGraph) -> Result<Arc<Cluster>, JobError> {
         self.options.check().map_err(JobError::Setup)?;
+        graph
+            .check_options(&self.options)
+            .map_err(JobError::Setup)?;
         let mut cluster = self.cluster.lock().await;
         let running = match &*cluster {
             Some(running) => Arc::clone(running),

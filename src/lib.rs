@@ -36,6 +36,7 @@
 //! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`], [`Expiring`] |
 //! | ask a database or a service | [`DataStream::async_map`], [`AsyncRequests`] |
 //! | keep state without a key | [`StatefulProcessFunction`] |
+//! | feed a stream back to where it came from | [`DataStream::iterate`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 //! | test an operator, a job, a connector | [`testing`] |
@@ -53,6 +54,7 @@ mod feed;
 mod handle;
 mod inspect;
 mod interval;
+mod iterated;
 mod joined;
 mod keyed;
 mod keyed_aggregates;
@@ -138,6 +140,8 @@ pub mod guide {
     pub struct State;
     #[doc = include_str!("../docs/guide/joins.md")]
     pub struct Joins;
+    #[doc = include_str!("../docs/guide/loops.md")]
+    pub struct Loops;
     #[doc = include_str!("../docs/guide/fault-tolerance.md")]
     pub struct FaultTolerance;
     #[doc = include_str!("../docs/guide/testing.md")]

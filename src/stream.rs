@@ -261,9 +261,11 @@ impl<T: Record> DataStream<T> {
         G: WatermarkGenerator<T>,
         S: TimestampAssigner<T>,
     {
+        let alignment = strategy.alignment().cloned();
         let operator = WatermarkOperator::new(strategy);
         self.add("watermarks", operator, |node| {
-            node.assigns_watermarks = true
+            node.assigns_watermarks = true;
+            node.alignment = alignment;
         })
     }
 

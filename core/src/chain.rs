@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::metrics::SubtaskMetrics;
 use crate::query::{StateAnswer, StateQuery};
 use crate::stage::{AnyStage, Control, Progress, Stage};
-use crate::task::{OutputFactory, Task};
+use crate::task::{LoopHead, OutputFactory, Task};
 
 /// A task whose inputs all carry the same type: one operator chain behind them.
 pub struct Chain<T> {
@@ -58,6 +58,10 @@ impl<T: Record> Task for Chain<T> {
         now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
         self.head.query(query, now)
+    }
+
+    fn loop_head(&mut self) -> Option<&mut dyn LoopHead> {
+        self.head.loop_head()
     }
 }
 

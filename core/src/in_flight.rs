@@ -89,6 +89,7 @@ impl InFlight {
             Element::Barrier(_)
             | Element::Overtaking(_)
             | Element::CancelBarrier(_)
+            | Element::Round(_)
             | Element::EndOfInput => return Ok(()),
         }
         self.bytes += frame.len();

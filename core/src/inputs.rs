@@ -502,6 +502,7 @@ mod tests {
             Element::Barrier(barrier) => format!("|{}", barrier.id),
             Element::Overtaking(barrier) => format!("^{}", barrier.id),
             Element::CancelBarrier(id) => format!("x{id}"),
+            Element::Round(claim) => format!("o{claim}"),
             Element::EndOfInput => "$".into(),
         }
     }

@@ -29,6 +29,8 @@ pub enum Element {
     Overtaking(Barrier),
     /// The checkpoint was declined upstream: don't wait for its barrier. Free of credit.
     CancelBarrier(CheckpointId),
+    /// All that came before it in a loop has been worked on. Free of credit.
+    Round(u32),
     /// No record will follow; barriers will. Free of credit.
     EndOfInput,
 }

@@ -16,6 +16,8 @@
 //!   [`by_either`] keys them; [`WindowJoinOperator`], [`IntervalJoinOperator`], and beside a broadcast stream
 //!   [`BroadcastOperator`], [`KeyedBroadcastOperator`].
 //!
+//! - The head of a loop: [`IterationOperator`].
+//!
 //! [`testing`] drives one of them by hand.
 //!
 //! Those that may emit much for one input share one resumable loop (`driver`): they stop at any record,
@@ -25,6 +27,7 @@ mod asynchronous;
 mod broadcast;
 mod connect;
 mod driver;
+mod iteration;
 mod keyed;
 mod lent;
 mod naming;
@@ -43,6 +46,7 @@ mod window;
 pub use asynchronous::{AsyncFunction, AsyncMap, AsyncOperator, AsyncRequests, Retry};
 pub use broadcast::{BroadcastOperator, BroadcastProcessFunction};
 pub use connect::{CoProcessFunction, EitherIter, KeyedCoProcessFunction, OfBoth};
+pub use iteration::IterationOperator;
 pub use keyed::{
     AggregateFunction, AggregatingState, Avg, Count, DistinctOperator, EachPair, Fold, Interval,
     IntervalJoinFunction, IntervalJoinOperator, Keyed, KeyedBroadcastOperator,

@@ -4,6 +4,7 @@ mod asynchronous;
 mod broadcast;
 mod expiring;
 mod interval;
+mod iteration;
 mod keyed;
 mod operator_state;
 mod rig;

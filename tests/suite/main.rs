@@ -1,5 +1,6 @@
 //! All tests of whole jobs in one program: each program more would be compiled and linked against everything again.
 
+mod aligned;
 mod architecture;
 mod async_io;
 mod backends;
@@ -7,6 +8,7 @@ mod docs;
 mod embedded;
 mod end_to_end;
 mod examples;
+mod iterate;
 mod mistakes;
 mod operator_kit;
 mod operator_state;

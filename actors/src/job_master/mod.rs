@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `mod.rs` | the mailbox, and what the decisions ask for |
 //! | `takeover.rs` | from the fence to the decision |
+//! | `aligned.rs` | sources that wait for each other |
 //! | `splits.rs` | what sources find, at first and while the job runs |
 //! | `log.rs` | the one writer of the job's log |
 
+mod aligned;
 mod log;
 mod splits;
 mod takeover;
@@ -26,8 +28,8 @@ use rivus_core::job::{
     LogEntry, Manifest, SavepointManifest, SavepointRequest, TaskReport, Tasks,
 };
 use rivus_core::{
-    AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph,
-    JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
+    AlignmentGroup, AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure,
+    Incarnation, JobGraph, JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
 };
 
 use rivus_state::{StorageError, savepoint_folder, savepoint_name};
@@ -171,6 +173,8 @@ pub struct JobMasterState {
     figures: BTreeMap<AttemptId, SubtaskFigures>,
     /// What goes on finding splits, while it isn't looking.
     enumerators: BTreeMap<VertexId, AnyEnumerator>,
+    /// What sources that wait for each other have told this leader.
+    alignment: BTreeMap<String, AlignmentGroup>,
     /// The checkpoint under way, and when it was triggered.
     checkpoint_began: Option<(CheckpointId, Duration)>,
     checkpoint_took: Option<Duration>,
@@ -222,6 +226,7 @@ impl Actor for JobMasterActor {
             options: Arc::default(),
             figures: BTreeMap::new(),
             enumerators: BTreeMap::new(),
+            alignment: args.graph.alignment_groups(),
             checkpoint_began: None,
             checkpoint_took: None,
             in_flight: BTreeMap::new(),
@@ -444,6 +449,10 @@ impl JobMasterState {
             TaskEvent::Running => Ok(()),
             TaskEvent::Drained => self.decide(JobEvent::TaskDrained(attempt)),
             TaskEvent::NeedsSplit => self.decide(JobEvent::NeedsSplit(attempt)),
+            TaskEvent::Reached { group, reached } => {
+                self.reached(attempt, &group, reached);
+                Ok(())
+            }
             TaskEvent::Failed(failure) => {
                 self.pass(Step::TaskFailed)?;
                 tracing::warn!(job = %self.args.job, %attempt, %failure, "a task failed");

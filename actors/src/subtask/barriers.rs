@@ -158,6 +158,7 @@ impl Work {
     pub(super) fn aborted(&mut self, id: CheckpointId) {
         let actions = self.inputs.alignment.on_decline(id);
         self.align(actions, "it was given up");
+        self.loop_gives_up(id);
         self.drop_snapshot(id);
         if self.held.is_some_and(|held| held <= id) {
             self.held = None;
@@ -202,6 +203,7 @@ impl Work {
                         self.cx.outputs.end_overdraft();
                     }
                     self.cx.outputs.cancel_barrier(id);
+                    self.loop_gives_up(id);
                     self.drop_snapshot(id);
                     // Tables stop keeping rows for it.
                     let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);
@@ -216,7 +218,7 @@ impl Work {
     }
 
     /// Gives up what is being written for a checkpoint, or for an older one.
-    fn drop_snapshot(&mut self, id: CheckpointId) {
+    pub(super) fn drop_snapshot(&mut self, id: CheckpointId) {
         let is_frozen = self.slicing || self.sliced;
         if self.cx.checkpoint().is_some_and(|open| open <= id) && is_frozen {
             self.close_snapshot();

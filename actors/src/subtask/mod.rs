@@ -8,15 +8,19 @@
 //! | file | concern |
 //! |---|---|
 //! | `mod.rs` | the mailbox |
+//! | `aligned.rs` | waiting for other sources |
 //! | `futures.rs` | futures of operators |
+//! | `loops.rs` | heads of loops, and rounds |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
 //! | `restore.rs` | how it begins |
 //! | `barriers.rs` | barriers, which wait or overtake |
 //! | `snapshot.rs` | freezing, slices, uploads |
 
+mod aligned;
 mod barriers;
 mod commits;
 mod futures;
+mod loops;
 mod restore;
 mod snapshot;
 mod work;
@@ -109,6 +113,22 @@ pub enum SubtaskMessage {
         splits: Vec<EncodedSplit>,
         /// Whether there are no others.
         no_more: bool,
+    },
+    /// Say how far it is in an alignment group.
+    TellTime {
+        /// Which.
+        group: Arc<str>,
+        /// Whether to do so again after the group's interval.
+        again: bool,
+    },
+    /// How far watermarks of an alignment group may go.
+    LimitTime {
+        /// Which.
+        group: Arc<str>,
+        /// The least watermark of the group.
+        least: Timestamp,
+        /// Up to where.
+        limit: Timestamp,
     },
     /// Show the state of a key. An execution that isn't built yet, or dies, doesn't answer.
     Inspect {
@@ -305,6 +325,12 @@ impl Actor for SubtaskActor {
                 state.work()?.add_splits(splits, no_more)?;
                 state.step();
             }
+            SubtaskMessage::TellTime { group, again } => state.tell_time(group, again)?,
+            SubtaskMessage::LimitTime {
+                group,
+                least,
+                limit,
+            } => state.limit_time(&group, least, limit)?,
             SubtaskMessage::Inspect { query, reply } => {
                 if let Some(work) = &mut state.work {
                     let now = work.cx.now();
@@ -371,6 +397,7 @@ impl SubtaskState {
             max_parallelism: self.args.graph.written.max_parallelism,
             batch_records: options.batch_records,
             batch_bytes: options.batch_bytes,
+            loop_bytes: options.loop_bytes,
         }
     }
 
@@ -381,7 +408,7 @@ impl SubtaskState {
             return Ok(());
         }
         for (channel, sender) in senders.iter().enumerate() {
-            let granted = self.work()?.inputs.granted(channel);
+            let granted = self.work()?.granted(channel);
             let _ = sender.actor.cast(SubtaskMessage::Open {
                 lane: sender.lane,
                 producer: sender.attempt,
@@ -396,6 +423,7 @@ impl SubtaskState {
         self.senders = senders;
         self.connected = true;
         self.tell(TaskEvent::Running);
+        self.begin_alignment();
         self.step();
         Ok(())
     }

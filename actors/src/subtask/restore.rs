@@ -7,12 +7,13 @@ use rivus_core::job::{
 };
 use rivus_core::{
     ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Failure, InFlight, Inputs,
-    JobGraph, MIN_TIMESTAMP, OperatorUid, Outputs, PutBack, RestoredState, Stores, SubtaskId,
-    SubtaskInfo, Task, TaskContext,
+    JobGraph, MIN_TIMESTAMP, OperatorUid, Outputs, PutBack, RestoredState, RoundMerge, Stores,
+    SubtaskId, SubtaskInfo, Task, TaskContext,
 };
 use rivus_state::{CheckpointStorage, SnapshotHandle};
 
 use super::futures::SubtaskFutures;
+use super::loops::Head;
 use super::work::Work;
 use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
@@ -95,7 +96,8 @@ impl SubtaskState {
                         watermark: least.unwrap_or(MIN_TIMESTAMP),
                         idle: false,
                     };
-                    built.times = vec![time; graph.senders(info.attempt.subtask).len()];
+                    let channels = graph.outside_channels(info.attempt.subtask);
+                    built.times = vec![time; channels.len()];
                 }
                 Ok(built)
             });
@@ -107,11 +109,7 @@ impl SubtaskState {
     pub(super) fn built(&mut self, built: BuiltTask) -> Result<(), Failure> {
         let subtask = self.args.attempt.subtask;
         let graph = &self.args.graph;
-        let channels: Vec<usize> = graph
-            .senders(subtask)
-            .iter()
-            .map(|(edge, _)| edge.input)
-            .collect();
+        let channels = graph.outside_channels(subtask);
         let restore = self.args.restore.as_ref();
         let restored = restore.map(|restore| restore.checkpoint);
         let holds = restore.is_some_and(|restore| restore.stopped);
@@ -141,12 +139,17 @@ impl SubtaskState {
             graph.operators(subtask.vertex),
             Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
         );
+        cx.aligned = self.aligned_time();
         cx.set_futures(Arc::new(SubtaskFutures {
             runtime: self.args.node.runtimes.futures.clone(),
             subtask: self.myself.clone(),
         }));
         let unaligned_after = options.unaligned_after;
         let mut work = Work::new(built.task, cx, inputs, restored, unaligned_after);
+        let budget = self.args.options.input_bytes;
+        work.head = Head::of(graph, subtask, restored.unwrap_or_default(), budget);
+        let channels = graph.loop_channels(subtask);
+        work.rounds = channels.map(|of_loop| RoundMerge::new(&of_loop));
         if holds {
             work.hold();
         }

@@ -63,7 +63,9 @@ impl Work {
             Some(source) => source.received().to_vec(),
             None => Vec::new(),
         };
-        self.control(Control::Barrier(barrier), Then::Frozen(barrier))
+        let turn = self.control(Control::Barrier(barrier), Then::Frozen(barrier))?;
+        self.barrier_sets_out(barrier.id, barrier.kind);
+        Ok(turn)
     }
 
     /// Writes a slice of frozen state, if one is due after a turn that worked on something or had nothing to do.
@@ -106,8 +108,9 @@ impl Work {
     fn slice(&mut self, began: Duration, allowed: Duration) -> Result<bool, Failure> {
         for _ in 0..SLICE_LOOKS {
             if self.task.slice(SLICE_ROWS, &mut self.cx)? {
-                self.slicing = false;
-                self.sliced = true;
+                // What comes round until the barrier does is still to be added.
+                self.sliced = !self.awaits_barrier();
+                self.slicing = !self.sliced;
                 return Ok(true);
             }
             // What the turn's records had written is part of this turn's share.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use rivus_core::{
-    AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, GivenBack,
-    InFlight, Inputs, MIN_TIMESTAMP, Progress, SourceTurn, SplitId, SubtaskMetrics, Task,
-    TaskContext, TimeChange, Timestamp,
+    AlignmentAction, Barrier, CheckpointId, CheckpointKind, Control, Element, EncodedSplit,
+    Failure, GivenBack, InFlight, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, RoundMerge,
+    SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
+use super::loops::Head;
 use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::planted::Slips;
@@ -60,6 +61,7 @@ enum Waiting {
     Mailbox,
     Input,
     Credit,
+    Others,
 }
 
 /// For how long a turn takes up further pieces of work. A turn costs some microseconds, which is much beside a batch and
@@ -77,10 +79,16 @@ pub(super) struct Work {
     /// What the chain keeps inside, if anything.
     pub(super) kept: Option<Then>,
     pub(super) todo: VecDeque<Todo>,
+    /// The head of a loop, if the subtask is one.
+    pub(super) head: Option<Head>,
+    /// Rounds of the loop that the subtask stands in, if it is not at its head.
+    pub(super) rounds: Option<RoundMerge>,
     /// Whether nothing has arrived since everything was flushed.
-    flushed: bool,
+    pub(super) flushed: bool,
     /// Whether a split has been asked for and not come.
     asked_for_split: bool,
+    /// Whether the source waits for others of its alignment group.
+    pub(super) aligning: bool,
     drained: bool,
     /// The checkpoint behind whose barrier the source holds: the job is to end with it.
     pub(super) held: Option<CheckpointId>,
@@ -121,6 +129,8 @@ pub(super) struct Work {
 pub(super) enum Effect {
     /// An element of this channel has been worked on.
     Credit(usize),
+    /// What has come round on this channel has been taken in.
+    CameRound(usize),
     Tell(TaskEvent),
     Frozen(Barrier),
     Abandon(CheckpointId),
@@ -130,6 +140,7 @@ pub(super) enum Effect {
     /// A barrier is about to overtake.
     Overtaking,
     SliceLater(Duration),
+    TellWaiting,
 }
 
 impl Work {
@@ -159,8 +170,11 @@ impl Work {
             inputs,
             kept: None,
             todo,
+            head: None,
+            rounds: None,
             flushed: true,
             asked_for_split: false,
+            aligning: false,
             drained: false,
             held: None,
             wake_due: None,
@@ -238,10 +252,12 @@ impl Work {
         self.cx.begin_turn();
         self.turn_began = self.cx.monotonic();
         self.came_home.clear();
+        self.take_back()?;
         let mut turn = self.piece()?;
         let worked = turn == Turn::Again;
         for _ in 1..PIECES {
-            let only_credits = |effect: &Effect| matches!(effect, Effect::Credit(_));
+            let only_credits =
+                |effect: &Effect| matches!(effect, Effect::Credit(_) | Effect::CameRound(_));
             if turn != Turn::Again
                 || !self.effects.iter().all(only_credits)
                 || !self.cx.commits.is_empty()
@@ -268,7 +284,7 @@ impl Work {
     }
 
     /// Notes how far a piece of work got.
-    fn note(&mut self, progress: Progress, then: Then) -> Result<Turn, Failure> {
+    pub(super) fn note(&mut self, progress: Progress, then: Then) -> Result<Turn, Failure> {
         Ok(match progress {
             Progress::Blocked => {
                 self.kept = Some(then);
@@ -322,11 +338,17 @@ impl Work {
                 Todo::Overtake(barrier) => self.freeze_overtaking(barrier),
             };
         }
+        if let Some(turn) = self.send_round(false)? {
+            return Ok(turn);
+        }
         // What is parked goes first, or there would be more of it with each barrier that overtakes.
         let parked = self.cx.outputs.is_parked();
         if !parked && let Some((channel, element)) = self.inputs.take() {
             self.flushed = false;
             return self.element(channel, element);
+        }
+        if let Some(turn) = self.send_round(true)? {
+            return Ok(turn);
         }
         if !parked && let Some(turn) = self.read_source()? {
             return Ok(turn);
@@ -375,10 +397,14 @@ impl Work {
                 self.align(actions, "a subtask before it has declined it");
                 Ok(Turn::Again)
             }
-            Element::EndOfInput if self.inputs.ended() => {
-                self.control(Control::EndOfInput, Then::Drained)
+            Element::Round(claim) => {
+                self.on_round(channel, claim);
+                Ok(Turn::Again)
             }
-            Element::EndOfInput => Ok(Turn::Again),
+            Element::EndOfInput => {
+                self.on_end(channel);
+                Ok(Turn::Again)
+            }
         }
     }
 
@@ -399,6 +425,12 @@ impl Work {
     /// Reads a run from the source, if the task has one and it has something to read.
     fn read_source(&mut self) -> Result<Option<Turn>, Failure> {
         if self.asked_for_split || self.drained || self.held.is_some() {
+            return Ok(None);
+        }
+        if let Some(turn) = self.wait_for_others()? {
+            return Ok(Some(turn));
+        }
+        if self.aligning {
             return Ok(None);
         }
         let Some(source) = self.task.source() else {
@@ -505,6 +537,7 @@ impl SubtaskState {
         for effect in std::mem::take(&mut work.effects) {
             match effect {
                 Effect::Credit(channel) => self.return_credit(channel),
+                Effect::CameRound(channel) => self.return_credit_back(channel),
                 Effect::Tell(event) => {
                     match event {
                         TaskEvent::Drained => self.pass(Step::Drained, &myself)?,
@@ -528,6 +561,7 @@ impl SubtaskState {
                     self.pass(Step::Frozen, &myself)?;
                     self.begin_upload(barrier);
                 }
+                Effect::TellWaiting => self.tell_waiting(),
                 Effect::Abandon(id) => self.uploads.abandon_up_to(id),
                 Effect::SliceLater(pause) => {
                     self.args
@@ -575,12 +609,14 @@ impl Work {
                 Waiting::Mailbox => SubtaskMetrics::add(&metrics.busy_us, waited),
                 Waiting::Credit => SubtaskMetrics::add(&metrics.backpressured_us, waited),
                 Waiting::Input => SubtaskMetrics::add(&metrics.idle_us, waited),
+                Waiting::Others => SubtaskMetrics::add(&metrics.aligning_us, waited),
             }
         }
         self.turn_ended = ended;
         self.waiting = match turn {
             Turn::Again => Waiting::Mailbox,
             Turn::Blocked => Waiting::Credit,
+            Turn::Dry if self.aligning => Waiting::Others,
             Turn::Dry => Waiting::Input,
         };
     }

@@ -1,8 +1,10 @@
 //! The jobs that are run, and where their output goes.
 
+mod aligned;
 mod asking;
 mod functions;
 mod lasting;
+mod looping;
 mod records;
 mod shapes;
 mod spec;

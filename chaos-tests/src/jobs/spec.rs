@@ -58,11 +58,15 @@ pub enum Shape {
     Expiring,
     /// Requests with answers after a while, ordered and unordered, before windows.
     Async,
+    /// Two sources of one alignment group, one faster than the other.
+    Aligned,
+    /// A loop with requests and keyed state in its body.
+    Looping,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -87,6 +91,8 @@ impl Shape {
         Self::Aggregates,
         Self::Expiring,
         Self::Async,
+        Self::Aligned,
+        Self::Looping,
     ];
 }
 
@@ -281,6 +287,10 @@ impl JobSpec {
 fn barriers(shape: Shape, rng: &mut SplitMix) -> Barriers {
     let drawn = rng.below(6);
     let wait = [0, 2, 8][rng.below(3) as usize];
+    if shape == Shape::Looping {
+        // Barriers keep their place in a loop.
+        return Barriers::Wait;
+    }
     match drawn {
         0 | 1 => Barriers::Overtake(Duration::from_millis(wait)),
         2 => Barriers::Overtake(Duration::ZERO),

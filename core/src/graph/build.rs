@@ -87,7 +87,7 @@ impl ChainBuilder<'_> {
             let first = lanes;
             let index = self.info.attempt.subtask.index;
             lanes += self.graph.targets(edge, index).len();
-            let written = &self.graph.node(edge.node).inputs[edge.input];
+            let written = self.graph.node(edge.node).edge(edge.input);
             if written.from != node || written.side.as_ref() != side {
                 continue;
             }

@@ -63,6 +63,10 @@ pub struct JobOptions {
     /// Bytes that may wait at the inputs of one subtask, beyond the two batches that a channel is opened with; and as many
     /// at its outputs while a barrier overtakes.
     pub input_bytes: usize,
+    /// Bytes of records that a subtask may keep in memory which have come round a loop and wait to go round again. With a
+    /// state backend that keeps rows on disk its share of that backend's memory counts instead, and what is beyond it goes to
+    /// disk; without one the job fails when there are more.
+    pub loop_bytes: usize,
 }
 
 impl Default for JobOptions {
@@ -82,6 +86,7 @@ impl Default for JobOptions {
             batch_bytes: 1 << 20,
             // About what a core's second-level cache holds: more under way is only read from memory again.
             input_bytes: 512 << 10,
+            loop_bytes: 256 << 20,
         }
     }
 }
@@ -97,6 +102,7 @@ impl JobOptions {
             ("alignment_timeout", self.alignment_timeout.is_zero()),
             ("batch_records", self.batch_records == 0),
             ("batch_bytes", self.batch_bytes == 0),
+            ("loop_bytes", self.loop_bytes == 0),
             ("poison_after", self.poison_after == Some(0)),
         ];
         if let Some((option, _)) = zeros.iter().find(|(_, zero)| *zero) {
@@ -155,6 +161,7 @@ mod tests {
         let refused = [
             (JobOptions { batch_records: 0, ..plain() }, "batch_records is 0"),
             (JobOptions { batch_bytes: 0, ..plain() }, "batch_bytes is 0"),
+            (JobOptions { loop_bytes: 0, ..plain() }, "loop_bytes is 0"),
             (JobOptions { poison_after: Some(0), ..plain() }, "poison_after is 0"),
             (JobOptions { checkpoint_timeout: zero, ..plain() }, "checkpoint_timeout is 0"),
             (JobOptions { alignment_timeout: zero, ..plain() }, "alignment_timeout is 0"),

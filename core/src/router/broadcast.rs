@@ -111,6 +111,7 @@ impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
         for lane in self.lanes.clone() {
             match control {
                 Control::Barrier(barrier) => cx.outputs.send_barrier(lane, barrier),
+                Control::Round(claim) => cx.outputs.send(lane, Element::Round(claim)),
                 _ => cx.outputs.send(lane, Element::EndOfInput),
             }
         }
@@ -139,7 +140,7 @@ impl<T: Record, C: Carry<T>> Stage<T> for Broadcaster<T, C> {
             Control::Flush => {
                 self.send_all(cx);
             }
-            Control::Barrier(_) | Control::EndOfInput => {
+            Control::Barrier(_) | Control::Round(_) | Control::EndOfInput => {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }

@@ -131,7 +131,7 @@ struct Router<T, R: Route<T>, C: Carry<R::Wire>> {
     buffers: Vec<Buffer<C::As>>,
     /// What is left of a run that met a channel without credit.
     rest: std::vec::IntoIter<Event<T>>,
-    /// A barrier or the end that waits for the buffers before it.
+    /// A barrier, a round or the end that waits for the buffers before it.
     pending: Option<Control>,
     /// Records in a full batch, by count and by bytes.
     full: usize,
@@ -274,7 +274,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
         self.send_overdue_watermarks(cx);
     }
 
-    /// Sends a barrier or the end on every channel, behind everything that came before it.
+    /// Sends a barrier, a round or the end on every channel, behind everything that came before it.
     fn finish_pending(&mut self, cx: &mut TaskContext) -> Progress {
         let Some(control) = self.pending else {
             return Progress::Done;
@@ -293,6 +293,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
         for lane in self.lanes.clone() {
             match control {
                 Control::Barrier(barrier) => cx.outputs.send_barrier(lane, barrier),
+                Control::Round(claim) => cx.outputs.send(lane, Element::Round(claim)),
                 _ => cx.outputs.send(lane, Element::EndOfInput),
             }
         }
@@ -319,7 +320,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Stage<T> for Router<T, R, C> {
                 }
             }
             Control::Flush => self.flush(cx),
-            Control::Barrier(_) | Control::EndOfInput => {
+            Control::Barrier(_) | Control::Round(_) | Control::EndOfInput => {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }

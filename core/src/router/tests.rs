@@ -18,6 +18,7 @@ pub(crate) enum Seen {
     Barrier(u64),
     /// A barrier that has gone ahead of what is parked.
     Overtaking(u64),
+    Round(u32),
     End,
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn info(batch_records: usize) -> SubtaskInfo {
         max_parallelism: 128,
         batch_records,
         batch_bytes: 1 << 20,
+        loop_bytes: 1 << 20,
     }
 }
 
@@ -107,6 +109,7 @@ impl Bench {
                 Element::Idle => Seen::Idle,
                 Element::Barrier(barrier) => Seen::Barrier(barrier.id.0),
                 Element::Overtaking(barrier) => Seen::Overtaking(barrier.id.0),
+                Element::Round(claim) => Seen::Round(claim),
                 Element::CancelBarrier(_) => continue,
                 Element::EndOfInput => Seen::End,
             };
@@ -116,6 +119,7 @@ impl Bench {
                 Seen::Idle => "i".into(),
                 Seen::Barrier(id) => format!("|{id}"),
                 Seen::Overtaking(id) => format!("^{id}"),
+                Seen::Round(claim) => format!("o{claim}"),
                 _ => "$".into(),
             });
         }
@@ -130,7 +134,7 @@ impl Bench {
         }
     }
 
-    /// `1,2,3` a run, `w5` a watermark, `i` idle, `f` flush, `|1` a barrier, `$` the end, `+2` credits
+    /// `1,2,3` a run, `w5` a watermark, `i` idle, `f` flush, `|1` a barrier, `o3` a round, `$` the end, `+2` credits
     /// for every channel, `0+2` for one, `(` and `)` an overdraft, `(9` of nine bytes.
     pub(crate) fn play(&mut self, script: &str) {
         for word in script.split_whitespace() {
@@ -146,6 +150,8 @@ impl Bench {
                 self.overdraw(limit.parse().unwrap_or(usize::MAX));
             } else if word == ")" {
                 assert!(self.cx.outputs.end_overdraft());
+            } else if let Some(claim) = word.strip_prefix('o') {
+                self.control(Control::Round(claim.parse().unwrap()));
             } else if let Some(ts) = word.strip_prefix('w') {
                 self.control(Control::Watermark(ts.parse().unwrap()));
             } else {
@@ -214,6 +220,8 @@ fn one_channel_in_pictures() {
         &[
             // A batch waits until it is full, the input runs dry, or something must follow it.
             ("+9 1,2", ""),
+            ("+9 1,2 o7 3 o0", "[1, 2] o7 [3] o0"),
+            ("+1 1,2,3 4 o7", "[1, 2, 3] !"),
             ("+9 1,2 3", "[1, 2, 3]"),
             ("+9 1,2 f", "[1, 2]"),
             ("+9 1,2 |1", "[1, 2] |1"),

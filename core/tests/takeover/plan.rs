@@ -69,10 +69,12 @@ pub fn plan(shape: &[(&str, u32, Option<usize>)]) -> JobGraph {
                 rebalance: None,
             })
             .collect(),
+        feedback: Vec::new(),
         output: Arc::new(Nothing),
         sides: BTreeMap::new(),
         assigns_watermarks: false,
         needs_watermarks: false,
+        alignment: None,
     });
     JobGraph::new(StreamGraph {
         nodes: nodes.collect(),

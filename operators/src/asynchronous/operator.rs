@@ -187,8 +187,9 @@ impl<In: Record, F: AsyncFunction<In>> Asking<In, F> {
                 return Ok(Progress::Done);
             };
             match control {
-                // What ends time or the input waits for everything: a job may stop right behind it.
-                Control::Watermark(MAX_TIMESTAMP) | Control::EndOfInput
+                // What ends time or the input waits for everything: a job may stop right behind it. So does what says of a
+                // loop that all before it has been worked on.
+                Control::Watermark(MAX_TIMESTAMP) | Control::Round(_) | Control::EndOfInput
                     if self.queue.len() > 0 || !self.waiting.is_empty() =>
                 {
                     return self.wait(cx);

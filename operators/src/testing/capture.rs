@@ -147,12 +147,13 @@ impl<T: Record> Capture<T> {
     }
 }
 
-fn word(control: Control) -> Option<String> {
+pub(crate) fn word(control: Control) -> Option<String> {
     Some(match control {
         Control::Watermark(MAX_TIMESTAMP) => "!max".to_owned(),
         Control::Watermark(watermark) => format!("!{watermark}"),
         Control::Barrier(_) => "|".to_owned(),
         Control::EndOfInput => "end".to_owned(),
+        Control::Round(claim) => format!("round{claim}"),
         Control::Idle => "idle".to_owned(),
         Control::Waiting => "wait".to_owned(),
         Control::Assigned => "split".to_owned(),

@@ -101,6 +101,7 @@ impl HarnessSettings {
             // So few that outputs are full again and again.
             batch_records: 4,
             batch_bytes: 1 << 20,
+            loop_bytes: 1 << 20,
         }
     }
 

@@ -30,6 +30,8 @@ mod harness;
 mod picture;
 
 pub use by_hand::sleep;
+#[cfg(test)]
+pub(crate) use capture::word;
 pub use capture::{Capture, CaptureFactory, Log, Show};
 pub use harness::{Delivery, Harness, HarnessSettings, Plan, Saved};
 pub use picture::{Step, steps};
