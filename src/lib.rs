@@ -38,6 +38,7 @@
 //! | keep state without a key | [`StatefulProcessFunction`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
+//! | run jobs as a long-running service, by name | [`Jobs`], [`ServiceCommand`] |
 //! | embed a job among actors of one's own | [`ActorSource`], [`ActorSink`], [`JobHandle::link`], [`JobHandle::query`] |
 
 mod actor_sink;
@@ -45,6 +46,7 @@ mod actor_source;
 mod asynchronous;
 mod broadcasted;
 mod cluster;
+mod command_line;
 mod connected;
 mod environment;
 mod error;
@@ -52,6 +54,7 @@ mod feed;
 mod handle;
 mod inspect;
 mod interval;
+mod jobs;
 mod joined;
 mod keyed;
 mod keyed_aggregates;
@@ -61,6 +64,7 @@ mod program;
 mod query;
 mod runtimes;
 mod savepoint;
+mod service;
 mod stateful;
 mod stream;
 mod telemetry;
@@ -72,6 +76,7 @@ pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
 pub use actor_source::{ActorSource, FeedReader, FeedSplit};
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
 pub use cluster::{RuntimeMode, Storage};
+pub use command_line::command_line;
 pub use connected::{ConnectedStreams, KeyedConnectedStreams};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
 pub use error::JobError;
@@ -79,11 +84,13 @@ pub use feed::{ActorFeed, FeedClosed, Refused};
 pub use handle::{JobHandle, JobResult};
 pub use inspect::{SavedOperatorState, SavedState, SavepointContents, SavepointFile};
 pub use interval::{IntervalJoin, IntervalJoined};
+pub use jobs::{JobArgs, Jobs};
 pub use joined::{JoinedBy, JoinedStreams, WindowedJoin};
 pub use keyed::KeyedStream;
 pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
+pub use service::command::{At, ClusterArgs, SavepointCommand, ServiceCommand, SubmitArgs};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;
 
