@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
-    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Seed, Submission,
-    SubtaskMessage, TokioClock,
+    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories, Programs,
+    Seed, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
 use rivus_state::{
@@ -100,6 +100,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) probe: Option<Arc<dyn Probe>>,
     pub(crate) blocking: Option<Arc<dyn Blocking>>,
     pub(crate) backend: Option<Arc<dyn StateBackend>>,
+    /// The jobs that have names.
+    pub(crate) factories: Option<Arc<dyn ProgramFactories>>,
 }
 
 /// A node and the threads it runs on.
@@ -155,7 +157,11 @@ impl Cluster {
             backend: settings.backend,
             log,
             election: Arc::new(election),
-            programs: rivus_actors::Shared::default(),
+            programs: match settings.factories {
+                Some(factories) => Programs::with_factories(factories),
+                None => Programs::default(),
+            },
+            views: Views::default(),
             peers: rivus_actors::Shared::default(),
             probe: settings.probe,
         });
@@ -183,13 +189,15 @@ impl Cluster {
         let node = &self.context.config;
         let slots = node.slots.saturating_mul(node.task_managers);
         match graph.widest() {
-            Some(widest) if widest.parallelism > slots => Err(JobError::Setup(format!(
-                "operator {}: parallelism {} needs as many slots, and the environment has {slots}: \
-                 build it with .slots({})",
-                graph.node(widest.nodes[0]).uid,
-                widest.parallelism,
-                widest.parallelism.div_ceil(node.task_managers)
-            ))),
+            Some(widest) if widest.parallelism > slots => {
+                let each = widest.parallelism.div_ceil(node.task_managers);
+                Err(JobError::Setup(format!(
+                    "operator {}: parallelism {} needs as many slots, and the environment has {slots}: \
+                     build it with .slots({each}), or start the service with --slots {each}",
+                    graph.node(widest.nodes[0]).uid,
+                    widest.parallelism,
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -210,19 +218,29 @@ impl Cluster {
         graph: JobGraph,
         submission: Submission,
     ) -> watch::Receiver<JobView> {
-        self.context.programs.insert(job, Arc::new(graph));
-        let (sender, receiver) = watch::channel(JobView::new(job, submission.name.clone()));
-        let _ = self.node.cast(NodeMessage::Submit {
-            job,
-            submission,
-            view: sender,
-        });
-        receiver
+        self.context.programs.insert(job, graph);
+        self.submit_named(job, submission)
+    }
+
+    /// Runs a job whose program is at hand or has a name.
+    pub(crate) fn submit_named(
+        &self,
+        job: JobId,
+        submission: Submission,
+    ) -> watch::Receiver<JobView> {
+        let view = self.context.views.begin(job, &submission.name);
+        let _ = self.node.cast(NodeMessage::Submit { job, submission });
+        view
+    }
+
+    /// The jobs as they were seen last.
+    pub(crate) fn views(&self) -> &Views {
+        &self.context.views
     }
 
     /// The plan of a job that isn't over.
     pub(crate) fn graph(&self, job: JobId) -> Option<Arc<JobGraph>> {
-        self.context.programs.get(&job)
+        self.context.programs.get(job)
     }
 
     /// The actor of an execution that is there.

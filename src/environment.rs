@@ -144,6 +144,7 @@ impl StreamEnvironment {
                 probe: None,
                 blocking: None,
                 backend: None,
+                factories: None,
             },
         }
     }
@@ -246,9 +247,15 @@ impl StreamEnvironment {
     pub(crate) fn submission(&self, name: &str, start: Option<StartState>) -> Submission {
         Submission {
             name: name.to_owned(),
+            program: None,
             options: Box::new(self.options.clone()),
             start: start.map(Box::new),
         }
+    }
+
+    /// The plan of the job that was written.
+    pub(crate) fn plan(&self) -> Result<JobGraph, JobError> {
+        self.program.take()
     }
 
     /// The job that was written, for it to be started in another way.

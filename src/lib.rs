@@ -40,6 +40,7 @@
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 //! | test an operator, a job, a connector | [`testing`] |
+//! | run jobs as a long-running service, by name | [`Jobs`], [`ServiceCommand`] |
 //! | embed a job among actors of one's own | [`ActorSource`], [`ActorSink`], [`JobHandle::link`], [`JobHandle::query`] |
 
 mod actor_sink;
@@ -47,6 +48,7 @@ mod actor_source;
 mod asynchronous;
 mod broadcasted;
 mod cluster;
+mod command_line;
 mod connected;
 mod environment;
 mod error;
@@ -55,6 +57,7 @@ mod handle;
 mod inspect;
 mod interval;
 mod iterated;
+mod jobs;
 mod joined;
 mod keyed;
 mod keyed_aggregates;
@@ -64,6 +67,7 @@ mod program;
 mod query;
 mod runtimes;
 mod savepoint;
+mod service;
 mod stateful;
 mod stream;
 mod telemetry;
@@ -76,6 +80,7 @@ pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
 pub use actor_source::{ActorSource, FeedReader, FeedSplit};
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
 pub use cluster::{RuntimeMode, Storage};
+pub use command_line::command_line;
 pub use connected::{ConnectedStreams, KeyedConnectedStreams};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
 pub use error::JobError;
@@ -83,11 +88,13 @@ pub use feed::{ActorFeed, FeedClosed, Refused};
 pub use handle::{JobHandle, JobResult};
 pub use inspect::{SavedOperatorState, SavedState, SavepointContents, SavepointFile};
 pub use interval::{IntervalJoin, IntervalJoined};
+pub use jobs::{JobArgs, Jobs};
 pub use joined::{JoinedBy, JoinedStreams, WindowedJoin};
 pub use keyed::KeyedStream;
 pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
+pub use service::command::{At, ClusterArgs, SavepointCommand, ServiceCommand, SubmitArgs};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;
 

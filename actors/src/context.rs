@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::probe::{self, ActorKind, Probe, Step};
+use crate::programs::Programs;
 use crate::subtask::SubtaskMessage;
+use crate::views::Views;
 
 /// Settings of a process.
 #[derive(Debug, Clone)]
@@ -248,9 +250,11 @@ pub struct NodeContext {
     pub log: JobLog,
     /// Who may lead.
     pub election: Arc<dyn Election>,
-    /// The programs that this process can run. Closures don't travel; a log holds a job's name and
-    /// fingerprint only.
-    pub programs: Shared<JobId, Arc<JobGraph>>,
+    /// The programs that this process can run. Closures don't travel; a log holds a program's name and fingerprint
+    /// only.
+    pub programs: Programs,
+    /// The jobs as they were seen last.
+    pub views: Views,
     /// The executions of this process, for those who open channels to them.
     pub peers: Shared<(JobId, AttemptId), ActorRef<SubtaskMessage>>,
     /// Looks in.

@@ -16,6 +16,7 @@ mod queries;
 mod refused;
 mod resume;
 mod savepoints;
+mod service;
 mod takeover;
 mod telemetry;
 mod two_inputs;

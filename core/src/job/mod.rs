@@ -9,6 +9,7 @@ mod checkpoints;
 mod entry;
 mod master;
 mod options;
+mod program;
 mod report;
 mod restart;
 mod savepoint;
@@ -22,6 +23,7 @@ pub use entry::{
 };
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
 pub use options::{CheckpointMode, JobOptions};
+pub use program::ProgramRef;
 pub use report::{JobReport, TaskPhase, TaskReport};
 pub use restart::{RestartDecision, RestartState, RestartStrategy};
 pub use savepoint::{
