@@ -63,6 +63,7 @@ mod query;
 mod runtimes;
 mod savepoint;
 mod stateful;
+mod storage;
 mod stream;
 mod telemetry;
 pub mod testing;
@@ -73,7 +74,7 @@ mod windows;
 pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
 pub use actor_source::{ActorSource, FeedReader, FeedSplit};
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
-pub use cluster::{RuntimeMode, Storage};
+pub use cluster::RuntimeMode;
 pub use connected::{ConnectedStreams, KeyedConnectedStreams};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
 pub use error::JobError;
@@ -86,6 +87,7 @@ pub use keyed::KeyedStream;
 pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
+pub use storage::{Coordination, Storage};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;
 
@@ -111,7 +113,11 @@ pub use rivus_operators::{
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
+#[cfg(feature = "etcd")]
+pub use rivus_state::EtcdOptions;
 pub use rivus_state::{RocksDbBackend, RocksDbMemory, StateBackend};
+#[cfg(feature = "s3")]
+pub use rivus_state::{S3Credentials, S3Options};
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {
