@@ -9,15 +9,13 @@ use rivus_actors::{
     Seed, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
-use rivus_state::{
-    Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
-    StateBackend,
-};
+use rivus_state::{Blocking, CheckpointStorage, Inline, Pool, StateBackend};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::error::JobError;
 use crate::runtimes::{OwnRuntimes, runtimes};
+use crate::storage::{Coordination, Storage};
 
 /// On which threads the actors run.
 ///
@@ -51,50 +49,13 @@ pub enum RuntimeMode {
     Current,
 }
 
-/// Where checkpoints and job logs lie.
-///
-/// ```
-/// use rivus::engine::state::ObjectStorage;
-/// use rivus::{Storage, StreamEnvironment};
-///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
-/// # let dir = tempfile::tempdir().unwrap();
-/// # let state = dir.path().to_owned();
-/// for storage in [Storage::Memory, Storage::Directory(state), Storage::Objects(ObjectStorage::in_memory())] {
-///     let env = StreamEnvironment::builder().storage(storage).build();
-///     let numbers = env.from_collection(vec![1, 2, 3]).collect();
-///     env.execute("numbers").await?;
-///     assert_eq!(numbers.values(), [1, 2, 3]);
-/// }
-/// # Ok(()) }
-/// ```
-#[derive(Debug, Clone)]
-pub enum Storage {
-    /// In memory: jobs survive the death of any actor, not of the process.
-    Memory,
-    /// In a directory.
-    Directory(PathBuf),
-    /// In a storage that was made elsewhere, such as by a test.
-    Objects(ObjectStorage),
-}
-
-impl Storage {
-    fn open(&self) -> Result<ObjectStorage, JobError> {
-        match self {
-            Self::Memory => Ok(ObjectStorage::in_memory()),
-            Self::Objects(objects) => Ok(objects.clone()),
-            Self::Directory(path) => ObjectStorage::directory(path)
-                .map_err(|error| JobError::Setup(rivus_core::Failure::user(&error.into()).message)),
-        }
-    }
-}
-
 /// How a cluster is set up.
 #[derive(Clone)]
 pub(crate) struct ClusterSettings {
     pub(crate) node: NodeConfig,
     pub(crate) mode: RuntimeMode,
     pub(crate) storage: Storage,
+    pub(crate) coordination: Coordination,
     pub(crate) seed: Option<u64>,
     pub(crate) starts_at: Option<Timestamp>,
     pub(crate) probe: Option<Arc<dyn Probe>>,
@@ -115,21 +76,15 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(settings: ClusterSettings) -> Result<Self, JobError> {
-        if let (RuntimeMode::Current, Storage::Directory(path)) = (settings.mode, &settings.storage)
-        {
-            return Err(JobError::Setup(format!(
-                "RuntimeMode::Current with the storage in {}: a simulation keeps it in memory, \
-                 use Storage::Memory or RuntimeMode::Threads",
-                path.display()
-            )));
-        }
+        settings.storage.check(settings.mode)?;
+        settings.coordination.check(settings.mode)?;
         if let Some(backend) = &settings.backend {
             backend.check().map_err(JobError::Setup)?;
         }
         let objects = settings.storage.open()?;
         let directory = match settings.storage {
             Storage::Directory(path) => Some(path),
-            Storage::Memory | Storage::Objects(_) => None,
+            _ => None,
         };
         let (handles, runtimes) = runtimes(settings.mode)?;
         let blocking: Arc<dyn Blocking> = match (settings.blocking, settings.mode) {
@@ -137,18 +92,21 @@ impl Cluster {
             (None, RuntimeMode::Threads { .. }) => Arc::new(Pool::new(handles.control.clone())),
             (None, RuntimeMode::Current) => Arc::new(Inline),
         };
-        let log = JobLog::new(objects.clone());
         let seed = settings.seed.unwrap_or_else(entropy);
         let seed = Seed::new(seed);
-        log.probe(seed.nonce())
-            .map_err(|error| JobError::Setup(rivus_core::Failure::user(&error.into()).message))?;
+        let (election, log) = settings.coordination.open(settings.node.lease, &objects)?;
+        log.probe(seed.nonce()).map_err(JobError::setup)?;
         let unix_millis = settings.starts_at.unwrap_or_else(wall_clock);
         // Behind the terms of whatever process used the storage before this one.
         let first_term = unix_millis.max(0) as u64;
-        let election = InProcessElection::new(settings.node.lease).after_term(first_term);
+        election.observe(first_term);
+        let mut config = settings.node;
+        if settings.coordination.is_shared() {
+            config.name = format!("{}/", seed.uuid());
+        }
         let control = handles.control.clone();
         let context = Arc::new(NodeContext {
-            config: settings.node,
+            config,
             clock: Arc::new(TokioClock::starting_at(unix_millis)),
             seed,
             runtimes: handles,
@@ -156,7 +114,7 @@ impl Cluster {
             checkpoints: CheckpointStorage::new(objects),
             backend: settings.backend,
             log,
-            election: Arc::new(election),
+            election,
             programs: match settings.factories {
                 Some(factories) => Programs::with_factories(factories),
                 None => Programs::default(),

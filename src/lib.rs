@@ -69,6 +69,7 @@ mod runtimes;
 mod savepoint;
 mod service;
 mod stateful;
+mod storage;
 mod stream;
 mod telemetry;
 pub mod testing;
@@ -79,7 +80,7 @@ mod windows;
 pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
 pub use actor_source::{ActorSource, FeedReader, FeedSplit};
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
-pub use cluster::{RuntimeMode, Storage};
+pub use cluster::RuntimeMode;
 pub use command_line::command_line;
 pub use connected::{ConnectedStreams, KeyedConnectedStreams};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
@@ -95,6 +96,7 @@ pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
 pub use service::command::{At, ClusterArgs, SavepointCommand, ServiceCommand, SubmitArgs};
+pub use storage::{Coordination, Storage};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;
 
@@ -120,7 +122,11 @@ pub use rivus_operators::{
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
+#[cfg(feature = "etcd")]
+pub use rivus_state::EtcdOptions;
 pub use rivus_state::{RocksDbBackend, RocksDbMemory, StateBackend};
+#[cfg(feature = "s3")]
+pub use rivus_state::{S3Credentials, S3Options};
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {

@@ -22,6 +22,10 @@ use crate::views::Views;
 /// Settings of a process.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
+    /// What its candidates' names begin with, where other processes have candidates too; empty where there are none.
+    pub name: String,
+    /// Where this process is reached by others, as its leaders advertise it; empty if it isn't.
+    pub address: String,
     /// TaskManagers in this process.
     pub task_managers: u32,
     /// Slots of each.
@@ -47,6 +51,8 @@ pub struct NodeConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
+            name: String::new(),
+            address: String::new(),
             task_managers: 1,
             slots: 2,
             job_managers: 2,

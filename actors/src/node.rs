@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{JobOutcome, SavepointRequest};
 use rivus_core::{JobId, TaskManagerId};
+use rivus_state::Candidate;
 
 use crate::context::NodeContext;
 use crate::dispatcher::Submission;
@@ -130,7 +131,8 @@ impl Actor for NodeActor {
             state.start_task_manager(id).await?;
         }
         for index in 0..state.node.config.job_managers {
-            state.start_candidate(format!("jm-{index}")).await?;
+            let candidate = format!("{}jm-{index}", state.node.config.name);
+            state.start_candidate(candidate).await?;
         }
         Ok(state)
     }
@@ -225,7 +227,10 @@ impl NodeState {
         let args = LeaderElectionArgs {
             node: Arc::clone(&self.node),
             root: self.myself.clone(),
-            candidate: candidate.clone(),
+            candidate: Candidate {
+                name: candidate.clone(),
+                address: self.node.config.address.clone(),
+            },
         };
         let supervisor = self.myself.get_cell();
         let (actor, _) = Actor::spawn_linked(None, LeaderElectionActor, args, supervisor).await?;

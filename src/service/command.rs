@@ -23,12 +23,14 @@ use super::api::{
 };
 use super::client::{Client, ClientError};
 use super::server::{ADDRESS, Service, ServiceSettings};
-use crate::cluster::Storage;
 use crate::error::JobError;
 use crate::jobs::Jobs;
 
 /// The exit code of a command that found no service.
 const UNREACHABLE: u8 = 3;
+
+/// How long a service may take to lead before it says that it stands by.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a live table is drawn anew.
 const REDRAW: Duration = Duration::from_millis(500);
@@ -232,7 +234,7 @@ fn cluster(jobs: Jobs, args: ClusterArgs) -> Result<(), CommandError> {
         None => None,
     };
     let settings = ServiceSettings {
-        storage: Storage::Directory(args.storage.clone()),
+        storage: args.storage.clone(),
         node: NodeConfig {
             slots: args.slots,
             ..NodeConfig::default()
@@ -251,7 +253,9 @@ fn cluster(jobs: Jobs, args: ClusterArgs) -> Result<(), CommandError> {
             .map_err(failed(cant_listen()))?;
         let address = listener.local_addr().map_err(failed(cant_listen()))?;
         let names = jobs.names().collect::<Vec<_>>().join(", ");
-        let service = Service::start(jobs, settings).await?;
+        let Some(service) = lead(Service::start(jobs, settings)).await? else {
+            return Ok(());
+        };
         show::say(&format!(
             "listening on {address}; storage in {}; {} slots; jobs: {names}",
             args.storage.display(),
@@ -260,6 +264,22 @@ fn cluster(jobs: Jobs, args: ClusterArgs) -> Result<(), CommandError> {
         let served = service.serve(listener, told_to_stop()).await;
         served.map_err(failed("the service failed".to_owned()))
     })
+}
+
+/// Waits until the service leads; none if it is told to stop before.
+async fn lead(
+    starting: impl Future<Output = Result<Arc<Service>, JobError>>,
+) -> Result<Option<Arc<Service>>, JobError> {
+    let mut starting = std::pin::pin!(starting);
+    tokio::select! {
+        started = &mut starting => return started.map(Some),
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    show::say("standing by: another process serves this storage");
+    tokio::select! {
+        started = starting => started.map(Some),
+        () = told_to_stop() => Ok(None),
+    }
 }
 
 /// When the process is told to stop. Its jobs go on in the next process on the same storage.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,12 @@ use super::api::{
     SubmitRequest, Submitted,
 };
 use super::dot::dot;
-use crate::cluster::{Cluster, ClusterSettings, RuntimeMode, Storage};
+use crate::cluster::{Cluster, ClusterSettings, RuntimeMode};
 use crate::error::JobError;
 use crate::handle::JobHandle;
 use crate::jobs::Jobs;
 use crate::savepoint::{self, Savepoint};
+use crate::storage::{Coordination, Storage};
 
 /// A process with all roles.
 pub(crate) struct Service {
@@ -36,7 +38,7 @@ pub(crate) struct Service {
 
 /// How a service is set up.
 pub(crate) struct ServiceSettings {
-    pub(crate) storage: Storage,
+    pub(crate) storage: PathBuf,
     pub(crate) node: NodeConfig,
     pub(crate) workers: usize,
     pub(crate) backend: Option<Arc<dyn StateBackend>>,
@@ -76,7 +78,7 @@ impl From<JsonRejection> for Refused {
 type Answer<T> = Result<Json<T>, Refused>;
 
 impl Service {
-    /// Starts the process's actors. Jobs that lie in the storage go on.
+    /// Starts the process's actors, and waits until they lead. Jobs that lie in the storage go on.
     pub(crate) async fn start(
         jobs: Jobs,
         settings: ServiceSettings,
@@ -87,7 +89,9 @@ impl Service {
             mode: RuntimeMode::Threads {
                 workers: settings.workers,
             },
-            storage: settings.storage,
+            // Another process on the same storage stands by.
+            coordination: Coordination::Directory(settings.storage.join("leaders")),
+            storage: Storage::Directory(settings.storage),
             seed: None,
             starts_at: None,
             probe: None,

@@ -20,13 +20,19 @@ mod checkpoints;
 mod drive;
 mod election;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod faults;
 mod folders;
 mod frame;
 mod log;
 mod memory;
+#[cfg(any(feature = "etcd", feature = "s3"))]
+mod network;
 mod objects;
 mod rocks;
+#[cfg(feature = "s3")]
+mod s3;
 mod writer;
 
 pub use backend::StateBackend;
@@ -34,10 +40,19 @@ pub use blocking::{Blocking, Inline, Pool};
 pub use checkpoints::{
     CheckpointStorage, SAVEPOINTS, SnapshotHandle, SnapshotWriter, savepoint_folder, savepoint_name,
 };
-pub use election::{Campaign, Election, ElectionError, InProcessElection, Renewal};
+#[cfg(feature = "etcd")]
+pub use election::EtcdElection;
+pub use election::{
+    Campaign, Candidate, DirectoryElection, Election, ElectionError, InProcessElection, Leader,
+    Renewal,
+};
 pub use error::StorageError;
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdError, EtcdOptions};
 pub use faults::{Fault, StorageFaults, StorageOp};
 pub use log::{Append, JobLog, LogContents, LogRecord, RecordKind};
 pub use objects::{Created, ObjectStorage};
 pub use rocks::{RocksDbBackend, RocksDbMemory};
+#[cfg(feature = "s3")]
+pub use s3::{S3Credentials, S3Options};
 pub use writer::{ObjectWriter, WrittenObject};

@@ -14,9 +14,12 @@ mod operator_kit;
 mod operator_state;
 mod queries;
 mod refused;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod remote;
 mod resume;
 mod savepoints;
 mod service;
+mod standby;
 mod takeover;
 mod telemetry;
 mod two_inputs;

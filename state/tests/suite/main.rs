@@ -2,5 +2,10 @@
 
 mod contract;
 mod election;
+mod processes;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod remote;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod servers;
 mod stores;
 mod threads;
