@@ -181,7 +181,7 @@ impl JobGraph {
 
     /// What an edge's records are sent with.
     pub fn route(&self, edge: &JobEdge) -> &dyn RouteFactory {
-        let written = &self.node(edge.node).inputs[edge.input];
+        let written = self.node(edge.node).edge(edge.input);
         match (&written.rebalance, edge.exchange) {
             (Some(rebalance), Exchange::Rebalance) => &**rebalance,
             _ => &*written.route,
