@@ -10,8 +10,8 @@ use rivus_actors::{
 };
 use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
 use rivus_state::{
-    Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, ObjectStorage, Pool,
-    StateBackend,
+    Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, LocalCopies, ObjectStorage,
+    Pool, StateBackend,
 };
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -153,6 +153,7 @@ impl Cluster {
             blocking,
             checkpoints: CheckpointStorage::new(objects),
             backend: settings.backend,
+            local: LocalCopies::default(),
             log,
             election: Arc::new(election),
             programs: rivus_actors::Shared::default(),

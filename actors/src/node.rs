@@ -371,6 +371,8 @@ impl NodeState {
 
     fn job_ended(&mut self, job: JobId, outcome: JobOutcome) {
         self.node.programs.remove(&job);
+        let copies = self.node.local.forget(job);
+        self.node.blocking.run(Box::new(move || drop(copies)));
         if let Some(client) = self.clients.remove(&job) {
             client
                 .view

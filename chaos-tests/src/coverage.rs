@@ -84,6 +84,10 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
         // Takeovers wait for leases and reports: the job must outlast them.
         spec.records *= 2;
     }
+    if step == Step::FileStored {
+        // Only stores have files.
+        spec.store_above = Some(1);
+    }
     if step == Step::Renew {
         // A lease is renewed once a second.
         spec.records *= 2;

@@ -21,10 +21,10 @@ use std::time::Duration;
 use rivus_core::concat_chunks;
 use rivus_core::{
     AnyStage, AttemptId, Barrier, BuildContext, CheckpointId, CheckpointKind, Control, Either,
-    Event, Failure, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, ManualClock, MemoryStores,
+    Event, Failure, FrozenStore, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, ManualClock, MemoryStores,
     OperatorFactory, OperatorIndex, OperatorUid, Outlets, Outputs, Progress, Record, RestoredState,
-    SnapshotBuilder, Stage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, TaskContext, Timestamp,
-    VertexId, key_hash,
+    SnapshotBuilder, Stage, StoreImage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics,
+    TaskContext, Timestamp, VertexId, key_hash,
 };
 
 /// A key and a number.
@@ -296,6 +296,8 @@ pub(crate) struct Rig<'a, In> {
     /// The checkpoint that is being written: where the input and the log stood, and the watermark.
     open: Option<(usize, usize, Timestamp)>,
     last: Option<Saved>,
+    /// The last snapshot, whose stores' files have not been made yet.
+    frozen: Option<(Saved, Vec<FrozenStore>)>,
     checkpoints: u64,
     wake: Option<Timestamp>,
     /// Runs that were given back to their senders.
@@ -307,6 +309,7 @@ pub(crate) struct Rig<'a, In> {
 #[derive(Clone)]
 pub(crate) struct Saved {
     pub(crate) snapshot: bytes::Bytes,
+    images: Vec<(OperatorUid, Arc<dyn StoreImage>)>,
     position: usize,
     log: usize,
     watermark: Timestamp,
@@ -334,7 +337,8 @@ impl<'a, In: Record> Rig<'a, In> {
     ) -> Result<Self, Failure> {
         let log = Log::default();
         let cx = world(place.0, place.1, clock);
-        let stage = Self::build(factory, outlets(&log, seed), &cx, snapshots, seed)?;
+        let restored = RestoredState::parse(snapshots)?;
+        let stage = Self::build(factory, outlets(&log, seed), &cx, &restored, seed)?;
         Ok(Self {
             factory,
             outlets,
@@ -347,6 +351,7 @@ impl<'a, In: Record> Rig<'a, In> {
             watermark: MIN_TIMESTAMP,
             open: None,
             last: None,
+            frozen: None,
             checkpoints: 0,
             wake: None,
             given_back: 0,
@@ -358,16 +363,15 @@ impl<'a, In: Record> Rig<'a, In> {
         factory: &dyn OperatorFactory,
         outlets: Outlets,
         cx: &TaskContext,
-        snapshots: &[bytes::Bytes],
+        restored: &RestoredState,
         seed: u64,
     ) -> Result<Box<dyn Stage<In>>, Failure> {
         // Odd seeds: over a store, with room in memory for hardly a row.
         let stores = MemoryStores { cache_bytes: 1 };
-        let restored = RestoredState::parse(snapshots)?;
         let uid = OperatorUid::from(UID);
         let build = BuildContext {
             info: &cx.info,
-            restored: &restored,
+            restored,
             stores: (seed % 2 == 1).then_some(&stores as &dyn Stores),
             uid: &uid,
             operator: OperatorIndex(0),
@@ -435,8 +439,14 @@ impl<'a, In: Record> Rig<'a, In> {
         let id = CheckpointId(self.checkpoints);
         // One that is still being written is given up.
         self.open = None;
+        self.make_files()?;
         let kind = CheckpointKind::Checkpoint;
-        self.cx.snapshot = Some(SnapshotBuilder::new(id));
+        let snapshot = SnapshotBuilder::new(id);
+        // Every other store gives its files, the others all rows, as for a savepoint.
+        self.cx.snapshot = Some(match self.seed % 4 {
+            3 => snapshot.with_files(),
+            _ => snapshot,
+        });
         self.control(Control::Barrier(Barrier { id, kind }))?;
         self.open = Some((position, self.log.len(), self.watermark));
         self.write_slice()
@@ -448,14 +458,32 @@ impl<'a, In: Record> Rig<'a, In> {
         };
         if self.stage.slice(self.slice, &mut self.cx)? {
             self.open = None;
-            let snapshot = self.cx.snapshot.take().unwrap();
-            self.last = Some(Saved {
+            let mut snapshot = self.cx.snapshot.take().unwrap();
+            let frozen = snapshot.take_stores();
+            let saved = Saved {
                 id: snapshot.checkpoint(),
                 snapshot: concat_chunks(snapshot.finish().chunks),
+                images: Vec::new(),
                 position,
                 log,
                 watermark,
-            });
+            };
+            if frozen.is_empty() {
+                self.last = Some(saved);
+            } else {
+                self.frozen = Some((saved, frozen));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the files of frozen stores, as late as can be: what happened since must not be in them.
+    fn make_files(&mut self) -> Result<(), Failure> {
+        if let Some((mut saved, frozen)) = self.frozen.take() {
+            for store in frozen {
+                saved.images.push((store.operator.clone(), store.image()?));
+            }
+            self.last = Some(saved);
         }
         Ok(())
     }
@@ -468,18 +496,21 @@ impl<'a, In: Record> Rig<'a, In> {
     /// Everything since the last checkpoint is gone. Returns where the input goes on.
     fn crash(&mut self) -> Result<usize, Failure> {
         self.open = None;
+        self.make_files()?;
         self.cx = world(0, 1, &self.clock);
         self.wake = None;
-        let snapshots: Vec<_> = self
-            .last
-            .iter()
-            .map(|saved| saved.snapshot.clone())
-            .collect();
+        let mut restored = RestoredState::default();
+        if let Some(saved) = &self.last {
+            restored = RestoredState::parse(std::slice::from_ref(&saved.snapshot))?;
+            for (uid, image) in &saved.images {
+                restored.add_image(uid.clone(), Arc::clone(image));
+            }
+        }
         self.stage = Self::build(
             self.factory,
             (self.outlets)(&self.log, self.seed),
             &self.cx,
-            &snapshots,
+            &restored,
             self.seed,
         )?;
         let Some(saved) = self.last.clone() else {

@@ -11,8 +11,10 @@
 //! | `futures.rs` | futures of operators |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
 //! | `snapshot.rs` | barriers, slices, uploads |
+//! | `files.rs` | files of stores, which go with a snapshot |
 
 mod commits;
+mod files;
 mod futures;
 mod snapshot;
 mod work;
@@ -24,12 +26,13 @@ use rivus_core::job::{CHANNELS_STATE, JobOptions, Manifest, SnapshotPart, Subtas
 use rivus_core::{
     AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Element,
     EncodedSplit, Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
-    RestoredState, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task,
-    TaskContext, Timestamp,
+    RestoredState, SnapshotBytes, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo,
+    SubtaskMetrics, Task, TaskContext, Timestamp,
 };
-use rivus_state::{CheckpointStorage, SnapshotHandle};
+use rivus_state::{CheckpointStorage, SnapshotHandle, StoredSnapshot};
 use tokio::sync::oneshot;
 
+use self::files::{FilesResult, RestoredFiles};
 use self::futures::SubtaskFutures;
 use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
@@ -89,6 +92,8 @@ pub enum SubtaskMessage {
     AlignmentTimeout(CheckpointId),
     /// A piece of a snapshot has been stored.
     SnapshotStored(UploadResult),
+    /// Files of a store have been made, or one is stored.
+    FilesStored(FilesResult),
     /// A checkpoint is complete.
     CheckpointCompleted(CheckpointId),
     /// A checkpoint will never be.
@@ -168,6 +173,7 @@ impl Restore {
             for part in others.flat_map(|(_, other)| &other.parts) {
                 let mut part = SnapshotPart {
                     head_only: true,
+                    stores: Vec::new(),
                     ..part.clone()
                 };
                 part.sections.retain(|section| {
@@ -325,12 +331,15 @@ impl Actor for SubtaskActor {
                 state.step();
             }
             SubtaskMessage::SnapshotStored(result) => state.snapshot_stored(result)?,
+            SubtaskMessage::FilesStored(result) => state.files_stored(result)?,
             SubtaskMessage::CheckpointCompleted(id) => {
+                state.settle_files(id, true);
                 state.pass(Step::Commit, &myself)?;
                 state.work()?.completed(id);
                 state.step();
             }
             SubtaskMessage::CheckpointAborted(id) => {
+                state.settle_files(id, false);
                 state.work()?.aborted(id);
                 state.step();
             }
@@ -407,10 +416,18 @@ impl SubtaskState {
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
         let stores = node.backend.as_ref();
         let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
+        let files = RestoredFiles {
+            node: Arc::clone(node),
+            job: self.args.job,
+            subtask: self.args.attempt.subtask,
+            checkpoint: restore.map_or(CheckpointId(0), |restore| restore.checkpoint),
+            metrics: Arc::clone(&self.args.metrics),
+        };
         node.blocking.run(Box::new(move || {
             let stores = stores.as_deref();
             let built = Failure::caught(|| {
                 let mut restored = read_parts(&parts, foreign, &storage)?;
+                files.add(&parts, &mut restored);
                 if foreign {
                     // What the job writes itself is of the present form.
                     restored.migrations = graph.migrations.clone();
@@ -510,7 +527,10 @@ impl SubtaskState {
     }
 }
 
-/// Reads what a subtask starts from, and checks it.
+/// Snapshots up to this size are read at once, and so checked before anything is made of them.
+const READ_AT_ONCE: u64 = 4 << 20;
+
+/// Reads what a subtask starts from, and checks it; rows of large snapshots when they are taken.
 fn read_parts(
     parts: &[SnapshotPart],
     foreign: bool,
@@ -519,14 +539,16 @@ fn read_parts(
     let mut restored = RestoredState::default();
     for part in parts {
         let snapshot = &part.snapshot;
-        let read = if part.head_only {
+        let handle = SnapshotHandle {
+            name: snapshot.name.clone(),
+            len: snapshot.len,
+            crc32c: snapshot.crc32c,
+        };
+        let streamed = !part.head_only && snapshot.len > READ_AT_ONCE;
+        let read = if part.head_only || streamed {
             storage.read_snapshot_head(&snapshot.name, part.head)
         } else {
-            storage.read_snapshot(&SnapshotHandle {
-                name: snapshot.name.clone(),
-                len: snapshot.len,
-                crc32c: snapshot.crc32c,
-            })
+            storage.read_snapshot(&handle)
         };
         let bytes = read.map_err(|error| Failure::user(&error.into()))?;
         let wanted = |uid: &OperatorUid, state: &str| {
@@ -534,7 +556,13 @@ fn read_parts(
             let listed = sections.any(|section| section.operator == *uid && section.state == state);
             listed || !(foreign || part.head_only)
         };
-        restored.add(&bytes, part.head_only, wanted)?;
+        if streamed {
+            let storage = storage.clone();
+            let snapshot: Arc<dyn SnapshotBytes> = Arc::new(StoredSnapshot { storage, handle });
+            restored.add_streamed(&bytes, &snapshot, wanted)?;
+        } else {
+            restored.add(&bytes, part.head_only, wanted)?;
+        }
     }
     Ok(restored)
 }

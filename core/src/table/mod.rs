@@ -29,7 +29,7 @@ use crate::ids::OperatorUid;
 use crate::key::{Key, KeyGroup, KeyGroupRange, key_hash};
 use crate::schema::Schema;
 use crate::snapshot::{RestoredState, RowFrames, SectionHeader, SectionId, SnapshotBuilder};
-use crate::store::{Space, Stores};
+use crate::store::Stores;
 
 /// Where a row lies until it is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,11 +175,15 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         stores: Option<&dyn Stores>,
     ) -> Result<Self, Failure> {
         let mut table = Self::new(range, max_parallelism);
+        let schema = Schema::of::<(K, V)>();
+        if let Some(rows) = from.stored(operator, state, &schema)? {
+            table.restore_image(operator, state, rows, stores)?;
+            return Ok(table);
+        }
         if let Some(stores) = stores {
-            let stored = Stored::new(stores.open(operator)?);
+            let stored = Stored::new(stores.open(operator, None)?);
             table.stored = Some(Box::new(stored));
         }
-        let schema = Schema::of::<(K, V)>();
         from.rows(
             operator,
             state,
@@ -213,7 +217,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         self.len() == 0
     }
 
-    /// Comes by all rows of a table that has just been restored, in the store too: to rebuild what follows from them.
+    /// Comes by all rows of a table that has just been restored, in the store too: to rebuild the orders that follow from
+    /// them. By none if the orders have come with the store.
     ///
     /// # Errors
     /// If the store can't be read, or whatever `each` returns.
@@ -221,17 +226,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         &self,
         mut each: impl FnMut(VisitedRow<'_>, &V) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        match self.store() {
+        match &self.stored {
             None => self
                 .ids()
                 .try_for_each(|id| each(VisitedRow::Id(id), self.value(id))),
-            Some(store) => {
-                store.scan(Space::Rows, &[])?.read(&mut |key, value| {
-                    each(VisitedRow::Stored(key), &codec::decode(value)?)?;
-                    Ok(true)
-                })?;
-                Ok(())
-            }
+            Some(stored) => stored.visit(each),
         }
     }
 
@@ -446,24 +445,31 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         })
     }
 
-    /// Begins a snapshot of the table as it is now. A scan still under way is given up: its checkpoint
-    /// has been declined.
+    /// Begins a snapshot of the table as it is now, and of all of its `orders`. A scan still under way is given up: its
+    /// checkpoint has been declined.
     ///
     /// # Errors
-    /// If the section's header can't be encoded.
+    /// If the section's header can't be encoded, or the store can't be written.
     pub fn freeze(
         &mut self,
         operator: &OperatorUid,
         state: &str,
+        orders: &mut [&mut RowOrder],
         snapshot: &mut SnapshotBuilder,
-    ) -> Result<(), CodecError> {
+    ) -> Result<(), Failure> {
         let section = snapshot.section(&SectionHeader {
             operator: operator.clone(),
             state: state.to_owned(),
             schema: Some(Schema::of::<(K, V)>()),
         })?;
         self.epoch += 1;
-        self.freeze_stored();
+        if let Some(stored) = &mut self.stored {
+            let files_of = snapshot.takes_files().then_some(operator);
+            stored.freeze(files_of, orders)?;
+            if files_of.is_some() {
+                snapshot.stored(section, stored.rows);
+            }
+        }
         self.frozen = Some(Frozen {
             section,
             group: 0,
@@ -477,7 +483,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// Gives up a snapshot that is no longer wanted.
     pub fn thaw(&mut self) {
         self.frozen = None;
-        self.thaw_stored();
+        if let Some(stored) = &mut self.stored {
+            stored.thaw();
+        }
     }
 
     /// Writes about `rows` more rows into the snapshot and hands a frame on. Returns whether the snapshot now holds the
@@ -487,7 +495,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// If a row can't be encoded, or the store can't be read or written.
     pub fn slice(&mut self, rows: usize, snapshot: &mut SnapshotBuilder) -> Result<bool, Failure> {
         let scanned = match &self.stored {
-            Some(_) => self.slice_stored(rows)?,
+            Some(_) => self.slice_stored(rows, snapshot)?,
             None => self.slice_rows(rows, snapshot)?,
         };
         let Some(frozen) = &mut self.frozen else {
