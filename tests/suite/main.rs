@@ -12,6 +12,7 @@ mod operator_state;
 mod refused;
 mod resume;
 mod savepoints;
+mod store_files;
 mod takeover;
 mod telemetry;
 mod two_inputs;

@@ -1,4 +1,8 @@
-//! Read-modify-writes of state that is larger than its memory.
+//! Read-modify-writes of state that is larger than its memory: without checkpoints, beside checkpoints of its files
+//! (`checkpoints.rs`, below), and its way back from them.
+
+mod checkpoints;
+mod restore;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +11,8 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    AggregateFunction, Event, JobOptions, JobStatus, RocksDbBackend, RuntimeMode, StreamEnvironment,
+    AggregateFunction, Event, JobHandle, JobOptions, JobStatus, RocksDbBackend, RuntimeMode, Storage,
+    StreamEnvironment,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +39,18 @@ pub(crate) struct Args {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Where the state lies.
+    /// Where the state lies, and its checkpoints.
     #[arg(long)]
     directory: Option<PathBuf>,
+    /// Measure with a checkpoint each so many seconds, in turns with none.
+    #[arg(long)]
+    checkpoints: Option<u64>,
+    /// Turns of each.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Measure how long the state takes to come back from a checkpoint.
+    #[arg(long)]
+    restore: bool,
 }
 
 impl Default for Args {
@@ -48,7 +62,16 @@ impl Default for Args {
             hot_keys: 50_000,
             seconds: 10,
             directory: None,
+            checkpoints: None,
+            rounds: 3,
+            restore: false,
         }
+    }
+}
+
+impl Args {
+    fn directory(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(std::env::temp_dir)
     }
 }
 
@@ -90,6 +113,12 @@ impl AggregateFunction for Carrying {
 }
 
 pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
+    if args.restore {
+        return restore::run(setup, args).await;
+    }
+    if let Some(seconds) = args.checkpoints {
+        return checkpoints::run(setup, args, Duration::from_secs(seconds)).await;
+    }
     println!(
         "\nstate: source -> keyed count -> sink on RocksDB, 2x2; {} keys of {} bytes, {} MiB for all of its memory, \
          no checkpoints",
@@ -101,17 +130,48 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All keys once; then read-modify-writes, which are measured.
-async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
-    let directory = match &args.directory {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir(),
-    };
-    let backend = RocksDbBackend::new(directory)?.memory(args.memory << 20);
+/// A directory beside the state that goes with this.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new(args: &Args, name: &str) -> std::io::Result<Self> {
+        let path = args.directory().join(format!("bench-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A job that has been given all keys once, and goes on with read-modify-writes.
+struct Filled {
+    env: StreamEnvironment,
+    job: JobHandle,
+    /// Records that have reached the sink.
+    arrived: Arc<AtomicU64>,
+    /// Keys per CPU-second while it was filled.
+    pace: f64,
+}
+
+async fn filled(
+    setup: &Setup,
+    args: &Args,
+    hot_keys: u64,
+    checkpoints: Option<(Duration, Storage)>,
+) -> anyhow::Result<Filled> {
+    let backend = RocksDbBackend::new(args.directory())?.memory(args.memory << 20);
+    let (interval, storage) = checkpoints.unzip();
     let env = StreamEnvironment::builder()
         .parallelism(2)
+        .storage(storage.unwrap_or(Storage::Memory))
         .options(JobOptions {
-            checkpoint_interval: None,
+            checkpoint_interval: interval,
             batch_records: setup.batch,
             ..JobOptions::default()
         })
@@ -150,7 +210,28 @@ async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let filled = filling.used();
+    let pace = keys as f64 / filling.used().cpu.as_secs_f64();
+    Ok(Filled {
+        env,
+        job,
+        arrived,
+        pace,
+    })
+}
+
+impl Filled {
+    async fn end(self) {
+        self.job.cancel();
+        let _ = self.job.wait().await;
+        drop(self.env);
+        meter::quiet().await;
+    }
+}
+
+/// All keys once; then read-modify-writes, which are measured.
+async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+    let filled = filled(setup, args, hot_keys, None).await?;
+    let arrived = &filled.arrived;
     // What the filling left behind is settled first.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let (reading, before) = (Reading::take(), arrived.load(Relaxed));
@@ -165,12 +246,9 @@ async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
         },
         records as f64 / used.cpu.as_secs_f64() / 1e3,
         records as f64 / used.wall.as_secs_f64() / 1e3,
-        keys as f64 / filled.cpu.as_secs_f64() / 1e3,
+        filled.pace / 1e3,
         meter::resident_bytes() >> 20,
     );
-    job.cancel();
-    let _ = job.wait().await;
-    drop(env);
-    meter::quiet().await;
+    filled.end().await;
     Ok(())
 }

@@ -123,7 +123,6 @@ pub(super) fn lay_out(
             "state of operator {operator} can't be laid out in {directory}: {error}"
         ))
     };
-    fs::create_dir_all(directory).map_err(failed)?;
     let local = image.as_any().downcast_ref::<RocksImage>();
     for file in image.files() {
         if file.name.contains(['/', '\\']) {

@@ -170,7 +170,8 @@ impl Stores for RocksStores {
             ))
         };
         fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
-        // Files that were laid out go with the rest if the database can't be opened.
+        fs::create_dir(&path).map_err(|error| failed(&error))?;
+        // It goes with what was laid out in it if the database can't be opened.
         let directory = Directory {
             directory: path.clone(),
             attempt: self.directory.clone(),

@@ -2,5 +2,6 @@
 
 mod contract;
 mod election;
+mod files;
 mod stores;
 mod threads;

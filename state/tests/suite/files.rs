@@ -466,7 +466,7 @@ fn local_copies_go_when_a_later_checkpoint_is_complete_or_the_job_has_ended() {
         local.keep(JOB, subtask(0), CheckpointId(id), vec![copy]);
     };
     let has = |id| local.find(JOB, subtask(0), CheckpointId(id), &stored).is_some();
-    [1, 2, 3].map(keep);
+    (1..4).for_each(keep);
     assert_eq!(local.completed(JOB, subtask(0), CheckpointId(2)).len(), 1);
     assert_eq!([1, 2, 3].map(has), [false, true, true]);
     // A savepoint is no checkpoint to start from.
