@@ -450,7 +450,12 @@ impl<'a> Run<'a> {
     /// Files of stores belong to no single checkpoint; when a job has ended, none may be left, unless storage failed or was
     /// late.
     fn expect_no_files(&mut self, views: &[JobView]) {
-        let Plan { storage, latency, crashes, .. } = self.plan;
+        let Plan {
+            storage,
+            latency,
+            crashes,
+            ..
+        } = self.plan;
         if storage.is_some() || !latency.is_zero() || !crashes.is_empty() {
             return;
         }

@@ -26,7 +26,10 @@ fn files_below(path: &Path) -> Vec<PathBuf> {
 }
 
 fn sum(view: &JobView, figure: impl Fn(&rivus::SubtaskFigures) -> u64) -> u64 {
-    view.subtasks.iter().map(|subtask| figure(&subtask.figures)).sum()
+    view.subtasks
+        .iter()
+        .map(|subtask| figure(&subtask.figures))
+        .sum()
 }
 
 /// What becomes of the files of the last checkpoints on the disk of the process, as a subtask fails.
@@ -138,7 +141,11 @@ async fn a_restart_begins_with_files_of_its_own_disk_if_they_are_what_was_stored
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(files_below(dir.path()).len(), 1, "more than the lock is left");
+        assert_eq!(
+            files_below(dir.path()).len(),
+            1,
+            "more than the lock is left"
+        );
     }
 }
 
@@ -192,7 +199,10 @@ async fn a_checkpoint_stores_what_has_changed_and_clean_up_leaves_what_is_needed
     }
     let view = job.view();
     assert_eq!(view.restarts, 0, "{view:?}");
-    assert!(sum(&view, |figures| figures.restored_remotely) > 400_000, "{view:?}");
+    assert!(
+        sum(&view, |figures| figures.restored_remotely) > 400_000,
+        "{view:?}"
+    );
     let rows = loop {
         let rows = sum(&job.view(), |figures| figures.state_rows);
         if rows > 0 {

@@ -540,7 +540,9 @@ impl JobMasterState {
         let backend = self.args.node.backend.as_ref();
         let format = backend.map(|backend| backend.format());
         if let Ok(manifest) = &manifest
-            && let Some(stored) = manifest.stores().find(|stored| Some(&*stored.format) != format)
+            && let Some(stored) = manifest
+                .stores()
+                .find(|stored| Some(&*stored.format) != format)
         {
             let own = match format {
                 Some(format) => format!("state backend {format}"),

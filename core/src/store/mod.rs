@@ -9,8 +9,8 @@
 mod image;
 mod memory;
 
-pub(crate) use self::image::{Hold, Holding};
 pub use self::image::{EachPiece, FrozenStore, ImageFile, StoreImage, files_refused};
+pub(crate) use self::image::{Hold, Holding};
 pub use self::memory::{MemoryStore, MemoryStores};
 
 use std::ops::Range;

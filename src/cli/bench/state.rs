@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    AggregateFunction, Event, JobHandle, JobOptions, JobStatus, RocksDbBackend, RuntimeMode, Storage,
-    StreamEnvironment,
+    AggregateFunction, Event, JobHandle, JobOptions, JobStatus, RocksDbBackend, RuntimeMode,
+    Storage, StreamEnvironment,
 };
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,9 @@ struct Scratch {
 
 impl Scratch {
     fn new(args: &Args, name: &str) -> std::io::Result<Self> {
-        let path = args.directory().join(format!("bench-{}-{name}", std::process::id()));
+        let path = args
+            .directory()
+            .join(format!("bench-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self { path })
     }

@@ -50,7 +50,9 @@ struct Subtask {
 
 impl Subtask {
     fn begin(index: usize, attempt: u32, from: Option<(&dyn StoreImage, &StoredFiles)>) -> Self {
-        let store = STORES.open(&"op".into(), from.map(|(image, _)| image)).unwrap();
+        let store = STORES
+            .open(&"op".into(), from.map(|(image, _)| image))
+            .unwrap();
         let mut rows = Rows::new();
         let mut scan = store.scan(Space::Rows, &[]).unwrap();
         let each = &mut |key: &[u8], value: &[u8]| {
@@ -74,7 +76,9 @@ impl Subtask {
         match value {
             Some(value) => {
                 let append = |byte| move |out: &mut Vec<u8>| Ok::<_, ()>(out.push(byte));
-                changes.put(Space::Rows, append(key), append(value)).unwrap();
+                changes
+                    .put(Space::Rows, append(key), append(value))
+                    .unwrap();
                 self.rows.insert(key, value);
             }
             None => {
@@ -149,7 +153,9 @@ impl World {
     fn new(retain: usize) -> Self {
         Self {
             storage: CheckpointStorage::new(ObjectStorage::in_memory()),
-            subtasks: (0..SUBTASKS).map(|index| Subtask::begin(index, 1, None)).collect(),
+            subtasks: (0..SUBTASKS)
+                .map(|index| Subtask::begin(index, 1, None))
+                .collect(),
             retain,
             last_id: 0,
             pending: None,
@@ -159,7 +165,9 @@ impl World {
     }
 
     fn tell(&mut self, news: News) {
-        self.subtasks.iter_mut().for_each(|subtask| subtask.news.push_back(news));
+        self.subtasks
+            .iter_mut()
+            .for_each(|subtask| subtask.news.push_back(news));
     }
 
     fn trigger(&mut self) {
@@ -189,7 +197,9 @@ impl World {
     }
 
     fn complete(&mut self) {
-        let Some(pending) = self.pending.take_if(|pending| pending.acknowledged.len() == SUBTASKS)
+        let Some(pending) = self
+            .pending
+            .take_if(|pending| pending.acknowledged.len() == SUBTASKS)
         else {
             return;
         };
@@ -225,7 +235,8 @@ impl World {
         self.completed.push((id, manifest, rows));
         let excess = self.completed.len().saturating_sub(self.retain);
         self.completed.drain(..excess);
-        self.views.push(self.completed.iter().map(|(id, ..)| *id).collect());
+        self.views
+            .push(self.completed.iter().map(|(id, ..)| *id).collect());
         self.tell(News::Completed(id));
     }
 
@@ -268,7 +279,10 @@ impl World {
 
     fn named(&self) -> BTreeSet<String> {
         let manifests = self.completed.iter().map(|(_, manifest, _)| manifest);
-        manifests.flat_map(Manifest::files).map(str::to_owned).collect()
+        manifests
+            .flat_map(Manifest::files)
+            .map(str::to_owned)
+            .collect()
     }
 
     fn stored(&self) -> BTreeSet<String> {
@@ -351,9 +365,14 @@ fn a_checkpoint_stores_only_what_the_one_before_it_did_not() {
         world.complete();
         (0..SUBTASKS).for_each(|index| world.hear(index));
         let prefix = format!("jobs/{JOB}/files/{}/", world.last_id);
-        let new = world.stored().into_iter().filter(|file| file.starts_with(&prefix));
+        let new = world
+            .stored()
+            .into_iter()
+            .filter(|file| file.starts_with(&prefix));
         let sizes = new.map(|file| {
-            let named = world.completed[0].1.subtasks[&subtask(0)].parts[0].stores[0].files.iter();
+            let named = world.completed[0].1.subtasks[&subtask(0)].parts[0].stores[0]
+                .files
+                .iter();
             let file = named.clone().find(|stored| stored.object.name == file);
             file.map_or(0, |file| file.object.len)
         });
@@ -361,7 +380,10 @@ fn a_checkpoint_stores_only_what_the_one_before_it_did_not() {
         world.clean_up(0);
     }
     // 200 rows of 12 bytes; then one, and the list of the files.
-    assert!(stored[0] > 2_000 && stored[1] < 100 && stored[2] < 100, "{stored:?}");
+    assert!(
+        stored[0] > 2_000 && stored[1] < 100 && stored[2] < 100,
+        "{stored:?}"
+    );
 }
 
 /// A subtask with some rows, and a checkpoint of it.
@@ -383,7 +405,9 @@ fn a_damaged_file_is_named() {
         let objects = ObjectStorage::in_memory();
         let (mut world, _) = checkpointed();
         world.storage = CheckpointStorage::new(objects.clone());
-        let stored = world.subtasks[0].store(&world.storage, CheckpointId(9), usize::MAX).unwrap();
+        let stored = world.subtasks[0]
+            .store(&world.storage, CheckpointId(9), usize::MAX)
+            .unwrap();
         let name = &stored.files[0].object.name;
         let mut bytes = objects.get(name).unwrap().unwrap().to_vec();
         match how {
@@ -465,7 +489,11 @@ fn local_copies_go_when_a_later_checkpoint_is_complete_or_the_job_has_ended() {
         };
         local.keep(JOB, subtask(0), CheckpointId(id), vec![copy]);
     };
-    let has = |id| local.find(JOB, subtask(0), CheckpointId(id), &stored).is_some();
+    let has = |id| {
+        local
+            .find(JOB, subtask(0), CheckpointId(id), &stored)
+            .is_some()
+    };
     (1..4).for_each(keep);
     assert_eq!(local.completed(JOB, subtask(0), CheckpointId(2)).len(), 1);
     assert_eq!([1, 2, 3].map(has), [false, true, true]);

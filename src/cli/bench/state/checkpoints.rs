@@ -91,13 +91,21 @@ async fn one(
             last = view.checkpoints;
             // The figures of this very checkpoint come a little later.
             let figures = view.subtasks.iter().map(|subtask| subtask.figures);
-            stored.push(figures.clone().map(|figures| figures.uploaded_bytes).sum::<u64>());
+            stored.push(
+                figures
+                    .clone()
+                    .map(|figures| figures.uploaded_bytes)
+                    .sum::<u64>(),
+            );
             all = figures.map(|figures| figures.snapshot_bytes).sum();
         }
     }
     let (used, records) = (reading.used(), filled.arrived.load(Relaxed) - before);
     if interval.is_some() {
-        let stored: Vec<String> = stored.iter().map(|bytes| format!("{}", bytes >> 20)).collect();
+        let stored: Vec<String> = stored
+            .iter()
+            .map(|bytes| format!("{}", bytes >> 20))
+            .collect();
         println!(
             "      {} checkpoints; of {} MiB there were stored, in MiB: {}",
             last - completed,

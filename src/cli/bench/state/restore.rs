@@ -78,7 +78,11 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
             once.as_secs_f64(),
             restored.as_secs_f64(),
             restored.as_secs_f64() / (2.0 * once.as_secs_f64()) * 100.0,
-            if restored <= 2 * once { "met" } else { "missed" }
+            if restored <= 2 * once {
+                "met"
+            } else {
+                "missed"
+            }
         );
         drop(backend);
         meter::quiet().await;
