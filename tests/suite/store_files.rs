@@ -198,7 +198,8 @@ async fn a_checkpoint_stores_what_has_changed_and_clean_up_leaves_what_is_needed
         job.changed().await.expect("goes on");
     }
     let view = job.view();
-    assert_eq!(view.restarts, 0, "{view:?}");
+    // The one that the new process began with.
+    assert_eq!(view.restarts, 1, "{view:?}");
     assert!(
         sum(&view, |figures| figures.restored_remotely) > 400_000,
         "{view:?}"
@@ -234,7 +235,10 @@ async fn a_damaged_file_of_a_checkpoint_is_named() {
     drop((env, job));
     for file in files_below(&storage) {
         if file.extension().is_some_and(|extension| extension == "sst") {
-            let mut bytes = fs::read(&file).expect("is read");
+            // The process that ended may still clear up: what goes now nobody needs.
+            let Ok(mut bytes) = fs::read(&file) else {
+                continue;
+            };
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
             fs::write(&file, bytes).expect("is written");
