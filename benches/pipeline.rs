@@ -57,6 +57,7 @@ fn info() -> SubtaskInfo {
         max_parallelism: 128,
         batch_records: 1_024,
         batch_bytes: 1 << 20,
+        loop_bytes: 1 << 20,
     }
 }
 

@@ -219,6 +219,63 @@ impl<A: Record, S: KeySelector<A>> KeyedStream<A, S> {
 
 impl<A: Record, B: Record, S: KeySelector<A>> KeyedBroadcastConnectedStream<A, B, S> {
     /// What a [`KeyedBroadcastProcessFunction`] makes of the records of both, its state and its timers.
+    ///
+    /// A broadcast record may visit the state of all keys:
+    ///
+    /// ```
+    /// use rivus::testing::OperatorTest;
+    /// use rivus::{
+    ///     DataStream, Either, Event, Keyed, KeyedBroadcastProcessFunction, Output, UserError, ValueState,
+    /// };
+    ///
+    /// /// Adds up a customer's points; what is broadcast is given to everybody who has some.
+    /// #[derive(Clone)]
+    /// struct Points;
+    ///
+    /// impl KeyedBroadcastProcessFunction<String, String, u32> for Points {
+    ///     type Out = (String, u32);
+    ///     type State = ValueState<u32>;
+    ///     type Broadcast = ();
+    ///
+    ///     fn process(
+    ///         &mut self, who: Event<String>, points: &mut Keyed<'_, String, Self::State>, _: &(),
+    ///         out: &mut Output<'_, (String, u32)>,
+    ///     ) -> Result<(), UserError> {
+    ///         *points.get_or_default() += 1;
+    ///         out.emit((who.value, *points.get_or_default()));
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn process_broadcast(
+    ///         &mut self, _: Event<u32>, _: &mut (), _: &mut Output<'_, (String, u32)>,
+    ///     ) -> Result<(), UserError> {
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn visits_keys(&self, _gift: &u32) -> bool {
+    ///         true
+    ///     }
+    ///
+    ///     fn for_each_key(
+    ///         &mut self, gift: &Event<u32>, points: &mut Keyed<'_, String, Self::State>, _: &(),
+    ///         _: &mut Output<'_, (String, u32)>,
+    ///     ) -> Result<(), UserError> {
+    ///         *points.get_or_default() += gift.value;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// OperatorTest::of_two(|customers: &DataStream<String>, gifts: &DataStream<u32>| {
+    ///     let by_name = customers.key_by_ref(|who| who.as_str());
+    ///     by_name.connect_broadcast(&gifts.clone().broadcast()).process(Points)
+    /// })
+    /// .reads(|word| match word.parse() {
+    ///     Ok(gift) => Either::Second(gift),
+    ///     Err(_) => Either::First(word.to_owned()),
+    /// })
+    /// .shows(|(who, points)| format!("{who}={points}"))
+    /// .check("ann@1 bob@2 100@3 ann@4 cat@5 | x2 bob@6", "ann=1@1 bob=1@2 ann=102@4 cat=1@5 | bob=102@6");
+    /// ```
     pub fn process<P: KeyedBroadcastProcessFunction<S::Key, A, B>>(
         &self,
         function: P,

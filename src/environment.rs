@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rivus_actors::{NodeConfig, Probe, Submission};
 use rivus_connectors::CollectionSource;
-use rivus_core::job::{JobOptions, RestartStrategy, StartState};
+use rivus_core::job::{CheckpointMode, JobOptions, RestartStrategy, StartState};
 use rivus_core::{Event, JobGraph, JobId, Operator, Record, Source, Timestamp};
 use rivus_operators::SourceOperator;
 use rivus_state::{Blocking, StateBackend};
@@ -96,6 +96,8 @@ pub struct EnvironmentBuilder {
     task_managers: Option<u32>,
     job_managers: Option<u32>,
     checkpoint_interval: Option<Option<Duration>>,
+    checkpoint_mode: Option<CheckpointMode>,
+    unaligned_after: Option<Duration>,
     restart: Option<RestartStrategy>,
     options: JobOptions,
     settings: ClusterSettings,
@@ -129,6 +131,8 @@ impl StreamEnvironment {
             task_managers: None,
             job_managers: None,
             checkpoint_interval: None,
+            checkpoint_mode: None,
+            unaligned_after: None,
             restart: None,
             options: JobOptions::default(),
             settings: ClusterSettings {
@@ -165,6 +169,9 @@ impl StreamEnvironment {
     }
 
     /// A stream of the records of a collection.
+    ///
+    /// At a parallelism above 1 each of the source's subtasks reads a part of it, and records come in any order behind a
+    /// `key_by`, those of one key too. Where the order matters, one subtask reads them all: `.parallelism(1)` on this stream.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
@@ -329,6 +336,9 @@ impl StreamEnvironment {
     /// The cluster, which is started for the first job, with room for it.
     async fn cluster(&self, graph: &JobGraph) -> Result<Arc<Cluster>, JobError> {
         self.options.check().map_err(JobError::Setup)?;
+        graph
+            .check_options(&self.options)
+            .map_err(JobError::Setup)?;
         let mut cluster = self.cluster.lock().await;
         let running = match &*cluster {
             Some(running) => Arc::clone(running),
@@ -420,6 +430,41 @@ impl EnvironmentBuilder {
     /// ```
     pub fn without_checkpoints(mut self) -> Self {
         self.checkpoint_interval = Some(None);
+        self
+    }
+
+    /// What a restart may do to records. Default: each has its effect exactly once.
+    ///
+    /// ```
+    /// use rivus::{CheckpointMode, StreamEnvironment};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().checkpoint_mode(CheckpointMode::AtLeastOnce).build();
+    /// env.from_collection(vec![1, 2, 3]).print(); // a number might be printed twice, none not at all
+    /// env.execute("numbers").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn checkpoint_mode(mut self, mode: CheckpointMode) -> Self {
+        self.checkpoint_mode = Some(mode);
+        self
+    }
+
+    /// A periodic checkpoint whose barrier is held up longer in a subtask goes on unaligned: the barrier overtakes the records
+    /// before it, which become part of the checkpoint. With zero it does so at once. Default: it waits for them.
+    ///
+    /// ```
+    /// use rivus::StreamEnvironment;
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().unaligned_after(Duration::from_secs(1)).build();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// let view = env.execute("numbers").await?.view;
+    /// assert_eq!(view.last_checkpoint_in_flight, None); // nothing held it up
+    /// # Ok(()) }
+    /// ```
+    pub fn unaligned_after(mut self, wait: Duration) -> Self {
+        self.unaligned_after = Some(wait);
         self
     }
 
@@ -574,9 +619,13 @@ impl EnvironmentBuilder {
         if let Some(interval) = self.checkpoint_interval {
             options.checkpoint_interval = interval;
         }
+        if let Some(mode) = self.checkpoint_mode {
+            options.checkpoint_mode = mode;
+        }
         if let Some(restart) = self.restart {
             options.restart = restart;
         }
+        options.unaligned_after = self.unaligned_after.or(options.unaligned_after);
         StreamEnvironment {
             program: Program::new(self.parallelism, self.max_parallelism, self.chaining),
             options: self.options,

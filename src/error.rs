@@ -39,6 +39,9 @@ pub enum JobError {
     /// A savepoint could not be made or read, or the job doesn't fit it.
     #[error("{0}")]
     Savepoint(String),
+    /// It ended well, before what was waited for.
+    #[error("the job ended before what was waited for")]
+    Ended,
     /// The process's root actor is gone; the job's log, if it lies on disk, is whole.
     #[error("the node that ran the job has stopped")]
     NodeStopped,

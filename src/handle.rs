@@ -242,6 +242,40 @@ impl JobHandle {
         self.view.changed().await.map_err(|_| JobError::NodeStopped)
     }
 
+    /// Waits until what is to be seen of the job is as wanted, and returns it.
+    ///
+    /// # Errors
+    /// If the job ends before, as [`wait`](Self::wait) says; [`JobError::Ended`] if it ended well.
+    ///
+    /// ```
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().checkpoint_interval(std::time::Duration::from_millis(20)).build();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1_000)).sink_to(DiscardSink::new());
+    /// let mut job = env.start("for ever").await?;
+    /// let view = job.wait_until(|view| view.checkpoints >= 2).await?;
+    /// assert!(view.last_checkpoint.is_some());
+    /// job.cancel();
+    /// # Ok(()) }
+    /// ```
+    pub async fn wait_until(
+        &mut self,
+        wanted: impl Fn(&JobView) -> bool,
+    ) -> Result<JobView, JobError> {
+        loop {
+            let view = self.view.borrow_and_update().clone();
+            if wanted(&view) {
+                return Ok(view);
+            }
+            if let JobStatus::Ended(outcome) = view.status {
+                JobError::of(outcome)?;
+                return Err(JobError::Ended);
+            }
+            self.changed().await?;
+        }
+    }
+
     /// Waits for the job's end.
     ///
     /// # Errors

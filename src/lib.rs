@@ -36,8 +36,10 @@
 //! | keep state and timers by key | [`KeyedProcessFunction`], [`StateSet`], [`Expiring`] |
 //! | ask a database or a service | [`DataStream::async_map`], [`AsyncRequests`] |
 //! | keep state without a key | [`StatefulProcessFunction`] |
+//! | feed a stream back to where it came from | [`DataStream::iterate`] |
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
+//! | test an operator, a job, a connector | [`testing`] |
 //! | embed a job among actors of one's own | [`ActorSource`], [`ActorSink`], [`JobHandle::link`], [`JobHandle::query`] |
 
 mod actor_sink;
@@ -52,6 +54,7 @@ mod feed;
 mod handle;
 mod inspect;
 mod interval;
+mod iterated;
 mod joined;
 mod keyed;
 mod keyed_aggregates;
@@ -64,6 +67,7 @@ mod savepoint;
 mod stateful;
 mod stream;
 mod telemetry;
+pub mod testing;
 mod windowed;
 mod windowed_aggregates;
 mod windows;
@@ -89,12 +93,13 @@ pub use windowed::WindowedStream;
 
 pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
-pub use rivus_core::job::{JobOptions, JobOutcome, RestartStrategy};
+pub use rivus_core::job::{CheckpointMode, JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
     CheckpointId, Committer, Discovered, Either, Event, Expiring, ExpiringField, ExpiringMapState,
-    Failure, FailureScope, GraphError, JobId, Key, ListState, MapState, ParallelInstance,
-    ReadStatus, Record, ReducingState, Shares, Sink, SinkWriter, Source, SourceReader,
-    SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, Ttl, UserError, ValueState,
+    Failure, FailureScope, GraphError, JobId, Key, KeyTimers, ListState, MapState,
+    ParallelInstance, ReadStatus, Record, ReducingState, Shares, Sink, SinkWriter, Source,
+    SourceReader, SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, Ttl, UserError,
+    ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, AggregatingState, AsyncFunction, AsyncRequests, Avg,
@@ -108,12 +113,7 @@ pub use rivus_operators::{
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
-pub use rivus_state::{RocksDbBackend, StateBackend};
-
-/// What a connector's author tests with.
-pub mod testing {
-    pub use rivus_connectors::contract;
-}
+pub use rivus_state::{RocksDbBackend, RocksDbMemory, StateBackend};
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {
@@ -140,6 +140,8 @@ pub mod guide {
     pub struct State;
     #[doc = include_str!("../docs/guide/joins.md")]
     pub struct Joins;
+    #[doc = include_str!("../docs/guide/loops.md")]
+    pub struct Loops;
     #[doc = include_str!("../docs/guide/fault-tolerance.md")]
     pub struct FaultTolerance;
     #[doc = include_str!("../docs/guide/testing.md")]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rivus_core::{
     AsItIs, Broadcast, Carry, DEFAULT_MAX_PARALLELISM, Exchange, Forward, Global, JobGraph, NodeId,
     Operator, OutputFactory, Partition, PartitionBy, Rebalance, Record, RouteFactory, Shuffle,
-    SideTag, StreamEdge, StreamGraph, StreamNode, TypedOutput,
+    SideTag, StreamEdge, StreamGraph, StreamNode, TypedOutput, WatermarkAlignment,
 };
 use rivus_operators::{SideOutputTag, SideOutputs};
 
@@ -34,11 +34,13 @@ struct Node {
     parallelism: Option<u32>,
     operator: Operator,
     inputs: Vec<StreamEdge>,
+    feedback: Vec<StreamEdge>,
     output: Arc<dyn OutputFactory>,
     sides: BTreeMap<SideTag, Arc<dyn OutputFactory>>,
     declared: SideOutputs,
     assigns_watermarks: bool,
     needs_watermarks: bool,
+    alignment: Option<WatermarkAlignment>,
 }
 
 /// A new operator.
@@ -49,6 +51,7 @@ pub(crate) struct NewNode {
     pub(crate) declared: SideOutputs,
     pub(crate) assigns_watermarks: bool,
     pub(crate) needs_watermarks: bool,
+    pub(crate) alignment: Option<WatermarkAlignment>,
 }
 
 impl NewNode {
@@ -60,6 +63,7 @@ impl NewNode {
             declared: SideOutputs::new(),
             assigns_watermarks: false,
             needs_watermarks: false,
+            alignment: None,
         }
     }
 }
@@ -101,11 +105,13 @@ impl Program {
             parallelism: None,
             operator: new.operator,
             inputs: new.inputs,
+            feedback: Vec::new(),
             output: Arc::new(TypedOutput::<T>::default()),
             sides: BTreeMap::new(),
             declared: new.declared,
             assigns_watermarks: new.assigns_watermarks,
             needs_watermarks: new.needs_watermarks,
+            alignment: new.alignment,
         });
         Origin {
             node,
@@ -114,6 +120,11 @@ impl Program {
             partition: None,
             generation: draft.generation,
         }
+    }
+
+    /// Closes a loop.
+    pub(crate) fn feed_back(&self, head: &Origin, edges: Vec<StreamEdge>) {
+        self.edit(head, "iterate", |node| node.feedback = edges);
     }
 
     /// Refuses an exchange that what follows it would undo without a word.
@@ -291,10 +302,12 @@ impl Program {
                 parallelism: node.parallelism.unwrap_or(parallelism),
                 operator: node.operator,
                 inputs: node.inputs,
+                feedback: node.feedback,
                 output: node.output,
                 sides: node.sides,
                 assigns_watermarks: node.assigns_watermarks,
                 needs_watermarks: node.needs_watermarks,
+                alignment: node.alignment,
             })
             .collect();
         Ok(JobGraph::new(StreamGraph {

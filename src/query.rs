@@ -2,13 +2,15 @@
 
 use rivus_actors::{JobStatus, SubtaskMessage};
 use rivus_core::{
-    Failure, JobGraph, KeyGroup, OperatorUid, StateAnswer, StateQuery, SubtaskId, codec,
+    Asked, CodecError, Failure, JobGraph, JobVertex, KeyGroup, KeyTimers, OperatorUid, StateAnswer,
+    StateQuery, SubtaskId, codec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::error::JobError;
 use crate::handle::JobHandle;
 
 /// Why a question about state has no answer.
@@ -39,6 +41,10 @@ impl QueryError {
         matches!(self, Self::Restarting(_))
     }
 
+    fn unreadable(error: CodecError) -> Self {
+        Self::Unreadable(Failure::from(error))
+    }
+
     fn refused(operator: &str, reason: impl Into<String>) -> Self {
         Self::Refused {
             operator: operator.to_owned(),
@@ -56,6 +62,11 @@ impl JobHandle {
     /// | a keyed process function, also one with broadcast state | its `State` |
     /// | `.aggregate(f)` of a keyed stream, and what is made with it | the accumulator of `f`, such as `u64` for a count |
     /// | `.reduce(f)` | [`ValueState`](crate::ValueState) of the record |
+    /// | `.window(..).aggregate(f)` and what is made with it, `.count_window(..)` too | `Vec<(Window, A)>`, where `A` is the accumulator: the key's open windows, earliest first |
+    /// | `.window(..).reduce(f)`; `.process(f)` | the same with [`ValueState`](crate::ValueState) of the record; with a `Vec` of the records |
+    /// | a window with an evictor | the same with a `Vec` of [`Event`](crate::Event)s |
+    /// | `.join(..)`, `.co_group(..)` of two streams by window | the same with [`Grouped`](crate::Grouped) records |
+    /// | `.interval_join(..)` | two `Vec`s of [`Event`](crate::Event)s: the records of each stream that may still meet others |
     ///
     /// The question goes to the subtask that owns the key and is answered between two turns of its work. Rows that lie in a
     /// state backend are read there, and what is in memory stays as it is. State that has expired is not shown.
@@ -95,21 +106,133 @@ impl JobHandle {
         K: Serialize + ?Sized,
         S: DeserializeOwned,
     {
-        let unreadable = |error| QueryError::Unreadable(Failure::from(error));
-        let query =
-            StateQuery::new::<K, S>(OperatorUid(uid.to_owned()), key).map_err(unreadable)?;
-        match self.ask(uid, query).await? {
-            Ok(Some(StateAnswer::Found(bytes))) => {
-                codec::decode(&bytes).map(Some).map_err(unreadable)
-            }
+        let query = StateQuery::new::<K, S>(OperatorUid(uid.to_owned()), key);
+        self.answer(query.map_err(QueryError::unreadable)?).await
+    }
+
+    /// One state of a key by its name: a field of the operator's `State`.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); and if the operator has no state of that name.
+    ///
+    /// ```
+    /// use rivus::{
+    ///     ActorSource, Event, Keyed, KeyedProcessFunction, ListState, Output, StateSet, StreamEnvironment, UserError,
+    ///     ValueState, connectors::DiscardSink,
+    /// };
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+    /// struct Visits { times: ValueState<u32>, pages: ListState<String> }
+    ///
+    /// #[derive(Clone)]
+    /// struct Remember;
+    ///
+    /// impl KeyedProcessFunction<u64, (u64, String)> for Remember {
+    ///     type Out = ();
+    ///     type State = Visits;
+    ///     fn process(
+    ///         &mut self, visit: Event<(u64, String)>, visits: &mut Keyed<'_, u64, Visits>, _: &mut Output<'_, ()>,
+    ///     ) -> Result<(), UserError> {
+    ///         *visits.times.get_or_default() += 1;
+    ///         visits.pages.push(visit.value.1);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let env = StreamEnvironment::default();
+    /// let (source, visits) = ActorSource::bounded(100);
+    /// let stream = env.from_source(source).key_by(|visit: &(u64, String)| visit.0);
+    /// stream.process(Remember).uid("visits").sink_to(DiscardSink::new());
+    /// let job = env.start("visits").await?;
+    /// visits.send((7, "/".to_owned())).await?;
+    /// let pages = loop {
+    ///     match job.query_state::<_, ListState<String>>("visits", "pages", &7_u64).await {
+    ///         Ok(Some(pages)) => break pages,
+    ///         Err(error) if !error.is_retryable() => return Err(error.into()),
+    ///         _ => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+    ///     }
+    /// };
+    /// assert_eq!(pages.iter().collect::<Vec<_>>(), ["/"]);
+    /// let wrong = job.query_state::<_, u32>("visits", "page", &7_u64).await.unwrap_err();
+    /// assert_eq!(wrong.to_string(), "operator visits: it has no state \"page\": ask for one of times, pages");
+    /// # job.cancel();
+    /// # Ok(()) }
+    /// ```
+    pub async fn query_state<K, S>(
+        &self,
+        uid: &str,
+        state: &str,
+        key: &K,
+    ) -> Result<Option<S>, QueryError>
+    where
+        K: Serialize + ?Sized,
+        S: DeserializeOwned,
+    {
+        let query = StateQuery::new::<K, S>(OperatorUid(uid.to_owned()), key);
+        let query = query.map_err(QueryError::unreadable)?;
+        self.answer(query.asking(Asked::Field(state.to_owned())))
+            .await
+    }
+
+    /// The timers of a key of a keyed process function.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn query_timers<K>(&self, uid: &str, key: &K) -> Result<KeyTimers, QueryError>
+    where
+        K: Serialize + ?Sized,
+    {
+        let query = StateQuery::new::<K, ()>(OperatorUid(uid.to_owned()), key);
+        let query = query.map_err(QueryError::unreadable)?;
+        let timers = self.answer(query.asking(Asked::Timers)).await?;
+        Ok(timers.unwrap_or_default())
+    }
+
+    /// The broadcast state of an operator, as its first subtask has it.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn query_broadcast<S: DeserializeOwned>(&self, uid: &str) -> Result<S, QueryError> {
+        let query = StateQuery::of_broadcast::<S>(OperatorUid(uid.to_owned()));
+        let query = query.map_err(QueryError::unreadable)?;
+        let state = self.answer(query).await?;
+        state.ok_or_else(|| QueryError::refused(uid, "it has no broadcast state"))
+    }
+
+    async fn answer<S: DeserializeOwned>(
+        &self,
+        query: StateQuery,
+    ) -> Result<Option<S>, QueryError> {
+        let uid = query.operator.0.clone();
+        match self.ask(&uid, query).await? {
+            Ok(Some(StateAnswer::Found(bytes))) => codec::decode(&bytes)
+                .map(Some)
+                .map_err(QueryError::unreadable),
             Ok(Some(StateAnswer::Missing)) => Ok(None),
-            Ok(Some(StateAnswer::Refused(reason))) => Err(QueryError::refused(uid, reason)),
+            Ok(Some(StateAnswer::Refused(reason))) => Err(QueryError::refused(&uid, reason)),
             Ok(None) => Err(QueryError::refused(
-                uid,
-                "it has no state that can be asked for: ask a keyed process function or an aggregate",
+                &uid,
+                "it has no state that can be asked for: ask an operator that keeps state by key, or broadcast state",
             )),
             Err(failure) => Err(QueryError::Unreadable(failure)),
         }
+    }
+
+    /// Kills the subtasks of an operator.
+    pub(crate) fn kill_subtasks(&self, uid: &str) -> Result<(), JobError> {
+        let graph = self.cluster.graph(self.job).ok_or(JobError::Ended)?;
+        let vertex =
+            vertex_of(&graph, uid).map_err(|error| JobError::Program(error.to_string()))?;
+        for task in self.view().subtasks {
+            if task.attempt.subtask.vertex == vertex.id
+                && let Some(actor) = self.cluster.subtask(self.job, task.attempt)
+            {
+                actor.kill();
+            }
+        }
+        Ok(())
     }
 
     /// Asks whoever owns the key.
@@ -141,21 +264,21 @@ impl JobHandle {
 
 /// The subtask that owns the key.
 fn owner(graph: &JobGraph, query: &StateQuery) -> Result<SubtaskId, QueryError> {
-    let uid = &query.operator;
-    let vertex = graph.vertices.iter().find(|vertex| {
-        let mut nodes = vertex.nodes.iter();
-        nodes.any(|node| graph.node(*node).uid == *uid)
-    });
-    let vertex = vertex.ok_or_else(|| {
-        QueryError::refused(
-            &uid.0,
-            "the job has no operator of this uid: give it one with .uid(..)",
-        )
-    })?;
+    let vertex = vertex_of(graph, &query.operator.0)?;
     let max_parallelism = graph.written.max_parallelism;
     let group = KeyGroup::of(query.hash, max_parallelism);
     Ok(SubtaskId {
         vertex: vertex.id,
         index: group.owner(vertex.parallelism, max_parallelism),
     })
+}
+
+/// The vertex that an operator is part of.
+fn vertex_of<'a>(graph: &'a JobGraph, uid: &str) -> Result<&'a JobVertex, QueryError> {
+    let vertex = graph.vertices.iter().find(|vertex| {
+        let mut nodes = vertex.nodes.iter();
+        nodes.any(|node| graph.node(*node).uid.0 == uid)
+    });
+    let unknown = "the job has no operator of this uid: give it one with .uid(..)";
+    vertex.ok_or_else(|| QueryError::refused(uid, unknown))
 }

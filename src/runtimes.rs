@@ -4,8 +4,14 @@
 //! Workers don't steal from one another. A subtask that moves between cores leaves its state in the wrong cache, and
 //! its memory in the wrong thread's heap; where it runs is decided once, by
 //! [`JobGraph::worker`](rivus_core::JobGraph::worker).
+//!
+//! Their end is waited for, for a while: what the actors hold is dropped on these threads, and a state store that is being
+//! closed while the process ends meets what its library has taken down already.
 
+use std::cell::Cell;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rivus_actors::Runtimes;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
@@ -14,12 +20,61 @@ use tokio::sync::oneshot;
 use crate::cluster::RuntimeMode;
 use crate::error::JobError;
 
-/// Runtimes of one's own; they end when this is dropped, which doesn't wait for them.
+/// How long the end of the threads is waited for: blocking user code may be at work on one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// Whether this is a thread of such a runtime: it can't wait for its own end.
+    static OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Counts threads that run.
+#[derive(Clone, Default)]
+struct Threads(Arc<(Mutex<usize>, Condvar)>);
+
+impl Threads {
+    fn change(&self, change: impl FnOnce(&mut usize)) {
+        let (running, changed) = &*self.0;
+        change(&mut running.lock().unwrap_or_else(PoisonError::into_inner));
+        changed.notify_all();
+    }
+
+    /// This thread has begun.
+    fn begin(&self) {
+        OWN.set(true);
+        self.change(|running| *running += 1);
+    }
+
+    /// This thread has nothing left.
+    fn end(&self) {
+        self.change(|running| *running -= 1);
+    }
+
+    /// Waits until none is left.
+    fn wait(&self) {
+        if OWN.get() {
+            return;
+        }
+        let (running, changed) = &*self.0;
+        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(running, PATIENCE, |running| *running > 0);
+        let (running, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if *running > 0 {
+            tracing::warn!(
+                threads = *running,
+                "blocking work is still under way, nobody waits for it any more"
+            );
+        }
+    }
+}
+
+/// Runtimes of one's own; they end when this is dropped.
 #[derive(Default)]
 pub(crate) struct OwnRuntimes {
     control: Option<Runtime>,
     futures: Option<Runtime>,
     workers: Vec<Worker>,
+    threads: Threads,
 }
 
 /// A thread with a runtime of its own, until this is dropped.
@@ -33,9 +88,11 @@ impl Drop for OwnRuntimes {
             .into_iter()
             .flatten()
         {
-            // Dropping a runtime waits, which must not happen on another runtime's thread.
+            // Dropping a runtime waits without end, and panics on another runtime's thread.
             runtime.shutdown_background();
         }
+        self.workers.clear();
+        self.threads.wait();
     }
 }
 
@@ -48,9 +105,8 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
         }
         RuntimeMode::Threads { workers } => workers,
     };
-    let control = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("rivus-control")
+    let threads = Threads::default();
+    let control = multi_thread("rivus-control", 1, &threads)
         .enable_time()
         .build()
         .map_err(refused)?;
@@ -60,16 +116,15 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
         control: Some(control),
         futures: None,
         workers: Vec::new(),
+        threads: threads.clone(),
     };
     for index in 0..workers {
-        let (handle, worker) = worker(index)?;
+        let (handle, worker) = worker(index, &threads)?;
         data.push(handle);
         own.workers.push(worker);
     }
     // Clients of databases and services want input and output too, where the program has it in tokio.
-    let futures = Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("rivus-async")
+    let futures = multi_thread("rivus-async", workers, &threads)
         .enable_all()
         .build()
         .map_err(refused)?;
@@ -78,7 +133,19 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
     Ok((runtimes, own))
 }
 
-fn worker(index: usize) -> Result<(Handle, Worker), JobError> {
+fn multi_thread(name: &str, workers: usize, threads: &Threads) -> Builder {
+    let (begin, end) = (threads.clone(), threads.clone());
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(workers)
+        .thread_name(name)
+        .on_thread_start(move || begin.begin())
+        .on_thread_stop(move || end.end());
+    builder
+}
+
+fn worker(index: usize, threads: &Threads) -> Result<(Handle, Worker), JobError> {
+    let threads = threads.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let (give, take) = std::sync::mpsc::channel::<Runtime>();
     // The thread first: a runtime whose thread can't be started could not be dropped here.
@@ -86,9 +153,11 @@ fn worker(index: usize) -> Result<(Handle, Worker), JobError> {
         .name(format!("rivus-data-{index}"))
         .spawn(move || {
             let Ok(runtime) = take.recv() else { return };
+            threads.begin();
             // Ends, with an error that means just that, when the other end is dropped.
             let _ = runtime.block_on(stopped);
             runtime.shutdown_background();
+            threads.end();
         })
         .map_err(refused)?;
     let runtime = Builder::new_current_thread()

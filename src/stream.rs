@@ -261,9 +261,11 @@ impl<T: Record> DataStream<T> {
         G: WatermarkGenerator<T>,
         S: TimestampAssigner<T>,
     {
+        let alignment = strategy.alignment().cloned();
         let operator = WatermarkOperator::new(strategy);
         self.add("watermarks", operator, |node| {
-            node.assigns_watermarks = true
+            node.assigns_watermarks = true;
+            node.alignment = alignment;
         })
     }
 
@@ -564,7 +566,7 @@ impl<T: Record> ProcessFunction<Parsed<T>> for SplitParsed {
 /// assert!(result.view.subtasks.iter().any(|task| task.name.contains("screen")));
 /// # Ok(()) }
 /// ```
-pub struct SinkHandle(DataStream<()>);
+pub struct SinkHandle(pub(crate) DataStream<()>);
 
 impl SinkHandle {
     /// The sink's name, for people.

@@ -14,7 +14,7 @@ use crate::handle::JobHandle;
 /// A subtask's figure, and the name it is known by outside.
 type Figure = (&'static str, &'static str, fn(&SubtaskView) -> u64);
 
-const COUNTERS: [Figure; 7] = [
+const COUNTERS: [Figure; 8] = [
     ("rivus.records.in", "{record}", |task| {
         task.figures.records_in
     }),
@@ -30,6 +30,17 @@ const COUNTERS: [Figure; 7] = [
         task.figures.backpressured_us
     }),
     ("rivus.time.idle", "us", |task| task.figures.idle_us),
+    ("rivus.time.aligning", "us", |task| task.figures.aligning_us),
+];
+
+/// A subtask's figure that falls, too, and the name it is known by outside.
+type Gauge = (&'static str, &'static str, fn(&SubtaskView) -> i64);
+
+const GAUGES: [Gauge; 2] = [
+    ("rivus.watermark.drift", "ms", |task| task.figures.drift_ms),
+    ("rivus.loop.records", "{record}", |task| {
+        i64::try_from(task.figures.in_loop).unwrap_or(i64::MAX)
+    }),
 ];
 
 /// A job's figure, and the name it is known by outside.
@@ -45,8 +56,9 @@ impl JobHandle {
     /// Offers the job's figures to a meter, which reads them whenever it collects.
     ///
     /// Per subtask, with the attributes `job`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`, `.skipped`,
-    /// `rivus.time.busy`, `.backpressured`, `.idle` (microseconds, each counter from the attempt's start)
-    /// and the gauge `rivus.watermark` (milliseconds since the epoch). Per job: `rivus.job.checkpoints`,
+    /// `rivus.time.busy`, `.backpressured`, `.idle`, `.aligning` (microseconds, each counter from the attempt's start)
+    /// and the gauges `rivus.watermark` (milliseconds since the epoch), `rivus.watermark.drift` (milliseconds ahead of the
+    /// alignment group) and `rivus.loop.records` (that wait to go round). Per job: `rivus.job.checkpoints`,
     /// `.restarts`, `.takeovers`.
     ///
     /// ```
@@ -95,6 +107,19 @@ impl JobHandle {
                 }
             })
             .build();
+        for (name, unit, figure) in GAUGES {
+            let view = self.view.clone();
+            meter
+                .i64_observable_gauge(name)
+                .with_unit(unit)
+                .with_callback(move |observer| {
+                    let view = view.borrow();
+                    for task in &view.subtasks {
+                        observer.observe(figure(task), &attributes(&view, task));
+                    }
+                })
+                .build();
+        }
     }
 }
 

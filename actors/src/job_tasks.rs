@@ -13,7 +13,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, Supervisio
 use rivus_core::job::{JobOptions, Manifest, SubtaskSnapshot, TaskPhase, TaskReport};
 use rivus_core::{
     AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph, JobId,
-    LeaderEpoch, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId,
+    LeaderEpoch, Reached, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId, Timestamp,
 };
 
 use crate::context::NodeContext;
@@ -32,6 +32,13 @@ pub enum TaskEvent {
     Drained,
     /// Its source waits for a split.
     NeedsSplit,
+    /// It has got so far in an alignment group. Said again and again, so whoever leads next hears it too.
+    Reached {
+        /// Which.
+        group: Arc<str>,
+        /// How far.
+        reached: Reached,
+    },
     /// Its part of a checkpoint is stored.
     Acknowledged {
         /// Which checkpoint.
@@ -85,6 +92,15 @@ pub enum JobCommand {
     Completed(CheckpointId),
     /// A checkpoint will never be.
     Aborted(CheckpointId),
+    /// Tell source subtasks how far watermarks of their alignment group may go.
+    Align {
+        /// The group.
+        group: Arc<str>,
+        /// Its least watermark.
+        least: Timestamp,
+        /// Whose may go up to where.
+        limits: Vec<(AttemptId, Timestamp)>,
+    },
     /// Hand splits to a reader.
     AddSplits {
         /// The reader.
@@ -379,6 +395,21 @@ impl JobTasksState {
                 self.send_all(|| SubtaskMessage::CheckpointCompleted(id));
             }
             JobCommand::Aborted(id) => self.send_all(|| SubtaskMessage::CheckpointAborted(id)),
+            JobCommand::Align {
+                group,
+                least,
+                limits,
+            } => {
+                for (attempt, limit) in limits {
+                    let group = Arc::clone(&group);
+                    let message = SubtaskMessage::LimitTime {
+                        group,
+                        least,
+                        limit,
+                    };
+                    self.send(attempt, message);
+                }
+            }
             JobCommand::AddSplits {
                 attempt,
                 splits,
@@ -618,6 +649,8 @@ impl JobTasksState {
             TaskEvent::Running => report.phase = TaskPhase::Running,
             TaskEvent::Drained => report.phase = TaskPhase::Drained,
             TaskEvent::NeedsSplit => report.needs_split = true,
+            // The next leader is told anew.
+            TaskEvent::Reached { .. } => {}
             TaskEvent::Acknowledged { id, snapshot } => {
                 report.acknowledged = Some((*id, snapshot.clone()));
             }

@@ -10,6 +10,8 @@ pub enum Defect {
     CommitBeforeLog,
     /// One batch of a channel that should be parked goes through an alignment. Once.
     BatchThroughAlignment,
+    /// What was queued on one channel when a barrier overtook it is not put back at a restore. Once.
+    LostQueue,
 }
 
 #[cfg(feature = "planted-defects")]
@@ -37,6 +39,10 @@ mod active {
 
     pub(crate) fn commit_before_log() -> bool {
         is_planted(Defect::CommitBeforeLog)
+    }
+
+    pub(crate) fn loses_queue() -> bool {
+        strikes(Defect::LostQueue)
     }
 
     /// Where a subtask's channels are not handled as they should be.
@@ -87,7 +93,7 @@ mod active {
 #[cfg(feature = "planted-defects")]
 pub use active::plant;
 #[cfg(feature = "planted-defects")]
-pub(crate) use active::{Slips, commit_before_log};
+pub(crate) use active::{Slips, commit_before_log, loses_queue};
 
 /// Nothing is planted.
 #[cfg(not(feature = "planted-defects"))]
@@ -95,6 +101,12 @@ mod inert {
     /// [`Defect::CommitBeforeLog`](super::Defect::CommitBeforeLog).
     #[inline]
     pub(crate) fn commit_before_log() -> bool {
+        false
+    }
+
+    /// [`Defect::LostQueue`](super::Defect::LostQueue).
+    #[inline]
+    pub(crate) fn loses_queue() -> bool {
         false
     }
 
@@ -128,4 +140,4 @@ mod inert {
 }
 
 #[cfg(not(feature = "planted-defects"))]
-pub(crate) use inert::{Slips, commit_before_log};
+pub(crate) use inert::{Slips, commit_before_log, loses_queue};

@@ -95,12 +95,16 @@ pub enum Step {
     TaskEvent,
     /// Subtask: its chain has been built.
     Built,
+    /// Subtask: what a barrier had overtaken when its checkpoint was taken is about to be put back.
+    PutBack,
     /// Subtask: a receiver opens a channel.
     Open,
     /// Subtask: about to work on a batch, or to read one.
     Batch,
     /// Subtask: a barrier has arrived.
     Barrier,
+    /// Subtask: a barrier is about to overtake.
+    Overtake,
     /// Subtask: gives a checkpoint up, and is about to say so.
     Decline,
     /// Subtask: the state is frozen, the barrier has been passed on.
@@ -119,7 +123,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, with the kind of actor that passes it.
-    pub const ALL: [(ActorKind, Step); 42] = [
+    pub const ALL: [(ActorKind, Step); 44] = [
         (ActorKind::LeaderElection, Step::Campaign),
         (ActorKind::LeaderElection, Step::Renew),
         (ActorKind::JobManager, Step::StartMaster),
@@ -152,9 +156,11 @@ impl Step {
         (ActorKind::JobTasks, Step::Report),
         (ActorKind::JobTasks, Step::TaskEvent),
         (ActorKind::Subtask, Step::Built),
+        (ActorKind::Subtask, Step::PutBack),
         (ActorKind::Subtask, Step::Open),
         (ActorKind::Subtask, Step::Batch),
         (ActorKind::Subtask, Step::Barrier),
+        (ActorKind::Subtask, Step::Overtake),
         (ActorKind::Subtask, Step::Decline),
         (ActorKind::Subtask, Step::Frozen),
         (ActorKind::Subtask, Step::FileStored),

@@ -62,6 +62,9 @@ pub struct JobView {
     pub checkpoints: u64,
     /// How long the latest one took from its trigger to its completion, if this leader has seen both.
     pub last_checkpoint_took: Option<Duration>,
+    /// Bytes of records that the barriers of the latest completed checkpoint had overtaken, and that are part of it; none if they
+    /// had overtaken nowhere, or if another leader has completed it.
+    pub last_checkpoint_in_flight: Option<u64>,
     /// Regions restarted in the job's life.
     pub restarts: u32,
     /// Leaders that took the job over.
@@ -85,6 +88,7 @@ impl JobView {
             last_checkpoint: None,
             checkpoints: 0,
             last_checkpoint_took: None,
+            last_checkpoint_in_flight: None,
             restarts: 0,
             takeovers: 0,
             restarted_by_takeover: 0,

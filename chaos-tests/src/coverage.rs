@@ -7,7 +7,7 @@ use std::time::Duration;
 use rivus::engine::{ActorKind, Fault, Step};
 
 use crate::cells::{Cell, HitCount, Hits};
-use crate::jobs::{JobSpec, Shape};
+use crate::jobs::{Barriers, JobSpec, Shape};
 use crate::plan::{Arm, FAULTS, Injection, Kill, Plan, half_triggered};
 
 /// One directed run.
@@ -60,6 +60,7 @@ fn provoked_by(step: Step) -> Option<ActorKind> {
         | Step::StartTasks
         | Step::ConnectTasks
         | Step::Built
+        | Step::PutBack
         | Step::Open => Some(ActorKind::Subtask),
         _ => None,
     }
@@ -87,6 +88,9 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
     if step == Step::FileStored {
         // Only stores have files.
         spec.store_above = Some(1);
+    }
+    if let Step::Overtake | Step::PutBack = step {
+        spec.barriers = Barriers::Overtake(Duration::ZERO);
     }
     if step == Step::Renew {
         // A lease is renewed once a second.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rivus::engine::ActorKind;
 use rivus::{JobHandle, JobView};
 
-use crate::jobs::{JobSpec, Shape};
+use crate::jobs::{Barriers, JobSpec, Shape};
 
 /// Actors that exist for a job, and must go with it.
 pub(crate) const OF_A_JOB: [ActorKind; 4] = [
@@ -59,9 +59,16 @@ fn record_bytes(spec: &JobSpec) -> usize {
 
 /// What waits at a subtask's inputs stays within the budget, beside what each channel is opened with: two
 /// batches. `queued` is the most that ever waited, by the number of channels.
+///
+/// What barriers had overtaken is put back at a restore. It is what was queued then, and what came before the last of them
+/// did: as much as may be queued, and as much again as was under way.
 pub(crate) fn over_budget(spec: &JobSpec, queued: &BTreeMap<usize, usize>) -> Vec<String> {
     let first = 2 * spec.batch_records * record_bytes(spec);
-    let most = |channels: usize| spec.input_bytes + channels * first;
+    let queues = match spec.barriers {
+        Barriers::Overtake(_) => 3,
+        Barriers::Wait | Barriers::PassBy => 1,
+    };
+    let most = |channels: usize| queues * (spec.input_bytes + channels * first);
     let over = queued
         .iter()
         .filter(|(channels, bytes)| **bytes > most(**channels));

@@ -33,6 +33,11 @@
 //!   each exactly once and in its own window; and each key's rolling results follow from its records in
 //!   *some* serial order, in which every source's records stand in their own order.
 //!
+//! - A third of the jobs that count records in windows, or show their numbers, runs **at least once**: there every window
+//!   has counted at least the records that it should, and each record is accepted or late somewhere.
+//!
+//! Half of all jobs let barriers overtake, at once or after some milliseconds: their output is as exact as any.
+//!
 //! # What else must hold
 //!
 //! - The job ends, within ten minutes of virtual time. If not, the failure says where it hangs.
@@ -84,7 +89,7 @@ pub use cells::{Cell, HitCount, Hits};
 pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, table};
 pub use faults::Faults;
 pub use history::keep_everything;
-pub use jobs::{Committed, JobSpec, Line, Reading, SECOND, Shape, World};
+pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, SECOND, Shape, World};
 pub use oracle::judge;
 pub use paced::{Pace, Paced};
 pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS};

@@ -2,20 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::jobs::{Committed, JobSpec, Line, Reading, fold};
+use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, fold};
 use rivus::connectors::SplitMix;
 
 /// Compares a run with the undisturbed one. Returns what is wrong.
 pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
+    let may_repeat = spec.barriers == Barriers::PassBy;
     let mut wrong = match spec.is_confluent() {
+        true if may_repeat => none_lost(&undisturbed.main, &run.main),
         true => [
             same_by_key(&undisturbed.main, &run.main),
             same_by_key(&undisturbed.serial, &run.serial),
         ]
         .concat(),
+        false if may_repeat => each_somewhere(spec, run),
         false => accepted_and_serial(spec, run),
     };
-    let beside = same_by_key(&undisturbed.neighbour, &run.neighbour);
+    let beside = match may_repeat {
+        true => none_lost(&undisturbed.neighbour, &run.neighbour),
+        false => same_by_key(&undisturbed.neighbour, &run.neighbour),
+    };
     wrong.extend(
         beside
             .into_iter()
@@ -65,6 +71,52 @@ fn difference(
     )
 }
 
+/// Records counted by key and window.
+fn counts(lines: &[Line]) -> BTreeMap<(&str, &str), u64> {
+    let mut counts = BTreeMap::new();
+    for (key, line) in lines {
+        if let Some((window, count)) = line.split_once(':') {
+            let count = count.parse::<u64>().unwrap_or_default();
+            *counts.entry((key.as_str(), window)).or_default() += count;
+        }
+    }
+    counts
+}
+
+/// Where records may come twice: every window has counted at least those that it should.
+fn none_lost(expected: &[Line], found: &[Line]) -> Vec<String> {
+    let found = counts(found);
+    let mut wrong = Vec::new();
+    for ((key, start), count) in counts(expected) {
+        let counted = found.get(&(key, start)).copied().unwrap_or_default();
+        if counted < count {
+            wrong.push(format!(
+                "window {start} of key {key} has counted {counted} records instead of {count}"
+            ));
+        }
+    }
+    wrong
+}
+
+/// Where records may come twice: each is accepted or late, in its own window, and aggregated.
+fn each_somewhere(spec: &JobSpec, run: &Committed) -> Vec<String> {
+    let input = input(spec);
+    let (times, mut wrong) = accepted_or_late(&input, run);
+    let folded = run.serial.iter();
+    let folded = folded.filter_map(|(_, line)| line.split(' ').nth(1)?.parse().ok());
+    let folded: BTreeSet<u64> = folded.collect();
+    for id in input.keys() {
+        if !times.contains_key(id) {
+            wrong.push(format!("record {id} is neither accepted nor late"));
+        }
+        if !folded.contains(id) {
+            wrong.push(format!("record {id} was never aggregated"));
+        }
+    }
+    wrong.truncate(10);
+    wrong
+}
+
 /// All records of all sources.
 fn input(spec: &JobSpec) -> BTreeMap<u64, Reading> {
     let mut all = BTreeMap::new();
@@ -100,6 +152,26 @@ fn accepted_and_serial(spec: &JobSpec, run: &Committed) -> Vec<String> {
 
 /// Accepted plus late records are the input, each exactly once and in its own window and key.
 fn exactly_once(input: &BTreeMap<u64, Reading>, run: &Committed) -> Vec<String> {
+    let (mut times, mut wrong) = accepted_or_late(input, run);
+    for id in input.keys() {
+        let found = times.remove(id).unwrap_or_default();
+        if found != 1 {
+            wrong.push(format!("record {id} is accepted or late {found} times"));
+        }
+    }
+    wrong.extend(
+        times
+            .keys()
+            .map(|id| format!("record {id} is not in the input")),
+    );
+    wrong
+}
+
+/// How often each record is accepted or late, and which are in a window of another time or key.
+fn accepted_or_late(
+    input: &BTreeMap<u64, Reading>,
+    run: &Committed,
+) -> (BTreeMap<u64, u32>, Vec<String>) {
     let mut wrong = Vec::new();
     let mut times: BTreeMap<u64, u32> = BTreeMap::new();
     for (key, window) in &run.main {
@@ -120,18 +192,7 @@ fn exactly_once(input: &BTreeMap<u64, Reading>, run: &Committed) -> Vec<String> 
     for (_, id) in &run.late {
         *times.entry(id.parse().unwrap_or(u64::MAX)).or_default() += 1;
     }
-    for id in input.keys() {
-        let found = times.remove(id).unwrap_or_default();
-        if found != 1 {
-            wrong.push(format!("record {id} is accepted or late {found} times"));
-        }
-    }
-    wrong.extend(
-        times
-            .keys()
-            .map(|id| format!("record {id} is not in the input")),
-    );
-    wrong
+    (times, wrong)
 }
 
 /// A key's rolling results follow from its records in some order, in which each source's records stand in

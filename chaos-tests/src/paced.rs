@@ -78,6 +78,13 @@ impl<S> Paced<S> {
         self
     }
 
+    /// Bursts come at another distance.
+    #[must_use]
+    pub fn every(mut self, every: Duration) -> Self {
+        self.pace.every = every;
+        self
+    }
+
     /// Cut into so many times more splits.
     #[must_use]
     pub fn finer(mut self, times: u32) -> Self {

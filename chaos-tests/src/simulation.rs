@@ -11,8 +11,9 @@ use std::time::Duration;
 use rivus::engine::core::MemoryStores;
 use rivus::engine::state::{CheckpointStorage, ObjectStorage};
 use rivus::{
-    JobError, JobHandle, JobId, JobOptions, JobOutcome, JobStatus, JobView, NodeConfig,
-    RestartStrategy, RocksDbBackend, RuntimeMode, Savepoint, Storage, StreamEnvironment,
+    CheckpointMode, JobError, JobHandle, JobId, JobOptions, JobOutcome, JobStatus, JobView,
+    NodeConfig, RestartStrategy, RocksDbBackend, RuntimeMode, Savepoint, Storage,
+    StreamEnvironment,
 };
 use tokio::runtime::Builder;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
 use crate::invariants::{OF_A_JOB, over_budget, spared as spared_by, started_once, where_it_hangs};
-use crate::jobs::{Committed, JobSpec, World};
+use crate::jobs::{Barriers, Committed, JobSpec, World};
 use crate::plan::{Crash, Kill, LEADERS, Plan, Scope, WORKERS};
 use crate::storage::{FlakyStorage, SlowBlocking};
 
@@ -144,6 +145,14 @@ impl<'a> Run<'a> {
             checkpoint_interval: Some(spec.checkpoint_interval),
             checkpoint_timeout: Duration::from_secs(20),
             alignment_timeout: spec.alignment_timeout,
+            checkpoint_mode: match spec.barriers {
+                Barriers::PassBy => CheckpointMode::AtLeastOnce,
+                Barriers::Wait | Barriers::Overtake(_) => CheckpointMode::ExactlyOnce,
+            },
+            unaligned_after: match spec.barriers {
+                Barriers::Overtake(wait) => Some(wait),
+                Barriers::Wait | Barriers::PassBy => None,
+            },
             retained_checkpoints: spec.retained,
             restart: RestartStrategy::ExponentialDelay {
                 initial: Duration::from_millis(20),

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use rivus::engine::{ActorKind, Step};
+
 use crate::cells::Cell;
 use crate::history;
 use crate::jobs::{Committed, JobSpec};
@@ -230,10 +232,12 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failed = self.failed.len();
+        let put_back = (ActorKind::Subtask, Step::PutBack);
+        let put_back = self.passed.get(&put_back).copied().unwrap_or_default();
         write!(
             f,
             "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died, {} times only one of \
-             several regions was restarted; {failed} failed",
+             several regions was restarted, {put_back} subtasks went on with records in flight; {failed} failed",
             self.seeds, self.seen, self.deadly, self.spared, self.confined
         )
     }

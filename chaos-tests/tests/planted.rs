@@ -43,6 +43,7 @@ fn each_planted_defect_is_caught() {
         Defect::LostCredit,
         Defect::CommitBeforeLog,
         Defect::BatchThroughAlignment,
+        Defect::LostQueue,
     ];
     let mut missed = Vec::new();
     for defect in defects {

@@ -63,6 +63,15 @@ impl<T: Record> Rows<T> {
         }
     }
 
+    /// A batch from its wire form.
+    ///
+    /// # Errors
+    /// If the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        let rows: Vec<Event<T>> = codec::decode(bytes)?;
+        Ok(Box::new(Self::Owned(rows)))
+    }
+
     fn as_slice(&self) -> &[Event<T>] {
         match self {
             Self::Owned(rows) => rows,

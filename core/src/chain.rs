@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::metrics::SubtaskMetrics;
 use crate::query::{StateAnswer, StateQuery};
 use crate::stage::{AnyStage, Control, Progress, Stage};
-use crate::task::{OutputFactory, Task};
+use crate::task::{LoopHead, OutputFactory, Task};
 
 /// A task whose inputs all carry the same type: one operator chain behind them.
 pub struct Chain<T> {
@@ -58,6 +58,10 @@ impl<T: Record> Task for Chain<T> {
         now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
         self.head.query(query, now)
+    }
+
+    fn loop_head(&mut self) -> Option<&mut dyn LoopHead> {
+        self.head.loop_head()
     }
 }
 
@@ -211,6 +215,8 @@ mod tests {
             ("0+9 1 |1 1+1", "[1] |1 / [1] |1"),
             ("1 |1 1+1", " / [1] |1 !"),
             ("1 |1 1+1 0+1 $", "[1] |1 $ / [1] |1 $"),
+            // A barrier that has gone out on one branch overtakes on the other.
+            ("0+9 1+1 w5 1 |1 ( ) 1+9", "w5 [1] |1 / w5 ^1 [1]"),
         ];
         for (script, expected) in table {
             let forward = Forward::<u32>::default();

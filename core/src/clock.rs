@@ -1,5 +1,6 @@
 //! The one clock.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::event::Timestamp;
@@ -24,22 +25,32 @@ pub trait Clock: Send + Sync {
 /// assert_eq!(clock.unix_millis(), 2_000);
 /// ```
 #[derive(Debug, Default)]
-pub struct ManualClock(std::sync::atomic::AtomicU64);
+pub struct ManualClock {
+    micros: AtomicU64,
+    began: Timestamp,
+}
 
 impl ManualClock {
+    /// One whose wall-clock time begins here.
+    pub fn starting_at(began: Timestamp) -> Self {
+        Self {
+            micros: AtomicU64::new(0),
+            began,
+        }
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
-        self.0
-            .fetch_add(by.as_micros() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.micros.fetch_add(by.as_micros() as u64, Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn monotonic(&self) -> Duration {
-        Duration::from_micros(self.0.load(std::sync::atomic::Ordering::Relaxed))
+        Duration::from_micros(self.micros.load(Relaxed))
     }
 
     fn unix_millis(&self) -> Timestamp {
-        self.monotonic().as_millis() as Timestamp
+        self.began + self.monotonic().as_millis() as Timestamp
     }
 }

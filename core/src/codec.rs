@@ -85,6 +85,23 @@ pub fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecE
     })
 }
 
+/// What stands behind the header of an array, as structs are written.
+///
+/// # Errors
+/// If the bytes don't begin with one.
+pub(crate) fn skip_array_header(bytes: &[u8]) -> Result<&[u8], CodecError> {
+    let header = match bytes.first() {
+        Some(0x90..=0x9f) => 1,
+        Some(0xdc) => 3,
+        Some(0xdd) => 5,
+        _ => 0,
+    };
+    match bytes.get(header..) {
+        Some(rest) if header > 0 => Ok(rest),
+        _ => Err(CodecError::Damaged { what: "a struct" }),
+    }
+}
+
 /// Length of a value's MessagePack form; 0 if it can't be encoded.
 pub fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
     let mut count = Count(0);

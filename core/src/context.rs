@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::drift::AlignedTime;
 use crate::event::Timestamp;
 use crate::failure::Failure;
 use crate::futures::Futures;
@@ -28,6 +29,8 @@ pub struct SubtaskInfo {
     pub batch_records: usize,
     /// Bytes in a full batch.
     pub batch_bytes: usize,
+    /// Bytes that may wait in memory at the head of a loop.
+    pub loop_bytes: usize,
 }
 
 impl SubtaskInfo {
@@ -62,6 +65,8 @@ pub struct TaskContext {
     pub commits: Vec<CommitRequest>,
     /// Counters that others read while the subtask runs.
     pub metrics: Arc<SubtaskMetrics>,
+    /// Its watermarks that are aligned with others'.
+    pub aligned: AlignedTime,
     futures: Option<Arc<dyn Futures>>,
     clock: Arc<dyn Clock>,
     now: Timestamp,
@@ -89,6 +94,7 @@ impl TaskContext {
             snapshot: None,
             commits: Vec::new(),
             metrics,
+            aligned: AlignedTime::default(),
             futures: None,
             now: clock.unix_millis(),
             turn_ends: Duration::ZERO,

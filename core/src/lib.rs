@@ -12,6 +12,7 @@ mod chain;
 mod clock;
 pub mod codec;
 mod context;
+mod drift;
 mod either;
 mod event;
 mod evolution;
@@ -19,7 +20,9 @@ mod failure;
 mod futures;
 mod graph;
 mod ids;
+mod in_flight;
 mod inputs;
+mod iteration;
 pub mod job;
 mod key;
 mod metrics;
@@ -43,26 +46,29 @@ pub use chain::{Chain, TypedOutput};
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
 pub use context::{GivenBack, OperatorIndex, SubtaskInfo, TURN, TaskContext};
+pub use drift::{AlignedTime, AlignmentGroup, Announcement, Reached, WatermarkAlignment};
 pub use either::{AsFirst, AsItIs, AsSecond, Carry, Either, InHashed};
 pub use event::{Event, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, Record, Timestamp};
 pub use evolution::Migrations;
 pub use failure::{Failure, FailureScope, UserError};
 pub use futures::{BoxFuture, Futures, RunningFuture};
 pub use graph::{
-    ChainBuilder, Exchange, GraphError, JobEdge, JobGraph, JobVertex, NodeId, Operator, StreamEdge,
-    StreamGraph, StreamNode,
+    ChainBuilder, Exchange, GraphError, JobEdge, JobGraph, JobVertex, Loop, NodeId, Operator,
+    StreamEdge, StreamGraph, StreamNode,
 };
 pub use ids::{
     AttemptId, CheckpointId, Incarnation, JobId, LeaderEpoch, OperatorUid, Slot, SubtaskId,
     TaskManagerId, VertexId,
 };
+pub use in_flight::{End, IN_FLIGHT_STATE, InFlight, PutBack};
 pub use inputs::{Inputs, MAX_CREDITS};
+pub use iteration::{LoopBarrierAction, LoopBarriers, LoopRounds, LoopStep, RoundMerge};
 pub use key::{
     DEFAULT_MAX_PARALLELISM, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, key_hash,
 };
 pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
 pub use outputs::{Element, Outgoing, Outputs};
-pub use query::{StateAnswer, StateQuery};
+pub use query::{Asked, Cut, KeyTimers, StateAnswer, StateQuery};
 pub use router::{Broadcast, Forward, Global, HashBy, Partition, PartitionBy, Rebalance, Shuffle};
 pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
@@ -83,9 +89,9 @@ pub use store::{
     Changes, EachEntry, EachFound, EachPiece, FrozenStore, ImageFile, MemoryStore, MemoryStores,
     Space, StateStore, StoreImage, StoreScan, Stores, files_refused,
 };
-pub use table::{OrderCursor, RowId, RowOrder, Table, VisitedRow};
+pub use table::{OrderCursor, RowId, RowOrder, Table, TableWalk, VisitedRow};
 pub use task::{
-    AnyEnumerator, BuildContext, OperatorFactory, Outlets, OutputFactory, RouteFactory, SideTag,
-    SidesRead, SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,
+    AnyEnumerator, BuildContext, LoopHead, LoopWaiting, OperatorFactory, Outlets, OutputFactory,
+    RouteFactory, SideTag, SidesRead, SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,
 };
 pub use watermark::{ChannelTime, TimeChange, WatermarkMerge};

@@ -23,6 +23,10 @@ pub struct SubtaskMetrics {
     pub backpressured_us: AtomicU64,
     /// Time spent with nothing to do, microseconds.
     pub idle_us: AtomicU64,
+    /// Time spent waiting for others of a source's alignment group, microseconds.
+    pub aligning_us: AtomicU64,
+    /// By how much its watermark was ahead of the least of its alignment group when that was last announced, milliseconds.
+    pub drift_ms: AtomicI64,
     /// Event time that all inputs have reached, or that its own watermark strategy has.
     pub watermark: AtomicI64,
     /// Snapshots stored.
@@ -39,6 +43,10 @@ pub struct SubtaskMetrics {
     pub state_rows: AtomicU64,
     /// Bytes queued at the inputs.
     pub queued_bytes: AtomicU64,
+    /// Records that have come round a loop and wait to go round again.
+    pub in_loop: AtomicU64,
+    /// Records under way in a loop that it was restored with.
+    pub restored_in_loop: AtomicU64,
 }
 
 impl Default for SubtaskMetrics {
@@ -52,6 +60,8 @@ impl Default for SubtaskMetrics {
             busy_us: zero(),
             backpressured_us: zero(),
             idle_us: zero(),
+            aligning_us: zero(),
+            drift_ms: AtomicI64::new(0),
             watermark: AtomicI64::new(MIN_TIMESTAMP),
             snapshots: zero(),
             snapshot_bytes: zero(),
@@ -60,6 +70,8 @@ impl Default for SubtaskMetrics {
             restored_remotely: zero(),
             state_rows: zero(),
             queued_bytes: zero(),
+            in_loop: zero(),
+            restored_in_loop: zero(),
         }
     }
 }
@@ -82,6 +94,10 @@ pub struct SubtaskFigures {
     pub backpressured_us: u64,
     /// Time spent with nothing to do, microseconds.
     pub idle_us: u64,
+    /// Time spent waiting for others of a source's alignment group, microseconds.
+    pub aligning_us: u64,
+    /// By how much its watermark was ahead of the least of its alignment group when that was last announced, milliseconds.
+    pub drift_ms: i64,
     /// Event time that all inputs have reached, or that its own watermark strategy has.
     pub watermark: Timestamp,
     /// Snapshots stored.
@@ -98,6 +114,10 @@ pub struct SubtaskFigures {
     pub state_rows: u64,
     /// Bytes queued at the inputs.
     pub queued_bytes: u64,
+    /// Records that have come round a loop and wait to go round again.
+    pub in_loop: u64,
+    /// Records under way in a loop that it was restored with.
+    pub restored_in_loop: u64,
 }
 
 impl SubtaskMetrics {
@@ -117,6 +137,8 @@ impl SubtaskMetrics {
             busy_us: self.busy_us.load(Relaxed),
             backpressured_us: self.backpressured_us.load(Relaxed),
             idle_us: self.idle_us.load(Relaxed),
+            aligning_us: self.aligning_us.load(Relaxed),
+            drift_ms: self.drift_ms.load(Relaxed),
             watermark: self.watermark.load(Relaxed),
             snapshots: self.snapshots.load(Relaxed),
             snapshot_bytes: self.snapshot_bytes.load(Relaxed),
@@ -125,6 +147,8 @@ impl SubtaskMetrics {
             restored_remotely: self.restored_remotely.load(Relaxed),
             state_rows: self.state_rows.load(Relaxed),
             queued_bytes: self.queued_bytes.load(Relaxed),
+            in_loop: self.in_loop.load(Relaxed),
+            restored_in_loop: self.restored_in_loop.load(Relaxed),
         }
     }
 }
@@ -138,6 +162,8 @@ pub struct Shares {
     pub backpressured: f64,
     /// With nothing to do.
     pub idle: f64,
+    /// Waiting for others of a source's alignment group.
+    pub aligning: f64,
 }
 
 impl SubtaskFigures {
@@ -152,12 +178,13 @@ impl SubtaskFigures {
     /// assert_eq!(metrics.figures().shares().busy, 0.75);
     /// ```
     pub fn shares(&self) -> Shares {
-        let all = self.busy_us + self.backpressured_us + self.idle_us;
+        let all = self.busy_us + self.backpressured_us + self.idle_us + self.aligning_us;
         let share = |part: u64| part as f64 / all.max(1) as f64;
         Shares {
             busy: share(self.busy_us),
             backpressured: share(self.backpressured_us),
             idle: share(self.idle_us),
+            aligning: share(self.aligning_us),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_reflection::{ContainerFormat, Error, Format, Registry, Samples, Tracer, TracerConfig};
+use serde_reflection::{
+    ContainerFormat, Error, Format, FormatHolder, Registry, Samples, Tracer, TracerConfig,
+};
 
 /// Names and types of a state's fields, as serde sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,36 @@ impl Schema {
             type_name: std::any::type_name::<T>().to_owned(),
             shape: Shape::of::<T>(),
         }
+    }
+
+    /// A struct's field by name: its place and its own schema.
+    ///
+    /// # Errors
+    /// One line that says what fields there are.
+    pub fn field(&self, name: &str) -> Result<(usize, Self), String> {
+        let fields = self.shape.as_ref().and_then(|shape| match &shape.root {
+            Format::TypeName(root) => match shape.containers.get(root) {
+                Some(ContainerFormat::Struct(fields)) => Some((shape, fields)),
+                _ => None,
+            },
+            _ => None,
+        });
+        let Some((shape, fields)) = fields else {
+            return Err(format!(
+                "its state is {self}, without names: ask for it as a whole"
+            ));
+        };
+        let Some(place) = fields.iter().position(|field| field.name == name) else {
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            let names = names.join(", ");
+            return Err(format!(
+                "it has no state \"{name}\": ask for one of {names}"
+            ));
+        };
+        let shape = shape.rooted_at(fields[place].value.clone());
+        let type_name = shape.written_out(&shape.root, &mut Vec::new());
+        let shape = Some(shape);
+        Ok((place, Self { type_name, shape }))
     }
 
     /// Whether bytes written as `self` are read as `other` as they are. Unknown shapes are given the chance.
@@ -110,6 +142,27 @@ impl Shape {
         }
     }
 
+    /// The part of it that another format is made of.
+    fn rooted_at(&self, root: Format) -> Self {
+        let mut containers = BTreeMap::new();
+        let mut names = names_in(&root);
+        while let Some(name) = names.pop() {
+            if let Some(container) = self.containers.get(&name)
+                && !containers.contains_key(&name)
+            {
+                names.extend(names_in(container));
+                containers.insert(name, container.clone());
+            }
+        }
+        let partly_known = self.partly_known.iter();
+        let partly_known = partly_known.filter(|name| containers.contains_key(*name));
+        Self {
+            partly_known: partly_known.cloned().collect(),
+            root,
+            containers,
+        }
+    }
+
     fn written_out<'a>(&'a self, format: &'a Format, seen: &mut Vec<&'a str>) -> String {
         match format {
             Format::TypeName(name) if !seen.contains(&name.as_str()) => {
@@ -156,6 +209,19 @@ impl Shape {
             .collect();
         parts.join(", ")
     }
+}
+
+/// Names of structs and enums that stand in a format.
+fn names_in(format: &impl FormatHolder) -> Vec<String> {
+    let mut names = Vec::new();
+    // What can't be visited is not known, and so names nothing.
+    let _ = format.visit(&mut |part| {
+        if let Format::TypeName(name) = part {
+            names.push(name.clone());
+        }
+        Ok(())
+    });
+    names
 }
 
 /// A format's name, as in Rust.

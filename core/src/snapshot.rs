@@ -215,13 +215,18 @@ impl SnapshotBuilder {
             schema: None,
         })?;
         let payload = codec::encode(value)?;
-        self.count(section, 0, payload.len());
         if self.head.is_some() {
             // Operators write their own state at the barrier, rows come after; else all of it is the head.
             self.head = Some(u64::MAX);
         }
-        self.frame(FrameKind::Blob, section, &payload);
+        self.bytes_frame(section, &payload);
         Ok(())
+    }
+
+    /// Writes bytes that only their owner understands, as a frame of a section without a schema.
+    pub fn bytes_frame(&mut self, section: SectionId, payload: &[u8]) {
+        self.count(section, 0, payload.len());
+        self.frame(FrameKind::Blob, section, payload);
     }
 
     /// Takes the full chunks.
@@ -275,12 +280,12 @@ impl SnapshotBuilder {
         self.ready.push(chunk);
     }
 
-    /// Notes that records had so many bytes of rows written ahead of their turn.
+    /// Notes that records had so many bytes of rows written, or copied, ahead of their turn.
     pub fn note_written_ahead(&mut self, bytes: u64) {
         self.written_ahead += bytes;
     }
 
-    /// Bytes that were written ahead of their turn since this was last asked.
+    /// Bytes that were written or copied ahead of their turn since this was last asked.
     pub fn take_written_ahead(&mut self) -> u64 {
         std::mem::take(&mut self.written_ahead)
     }
@@ -654,11 +659,15 @@ impl RestoredState {
         operator: &OperatorUid,
         state: &str,
     ) -> Result<Vec<T>, CodecError> {
-        self.sections(operator, state)
-            .iter()
+        self.frames(operator, state).map(codec::decode).collect()
+    }
+
+    /// The frames of a section that only their owner understands, in order.
+    pub fn frames(&self, operator: &OperatorUid, state: &str) -> impl Iterator<Item = &[u8]> {
+        let sections = self.sections(operator, state).iter();
+        sections
             .flat_map(|section| &section.frames)
-            .map(|frame| codec::decode(frame))
-            .collect()
+            .map(|frame| &frame[..])
     }
 
     /// Every state here: its operator, its name, the schemas that it was written with, and its rows, each looked at; no

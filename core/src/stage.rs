@@ -14,6 +14,7 @@ use crate::event::{Event, Timestamp};
 use crate::failure::Failure;
 use crate::ids::CheckpointId;
 use crate::query::{StateAnswer, StateQuery};
+use crate::task::LoopHead;
 
 /// How far a piece of work got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,11 @@ impl CheckpointKind {
         matches!(self, Self::Final | Self::Stop { .. })
     }
 
+    /// Whether its barriers are waited for in every subtask, however the job takes its periodic ones.
+    pub fn is_always_aligned(self) -> bool {
+        self != Self::Checkpoint
+    }
+
     /// Whether it is kept until somebody deletes it.
     pub fn is_savepoint(self) -> bool {
         matches!(self, Self::Savepoint | Self::Stop { .. })
@@ -88,9 +94,9 @@ pub enum Control {
     Watermark(Timestamp),
     /// No input is active: don't wait for this subtask's watermark until it sends something.
     Idle,
-    /// The source waits for work to be handed to it: clocks of idleness stand still.
+    /// The source waits for work to be handed to it, or for other sources: clocks of idleness stand still.
     Waiting,
-    /// The source has been handed work: clocks of idleness go on.
+    /// The source has been handed work, or may go on: so do clocks of idleness.
     Assigned,
     /// Freeze the state and pass the barrier on.
     Barrier(Barrier),
@@ -98,6 +104,9 @@ pub enum Control {
     Tick,
     /// The input ran dry: send what is buffered.
     Flush,
+    /// All that came before it in a loop has been worked on; with the least claim of where it came from
+    /// ([`LoopRounds`](crate::LoopRounds)).
+    Round(u32),
     /// No record will follow.
     EndOfInput,
     /// The checkpoint is durable: its effects may be made visible.
@@ -144,6 +153,11 @@ pub trait Stage<In>: Send {
         _now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
         Ok(None)
+    }
+
+    /// The head of a loop, if this is one.
+    fn loop_head(&mut self) -> Option<&mut dyn LoopHead> {
+        None
     }
 }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::codec::CodecError;
 use crate::context::{OperatorIndex, SubtaskInfo, TaskContext};
 use crate::event::Timestamp;
 use crate::failure::{Failure, UserError};
@@ -65,6 +66,54 @@ pub trait Task: Send {
     fn source(&mut self) -> Option<&mut dyn SourceTask> {
         None
     }
+
+    /// The head of a loop at the head of the chain, if there is one.
+    fn loop_head(&mut self) -> Option<&mut dyn LoopHead> {
+        None
+    }
+}
+
+/// The half of a task at the head of a loop that takes in what comes round, and sends it into the body again.
+pub trait LoopHead {
+    /// Takes a batch that has come round, at once and whatever else waits. If it belongs into the snapshot that is open, it is
+    /// written there, too.
+    ///
+    /// # Errors
+    /// If there is no room left, or it can't be encoded.
+    fn take_back(
+        &mut self,
+        batch: Box<dyn Batch>,
+        recorded: bool,
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure>;
+
+    /// What waits to be sent into the body.
+    fn waiting(&self) -> LoopWaiting;
+
+    /// Sends some of it into the body. Given nothing else while it isn't done.
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn send_round(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure>;
+
+    /// Ends event time in the body.
+    ///
+    /// # Errors
+    /// Whatever fails the attempt.
+    fn end_time(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure>;
+}
+
+/// What waits at the head of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoopWaiting {
+    /// Nothing.
+    Nothing,
+    /// Something, within what may be in memory.
+    Some,
+    /// More than half of that, or more than that.
+    Much,
+    /// What a checkpoint held. It goes first.
+    Restored,
 }
 
 /// The source's half of a task.
@@ -238,8 +287,14 @@ pub trait OutputFactory: Send + Sync {
     fn fan_out(&self, consumers: Vec<AnyStage>) -> Result<AnyStage, Failure>;
 }
 
-/// Makes the stage that sends an output over an edge.
+/// Makes the stage that sends an output over an edge, and knows what travels there.
 pub trait RouteFactory: Send + Sync {
     /// The stage that writes to the output channels `lanes`.
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage;
+
+    /// A batch that travels over the edge, from its wire form.
+    ///
+    /// # Errors
+    /// If the bytes are not one.
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError>;
 }

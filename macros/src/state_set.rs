@@ -1,4 +1,5 @@
-//! `#[derive(StateSet)]`: a row is empty when each of its states is, and states expire each by itself.
+//! `#[derive(StateSet)]`: a row is empty when each of its states is, states expire each by itself, and a snapshot's copy of a row is
+//! made of its states' copies.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -20,15 +21,24 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     for field in &fields.named {
         parts.add(field, &krate)?;
     }
-    let Parts { empty, lifetime } = parts;
+    let Parts {
+        empty,
+        shares,
+        share,
+        lifetime,
+    } = parts;
     let lifetime = lifetime.expand(&krate);
     let name = &input.ident;
     let (params, args, bounds) = input.generics.split_for_impl();
     Ok(quote! {
         #[automatically_derived]
         impl #params #krate::StateSet for #name #args #bounds {
+            const SHARES: bool = false #(|| #shares)*;
             fn is_empty(&self) -> bool {
                 true #(&& #empty)*
+            }
+            fn share(&mut self) -> Self {
+                Self { #(#share),* }
             }
             #lifetime
         }
@@ -39,12 +49,14 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 #[derive(Default)]
 struct Parts {
     empty: Vec<TokenStream>,
+    shares: Vec<TokenStream>,
+    share: Vec<TokenStream>,
     lifetime: Lifetimes,
 }
 
 impl Parts {
     fn add(&mut self, field: &Field, krate: &Path) -> Result<()> {
-        let name = &field.ident;
+        let (name, ty) = (&field.ident, &field.ty);
         // Makes the compiler point at the field's type.
         let span = Span::call_site().located_at(field.ty.span());
         let Some(ttl) = FieldTtl::of(field)? else {
@@ -56,10 +68,20 @@ impl Parts {
             }
             let empty = quote_spanned! { span => #krate::StateField::is_empty(&self.#name) };
             self.empty.push(empty);
+            self.shares
+                .push(quote_spanned! { span => <#ty as #krate::StateField>::SHARES });
+            self.share
+                .push(quote_spanned! { span => #name: #krate::StateField::share(&mut self.#name) });
             return Ok(());
         };
         let empty = quote_spanned! { span => #krate::ExpiringField::is_vacant(&self.#name) };
         self.empty.push(empty);
+        self.shares
+            .push(quote_spanned! { span => <#ty as #krate::ExpiringField>::SHARES });
+        let lives = ttl.expand(krate);
+        self.share.push(
+            quote_spanned! { span => #name: #krate::ExpiringField::share(&mut self.#name, #lives) },
+        );
         self.lifetime.add(name, ttl, span, krate);
         Ok(())
     }
@@ -110,6 +132,20 @@ mod tests {
         for field in ["a", "b"] {
             let asked = format!(":: rivus :: StateField :: is_empty (& self . {field})");
             assert!(code.contains(&asked), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_copy_for_a_snapshot_is_made_field_by_field() {
+        let code = expanded(
+            "struct Row { a: ValueState<u8>, #[state(ttl = \"5ms\")] b: Expiring<ListState<u8>> }",
+        );
+        for part in [
+            "a : :: rivus :: StateField :: share (& mut self . a)",
+            "b : :: rivus :: ExpiringField :: share (& mut self . b , :: rivus :: Ttl { millis : 5i64",
+            "false || < ValueState < u8 > as :: rivus :: StateField > :: SHARES || <",
+        ] {
+            assert!(code.contains(part), "{code}");
         }
     }
 

@@ -53,7 +53,7 @@ impl FieldTtl {
         }
     }
 
-    fn expand(self, krate: &Path) -> TokenStream {
+    pub(crate) fn expand(self, krate: &Path) -> TokenStream {
         let Self { millis, on_read } = self;
         quote! { #krate::Ttl { millis: #millis, on_read: #on_read } }
     }

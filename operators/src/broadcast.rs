@@ -10,8 +10,9 @@
 use std::marker::PhantomData;
 
 use rivus_core::{
-    AnyStage, BuildContext, Chain, Control, Either, Event, Failure, MIN_TIMESTAMP, OperatorFactory,
-    OperatorUid, Outlets, Record, SidesRead, StateSet, Task, TaskContext, Timestamp, UserError,
+    AnyStage, Asked, BuildContext, Chain, Control, Either, Event, Failure, MIN_TIMESTAMP,
+    OperatorFactory, OperatorUid, Outlets, Record, SidesRead, StateAnswer, StateQuery, StateSet,
+    Task, TaskContext, Timestamp, UserError, codec,
 };
 
 use crate::driver::{Driver, Work};
@@ -38,6 +39,21 @@ impl<C: StateSet> BroadcastCopy<C> {
             written => copies.swap_remove(index % written),
         };
         Ok(Self { state })
+    }
+
+    /// Answers a question about it; none if another operator is asked, or for something else.
+    pub(crate) fn query(
+        &self,
+        uid: &OperatorUid,
+        query: &StateQuery,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        if query.operator != *uid || query.asked != Asked::Broadcast {
+            return Ok(None);
+        }
+        Ok(Some(match query.wants::<C>() {
+            Ok(cut) => StateAnswer::Found(cut.out_of(codec::encode(&self.state)?)?),
+            Err(refused) => StateAnswer::Refused(refused),
+        }))
     }
 
     /// Writes it into the open snapshot.
@@ -174,6 +190,14 @@ where
             _ => {}
         }
         Ok(true)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.copy.query(&self.uid, query)
     }
 }
 

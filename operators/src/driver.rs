@@ -59,7 +59,11 @@ pub(crate) trait Work<In>: Send {
 
     /// Emits more of what the last record gives. Returns whether that was all.
     #[inline]
-    fn more(&mut self, _out: &mut Emitter<Self::Out>) -> Result<bool, Failure> {
+    fn more(
+        &mut self,
+        _out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
         Ok(true)
     }
 
@@ -176,7 +180,7 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
         cx.enter(self.out.operator);
         loop {
             while self.open {
-                self.open = !self.work.more(&mut self.out)?;
+                self.open = !self.work.more(&mut self.out, cx)?;
                 if let Some(stopped) = self.pause(cx)? {
                     return Ok(stopped);
                 }
@@ -196,7 +200,7 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
                     naming_lent(event, |event| self.work.lent(event, &mut self.out, cx))?;
                 }
             }
-            self.open = !self.work.more(&mut self.out)?;
+            self.open = !self.work.more(&mut self.out, cx)?;
             if let Some(stopped) = self.pause(cx)? {
                 return Ok(stopped);
             }

@@ -16,6 +16,10 @@
 //!   [`by_either`] keys them; [`WindowJoinOperator`], [`IntervalJoinOperator`], and beside a broadcast stream
 //!   [`BroadcastOperator`], [`KeyedBroadcastOperator`].
 //!
+//! - The head of a loop: [`IterationOperator`].
+//!
+//! [`testing`] drives one of them by hand.
+//!
 //! Those that may emit much for one input share one resumable loop (`driver`): they stop at any record,
 //! timer or window when an output is blocked or the turn is over.
 
@@ -23,6 +27,7 @@ mod asynchronous;
 mod broadcast;
 mod connect;
 mod driver;
+mod iteration;
 mod keyed;
 mod lent;
 mod naming;
@@ -34,12 +39,14 @@ mod side;
 mod sink;
 mod source;
 mod stateless;
+pub mod testing;
 mod watermarks;
 mod window;
 
 pub use asynchronous::{AsyncFunction, AsyncMap, AsyncOperator, AsyncRequests, Retry};
 pub use broadcast::{BroadcastOperator, BroadcastProcessFunction};
 pub use connect::{CoProcessFunction, EitherIter, KeyedCoProcessFunction, OfBoth};
+pub use iteration::IterationOperator;
 pub use keyed::{
     AggregateFunction, AggregatingState, Avg, Count, DistinctOperator, EachPair, Fold, Interval,
     IntervalJoinFunction, IntervalJoinOperator, Keyed, KeyedBroadcastOperator,
@@ -70,7 +77,5 @@ pub use window::{
     Windowed,
 };
 
-#[cfg(test)]
-mod testing;
 #[cfg(test)]
 mod tests;

@@ -162,6 +162,18 @@ pub(crate) struct Items<T> {
     items: Vec<T>,
 }
 
+impl<T> Items<T> {
+    /// Items of one subtask of so many, behind `first` others.
+    pub(crate) fn new((instance, parallelism): (u32, u32), first: u64, items: Vec<T>) -> Self {
+        Self {
+            instance,
+            parallelism,
+            first,
+            items,
+        }
+    }
+}
+
 /// The items of one subtask, of all that were restored.
 pub(crate) fn deal<T>(
     mut restored: Vec<Items<T>>,
@@ -221,12 +233,9 @@ impl<T: Serialize> Frozen<T> {
             *own = None;
             return Ok(true);
         }
-        let some = Items {
-            instance: cx.info.attempt.subtask.index,
-            parallelism: cx.info.parallelism,
-            first: frozen.written,
-            items: frozen.rest.by_ref().take(rows.max(1)).collect::<Vec<T>>(),
-        };
+        let items: Vec<T> = frozen.rest.by_ref().take(rows.max(1)).collect();
+        let place = (cx.info.attempt.subtask.index, cx.info.parallelism);
+        let some = Items::new(place, frozen.written, items);
         // Also where there is none: that too is to be restored.
         snapshot.blob(uid, STATE, &some)?;
         frozen.written += some.items.len() as u64;

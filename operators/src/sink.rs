@@ -215,6 +215,7 @@ impl<S: Sink> Stage<S::In> for Writing<S> {
             | Control::Waiting
             | Control::Assigned
             | Control::Tick
+            | Control::Round(_)
             | Control::EndOfInput => {}
         }
         Ok(Progress::Done)

@@ -1,10 +1,13 @@
 //! What operators do, as pictures and against simple models of themselves.
 
+mod asynchronous;
 mod broadcast;
 mod expiring;
 mod interval;
+mod iteration;
 mod keyed;
 mod operator_state;
+mod rig;
 mod sessions;
 mod source_and_sink;
 mod stateless;

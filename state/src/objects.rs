@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::Handle;
@@ -18,6 +17,7 @@ use crate::drive::Drive;
 use crate::error::StorageError;
 use crate::faults::{Fault, StorageFaults, StorageOp};
 use crate::folders::despite_vanishing;
+use crate::memory::Memory;
 use crate::writer::ObjectWriter;
 
 /// What [`ObjectStorage::create`] came to.
@@ -58,7 +58,11 @@ pub struct ObjectStorage {
 impl ObjectStorage {
     /// Objects in this process's memory, gone with the last clone.
     pub fn in_memory() -> Self {
-        Self::new(Arc::new(InMemory::new()), Path::ROOT, Drive::Inline)
+        Self::over_memory(Memory::default())
+    }
+
+    pub(crate) fn over_memory(memory: Memory) -> Self {
+        Self::new(Arc::new(memory), Path::ROOT, Drive::Inline)
     }
 
     /// Objects as files below a directory, which is created if need be. Folders that become empty are removed.

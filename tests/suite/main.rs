@@ -1,5 +1,6 @@
 //! All tests of whole jobs in one program: each program more would be compiled and linked against everything again.
 
+mod aligned;
 mod architecture;
 mod async_io;
 mod backends;
@@ -7,8 +8,11 @@ mod docs;
 mod embedded;
 mod end_to_end;
 mod examples;
+mod iterate;
 mod mistakes;
+mod operator_kit;
 mod operator_state;
+mod queries;
 mod refused;
 mod resume;
 mod savepoints;
@@ -16,4 +20,5 @@ mod store_files;
 mod takeover;
 mod telemetry;
 mod two_inputs;
+mod unaligned;
 mod watched;

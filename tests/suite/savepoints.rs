@@ -67,7 +67,7 @@ impl Life<'_> {
     }
 
     fn numbers(&self, env: &StreamEnvironment) -> DataStream<u64> {
-        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(1_500);
+        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
         // Two always: one reader of both splits would find those of the one behind late.
         env.from_source(numbers)
             .uid("numbers")

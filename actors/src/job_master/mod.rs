@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `mod.rs` | the mailbox, and what the decisions ask for |
 //! | `takeover.rs` | from the fence to the decision |
+//! | `aligned.rs` | sources that wait for each other |
 //! | `splits.rs` | what sources find, at first and while the job runs |
 //! | `log.rs` | the one writer of the job's log |
 
+mod aligned;
 mod log;
 mod splits;
 mod takeover;
@@ -26,8 +28,9 @@ use rivus_core::job::{
     LogEntry, Manifest, SavepointManifest, SavepointRequest, TaskReport, Tasks,
 };
 use rivus_core::{
-    AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph,
-    JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec, files_refused,
+    AlignmentGroup, AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure,
+    Incarnation, JobGraph, JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
+    files_refused,
 };
 
 use rivus_state::{StorageError, savepoint_folder, savepoint_name};
@@ -169,9 +172,13 @@ pub struct JobMasterState {
     figures: BTreeMap<AttemptId, SubtaskFigures>,
     /// What goes on finding splits, while it isn't looking.
     enumerators: BTreeMap<VertexId, AnyEnumerator>,
+    /// What sources that wait for each other have told this leader.
+    alignment: BTreeMap<String, AlignmentGroup>,
     /// The checkpoint under way, and when it was triggered.
     checkpoint_began: Option<(CheckpointId, Duration)>,
     checkpoint_took: Option<Duration>,
+    /// Bytes in flight that unaligned checkpoints hold whose manifests are stored, the completed ones' last.
+    in_flight: BTreeMap<CheckpointId, u64>,
     /// What the job is to be seen as while it waits for slots.
     short_of_slots: Option<JobStatus>,
     /// Savepoints whose request is on its way to the log, or in it.
@@ -218,8 +225,10 @@ impl Actor for JobMasterActor {
             options: Arc::default(),
             figures: BTreeMap::new(),
             enumerators: BTreeMap::new(),
+            alignment: args.graph.alignment_groups(),
             checkpoint_began: None,
             checkpoint_took: None,
+            in_flight: BTreeMap::new(),
             short_of_slots: None,
             savepoints_asked: BTreeSet::new(),
             cancel_asked: false,
@@ -280,11 +289,7 @@ impl Actor for JobMasterActor {
                 state.args.node.send_later(&state.myself, RETRY, again);
             }
             JobMasterMessage::ReadManifest(id) => state.read_manifest(id),
-            JobMasterMessage::ManifestStored(manifest) => {
-                if let Some(machine) = &mut state.machine {
-                    machine.set_manifest(*manifest);
-                }
-            }
+            JobMasterMessage::ManifestStored(manifest) => state.manifest_stored(*manifest),
             JobMasterMessage::StoreSavepoint(manifest) => state.store_savepoint(*manifest),
             JobMasterMessage::FenceAgain => state.fence(),
             JobMasterMessage::Replayed(replayed) => state.replayed(replayed).await?,
@@ -441,6 +446,10 @@ impl JobMasterState {
             TaskEvent::Running => Ok(()),
             TaskEvent::Drained => self.decide(JobEvent::TaskDrained(attempt)),
             TaskEvent::NeedsSplit => self.decide(JobEvent::NeedsSplit(attempt)),
+            TaskEvent::Reached { group, reached } => {
+                self.reached(attempt, &group, reached);
+                Ok(())
+            }
             TaskEvent::Failed(failure) => {
                 self.pass(Step::TaskFailed)?;
                 tracing::warn!(job = %self.args.job, %attempt, %failure, "a task failed");
@@ -709,6 +718,19 @@ impl JobMasterState {
             .cast(JobManagerMessage::View(Box::new(view)));
     }
 
+    fn manifest_stored(&mut self, manifest: Manifest) {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        if let Some(bytes) = manifest.in_flight() {
+            tracing::debug!(job = %self.args.job, checkpoint = %manifest.id, bytes, "barriers have overtaken");
+            self.in_flight.insert(manifest.id, bytes);
+        }
+        let latest = machine.state().latest().map(|(id, _)| id);
+        self.in_flight.retain(|id, _| Some(*id) >= latest);
+        machine.set_manifest(manifest);
+    }
+
     fn view(&self, machine: &JobMachine) -> JobView {
         let state = machine.state();
         let status = if let Some(outcome) = &state.outcome {
@@ -741,6 +763,9 @@ impl JobMasterState {
             last_checkpoint: state.latest().map(|(id, _)| id),
             checkpoints: state.completed_in_all,
             last_checkpoint_took: self.checkpoint_took,
+            last_checkpoint_in_flight: state
+                .latest()
+                .and_then(|(id, _)| self.in_flight.get(&id).copied()),
             restarts: state.restarts,
             takeovers: state.takeovers,
             restarted_by_takeover: state.restarted_by_takeover,

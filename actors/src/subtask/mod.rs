@@ -8,32 +8,37 @@
 //! | file | concern |
 //! |---|---|
 //! | `mod.rs` | the mailbox |
+//! | `aligned.rs` | waiting for other sources |
 //! | `futures.rs` | futures of operators |
+//! | `loops.rs` | heads of loops, and rounds |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
-//! | `snapshot.rs` | barriers, slices, uploads |
+//! | `restore.rs` | how it begins |
+//! | `barriers.rs` | barriers, which wait or overtake |
+//! | `snapshot.rs` | freezing, slices, uploads |
 //! | `files.rs` | files of stores, which go with a snapshot |
 
+mod aligned;
+mod barriers;
 mod commits;
 mod files;
 mod futures;
+mod loops;
+mod restore;
 mod snapshot;
 mod work;
 
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{CHANNELS_STATE, JobOptions, Manifest, SnapshotPart, SubtaskSnapshot};
+use rivus_core::job::JobOptions;
 use rivus_core::{
-    AttemptId, Barrier, ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Element,
-    EncodedSplit, Failure, GivenBack, Inputs, JobGraph, JobId, MIN_TIMESTAMP, OperatorUid, Outputs,
-    RestoredState, SnapshotBytes, StateAnswer, StateQuery, Stores, SubtaskId, SubtaskInfo,
-    SubtaskMetrics, Task, TaskContext, Timestamp,
+    AttemptId, Barrier, CheckpointId, Element, EncodedSplit, Failure, GivenBack, JobGraph, JobId,
+    StateAnswer, StateQuery, SubtaskInfo, SubtaskMetrics, Timestamp,
 };
-use rivus_state::{CheckpointStorage, SnapshotHandle, StoredSnapshot};
 use tokio::sync::oneshot;
 
-use self::files::{FilesResult, RestoredFiles};
-use self::futures::SubtaskFutures;
+use self::files::FilesResult;
+pub use self::restore::{BuiltTask, Restore};
 use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
 use crate::context::NodeContext;
@@ -88,8 +93,10 @@ pub enum SubtaskMessage {
     SliceDue,
     /// Begin a checkpoint. Sources only.
     TriggerCheckpoint(Barrier),
-    /// Channels have been parked long enough.
+    /// A barrier has been awaited long enough: the checkpoint is given up.
     AlignmentTimeout(CheckpointId),
+    /// A barrier has waited long enough: it overtakes.
+    Overtake(Barrier),
     /// A piece of a snapshot has been stored.
     SnapshotStored(UploadResult),
     /// Files of a store have been made, or one is stored.
@@ -111,6 +118,22 @@ pub enum SubtaskMessage {
         splits: Vec<EncodedSplit>,
         /// Whether there are no others.
         no_more: bool,
+    },
+    /// Say how far it is in an alignment group.
+    TellTime {
+        /// Which.
+        group: Arc<str>,
+        /// Whether to do so again after the group's interval.
+        again: bool,
+    },
+    /// How far watermarks of an alignment group may go.
+    LimitTime {
+        /// Which.
+        group: Arc<str>,
+        /// The least watermark of the group.
+        least: Timestamp,
+        /// Up to where.
+        limit: Timestamp,
     },
     /// Show the state of a key. An execution that isn't built yet, or dies, doesn't answer.
     Inspect {
@@ -139,56 +162,6 @@ pub struct Receiver {
     pub actor: ActorRef<SubtaskMessage>,
     /// The channel, as it counts.
     pub channel: usize,
-}
-
-/// A chain, ready to work.
-pub struct BuiltTask {
-    task: Box<dyn Task>,
-    times: Vec<ChannelTime>,
-}
-
-/// The checkpoint that an execution starts from.
-pub struct Restore {
-    /// Which.
-    pub checkpoint: CheckpointId,
-    /// Whether the job was stopped with it: nothing is read any more, only committed.
-    pub stopped: bool,
-    /// Whether other subtasks wrote it, over other channels.
-    pub foreign: bool,
-    /// This subtask's part.
-    pub snapshot: SubtaskSnapshot,
-}
-
-impl Restore {
-    /// A subtask's part of a checkpoint: its own snapshot; and from the heads of the others' what belongs to operators that
-    /// start from all of them. Of a foreign checkpoint each has the heads of all already.
-    pub fn of(manifest: &Manifest, subtask: SubtaskId, graph: &JobGraph) -> Self {
-        let mut snapshot = manifest.subtasks.get(&subtask).cloned().unwrap_or_default();
-        let shared = graph.restoring_all(subtask.vertex);
-        if !shared.is_empty() && !manifest.foreign {
-            let others = manifest
-                .subtasks
-                .iter()
-                .filter(|(other, _)| other.vertex == subtask.vertex && **other != subtask);
-            for part in others.flat_map(|(_, other)| &other.parts) {
-                let mut part = SnapshotPart {
-                    head_only: true,
-                    stores: Vec::new(),
-                    ..part.clone()
-                };
-                part.sections.retain(|section| {
-                    shared.contains(&section.operator) && section.state != CHANNELS_STATE
-                });
-                snapshot.parts.push(part);
-            }
-        }
-        Self {
-            checkpoint: manifest.id,
-            stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
-            foreign: manifest.foreign,
-            snapshot,
-        }
-    }
 }
 
 /// What an execution is started with.
@@ -276,7 +249,7 @@ impl Actor for SubtaskActor {
                 element,
             } => {
                 let work = state.work()?;
-                work.inputs.file(channel, seq, element)?;
+                work.file(channel, seq, element)?;
                 let (channels, queued) = (work.inputs.len(), work.inputs.queued_bytes());
                 if let Some(probe) = &state.args.node.probe {
                     let label = OfJob(state.args.attempt, state.args.job);
@@ -296,7 +269,11 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::Built(built) => {
                 state.pass(Step::Built, &myself)?;
-                state.built((*built)?)?;
+                let built = (*built)?;
+                if !built.in_flight.is_empty() {
+                    state.pass(Step::PutBack, &myself)?;
+                }
+                state.built(built)?;
             }
             SubtaskMessage::Connect(senders) => state.connect(senders)?,
             SubtaskMessage::Open {
@@ -330,6 +307,10 @@ impl Actor for SubtaskActor {
                 state.work()?.alignment_timeout(id);
                 state.step();
             }
+            SubtaskMessage::Overtake(barrier) => {
+                state.work()?.overtake(barrier);
+                state.step();
+            }
             SubtaskMessage::SnapshotStored(result) => state.snapshot_stored(result)?,
             SubtaskMessage::FilesStored(result) => state.files_stored(result)?,
             SubtaskMessage::CheckpointCompleted(id) => {
@@ -352,6 +333,12 @@ impl Actor for SubtaskActor {
                 state.work()?.add_splits(splits, no_more)?;
                 state.step();
             }
+            SubtaskMessage::TellTime { group, again } => state.tell_time(group, again)?,
+            SubtaskMessage::LimitTime {
+                group,
+                least,
+                limit,
+            } => state.limit_time(&group, least, limit)?,
             SubtaskMessage::Inspect { query, reply } => {
                 if let Some(work) = &mut state.work {
                     let now = work.cx.now();
@@ -406,48 +393,6 @@ impl SubtaskState {
         }
     }
 
-    /// Reads the snapshot and builds the chain, off the data path.
-    fn build_task(&self) {
-        let node = &self.args.node;
-        let (graph, info) = (Arc::clone(&self.args.graph), self.info());
-        let restore = self.args.restore.as_ref();
-        let parts = restore.map_or(Vec::new(), |restore| restore.snapshot.parts.clone());
-        let foreign = restore.is_some_and(|restore| restore.foreign);
-        let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
-        let stores = node.backend.as_ref();
-        let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
-        let files = RestoredFiles {
-            node: Arc::clone(node),
-            job: self.args.job,
-            subtask: self.args.attempt.subtask,
-            checkpoint: restore.map_or(CheckpointId(0), |restore| restore.checkpoint),
-            metrics: Arc::clone(&self.args.metrics),
-        };
-        node.blocking.run(Box::new(move || {
-            let stores = stores.as_deref();
-            let built = Failure::caught(|| {
-                let mut restored = read_parts(&parts, foreign, &storage)?;
-                files.add(&parts, &mut restored);
-                if foreign {
-                    // What the job writes itself is of the present form.
-                    restored.migrations = graph.migrations.clone();
-                }
-                let mut built = build(&graph, &info, &restored, stores)?;
-                if foreign {
-                    // The channels are others: each begins with what all had reached.
-                    let least = built.times.iter().map(|time| time.watermark).min();
-                    let time = ChannelTime {
-                        watermark: least.unwrap_or(MIN_TIMESTAMP),
-                        idle: false,
-                    };
-                    built.times = vec![time; graph.senders(info.attempt.subtask).len()];
-                }
-                Ok(built)
-            });
-            let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
-        }));
-    }
-
     fn info(&self) -> SubtaskInfo {
         let options = &self.args.options;
         SubtaskInfo {
@@ -460,44 +405,8 @@ impl SubtaskState {
             max_parallelism: self.args.graph.written.max_parallelism,
             batch_records: options.batch_records,
             batch_bytes: options.batch_bytes,
+            loop_bytes: options.loop_bytes,
         }
-    }
-
-    fn built(&mut self, built: BuiltTask) -> Result<(), Failure> {
-        let subtask = self.args.attempt.subtask;
-        let graph = &self.args.graph;
-        let channels: Vec<usize> = graph
-            .senders(subtask)
-            .iter()
-            .map(|(edge, _)| edge.input)
-            .collect();
-        let restore = self.args.restore.as_ref();
-        let restored = restore.map(|restore| restore.checkpoint);
-        let holds = restore.is_some_and(|restore| restore.stopped);
-        let inputs = Inputs::new(
-            &channels,
-            restored.unwrap_or_default(),
-            &built.times,
-            self.args.options.input_bytes,
-        );
-        let mut cx = TaskContext::new(
-            self.info(),
-            Outputs::new(self.receivers.len()),
-            Arc::clone(&self.args.metrics),
-            graph.operators(subtask.vertex),
-            Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
-        );
-        cx.set_futures(Arc::new(SubtaskFutures {
-            runtime: self.args.node.runtimes.futures.clone(),
-            subtask: self.myself.clone(),
-        }));
-        let mut work = Work::new(built.task, cx, inputs, restored);
-        if holds {
-            work.hold();
-        }
-        self.work = Some(work);
-        self.tell(TaskEvent::Ready);
-        Ok(())
     }
 
     /// Opens every input channel at its sender.
@@ -507,7 +416,7 @@ impl SubtaskState {
             return Ok(());
         }
         for (channel, sender) in senders.iter().enumerate() {
-            let granted = self.work()?.inputs.granted(channel);
+            let granted = self.work()?.granted(channel);
             let _ = sender.actor.cast(SubtaskMessage::Open {
                 lane: sender.lane,
                 producer: sender.attempt,
@@ -522,74 +431,10 @@ impl SubtaskState {
         self.senders = senders;
         self.connected = true;
         self.tell(TaskEvent::Running);
+        self.begin_alignment();
         self.step();
         Ok(())
     }
-}
-
-/// Snapshots up to this size are read at once, and so checked before anything is made of them.
-const READ_AT_ONCE: u64 = 4 << 20;
-
-/// Reads what a subtask starts from, and checks it; rows of large snapshots when they are taken.
-fn read_parts(
-    parts: &[SnapshotPart],
-    foreign: bool,
-    storage: &CheckpointStorage,
-) -> Result<RestoredState, Failure> {
-    let mut restored = RestoredState::default();
-    for part in parts {
-        let snapshot = &part.snapshot;
-        let handle = SnapshotHandle {
-            name: snapshot.name.clone(),
-            len: snapshot.len,
-            crc32c: snapshot.crc32c,
-        };
-        let streamed = !part.head_only && snapshot.len > READ_AT_ONCE;
-        let read = if part.head_only || streamed {
-            storage.read_snapshot_head(&snapshot.name, part.head)
-        } else {
-            storage.read_snapshot(&handle)
-        };
-        let bytes = read.map_err(|error| Failure::user(&error.into()))?;
-        let wanted = |uid: &OperatorUid, state: &str| {
-            let mut sections = part.sections.iter();
-            let listed = sections.any(|section| section.operator == *uid && section.state == state);
-            listed || !(foreign || part.head_only)
-        };
-        if streamed {
-            let storage = storage.clone();
-            let snapshot: Arc<dyn SnapshotBytes> = Arc::new(StoredSnapshot { storage, handle });
-            restored.add_streamed(&bytes, &snapshot, wanted)?;
-        } else {
-            restored.add(&bytes, part.head_only, wanted)?;
-        }
-    }
-    Ok(restored)
-}
-
-fn build(
-    graph: &JobGraph,
-    info: &SubtaskInfo,
-    restored: &RestoredState,
-    stores: Option<&dyn Stores>,
-) -> Result<BuiltTask, Failure> {
-    let uid = first_operator(graph, info);
-    let times: Vec<Vec<ChannelTime>> = restored.blobs(&uid, CHANNELS_STATE)?;
-    let builder = ChainBuilder {
-        graph,
-        info,
-        restored,
-        stores,
-    };
-    Ok(BuiltTask {
-        task: builder.build()?,
-        times: times.into_iter().flatten().collect(),
-    })
-}
-
-fn first_operator(graph: &JobGraph, info: &SubtaskInfo) -> OperatorUid {
-    let vertex = graph.vertex(info.attempt.subtask.vertex);
-    graph.node(vertex.nodes[0]).uid.clone()
 }
 
 impl Drop for SubtaskState {

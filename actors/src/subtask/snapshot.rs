@@ -51,9 +51,12 @@ impl Work {
     pub(super) fn freeze(&mut self, barrier: Barrier) -> Result<Turn, Failure> {
         if let Some(older) = self.cx.checkpoint() {
             // The coordinator has given it up, or it would not have begun another.
-            self.cx.snapshot = None;
-            self.slicing = false;
+            self.close_snapshot();
             self.effects.push(Effect::Abandon(older));
+        }
+        if self.overtaking == Some(barrier.id) {
+            // The chain keeps nothing inside any more: what follows is what its buffers hold.
+            self.cx.outputs.begin_overdraft(usize::MAX);
         }
         let mut snapshot = SnapshotBuilder::new(barrier.id);
         if !barrier.kind.is_savepoint() {
@@ -67,7 +70,9 @@ impl Work {
             Some(source) => source.received().to_vec(),
             None => Vec::new(),
         };
-        self.control(Control::Barrier(barrier), Then::Frozen(barrier))
+        let turn = self.control(Control::Barrier(barrier), Then::Frozen(barrier))?;
+        self.barrier_sets_out(barrier.id, barrier.kind);
+        Ok(turn)
     }
 
     /// Writes a slice of frozen state, if one is due after a turn that worked on something or had nothing to do.
@@ -110,8 +115,9 @@ impl Work {
     fn slice(&mut self, began: Duration, allowed: Duration) -> Result<bool, Failure> {
         for _ in 0..SLICE_LOOKS {
             if self.task.slice(SLICE_ROWS, &mut self.cx)? {
-                self.slicing = false;
-                self.sliced = true;
+                // What comes round until the barrier does is still to be added.
+                self.sliced = !self.awaits_barrier();
+                self.slicing = !self.sliced;
                 return Ok(true);
             }
             // What the turn's records had written is part of this turn's share.
@@ -278,21 +284,21 @@ impl SubtaskState {
     }
 
     /// Moves what the last slices made to the upload.
-    pub(super) fn upload(&mut self) {
+    pub(super) fn upload(&mut self) -> Result<(), Failure> {
         let Some(work) = &mut self.work else {
-            return;
+            return Ok(());
         };
         let Some(upload) = &mut self.uploads.current else {
-            return;
+            return Ok(());
         };
         if work.cx.checkpoint() != Some(upload.id) || upload.complete {
-            return;
+            return Ok(());
         }
         let frozen = match &mut work.cx.snapshot {
             Some(snapshot) => snapshot.take_stores(),
             None => Vec::new(),
         };
-        if work.sliced {
+        if work.sliced && work.write_in_flight()? {
             work.sliced = false;
             if let Some(snapshot) = work.cx.snapshot.take() {
                 let end = snapshot.finish();
@@ -308,6 +314,7 @@ impl SubtaskState {
         }
         self.uploads.make_files(frozen);
         self.uploads.send();
+        Ok(())
     }
 
     pub(super) fn snapshot_stored(

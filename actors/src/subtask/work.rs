@@ -7,11 +7,12 @@ use std::time::Duration;
 use ractor::ActorProcessingErr;
 use rivus_core::{
     AlignmentAction, Barrier, CheckpointId, CheckpointKind, Control, Element, EncodedSplit,
-    Failure, GivenBack, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, SourceTurn, SplitId,
-    SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
+    Failure, GivenBack, InFlight, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, RoundMerge,
+    SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
+use super::loops::Head;
 use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::planted::Slips;
@@ -36,9 +37,11 @@ pub(super) enum Then {
 }
 
 /// Something to be done before the next element is taken.
-enum Todo {
+pub(super) enum Todo {
     Control(Control, Then),
     Snapshot(Barrier),
+    /// As a snapshot, but the barrier overtakes what is queued.
+    Overtake(Barrier),
 }
 
 /// How a turn ended.
@@ -58,6 +61,7 @@ enum Waiting {
     Mailbox,
     Input,
     Credit,
+    Others,
 }
 
 /// For how long a turn takes up further pieces of work. A turn costs some microseconds, which is much beside a batch and
@@ -73,15 +77,21 @@ pub(super) struct Work {
     pub(super) cx: TaskContext,
     pub(super) inputs: Inputs,
     /// What the chain keeps inside, if anything.
-    kept: Option<Then>,
-    todo: VecDeque<Todo>,
+    pub(super) kept: Option<Then>,
+    pub(super) todo: VecDeque<Todo>,
+    /// The head of a loop, if the subtask is one.
+    pub(super) head: Option<Head>,
+    /// Rounds of the loop that the subtask stands in, if it is not at its head.
+    pub(super) rounds: Option<RoundMerge>,
     /// Whether nothing has arrived since everything was flushed.
-    flushed: bool,
+    pub(super) flushed: bool,
     /// Whether a split has been asked for and not come.
     asked_for_split: bool,
+    /// Whether the source waits for others of its alignment group.
+    pub(super) aligning: bool,
     drained: bool,
     /// The checkpoint behind whose barrier the source holds: the job is to end with it.
-    held: Option<CheckpointId>,
+    pub(super) held: Option<CheckpointId>,
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
     pub(super) commits: Commits,
@@ -93,6 +103,14 @@ pub(super) struct Work {
     pub(super) slicing: bool,
     /// Whether all of it has been written and not yet been handed on.
     pub(super) sliced: bool,
+    /// What was parked when the barrier of the open snapshot overtook it, if it did.
+    pub(super) in_flight: Option<InFlight>,
+    /// How long a barrier waits before it overtakes; none if it never does.
+    pub(super) unaligned_after: Option<Duration>,
+    /// The last checkpoint whose barrier has come into sight.
+    pub(super) announced: CheckpointId,
+    /// The checkpoint for whose barrier there is an overdraft.
+    pub(super) overtaking: Option<CheckpointId>,
     /// Splits that the source had been given at the barrier.
     pub(super) received: Vec<SplitId>,
     /// When elements were last worked on.
@@ -104,18 +122,25 @@ pub(super) struct Work {
     turn_ended: Duration,
     /// What the actor has to do after the turn.
     pub(super) effects: Vec<Effect>,
-    slips: Slips,
+    pub(super) slips: Slips,
 }
 
 /// What a turn wants of its actor.
 pub(super) enum Effect {
     /// An element of this channel has been worked on.
     Credit(usize),
+    /// What has come round on this channel has been taken in.
+    CameRound(usize),
     Tell(TaskEvent),
     Frozen(Barrier),
     Abandon(CheckpointId),
     AwaitAlignment(CheckpointId),
+    /// The barrier overtakes when it has waited so long.
+    OvertakeAfter(Barrier, Duration),
+    /// A barrier is about to overtake.
+    Overtaking,
     SliceLater(Duration),
+    TellWaiting,
 }
 
 impl Work {
@@ -124,6 +149,7 @@ impl Work {
         cx: TaskContext,
         inputs: Inputs,
         restored: Option<CheckpointId>,
+        unaligned_after: Option<Duration>,
     ) -> Self {
         let mut todo = VecDeque::new();
         let time = inputs.time.merged();
@@ -144,14 +170,21 @@ impl Work {
             inputs,
             kept: None,
             todo,
+            head: None,
+            rounds: None,
             flushed: true,
             asked_for_split: false,
+            aligning: false,
             drained: false,
             held: None,
             wake_due: None,
             commits: Commits::default(),
             slicing: false,
             sliced: false,
+            in_flight: None,
+            unaligned_after,
+            announced: CheckpointId::default(),
+            overtaking: None,
             received: Vec::new(),
             worked_at: Duration::ZERO,
             slice_due: Duration::ZERO,
@@ -191,42 +224,9 @@ impl Work {
         self.held = Some(CheckpointId(u64::MAX));
     }
 
-    pub(super) fn trigger(&mut self, barrier: Barrier) {
-        if self.inputs.is_empty() && barrier.id > self.inputs.alignment.over() {
-            if let CheckpointKind::Stop { drain } = barrier.kind {
-                self.held = Some(barrier.id);
-                if drain {
-                    let end_of_time = Control::Watermark(MAX_TIMESTAMP);
-                    self.todo
-                        .push_back(Todo::Control(end_of_time, Then::Nothing));
-                }
-            }
-            let actions = self.inputs.alignment.on_trigger(barrier);
-            self.align(actions, "a newer checkpoint has begun");
-        }
-    }
-
-    pub(super) fn alignment_timeout(&mut self, id: CheckpointId) {
-        if self.inputs.alignment.current() == Some(id) {
-            let actions = self.inputs.alignment.on_decline(id);
-            self.align(actions, "its barriers did not all arrive in time");
-        }
-    }
-
     pub(super) fn completed(&mut self, id: CheckpointId) {
         self.todo
             .push_back(Todo::Control(Control::Completed(id), Then::Committing(id)));
-    }
-
-    pub(super) fn aborted(&mut self, id: CheckpointId) {
-        let actions = self.inputs.alignment.on_decline(id);
-        self.align(actions, "it was given up");
-        self.drop_snapshot(id);
-        if self.held.is_some_and(|held| held <= id) {
-            self.held = None;
-        }
-        self.todo
-            .push_back(Todo::Control(Control::Aborted(id), Then::Nothing));
     }
 
     pub(super) fn add_splits(
@@ -247,59 +247,17 @@ impl Work {
         }
     }
 
-    /// Does what an alignment decided; `reason` is why it declines, if it does.
-    fn align(&mut self, actions: Vec<AlignmentAction>, reason: &str) {
-        for action in actions {
-            match action {
-                AlignmentAction::Snapshot(barrier) => {
-                    self.slips.aligned();
-                    self.todo.push_back(Todo::Snapshot(barrier));
-                }
-                AlignmentAction::Park(channel) => {
-                    if !self.slips.leaves_open(channel) {
-                        self.inputs.apply(action);
-                    }
-                    if let Some(id) = self.inputs.alignment.current() {
-                        self.effects.push(Effect::AwaitAlignment(id));
-                    }
-                }
-                AlignmentAction::Release => {
-                    self.slips.aligned();
-                    self.inputs.apply(action);
-                }
-                AlignmentAction::Decline(id) => {
-                    self.cx.outputs.cancel_barrier(id);
-                    self.drop_snapshot(id);
-                    // Tables stop keeping rows for it.
-                    let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);
-                    self.todo.push_back(thaw);
-                    self.effects.push(Effect::Tell(TaskEvent::Declined {
-                        id,
-                        reason: reason.to_owned(),
-                    }));
-                }
-            }
-        }
-    }
-
-    /// Gives up what is being written for a checkpoint, or for an older one.
-    fn drop_snapshot(&mut self, id: CheckpointId) {
-        if self.cx.checkpoint().is_some_and(|open| open <= id) && self.slicing {
-            self.cx.snapshot = None;
-            self.slicing = false;
-        }
-        self.effects.push(Effect::Abandon(id));
-    }
-
     /// One turn: some pieces of work, then a slice of a snapshot.
     fn turn(&mut self, waiting_bytes: usize) -> Result<Turn, Failure> {
         self.cx.begin_turn();
         self.turn_began = self.cx.monotonic();
         self.came_home.clear();
+        self.take_back()?;
         let mut turn = self.piece()?;
         let worked = turn == Turn::Again;
         for _ in 1..PIECES {
-            let only_credits = |effect: &Effect| matches!(effect, Effect::Credit(_));
+            let only_credits =
+                |effect: &Effect| matches!(effect, Effect::Credit(_) | Effect::CameRound(_));
             if turn != Turn::Again
                 || !self.effects.iter().all(only_credits)
                 || !self.cx.commits.is_empty()
@@ -319,15 +277,15 @@ impl Work {
         match self.kept {
             Some(then) => {
                 let progress = self.task.resume(&mut self.cx)?;
-                Ok(self.note(progress, then))
+                self.note(progress, then)
             }
             None => self.next_work(),
         }
     }
 
     /// Notes how far a piece of work got.
-    fn note(&mut self, progress: Progress, then: Then) -> Turn {
-        match progress {
+    pub(super) fn note(&mut self, progress: Progress, then: Then) -> Result<Turn, Failure> {
+        Ok(match progress {
             Progress::Blocked => {
                 self.kept = Some(then);
                 Turn::Blocked
@@ -338,13 +296,13 @@ impl Work {
             }
             Progress::Done => {
                 self.kept = None;
-                self.done(then);
+                self.done(then)?;
                 Turn::Again
             }
-        }
+        })
     }
 
-    fn done(&mut self, then: Then) {
+    fn done(&mut self, then: Then) -> Result<(), Failure> {
         match then {
             Then::Nothing => {}
             Then::Credit(channel) => {
@@ -353,6 +311,7 @@ impl Work {
             }
             Then::Frozen(barrier) => {
                 self.inputs.apply(AlignmentAction::Snapshot(barrier));
+                self.record_parked(barrier.id)?;
                 self.slicing = true;
                 self.effects.push(Effect::Frozen(barrier));
             }
@@ -362,11 +321,12 @@ impl Work {
             }
             Then::Committing(id) => self.commits.announce(id),
         }
+        Ok(())
     }
 
     pub(super) fn control(&mut self, control: Control, then: Then) -> Result<Turn, Failure> {
         let progress = self.task.control(control, &mut self.cx)?;
-        Ok(self.note(progress, then))
+        self.note(progress, then)
     }
 
     fn next_work(&mut self) -> Result<Turn, Failure> {
@@ -375,24 +335,32 @@ impl Work {
             return match todo {
                 Todo::Control(control, then) => self.control(control, then),
                 Todo::Snapshot(barrier) => self.freeze(barrier),
+                Todo::Overtake(barrier) => self.freeze_overtaking(barrier),
             };
         }
-        if let Some((channel, element)) = self.inputs.take() {
+        if let Some(turn) = self.send_round(false)? {
+            return Ok(turn);
+        }
+        // What is parked goes first, or there would be more of it with each barrier that overtakes.
+        let parked = self.cx.outputs.is_parked();
+        if !parked && let Some((channel, element)) = self.inputs.take() {
             self.flushed = false;
             return self.element(channel, element);
         }
-        if let Some(turn) = self.read_source()? {
+        if let Some(turn) = self.send_round(true)? {
+            return Ok(turn);
+        }
+        if !parked && let Some(turn) = self.read_source()? {
             return Ok(turn);
         }
         if !self.flushed {
             self.flushed = true;
             let turn = self.control(Control::Flush, Then::Nothing)?;
-            return Ok(match turn {
-                Turn::Blocked => turn,
-                Turn::Again | Turn::Dry => Turn::Dry,
-            });
+            if turn == Turn::Blocked {
+                return Ok(turn);
+            }
         }
-        Ok(Turn::Dry)
+        Ok(if parked { Turn::Blocked } else { Turn::Dry })
     }
 
     fn element(&mut self, channel: usize, element: Element) -> Result<Turn, Failure> {
@@ -409,7 +377,7 @@ impl Work {
                 if self.slips.is_through(channel) {
                     self.inputs.apply(AlignmentAction::Park(channel));
                 }
-                Ok(self.note(progress, then))
+                self.note(progress, then)
             }
             Element::Watermark(watermark) => {
                 let change = self.inputs.time.on_watermark(channel, watermark);
@@ -419,7 +387,7 @@ impl Work {
                 let change = self.inputs.time.on_idle(channel);
                 self.time_changed(change, then)
             }
-            Element::Barrier(barrier) => {
+            Element::Barrier(barrier) | Element::Overtaking(barrier) => {
                 let actions = self.inputs.alignment.on_barrier(channel, barrier);
                 self.align(actions, "a newer checkpoint's barrier has arrived");
                 Ok(Turn::Again)
@@ -429,17 +397,21 @@ impl Work {
                 self.align(actions, "a subtask before it has declined it");
                 Ok(Turn::Again)
             }
-            Element::EndOfInput if self.inputs.ended() => {
-                self.control(Control::EndOfInput, Then::Drained)
+            Element::Round(claim) => {
+                self.on_round(channel, claim);
+                Ok(Turn::Again)
             }
-            Element::EndOfInput => Ok(Turn::Again),
+            Element::EndOfInput => {
+                self.on_end(channel);
+                Ok(Turn::Again)
+            }
         }
     }
 
     fn time_changed(&mut self, change: TimeChange, then: Then) -> Result<Turn, Failure> {
         match change {
             TimeChange::None => {
-                self.done(then);
+                self.done(then)?;
                 Ok(Turn::Again)
             }
             TimeChange::Idle => self.control(Control::Idle, then),
@@ -455,13 +427,19 @@ impl Work {
         if self.asked_for_split || self.drained || self.held.is_some() {
             return Ok(None);
         }
+        if let Some(turn) = self.wait_for_others()? {
+            return Ok(Some(turn));
+        }
+        if self.aligning {
+            return Ok(None);
+        }
         let Some(source) = self.task.source() else {
             return Ok(None);
         };
         match source.read(&mut self.cx)? {
             SourceTurn::Read(progress) => {
                 self.flushed = false;
-                Ok(Some(self.note(progress, Then::Nothing)))
+                Ok(Some(self.note(progress, Then::Nothing)?))
             }
             SourceTurn::Later => Ok(None),
             SourceTurn::NeedsSplit => {
@@ -470,7 +448,7 @@ impl Work {
                 Ok(None)
             }
             SourceTurn::Finished => {
-                self.done(Then::Drained);
+                self.done(Then::Drained)?;
                 Ok(Some(Turn::Again))
             }
         }
@@ -502,7 +480,7 @@ impl SubtaskState {
         self.run_effects()?;
         self.start_commits();
         self.set_wake();
-        self.upload();
+        self.upload()?;
         if turn == Turn::Again {
             self.step();
         }
@@ -559,6 +537,7 @@ impl SubtaskState {
         for effect in std::mem::take(&mut work.effects) {
             match effect {
                 Effect::Credit(channel) => self.return_credit(channel),
+                Effect::CameRound(channel) => self.return_credit_back(channel),
                 Effect::Tell(event) => {
                     match event {
                         TaskEvent::Drained => self.pass(Step::Drained, &myself)?,
@@ -573,10 +552,16 @@ impl SubtaskState {
                     let message = SubtaskMessage::AlignmentTimeout(id);
                     self.args.node.send_later(&myself, timeout, message);
                 }
+                Effect::OvertakeAfter(barrier, wait) => {
+                    let message = SubtaskMessage::Overtake(barrier);
+                    self.args.node.send_later(&myself, wait, message);
+                }
+                Effect::Overtaking => self.pass(Step::Overtake, &myself)?,
                 Effect::Frozen(barrier) => {
                     self.pass(Step::Frozen, &myself)?;
                     self.begin_upload(barrier);
                 }
+                Effect::TellWaiting => self.tell_waiting(),
                 Effect::Abandon(id) => self.uploads.abandon_up_to(id),
                 Effect::SliceLater(pause) => {
                     self.args
@@ -624,12 +609,14 @@ impl Work {
                 Waiting::Mailbox => SubtaskMetrics::add(&metrics.busy_us, waited),
                 Waiting::Credit => SubtaskMetrics::add(&metrics.backpressured_us, waited),
                 Waiting::Input => SubtaskMetrics::add(&metrics.idle_us, waited),
+                Waiting::Others => SubtaskMetrics::add(&metrics.aligning_us, waited),
             }
         }
         self.turn_ended = ended;
         self.waiting = match turn {
             Turn::Again => Waiting::Mailbox,
             Turn::Blocked => Waiting::Credit,
+            Turn::Dry if self.aligning => Waiting::Others,
             Turn::Dry => Waiting::Input,
         };
     }

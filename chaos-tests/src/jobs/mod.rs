@@ -1,8 +1,10 @@
 //! The jobs that are run, and where their output goes.
 
+mod aligned;
 mod asking;
 mod functions;
 mod lasting;
+mod looping;
 mod records;
 mod shapes;
 mod spec;
@@ -13,5 +15,5 @@ mod world;
 pub use self::functions::{Line, fold};
 pub use self::records::Reading;
 pub use self::shapes::SECOND;
-pub use self::spec::{JobSpec, Shape};
+pub use self::spec::{Barriers, JobSpec, Shape};
 pub use self::world::{Committed, World};

@@ -50,6 +50,8 @@ impl World {
             Shape::Expiring => self.expiring(&self.generated(env, 0)),
             Shape::Watched => self.windowed(&self.timed(&self.watched(env)), false),
             Shape::Packed => return self.packed(env),
+            Shape::Looping => return self.looping(env),
+            Shape::Aligned => self.windowed(&self.aligned(env), false),
         };
         self.sink(&out, &self.main);
     }
@@ -60,7 +62,7 @@ impl World {
         let _ = lines.sink_to(shelf.sink()).parallelism(wide);
     }
 
-    fn pace(&self) -> Pace {
+    pub(super) fn pace(&self) -> Pace {
         self.spec.pace
     }
 
@@ -69,7 +71,7 @@ impl World {
         env.from_source(self.generator(source))
     }
 
-    fn generator(&self, source: u64) -> Paced<impl Source<Out = Reading> + use<>> {
+    pub(super) fn generator(&self, source: u64) -> Paced<impl Source<Out = Reading> + use<>> {
         let spec = self.spec.clone();
         let generator = GeneratorSource::new(move |index, rng| {
             let mut reading = Reading::generate(&spec, index, rng);

@@ -58,11 +58,15 @@ pub enum Shape {
     Expiring,
     /// Requests with answers after a while, ordered and unordered, before windows.
     Async,
+    /// Two sources of one alignment group, one faster than the other.
+    Aligned,
+    /// A loop with requests and keyed state in its body.
+    Looping,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -87,7 +91,20 @@ impl Shape {
         Self::Aggregates,
         Self::Expiring,
         Self::Async,
+        Self::Aligned,
+        Self::Looping,
     ];
+}
+
+/// What the barriers of periodic checkpoints do about what is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barriers {
+    /// They wait for it.
+    Wait,
+    /// They overtake it when they have waited so long.
+    Overtake(Duration),
+    /// They let pass what comes behind them: records may come twice.
+    PassBy,
 }
 
 /// A job, and the cluster that it runs on.
@@ -117,6 +134,8 @@ pub struct JobSpec {
     pub checkpoint_interval: Duration,
     /// A subtask that waits longer for the last barrier declines the checkpoint.
     pub alignment_timeout: Duration,
+    /// What its barriers do.
+    pub barriers: Barriers,
     /// Completed checkpoints that are kept.
     pub retained: usize,
     /// Whether operators are chained.
@@ -185,6 +204,7 @@ impl JobSpec {
             compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
             store_above: [None, None, Some(1), Some(2_000)][rng.below(4) as usize],
             local_recovery: rng.below(2) == 0,
+            barriers: barriers(shape, &mut rng),
         }
     }
 
@@ -210,6 +230,7 @@ impl JobSpec {
             },
             neighbour: None,
             alignment_timeout: Duration::from_millis(10),
+            barriers: Barriers::Wait,
             compact_log_every: 20,
             store_above: None,
             local_recovery: false,
@@ -264,5 +285,34 @@ impl JobSpec {
     pub fn lasts(&self) -> Duration {
         let per_burst = self.pace.burst as u64 * u64::from(self.parallelism);
         self.pace.every * self.records.div_ceil(per_burst).max(1) as u32
+    }
+}
+
+fn barriers(shape: Shape, rng: &mut SplitMix) -> Barriers {
+    let drawn = rng.below(6);
+    let wait = [0, 2, 8][rng.below(3) as usize];
+    if shape == Shape::Looping {
+        // Barriers keep their place in a loop.
+        return Barriers::Wait;
+    }
+    match drawn {
+        0 | 1 => Barriers::Overtake(Duration::from_millis(wait)),
+        2 => Barriers::Overtake(Duration::ZERO),
+        // Of these it can be seen that no record is lost, whatever comes twice.
+        3 | 4
+            if matches!(
+                shape,
+                Shape::Tumbling
+                    | Shape::Sliding
+                    | Shape::ManySplits
+                    | Shape::TextFiles
+                    | Shape::Watched
+                    | Shape::Union
+                    | Shape::Idle
+            ) =>
+        {
+            Barriers::PassBy
+        }
+        _ => Barriers::Wait,
     }
 }

@@ -15,6 +15,7 @@ mod header;
 mod inputs;
 mod layout;
 mod lines;
+mod pace;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod parsers;

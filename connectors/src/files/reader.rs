@@ -10,6 +10,7 @@ use rivus_core::{Event, Failure, MIN_TIMESTAMP, ReadStatus, SourceReader, Timest
 use super::compression::Input;
 use super::decode::{Decoded, Header, LineDecoder, LineLayout};
 use super::lines::{Lines, LinesError};
+use super::pace::Pace;
 use super::place::Place;
 use super::source::{FileSource, LineOptions};
 use super::source_error::FileSourceError;
@@ -22,6 +23,8 @@ const HEADER_BUFFER_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct FileReader<D> {
     source: FileSource<D>,
+    /// None if lines are read as fast as can be.
+    pace: Option<Pace>,
     /// The split that is being read; never a finished one between two calls.
     current: Option<OpenSplit>,
     waiting: VecDeque<FileSplit>,
@@ -45,9 +48,10 @@ struct OpenSplit {
 }
 
 impl<D: LineDecoder> FileReader<D> {
-    pub(super) fn new(source: FileSource<D>) -> Self {
+    pub(super) fn new(source: FileSource<D>, pace: Option<Pace>) -> Self {
         Self {
             source,
+            pace,
             current: None,
             waiting: VecDeque::new(),
             finished_at: None,
@@ -111,6 +115,38 @@ impl<D: LineDecoder> FileReader<D> {
     }
 }
 
+impl<D: LineDecoder> FileReader<D> {
+    /// Reads some lines, while there are any left to be read.
+    fn read_lines(
+        &mut self,
+        out: &mut Vec<Event<D::Out>>,
+        lines_left: &mut usize,
+    ) -> Result<ReadStatus, UserError> {
+        loop {
+            match &mut self.current {
+                None if self.waiting.is_empty() => return Ok(ReadStatus::SplitsDone),
+                Some(open) if open.at_end() => self.finish_current(),
+                _ if *lines_left == 0 => return Ok(ReadStatus::More),
+                None => self.open_next().map_err(FileSourceError::into_user_error)?,
+                Some(open) if open.is_behind() => {
+                    // However far the place is, others get their turns.
+                    open.catch_up().map_err(FileSourceError::into_user_error)?;
+                    return Ok(ReadStatus::More);
+                }
+                Some(open) => {
+                    *lines_left -= 1;
+                    match open.next_record(&self.source) {
+                        Ok(Decoded::Record(record)) => out.push(Event::at(MIN_TIMESTAMP, record)),
+                        Ok(Decoded::Skipped) => self.skipped += 1,
+                        Ok(Decoded::Nothing) => {}
+                        Err(error) => return Err(open.refused(error)),
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl<D: LineDecoder> SourceReader for FileReader<D> {
     type Out = D::Out;
     type Split = FileSplit;
@@ -125,30 +161,18 @@ impl<D: LineDecoder> SourceReader for FileReader<D> {
         &mut self,
         out: &mut Vec<Event<D::Out>>,
         max: usize,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<ReadStatus, UserError> {
-        let mut lines_left = max;
-        loop {
-            match &mut self.current {
-                None if self.waiting.is_empty() => return Ok(ReadStatus::SplitsDone),
-                Some(open) if open.at_end() => self.finish_current(),
-                _ if lines_left == 0 => return Ok(ReadStatus::More),
-                None => self.open_next().map_err(FileSourceError::into_user_error)?,
-                Some(open) if open.is_behind() => {
-                    // However far the place is, others get their turns.
-                    open.catch_up().map_err(FileSourceError::into_user_error)?;
-                    return Ok(ReadStatus::More);
-                }
-                Some(open) => {
-                    lines_left -= 1;
-                    match open.next_record(&self.source) {
-                        Ok(Decoded::Record(record)) => out.push(Event::at(MIN_TIMESTAMP, record)),
-                        Ok(Decoded::Skipped) => self.skipped += 1,
-                        Ok(Decoded::Nothing) => {}
-                        Err(error) => return Err(open.refused(error)),
-                    }
-                }
-            }
+        let due = self.pace.as_mut().map_or(max, |pace| pace.due(now, max));
+        let mut lines_left = due;
+        let status = self.read_lines(out, &mut lines_left)?;
+        let Some(pace) = &mut self.pace else {
+            return Ok(status);
+        };
+        pace.read(due - lines_left);
+        match (status, pace.next(now)) {
+            (ReadStatus::More, next) if next > now => Ok(ReadStatus::Later(next)),
+            (status, _) => Ok(status),
         }
     }
 

@@ -9,6 +9,7 @@ use super::compression::Compression;
 use super::csv_format::{CsvFormat, CsvParser};
 use super::decode::{BadLines, CollectedLines, LineDecoder, ParsedLines, PlainLines};
 use super::inputs::{Inputs, length};
+use super::pace::Pace;
 use super::parsers::JsonParser;
 use super::reader::FileReader;
 use super::source_error::FileSourceError;
@@ -51,6 +52,7 @@ pub struct FileSource<D> {
     pub(super) inputs: Inputs,
     split_bytes: u64,
     watch: Option<Watch>,
+    rate: Option<u64>,
     pub(super) options: LineOptions,
     pub(super) decoder: D,
 }
@@ -97,6 +99,7 @@ impl TextFileSource {
             inputs,
             split_bytes: DEFAULT_SPLIT_BYTES,
             watch: None,
+            rate: None,
             options: LineOptions {
                 lossy: false,
                 skip_header: false,
@@ -207,6 +210,19 @@ impl<D> FileSource<D> {
         self
     }
 
+    /// Reads no more lines than this in a second, all subtasks together: to play a file as if it came live. A subtask that
+    /// has fallen behind catches up.
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    ///
+    /// let yesterday = TextFileSource::new("yesterday.log").rate(100);
+    /// ```
+    pub fn rate(mut self, lines_per_second: u64) -> Self {
+        self.rate = Some(lines_per_second);
+        self
+    }
+
     /// Goes on looking for files, so often: the job reads those that are there, then each that comes, until it is
     /// canceled. Each is read once, also through restarts and when the leader changes: what has been found is
     /// in the job's log, which grows with every file. A file is known by its path: one that is replaced isn't read
@@ -297,6 +313,7 @@ impl<D> FileSource<D> {
             inputs: self.inputs,
             split_bytes: self.split_bytes,
             watch: self.watch,
+            rate: self.rate,
             options: self.options,
             decoder: decoder(self.decoder),
         }
@@ -309,6 +326,10 @@ impl<D: LineDecoder> FileSource<D> {
         let layout = self.decoder.layout();
         if self.split_bytes == 0 {
             let option = "split_bytes";
+            return Err(FileSourceError::Zero { option });
+        }
+        if self.rate == Some(0) {
+            let option = "rate";
             return Err(FileSourceError::Zero { option });
         }
         if let Some(reason) = self.decoder.refused() {
@@ -364,7 +385,8 @@ impl<D: LineDecoder> Source for FileSource<D> {
         }))
     }
 
-    fn reader(&self, _instance: ParallelInstance) -> Result<FileReader<D>, UserError> {
-        Ok(FileReader::new(self.clone()))
+    fn reader(&self, instance: ParallelInstance) -> Result<FileReader<D>, UserError> {
+        let pace = self.rate.map(|rate| Pace::new(rate, instance.parallelism));
+        Ok(FileReader::new(self.clone(), pace))
     }
 }

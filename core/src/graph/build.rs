@@ -1,7 +1,7 @@
 //! Builds a subtask's task from the plan: back to front, each operator in front of what it feeds.
 
 use super::chained::JobGraph;
-use super::written::{Exchange, NodeId, Operator};
+use super::written::{NodeId, Operator};
 use crate::context::{OperatorIndex, SubtaskInfo};
 use crate::failure::Failure;
 use crate::ids::VertexId;
@@ -87,15 +87,11 @@ impl ChainBuilder<'_> {
             let first = lanes;
             let index = self.info.attempt.subtask.index;
             lanes += self.graph.targets(edge, index).len();
-            let written = &self.graph.node(edge.node).inputs[edge.input];
+            let written = self.graph.node(edge.node).edge(edge.input);
             if written.from != node || written.side.as_ref() != side {
                 continue;
             }
-            let route = match (&written.rebalance, edge.exchange) {
-                (Some(rebalance), Exchange::Rebalance) => rebalance,
-                _ => &written.route,
-            };
-            stages.push(route.router(self.info, first..lanes));
+            stages.push(self.graph.route(edge).router(self.info, first..lanes));
         }
         Ok(stages)
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::written::{Exchange, GraphError, NodeId, Operator, StreamGraph, StreamNode};
+use super::loops::in_loop;
+use super::written::{Exchange, GraphError, NodeId, Operator, StreamEdge, StreamGraph, StreamNode};
 use crate::evolution::Migrations;
 use crate::ids::{OperatorUid, SubtaskId, VertexId};
 use crate::key::key_hash;
+use crate::task::RouteFactory;
 
 /// Operators that run in one subtask: a tree, its head first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub struct JobEdge {
     pub input: usize,
     /// Never [`Exchange::Auto`].
     pub exchange: Exchange,
+    /// Whether it comes round to the head of a loop.
+    pub feedback: bool,
+    /// Whether both its ends stand in one loop.
+    pub in_loop: bool,
 }
 
 /// A program, chained.
@@ -62,12 +68,12 @@ impl JobGraph {
     /// See [`GraphError`].
     pub fn new(written: StreamGraph) -> Result<Self, GraphError> {
         written.check()?;
+        let together = written.kept_together();
         let mut vertices: Vec<JobVertex> = Vec::new();
         let mut vertex_of: BTreeMap<NodeId, VertexId> = BTreeMap::new();
-        let mut edges = 0;
         for (index, node) in written.nodes.iter().enumerate() {
             let id = NodeId(index);
-            if let Some(head) = chained_to(&written, node) {
+            if let Some(head) = chained_to(&written, node, together.contains(&id)) {
                 let vertex = &mut vertices[vertex_of[&head].0 as usize];
                 vertex.nodes.push(id);
                 vertex.name = format!("{} -> {}", vertex.name, node.name);
@@ -76,36 +82,17 @@ impl JobGraph {
             }
             let vertex_id = VertexId(vertices.len() as u32);
             vertex_of.insert(id, vertex_id);
-            let mut inputs = Vec::new();
-            for (input, edge) in node.inputs.iter().enumerate() {
-                let from = vertex_of[&edge.from];
-                let equal = written.nodes[edge.from.0].parallelism == node.parallelism;
-                let edge = JobEdge {
-                    id: edges,
-                    from,
-                    to: vertex_id,
-                    node: id,
-                    input,
-                    exchange: match edge.exchange {
-                        Exchange::Auto if equal => Exchange::Forward,
-                        Exchange::Auto => Exchange::Rebalance,
-                        exchange => exchange,
-                    },
-                };
-                edges += 1;
-                vertices[from.0 as usize].outputs.push(edge);
-                inputs.push(edge);
-            }
             vertices.push(JobVertex {
                 id: vertex_id,
                 name: node.name.clone(),
                 parallelism: node.parallelism,
                 nodes: vec![id],
-                inputs,
+                inputs: Vec::new(),
                 outputs: Vec::new(),
                 is_source: matches!(node.operator, Operator::Source(_)),
             });
         }
+        join(&written, &mut vertices, &vertex_of);
         Ok(Self {
             written,
             vertices,
@@ -192,6 +179,15 @@ impl JobGraph {
         channels
     }
 
+    /// What an edge's records are sent with.
+    pub fn route(&self, edge: &JobEdge) -> &dyn RouteFactory {
+        let written = &self.node(edge.node).inputs[edge.input];
+        match (&written.rebalance, edge.exchange) {
+            (Some(rebalance), Exchange::Rebalance) => &**rebalance,
+            _ => &*written.route,
+        }
+    }
+
     /// Which output channel of `sender` leads over `edge` to `receiver`.
     pub fn lane(&self, sender: SubtaskId, edge: usize, receiver: SubtaskId) -> Option<usize> {
         self.receivers(sender)
@@ -211,11 +207,16 @@ impl JobGraph {
                     .iter()
                     .map(|id| {
                         let node = self.node(*id);
-                        let inputs: Vec<_> = node
-                            .inputs
-                            .iter()
-                            .map(|edge| (edge.from.0, &edge.side, edge.exchange.to_string()))
-                            .collect();
+                        let edges = |edges: &[StreamEdge]| -> Vec<_> {
+                            let edges = edges.iter();
+                            edges
+                                .map(|edge| {
+                                    let side = edge.side.clone();
+                                    (edge.from.0, side, edge.exchange.to_string())
+                                })
+                                .collect()
+                        };
+                        let inputs = (edges(&node.inputs), edges(&node.feedback));
                         (id.0, &node.uid.0, inputs)
                     })
                     .collect();
@@ -226,14 +227,55 @@ impl JobGraph {
     }
 }
 
+/// Joins vertices by the edges of their heads. What comes round comes last, among a head's own edges and among all.
+fn join(written: &StreamGraph, vertices: &mut [JobVertex], vertex_of: &BTreeMap<NodeId, VertexId>) {
+    let loops = written.loops();
+    let mut edges = 0;
+    for feedback in [false, true] {
+        for place in 0..vertices.len() {
+            let head = vertices[place].nodes[0];
+            let node = &written.nodes[head.0];
+            let (first, own) = match feedback {
+                false => (0, &node.inputs),
+                true => (node.inputs.len(), &node.feedback),
+            };
+            for (input, edge) in (first..).zip(own) {
+                let from = vertex_of[&edge.from];
+                let equal = written.nodes[edge.from.0].parallelism == node.parallelism;
+                let edge = JobEdge {
+                    id: edges,
+                    from,
+                    to: vertices[place].id,
+                    node: head,
+                    input,
+                    exchange: match edge.exchange {
+                        Exchange::Auto if equal => Exchange::Forward,
+                        Exchange::Auto => Exchange::Rebalance,
+                        exchange => exchange,
+                    },
+                    feedback,
+                    in_loop: in_loop(&loops, edge.from, head),
+                };
+                edges += 1;
+                vertices[from.0 as usize].outputs.push(edge);
+                vertices[place].inputs.push(edge);
+            }
+        }
+    }
+}
+
 /// The operator whose subtask this one can share.
-fn chained_to(written: &StreamGraph, node: &StreamNode) -> Option<NodeId> {
+fn chained_to(written: &StreamGraph, node: &StreamNode, together: bool) -> Option<NodeId> {
     let [edge] = node.inputs.as_slice() else {
         return None;
     };
+    if !node.feedback.is_empty() {
+        // What comes round needs channels.
+        return None;
+    }
     let forward = matches!(edge.exchange, Exchange::Auto | Exchange::Forward);
     let equal = written.nodes[edge.from.0].parallelism == node.parallelism;
-    (written.chaining && forward && equal).then_some(edge.from)
+    ((written.chaining || together) && forward && equal).then_some(edge.from)
 }
 
 #[cfg(test)]
@@ -468,6 +510,7 @@ mod tests {
             max_parallelism: graph.written.max_parallelism,
             batch_records: 4,
             batch_bytes: 1 << 20,
+            loop_bytes: 1 << 20,
         }
     }
 }

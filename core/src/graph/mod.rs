@@ -1,13 +1,16 @@
 //! From program to plan: `StreamGraph` (as written), `JobGraph` (chained), and the tasks built from it.
 //! The parallel, running form is [`job::ExecutionGraph`](crate::job::ExecutionGraph).
 
+mod aligned;
 mod build;
 mod chained;
+mod loops;
 mod placement;
 mod written;
 
 pub use build::ChainBuilder;
 pub use chained::{JobEdge, JobGraph, JobVertex};
+pub use loops::Loop;
 pub use written::{Exchange, GraphError, NodeId, Operator, StreamEdge, StreamGraph, StreamNode};
 
 /// Programs as pictures, for tests all over this crate.
@@ -17,7 +20,8 @@ pub use written::{Exchange, GraphError, NodeId, Operator, StreamEdge, StreamGrap
 /// ```
 ///
 /// A node is `name:parallelism`; `!` assigns watermarks, `?` needs them. Behind the arrow stand its
-/// inputs, `from[.side][~exchange]`, `auto` unless it says otherwise; a node without any is a source.
+/// inputs, `from[.side][~exchange]`, `auto` unless it says otherwise; a node without any is a source. Behind `^`
+/// stands what comes round to it, from nodes that are written later.
 #[cfg(test)]
 pub(crate) mod picture {
     use std::collections::BTreeMap;
@@ -25,6 +29,8 @@ pub(crate) mod picture {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::batch::{Batch, Rows};
+    use crate::codec::CodecError;
     use crate::context::{SubtaskInfo, TaskContext};
     use crate::event::Event;
     use crate::failure::{Failure, UserError};
@@ -94,14 +100,18 @@ pub(crate) mod picture {
             self.routed.lock().unwrap().push(note);
             AnyStage::new::<u32>(Box::new(Idle))
         }
+        fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+            Rows::<u32>::decode(bytes)
+        }
     }
 
     fn node(index: usize, text: &str, names: &[String], routed: &Routed) -> StreamNode {
         let (head, inputs) = text.split_once("<-").unwrap_or((text, ""));
         let (name, parallelism) = head.trim().split_once(':').expect("name:parallelism");
         let output: Arc<dyn OutputFactory> = Arc::new(TypedOutput::<u32>::default());
-        let edges = inputs.split_whitespace().enumerate();
-        let inputs: Vec<StreamEdge> = edges
+        let edges = inputs.split_whitespace().filter(|text| *text != "^");
+        let mut edges: Vec<StreamEdge> = edges
+            .enumerate()
             .map(|(input, text)| {
                 let (from, exchange) = text.split_once('~').unwrap_or((text, "auto"));
                 let (from, side) = match from.split_once('.') {
@@ -138,6 +148,9 @@ pub(crate) mod picture {
                 }
             })
             .collect();
+        let from_outside = inputs.split_whitespace().take_while(|text| *text != "^");
+        let feedback = edges.split_off(from_outside.count());
+        let inputs = edges;
         let operator = if inputs.is_empty() {
             Operator::Source(Arc::new(Idle))
         } else {
@@ -149,10 +162,12 @@ pub(crate) mod picture {
             parallelism: parallelism.trim_end_matches(['!', '?']).parse().unwrap(),
             operator,
             inputs,
+            feedback,
             output: Arc::clone(&output),
             sides: BTreeMap::from([("late".to_owned(), output)]),
             assigns_watermarks: parallelism.contains('!'),
             needs_watermarks: parallelism.contains('?'),
+            alignment: None,
         }
     }
 
@@ -160,8 +175,11 @@ pub(crate) mod picture {
     pub(crate) fn program_and_routes(text: &str) -> (StreamGraph, Routed) {
         let routed = Routed::default();
         let mut nodes: Vec<StreamNode> = Vec::new();
-        for text in text.split(';').filter(|text| !text.trim().is_empty()) {
-            let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        let texts = text.split(';').filter(|text| !text.trim().is_empty());
+        let texts: Vec<&str> = texts.collect();
+        let name = |text: &&str| text.split(':').next().unwrap_or("").trim().to_owned();
+        let names: Vec<String> = texts.iter().map(name).collect();
+        for text in texts {
             nodes.push(node(nodes.len(), text, &names, &routed));
         }
         let program = StreamGraph {

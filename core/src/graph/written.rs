@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::drift::WatermarkAlignment;
 use crate::ids::OperatorUid;
 use crate::key::MAX_PARALLELISM_LIMIT;
 use crate::task::{
@@ -143,6 +144,8 @@ pub struct StreamNode {
     pub operator: Operator,
     /// What it reads; several are a union.
     pub inputs: Vec<StreamEdge>,
+    /// What comes round to it, if it is the head of a loop: of the same type, from operators that come after it.
+    pub feedback: Vec<StreamEdge>,
     /// Its main output.
     pub output: Arc<dyn OutputFactory>,
     /// Its side outputs that somebody reads.
@@ -151,6 +154,8 @@ pub struct StreamNode {
     pub assigns_watermarks: bool,
     /// Whether it makes no progress without watermarks.
     pub needs_watermarks: bool,
+    /// With whose its watermarks are aligned, if they begin here.
+    pub alignment: Option<WatermarkAlignment>,
 }
 
 /// A program that can't run, in one line that names the operator and the mend.
@@ -239,6 +244,73 @@ pub enum GraphError {
         /// The source whose records have no time.
         source_name: String,
     },
+    /// Its source could not wait for others.
+    #[error(
+        "operator \"{operator}\" aligns watermarks in group \"{group}\", but records cross to \"{behind}\" on their way to it, so their \
+         source can't wait: call .assign_watermarks(..) right behind the source, at its parallelism"
+    )]
+    AlignedBehindExchange {
+        /// Its name.
+        operator: String,
+        /// The group.
+        group: String,
+        /// The operator that records cross to.
+        behind: String,
+    },
+    /// A group has one drift.
+    #[error(
+        "watermarks of \"{first}\" and \"{second}\" are both aligned in group \"{group}\", but not in the same way: give both the same \
+         drift and update interval, or each a group of its own"
+    )]
+    UnequalAlignment {
+        /// The group.
+        group: String,
+        /// Uid of one.
+        first: OperatorUid,
+        /// Uid of the other.
+        second: OperatorUid,
+    },
+    /// What is fed back isn't the loop's own.
+    #[error(
+        "what \"{from}\" emits is fed back into iteration \"{iteration}\", but doesn't come from it: return a stream that is made of \
+         the one that the body is given"
+    )]
+    StrangeFeedback {
+        /// Name of its head.
+        iteration: String,
+        /// The operator that it comes from.
+        from: String,
+    },
+    /// A loop without a body.
+    #[error(
+        "iteration \"{iteration}\" feeds all that it gets straight back, so it never ends: put an operator that lets records \
+         go, such as .filter(..), between the two"
+    )]
+    EmptyLoop {
+        /// Name of its head.
+        iteration: String,
+    },
+    /// Loops don't nest.
+    #[error(
+        "iteration \"{inner}\" stands inside iteration \"{iteration}\": let one loop do both, with an enum of what goes round"
+    )]
+    NestedLoop {
+        /// Name of the outer one's head.
+        iteration: String,
+        /// Name of the inner one's head.
+        inner: String,
+    },
+    /// Watermarks are not true of what goes round.
+    #[error(
+        "operator \"{operator}\" works in event time, but its watermarks come through iteration \"{iteration}\", and what goes round \
+         there may be older than they say: call .assign_watermarks(..) between the two"
+    )]
+    TimeOfLoop {
+        /// Its name.
+        operator: String,
+        /// Name of the loop's head.
+        iteration: String,
+    },
     /// Forward joins subtasks one to one.
     #[error(
         "\"{from}\" ({from_parallelism} subtasks) forwards to \"{to}\" ({to_parallelism}): \
@@ -302,7 +374,8 @@ impl StreamGraph {
             self.check_operator(node)?;
             self.check_parallelism(node)?;
         }
-        Ok(())
+        self.check_alignment()?;
+        self.check_loops()
     }
 
     fn check_operator(&self, node: &StreamNode) -> Result<(), GraphError> {
@@ -342,7 +415,7 @@ impl StreamGraph {
                 max: self.max_parallelism,
             });
         }
-        for edge in &node.inputs {
+        for edge in node.inputs.iter().chain(&node.feedback) {
             let from = &self.nodes[edge.from.0];
             if edge.exchange == Exchange::Forward && from.parallelism != node.parallelism {
                 return Err(GraphError::UnequalForward {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::options::JobOptions;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, OperatorUid, Slot, SubtaskId, VertexId};
+use crate::in_flight::IN_FLIGHT_STATE;
 use crate::snapshot::SectionSummary;
 use crate::source::{EncodedSplit, SplitId};
 use crate::stage::CheckpointKind;
@@ -283,6 +284,16 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Bytes of records that its barriers had overtaken on their way between subtasks; none if they have overtaken nowhere.
+    pub fn in_flight(&self) -> Option<u64> {
+        let parts = self.subtasks.values().flat_map(|subtask| &subtask.parts);
+        let sections = parts.flat_map(|part| &part.sections);
+        let overtaken = sections.filter(|section| section.state == IN_FLIGHT_STATE);
+        overtaken
+            .map(|section| section.bytes)
+            .reduce(|sum, bytes| sum + bytes)
+    }
+
     /// The stores whose rows lie in files.
     pub fn stores(&self) -> impl Iterator<Item = &StoredFiles> {
         self.subtasks

@@ -23,9 +23,11 @@ pub use entry::{
 };
 pub use files::KnownFiles;
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
-pub use options::JobOptions;
+pub use options::{CheckpointMode, JobOptions};
 pub use report::{JobReport, TaskPhase, TaskReport};
 pub use restart::{RestartDecision, RestartState, RestartStrategy};
-pub use savepoint::{CHANNELS_STATE, SavedOperator, SavedVertex, SavepointManifest};
+pub use savepoint::{
+    CHANNELS_STATE, SavedOperator, SavedVertex, SavepointManifest, is_of_channels,
+};
 pub use splits::SplitPool;
 pub use state::{Execution, JobState, SavepointStatus};

@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::restart::RestartStrategy;
 
+/// What a restart may do to records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckpointMode {
+    /// Each has its effect once. Barriers are waited for, or overtake, as
+    /// [`unaligned_after`](JobOptions::unaligned_after) says.
+    #[default]
+    ExactlyOnce,
+    /// None is lost, some may have their effect twice: barriers are never waited for, and what comes behind one on
+    /// one channel may be in the snapshot before the others' barriers have come. Savepoints are exact all the same.
+    AtLeastOnce,
+}
+
 /// Settings of one job; part of the log's first entry.
 ///
 /// ```
@@ -29,6 +41,11 @@ pub struct JobOptions {
     pub checkpoint_pause: Duration,
     /// A subtask that waits longer for the last barrier declines the checkpoint.
     pub alignment_timeout: Duration,
+    /// What a restart may do to records.
+    pub checkpoint_mode: CheckpointMode,
+    /// A periodic checkpoint's barrier that is held up longer in a subtask overtakes what is queued and parked before it, which
+    /// becomes part of the checkpoint; zero: at once. `None`: it waits. Savepoints are always aligned.
+    pub unaligned_after: Option<Duration>,
     /// How many checkpoints in a row may fail before the job does. `None`: any number.
     pub tolerable_checkpoint_failures: Option<u32>,
     /// How many completed checkpoints are kept.
@@ -43,8 +60,13 @@ pub struct JobOptions {
     pub batch_records: usize,
     /// Bytes in a full batch.
     pub batch_bytes: usize,
-    /// Bytes that may wait at the inputs of one subtask, beyond the two batches that a channel is opened with.
+    /// Bytes that may wait at the inputs of one subtask, beyond the two batches that a channel is opened with; and as many
+    /// at its outputs while a barrier overtakes.
     pub input_bytes: usize,
+    /// Bytes of records that a subtask may keep in memory which have come round a loop and wait to go round again. With a
+    /// state backend that keeps rows on disk its share of that backend's memory counts instead, and what is beyond it goes to
+    /// disk; without one the job fails when there are more.
+    pub loop_bytes: usize,
 }
 
 impl Default for JobOptions {
@@ -54,6 +76,8 @@ impl Default for JobOptions {
             checkpoint_timeout: Duration::from_secs(600),
             checkpoint_pause: Duration::ZERO,
             alignment_timeout: Duration::from_secs(60),
+            checkpoint_mode: CheckpointMode::ExactlyOnce,
+            unaligned_after: None,
             tolerable_checkpoint_failures: None,
             retained_checkpoints: 1,
             restart: RestartStrategy::default(),
@@ -62,6 +86,7 @@ impl Default for JobOptions {
             batch_bytes: 1 << 20,
             // About what a core's second-level cache holds: more under way is only read from memory again.
             input_bytes: 512 << 10,
+            loop_bytes: 256 << 20,
         }
     }
 }
@@ -77,6 +102,7 @@ impl JobOptions {
             ("alignment_timeout", self.alignment_timeout.is_zero()),
             ("batch_records", self.batch_records == 0),
             ("batch_bytes", self.batch_bytes == 0),
+            ("loop_bytes", self.loop_bytes == 0),
             ("poison_after", self.poison_after == Some(0)),
         ];
         if let Some((option, _)) = zeros.iter().find(|(_, zero)| *zero) {
@@ -89,6 +115,22 @@ impl JobOptions {
             return Err(
                 "option checkpoint_interval is 0: give more, or None for no checkpoints".into(),
             );
+        }
+        if let Some(after) = self.unaligned_after {
+            if self.checkpoint_mode == CheckpointMode::AtLeastOnce {
+                return Err(
+                    "option unaligned_after is given, and checkpoint_mode is AtLeastOnce, where no barrier waits: \
+                     leave one of them out"
+                        .into(),
+                );
+            }
+            if after >= self.alignment_timeout {
+                return Err(format!(
+                    "option unaligned_after is {after:?}, and a checkpoint is given up after alignment_timeout, \
+                     {:?}: give less",
+                    self.alignment_timeout
+                ));
+            }
         }
         self.restart.check()
     }
@@ -119,10 +161,13 @@ mod tests {
         let refused = [
             (JobOptions { batch_records: 0, ..plain() }, "batch_records is 0"),
             (JobOptions { batch_bytes: 0, ..plain() }, "batch_bytes is 0"),
+            (JobOptions { loop_bytes: 0, ..plain() }, "loop_bytes is 0"),
             (JobOptions { poison_after: Some(0), ..plain() }, "poison_after is 0"),
             (JobOptions { checkpoint_timeout: zero, ..plain() }, "checkpoint_timeout is 0"),
             (JobOptions { alignment_timeout: zero, ..plain() }, "alignment_timeout is 0"),
             (JobOptions { checkpoint_interval: Some(zero), ..plain() }, "checkpoint_interval is 0"),
+            (JobOptions { unaligned_after: Some(zero), checkpoint_mode: CheckpointMode::AtLeastOnce, ..plain() }, "AtLeastOnce"),
+            (JobOptions { unaligned_after: Some(plain().alignment_timeout), ..plain() }, "unaligned_after is 60s"),
             (exponential(1, 2, -1.0, 0.1), "factor -1"),
             (exponential(1, 2, f64::NAN, 0.1), "factor NaN"),
             (exponential(1, 2, f64::INFINITY, 0.1), "factor inf"),
@@ -134,6 +179,11 @@ mod tests {
             assert!(error.contains(named) && !error.contains('\n'), "{error}");
         }
         assert_eq!(plain().check(), Ok(()));
+        let at_once = JobOptions {
+            unaligned_after: Some(zero),
+            ..plain()
+        };
+        assert_eq!(at_once.check(), Ok(()));
         assert_eq!(exponential(0, 2, 1.0, 0.0).check(), Ok(()));
     }
 }

@@ -13,6 +13,7 @@ use super::entry::{Manifest, SavedSplits, SnapshotPart, StartState, SubtaskSnaps
 use super::splits::SplitPool;
 use crate::graph::{JobGraph, JobVertex};
 use crate::ids::{CheckpointId, JobId, OperatorUid, SubtaskId, VertexId};
+use crate::in_flight::IN_FLIGHT_STATE;
 use crate::key::KeyGroupRange;
 use crate::source::SplitId;
 use crate::stage::CheckpointKind;
@@ -57,6 +58,11 @@ pub struct SavedOperator {
 /// What a subtask keeps for itself, not for an operator: filed under its first operator's uid and this name. A job may do
 /// without it.
 pub const CHANNELS_STATE: &str = "rivus.channels";
+
+/// Whether a state is what a subtask keeps of its channels, and no operator's.
+pub fn is_of_channels(state: &str) -> bool {
+    state == CHANNELS_STATE || state == IN_FLIGHT_STATE
+}
 
 impl SavepointManifest {
     /// Describes a checkpoint that has just been stored in a savepoint's folder.
@@ -114,9 +120,19 @@ impl SavepointManifest {
             .flat_map(|vertex| &vertex.subtasks)
             .flat_map(|subtask| &subtask.parts)
             .flat_map(|part| &part.sections)
-            .filter(|section| section.state != CHANNELS_STATE && section.rows != Some(0))
+            .filter(|section| !is_of_channels(&section.state) && section.rows != Some(0))
             .map(|section| &section.operator)
             .collect()
+    }
+
+    /// Whether it holds records on their way between subtasks. Rivus writes none such: savepoints are aligned.
+    fn is_unaligned(&self) -> bool {
+        self.vertices
+            .iter()
+            .flat_map(|vertex| &vertex.subtasks)
+            .flat_map(|subtask| &subtask.parts)
+            .flat_map(|part| &part.sections)
+            .any(|section| section.state == IN_FLIGHT_STATE)
     }
 
     /// What a job of the given plan begins with, and the manifest that says where its subtasks' state is. `dropped` are
@@ -184,6 +200,13 @@ impl SavepointManifest {
     }
 
     fn check(&self, graph: &JobGraph, dropped: &BTreeSet<OperatorUid>) -> Result<(), String> {
+        if self.is_unaligned() {
+            return Err(
+                "the savepoint holds records on their way between subtasks, which only the very job can go on from: \
+                 resume that job, and make a savepoint of it"
+                    .into(),
+            );
+        }
         let max_parallelism = graph.written.max_parallelism;
         if max_parallelism != self.max_parallelism {
             return Err(format!(
@@ -350,6 +373,27 @@ mod tests {
         let anew = "0 splits, 0 received, folder/0 folder/1";
         assert_eq!(start("b:2; out:2 <- b", &["a"]), anew);
         assert_eq!(start("a:2; out:2 <- a", &["a"]), anew);
+    }
+
+    #[test]
+    fn records_on_their_way_are_refused() {
+        let mut savepoint = savepoint();
+        assert!(!savepoint.is_unaligned());
+        let section = SectionSummary {
+            operator: "a".into(),
+            state: IN_FLIGHT_STATE.to_owned(),
+            rows: None,
+            bytes: 9,
+        };
+        savepoint.vertices[0].subtasks[0].parts[0]
+            .sections
+            .push(section);
+        let refused = savepoint.start(&plan("a:2; out:2 <- a"), &BTreeSet::new(), "name", "folder");
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains("on their way") && !refused.contains('\n'),
+            "{refused}"
+        );
     }
 
     #[test]

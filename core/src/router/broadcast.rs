@@ -103,17 +103,17 @@ impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
         let Some(control) = self.pending else {
             return Progress::Done;
         };
-        let is_open = |lane| cx.outputs.is_open(lane);
-        if !self.lanes.clone().all(is_open) || !self.send_all(cx) {
+        let is_free = |lane| cx.outputs.is_open(lane) && cx.outputs.is_clear(lane);
+        if !self.lanes.clone().all(is_free) || !self.send_all(cx) {
             return Progress::Blocked;
         }
         self.pending = None;
         for lane in self.lanes.clone() {
-            let element = match control {
-                Control::Barrier(barrier) => Element::Barrier(barrier),
-                _ => Element::EndOfInput,
-            };
-            cx.outputs.send(lane, element);
+            match control {
+                Control::Barrier(barrier) => cx.outputs.send_barrier(lane, barrier),
+                Control::Round(claim) => cx.outputs.send(lane, Element::Round(claim)),
+                _ => cx.outputs.send(lane, Element::EndOfInput),
+            }
         }
         Progress::Done
     }
@@ -140,7 +140,7 @@ impl<T: Record, C: Carry<T>> Stage<T> for Broadcaster<T, C> {
             Control::Flush => {
                 self.send_all(cx);
             }
-            Control::Barrier(_) | Control::EndOfInput => {
+            Control::Barrier(_) | Control::Round(_) | Control::EndOfInput => {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }

@@ -7,6 +7,9 @@
 //! A watermark never passes records that came before it, but may fall behind some that came after: that
 //! is always safe, it only asserts less. So it waits behind a buffer that is being filled, merged with
 //! its successors, and goes out with it.
+//!
+//! A barrier goes out behind all that came before it. If it is to overtake, there is an overdraft: then buffers and what waits
+//! behind them are handed over whether there is credit or not, and [`Outputs`](crate::Outputs) lets the barrier pass them.
 
 mod broadcast;
 mod partition;
@@ -17,7 +20,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use self::broadcast::Broadcaster;
-use crate::batch::{Rows, batch_records, record_bytes};
+use crate::batch::{Batch, Rows, batch_records, record_bytes};
+use crate::codec::CodecError;
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::either::{AsItIs, Carry};
 use crate::event::{Event, Hashed, Record, Timestamp};
@@ -127,7 +131,7 @@ struct Router<T, R: Route<T>, C: Carry<R::Wire>> {
     buffers: Vec<Buffer<C::As>>,
     /// What is left of a run that met a channel without credit.
     rest: std::vec::IntoIter<Event<T>>,
-    /// A barrier or the end that waits for the buffers before it.
+    /// A barrier, a round or the end that waits for the buffers before it.
     pending: Option<Control>,
     /// Records in a full batch, by count and by bytes.
     full: usize,
@@ -270,7 +274,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
         self.send_overdue_watermarks(cx);
     }
 
-    /// Sends a barrier or the end on every channel, behind everything that came before it.
+    /// Sends a barrier, a round or the end on every channel, behind everything that came before it.
     fn finish_pending(&mut self, cx: &mut TaskContext) -> Progress {
         let Some(control) = self.pending else {
             return Progress::Done;
@@ -281,17 +285,17 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
         let waits = |buffer: &Buffer<C::As>| {
             !buffer.rows.is_empty() || buffer.watermark.is_some() || buffer.idle
         };
-        let is_open = |lane| cx.outputs.is_open(lane);
-        if self.buffers.iter().any(waits) || !self.lanes.clone().all(is_open) {
+        let is_free = |lane| cx.outputs.is_open(lane) && cx.outputs.is_clear(lane);
+        if self.buffers.iter().any(waits) || !self.lanes.clone().all(is_free) {
             return Progress::Blocked;
         }
         self.pending = None;
         for lane in self.lanes.clone() {
-            let element = match control {
-                Control::Barrier(barrier) => Element::Barrier(barrier),
-                _ => Element::EndOfInput,
-            };
-            cx.outputs.send(lane, element);
+            match control {
+                Control::Barrier(barrier) => cx.outputs.send_barrier(lane, barrier),
+                Control::Round(claim) => cx.outputs.send(lane, Element::Round(claim)),
+                _ => cx.outputs.send(lane, Element::EndOfInput),
+            }
         }
         Progress::Done
     }
@@ -316,7 +320,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Stage<T> for Router<T, R, C> {
                 }
             }
             Control::Flush => self.flush(cx),
-            Control::Barrier(_) | Control::EndOfInput => {
+            Control::Barrier(_) | Control::Round(_) | Control::EndOfInput => {
                 self.pending = Some(control);
                 return Ok(self.finish_pending(cx));
             }
@@ -405,6 +409,10 @@ impl<T: Record, C: Carry<T>> RouteFactory for Forward<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
         AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(ForwardRoute, info, lanes)))
     }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        Rows::<C::As>::decode(bytes)
+    }
 }
 
 impl<T: Record, C: Carry<T>> RouteFactory for Rebalance<T, C> {
@@ -416,11 +424,19 @@ impl<T: Record, C: Carry<T>> RouteFactory for Rebalance<T, C> {
         };
         AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
     }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        Rows::<C::As>::decode(bytes)
+    }
 }
 
 impl<T: Record, C: Carry<T>> RouteFactory for Broadcast<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
         AnyStage::new::<T>(Box::new(Broadcaster::<T, C>::new(info, lanes)))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        Rows::<C::As>::decode(bytes)
     }
 }
 
@@ -437,6 +453,10 @@ where
             lanes: lanes.len() as u32,
         };
         AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        Rows::<C::As>::decode(bytes)
     }
 }
 

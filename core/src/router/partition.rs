@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Route, Router};
+use crate::batch::{Batch, Rows};
+use crate::codec::CodecError;
 use crate::context::SubtaskInfo;
 use crate::either::{AsItIs, Carry};
 use crate::event::Record;
@@ -128,11 +130,19 @@ impl<T: Record, C: Carry<T>> RouteFactory for PartitionBy<T, C> {
         };
         AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
     }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        Rows::<C::As>::decode(bytes)
+    }
 }
 
 impl<T: Record, C: Carry<T>> RouteFactory for Global<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
         AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(GlobalRoute, info, lanes)))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        Rows::<C::As>::decode(bytes)
     }
 }
 
@@ -144,5 +154,9 @@ impl<T: Record, C: Carry<T>> RouteFactory for Shuffle<T, C> {
             lanes: lanes.len() as u64,
         };
         AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        Rows::<C::As>::decode(bytes)
     }
 }

@@ -16,6 +16,9 @@ pub(crate) enum Seen {
     Watermark(Timestamp),
     Idle,
     Barrier(u64),
+    /// A barrier that has gone ahead of what is parked.
+    Overtaking(u64),
+    Round(u32),
     End,
 }
 
@@ -43,6 +46,7 @@ pub(crate) fn info(batch_records: usize) -> SubtaskInfo {
         max_parallelism: 128,
         batch_records,
         batch_bytes: 1 << 20,
+        loop_bytes: 1 << 20,
     }
 }
 
@@ -104,6 +108,8 @@ impl Bench {
                 Element::Watermark(ts) => Seen::Watermark(ts),
                 Element::Idle => Seen::Idle,
                 Element::Barrier(barrier) => Seen::Barrier(barrier.id.0),
+                Element::Overtaking(barrier) => Seen::Overtaking(barrier.id.0),
+                Element::Round(claim) => Seen::Round(claim),
                 Element::CancelBarrier(_) => continue,
                 Element::EndOfInput => Seen::End,
             };
@@ -112,13 +118,24 @@ impl Bench {
                 Seen::Watermark(ts) => format!("w{ts}"),
                 Seen::Idle => "i".into(),
                 Seen::Barrier(id) => format!("|{id}"),
+                Seen::Overtaking(id) => format!("^{id}"),
+                Seen::Round(claim) => format!("o{claim}"),
                 _ => "$".into(),
             });
         }
     }
 
-    /// `1,2,3` a run, `w5` a watermark, `i` idle, `f` flush, `|1` a barrier, `$` the end, `+2` credits
-    /// for every channel, `0+2` for one.
+    /// From now on a barrier is to overtake; so many bytes may be parked for it.
+    pub(crate) fn overdraw(&mut self, limit: usize) {
+        self.cx.outputs.begin_overdraft(limit);
+        if self.blocked {
+            let progress = self.stage.resume(&mut self.cx).unwrap();
+            self.after(progress);
+        }
+    }
+
+    /// `1,2,3` a run, `w5` a watermark, `i` idle, `f` flush, `|1` a barrier, `o3` a round, `$` the end, `+2` credits
+    /// for every channel, `0+2` for one, `(` and `)` an overdraft, `(9` of nine bytes.
     pub(crate) fn play(&mut self, script: &str) {
         for word in script.split_whitespace() {
             if let Some((lane, more)) = word.split_once('+') {
@@ -129,6 +146,12 @@ impl Bench {
                 lanes.for_each(|lane| self.grant(lane, more.parse().unwrap()));
             } else if let Some(id) = word.strip_prefix('|') {
                 self.control(barrier(id.parse().unwrap()));
+            } else if let Some(limit) = word.strip_prefix('(') {
+                self.overdraw(limit.parse().unwrap_or(usize::MAX));
+            } else if word == ")" {
+                assert!(self.cx.outputs.end_overdraft());
+            } else if let Some(claim) = word.strip_prefix('o') {
+                self.control(Control::Round(claim.parse().unwrap()));
             } else if let Some(ts) = word.strip_prefix('w') {
                 self.control(Control::Watermark(ts.parse().unwrap()));
             } else {
@@ -197,6 +220,8 @@ fn one_channel_in_pictures() {
         &[
             // A batch waits until it is full, the input runs dry, or something must follow it.
             ("+9 1,2", ""),
+            ("+9 1,2 o7 3 o0", "[1, 2] o7 [3] o0"),
+            ("+1 1,2,3 4 o7", "[1, 2, 3] !"),
             ("+9 1,2 3", "[1, 2, 3]"),
             ("+9 1,2 f", "[1, 2]"),
             ("+9 1,2 |1", "[1, 2] |1"),
@@ -228,6 +253,51 @@ fn one_channel_in_pictures() {
             ("w5 i |1 +1 +1", "w5 i |1"),
             ("w5 w6 w7 +1", "w7"),
             ("i |1 +1 i $ +1", "i |1 i $"),
+        ],
+    );
+}
+
+#[test]
+fn barriers_that_overtake_in_pictures() {
+    table(
+        &Forward::<u32>::default(),
+        1,
+        &[
+            // The chain gets done with its run; what there is no credit for stays behind the barrier.
+            ("+1 1,2,3 4,5,6,7 ( |1 )", "[1, 2, 3] ^1"),
+            ("+1 1,2,3 4,5,6,7 ( |1 ) +9", "[1, 2, 3] ^1 [4, 5, 6] [7]"),
+            ("+9 1,2 ( |1 )", "[1, 2] ^1"),
+            // A barrier that is stuck goes ahead, and so do those that come while something is parked.
+            ("+1 w1 2 w5 i |1 (", "w1 ^1"),
+            ("+1 w1 2 w5 i |1 ( ) +9", "w1 ^1 [2] w5 i"),
+            ("+1 w1 2 ( |1 ) ( |2 ) +9 f", "w1 ^1 ^2 [2]"),
+            // One that isn't to overtake does not, nor does the end.
+            ("+1 w1 2 ( |1 ) |2", "w1 ^1 !"),
+            ("+1 w1 2 ( |1 ) |2 +9", "w1 ^1 [2] |2"),
+            ("+1 w1 2 ( $ |1 ) +9", "w1 ^1 [2] $"),
+            // Nothing goes ahead where nobody has opened the channel.
+            ("1 ( |1", " !"),
+            ("1 ( |1 +9", "[1] ^1"),
+            // As much as is allowed, and then it waits for credit as ever.
+            ("+1 w1 2,3,4,5,6,7,8 (1", "w1 !"),
+            ("+1 w1 2,3,4,5,6,7,8 (1 +1", "w1 [2, 3, 4]"),
+        ],
+    );
+    table(
+        &Rebalance::<u32>::default(),
+        2,
+        &[(
+            "0+9 1+1 w5 1,2,3,4,5,6 ( |1 ) 1+9",
+            "w5 [2, 4, 6] ^1 / w5 ^1 [1, 3, 5]",
+        )],
+    );
+    table(
+        &Broadcast::<u32>::default(),
+        2,
+        &[
+            ("0+9 1+1 w1 1,2,3 ( |1 )", "w1 [1, 2, 3] ^1 / w1 ^1"),
+            ("0+9 1+1 w1 2 |1 ( ) 1+9", "w1 [2] ^1 / w1 ^1 [2]"),
+            ("0+9 1+1 w1 2 ( |1 ) |2 1+9", "w1 [2] ^1 |2 / w1 ^1 [2] |2"),
         ],
     );
 }
@@ -345,51 +415,71 @@ pub(crate) fn givens() -> impl Strategy<Value = Vec<Given>> {
     prop::collection::vec(given, 0..60)
 }
 
-/// Gives everything to the stage, whatever has to be granted for it, and then the end. Returns what
-/// was given, in order.
-pub(crate) fn drive(bench: &mut Bench, givens: &[Given]) -> Vec<Seen> {
-    let lanes = bench.seen.len();
-    let (mut told, mut records, mut time, mut barriers) = (Vec::new(), 0, 0, 0);
-    let mut turn = 0;
-    for given in givens.iter().chain([&Given::Barrier]) {
+/// What has been given to a stage, in order.
+#[derive(Default)]
+struct Told {
+    all: Vec<Seen>,
+    records: u32,
+    time: Timestamp,
+    barriers: u64,
+    turn: usize,
+}
+
+impl Told {
+    /// Gives something to the stage, whatever has to be granted for it.
+    fn give(&mut self, bench: &mut Bench, given: &Given) {
+        let lanes = bench.seen.len();
         if let Given::Grant(lane, more) = given {
             bench.grant(lane % lanes, *more);
-            continue;
+            return;
         }
         while bench.blocked {
-            turn += 1;
-            bench.grant(turn % lanes, 1);
+            self.turn += 1;
+            bench.grant(self.turn % lanes, 1);
         }
         match given {
             Given::Run(length) => {
-                let run: Vec<u32> = (records..records + *length as u32).collect();
-                records += *length as u32;
-                told.extend(run.iter().copied().map(Seen::Record));
+                let run: Vec<u32> = (self.records..self.records + *length as u32).collect();
+                self.records += *length as u32;
+                self.all.extend(run.iter().copied().map(Seen::Record));
                 bench.run(&run);
             }
             Given::Watermark => {
-                time += 1;
-                told.push(Seen::Watermark(time));
-                bench.control(Control::Watermark(time));
+                self.time += 1;
+                self.all.push(Seen::Watermark(self.time));
+                bench.control(Control::Watermark(self.time));
             }
             Given::Idle => {
-                told.push(Seen::Idle);
+                self.all.push(Seen::Idle);
                 bench.control(Control::Idle);
             }
             Given::Flush => bench.control(Control::Flush),
             Given::Barrier => {
-                barriers += 1;
-                told.push(Seen::Barrier(barriers));
-                bench.control(barrier(barriers));
+                self.barriers += 1;
+                self.all.push(Seen::Barrier(self.barriers));
+                bench.control(barrier(self.barriers));
             }
             Given::Grant(..) => {}
         }
     }
-    (0..lanes).for_each(|lane| bench.grant(lane, 1_000));
-    assert!(!bench.blocked);
-    bench.control(Control::EndOfInput);
-    told.push(Seen::End);
-    told
+
+    /// Ends the input and lets everything go.
+    fn end(mut self, bench: &mut Bench) -> Vec<Seen> {
+        (0..bench.seen.len()).for_each(|lane| bench.grant(lane, 1_000));
+        assert!(!bench.blocked);
+        bench.control(Control::EndOfInput);
+        self.all.push(Seen::End);
+        self.all
+    }
+}
+
+/// Gives everything to the stage, and then the end. Returns what was given, in order.
+pub(crate) fn drive(bench: &mut Bench, givens: &[Given]) -> Vec<Seen> {
+    let mut told = Told::default();
+    for given in givens.iter().chain([&Given::Barrier]) {
+        told.give(bench, given);
+    }
+    told.end(bench)
 }
 
 /// What every channel must hold, whatever the credits were. `mine` says which records are its own.
@@ -475,6 +565,62 @@ proptest! {
         if kind < 3 {
             let given = told.iter().filter(|seen| matches!(seen, Seen::Record(_))).count();
             prop_assert_eq!(all.len(), given);
+        }
+    }
+}
+
+/// The elements of a batch or of time, as a channel shows them.
+fn shown(element: Element) -> Vec<Seen> {
+    match element {
+        Element::Batch(batch) => records(batch).into_iter().map(Seen::Record).collect(),
+        Element::Watermark(time) => vec![Seen::Watermark(time)],
+        Element::Idle => vec![Seen::Idle],
+        _ => unreachable!("it is not recorded"),
+    }
+}
+
+proptest! {
+    /// What has gone out and what is recorded are together what an aligned barrier would have had before it, on each
+    /// channel; and all of it still arrives, in order.
+    #[test]
+    fn whatever_a_barrier_overtakes_is_recorded_and_still_sent(
+        before in givens(), after in givens(), lanes in 1..5_usize, batch in 1..6_usize, kind in 0..3,
+    ) {
+        const ID: u64 = 1_000;
+        let lanes = if kind == 0 { 1 } else { lanes };
+        let info = info(batch);
+        let router = match kind {
+            0 => Forward::<u32>::default().router(&info, 0..1),
+            1 => Rebalance::<u32>::default().router(&info, 0..lanes),
+            _ => Broadcast::<u32>::default().router(&info, 0..lanes),
+        };
+        let mine = |n: u32, index| kind != 1 || (n as usize + 1) % lanes == index;
+        let mut bench = Bench::new(router, lanes, info);
+        (0..lanes).for_each(|lane| bench.grant(lane, 1));
+        let mut told = Told::default();
+        // One that is stuck would overtake, too: the job has given it up when the next one comes.
+        let before = before.iter().filter(|given| !matches!(given, Given::Barrier));
+        before.for_each(|given| told.give(&mut bench, given));
+        bench.overdraw(usize::MAX);
+        prop_assert!(!bench.blocked);
+        bench.control(barrier(ID));
+        let recorded = bench.cx.outputs.record().unwrap();
+        prop_assert!(bench.cx.outputs.end_overdraft());
+        let mut cut = told.all.clone();
+        cut.push(Seen::Barrier(ID));
+        let recorded = crate::in_flight::tests::back(&recorded, 0, lanes).outputs;
+        for (index, parked) in recorded.into_iter().enumerate() {
+            let mut lane = bench.seen[index].clone();
+            prop_assert_eq!(lane.pop(), Some(Seen::Overtaking(ID)));
+            lane.extend(parked.into_iter().flat_map(shown));
+            lane.push(Seen::Barrier(ID));
+            check_channel(&cut, &lane, |n| mine(n, index))?;
+        }
+        after.iter().for_each(|given| told.give(&mut bench, given));
+        let told = told.end(&mut bench);
+        for (index, lane) in bench.seen.iter_mut().enumerate() {
+            lane.retain(|seen| *seen != Seen::Overtaking(ID));
+            check_channel(&told, lane, |n| mine(n, index))?;
         }
     }
 }

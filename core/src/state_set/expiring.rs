@@ -114,7 +114,10 @@ impl Ttl {
     label = "has a `ttl`, and doesn't expire",
     note = "make it Expiring<{Self}>, or an ExpiringMapState<.., ..>; or leave the `ttl` out"
 )]
-pub trait ExpiringField {
+pub trait ExpiringField: Sized {
+    /// As [`StateField::SHARES`].
+    const SHARES: bool;
+
     /// Whether it holds nothing, so that its row may be removed.
     fn is_vacant(&self) -> bool;
 
@@ -127,9 +130,14 @@ pub trait ExpiringField {
 
     /// Notes what was renewed at a time.
     fn stamp(&mut self, now: Timestamp, ttl: Ttl);
+
+    /// As [`StateField::share`].
+    fn share(&mut self, ttl: Ttl) -> Self;
 }
 
-impl<S: StateField + Default> ExpiringField for Expiring<S> {
+impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
+    const SHARES: bool = S::SHARES;
+
     #[inline]
     fn is_vacant(&self) -> bool {
         self.state.is_empty()
@@ -154,6 +162,15 @@ impl<S: StateField + Default> ExpiringField for Expiring<S> {
             self.renewed = 0;
         } else if used & WRITTEN != 0 || (ttl.on_read && used & READ != 0) {
             self.renewed = now;
+        }
+    }
+
+    #[inline]
+    fn share(&mut self, _ttl: Ttl) -> Self {
+        Self {
+            state: self.state.share(),
+            renewed: self.renewed,
+            used: AtomicU8::new(0),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::expiring::{ExpiringField, Ttl};
+use super::shared::Shared;
 use crate::event::Timestamp;
 
 /// Values by a key of their own, in its order, each of which is forgotten when it hasn't been renewed for the
@@ -37,7 +38,7 @@ use crate::event::Timestamp;
 #[derive(Debug)]
 pub struct ExpiringMapState<K, V> {
     /// Some may have expired: they are passed over until they are swept out.
-    entries: BTreeMap<K, Entry<V>>,
+    entries: Shared<BTreeMap<K, Entry<V>>>,
     /// No entry was renewed before this. When one that was renewed then has expired, expired ones are swept out.
     oldest: Timestamp,
     /// The present time, as far as the engine has said it.
@@ -57,7 +58,7 @@ struct Entry<V> {
 impl<K, V> Default for ExpiringMapState<K, V> {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: Shared::default(),
             oldest: 0,
             now: 0,
             expired: Timestamp::MIN,
@@ -77,11 +78,6 @@ impl<K, V> ExpiringMapState<K, V> {
             entry.renewed.store(self.now, Relaxed);
         }
         Some(&entry.value)
-    }
-
-    /// Holds nothing any more.
-    pub fn clear(&mut self) {
-        self.entries.clear();
     }
 
     /// Whether there is no value.
@@ -109,69 +105,6 @@ impl<K: Ord, V> ExpiringMapState<K, V> {
         self.entries.get(key).and_then(|entry| self.read(entry))
     }
 
-    /// The value of a key, to be changed, which renews it.
-    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-    {
-        let entry = self.entries.get_mut(key)?;
-        let renewed = entry.renewed.get_mut();
-        if *renewed <= self.expired {
-            return None;
-        }
-        *renewed = self.now;
-        Some(&mut entry.value)
-    }
-
-    /// The value of a key, to be changed, which renews it; its default if there was none.
-    pub fn get_or_default(&mut self, key: K) -> &mut V
-    where
-        V: Default,
-    {
-        self.note_written();
-        let entry = self.entries.entry(key).or_insert_with(|| Entry {
-            value: V::default(),
-            renewed: AtomicI64::new(self.now),
-        });
-        let renewed = entry.renewed.get_mut();
-        if std::mem::replace(renewed, self.now) <= self.expired {
-            entry.value = V::default();
-        }
-        &mut entry.value
-    }
-
-    /// Puts a value in the place of the key's old one, which is returned.
-    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.note_written();
-        let renewed = AtomicI64::new(self.now);
-        let old = self.entries.insert(key, Entry { value, renewed });
-        self.unless_expired(old)
-    }
-
-    /// Takes a key's value out.
-    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-    {
-        let old = self.entries.remove(key);
-        self.unless_expired(old)
-    }
-
-    /// Whether the key has a value.
-    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
-    where
-        K: Borrow<Q>,
-    {
-        self.get(key).is_some()
-    }
-
-    /// Keeps what a function says to keep. Renews nothing.
-    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        let expired = self.expired;
-        self.entries
-            .retain(|key, entry| *entry.renewed.get_mut() > expired && keep(key, &entry.value));
-    }
-
     /// Keys and values, in the keys' order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let entries = self.entries.iter();
@@ -186,6 +119,77 @@ impl<K: Ord, V> ExpiringMapState<K, V> {
     /// The values, in their keys' order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
+    }
+
+    /// Whether the key has a value.
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key).is_some()
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> ExpiringMapState<K, V> {
+    /// The value of a key, to be changed, which renews it.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        let entry = self.entries.to_mut().get_mut(key)?;
+        let renewed = entry.renewed.get_mut();
+        if *renewed <= self.expired {
+            return None;
+        }
+        *renewed = self.now;
+        Some(&mut entry.value)
+    }
+
+    /// The value of a key, to be changed, which renews it; its default if there was none.
+    pub fn get_or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        self.note_written();
+        let entry = self.entries.to_mut().entry(key).or_insert_with(|| Entry {
+            value: V::default(),
+            renewed: AtomicI64::new(self.now),
+        });
+        let renewed = entry.renewed.get_mut();
+        if std::mem::replace(renewed, self.now) <= self.expired {
+            entry.value = V::default();
+        }
+        &mut entry.value
+    }
+
+    /// Puts a value in the place of the key's old one, which is returned.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.note_written();
+        let renewed = AtomicI64::new(self.now);
+        let entry = Entry { value, renewed };
+        let old = self.entries.to_mut().insert(key, entry);
+        self.unless_expired(old)
+    }
+
+    /// Takes a key's value out.
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let old = self.entries.to_mut().remove(key);
+        self.unless_expired(old)
+    }
+
+    /// Keeps what a function says to keep. Renews nothing.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        let expired = self.expired;
+        let entries = self.entries.to_mut();
+        entries.retain(|key, entry| *entry.renewed.get_mut() > expired && keep(key, &entry.value));
+    }
+
+    /// Holds nothing any more.
+    pub fn clear(&mut self) {
+        self.entries.set(BTreeMap::new());
     }
 
     /// An entry is about to be put in.
@@ -204,7 +208,9 @@ impl<K: Ord, V> ExpiringMapState<K, V> {
     }
 }
 
-impl<K: Ord, V> ExpiringField for ExpiringMapState<K, V> {
+impl<K: Ord + Clone, V: Clone> ExpiringField for ExpiringMapState<K, V> {
+    const SHARES: bool = true;
+
     fn is_vacant(&self) -> bool {
         self.entries.is_empty()
     }
@@ -227,6 +233,15 @@ impl<K: Ord, V> ExpiringField for ExpiringMapState<K, V> {
 
     /// Entries are stamped as they are used.
     fn stamp(&mut self, _now: Timestamp, _ttl: Ttl) {}
+
+    fn share(&mut self, ttl: Ttl) -> Self {
+        // Reads that renew change what they read.
+        if self.entries.is_empty() || ttl.on_read {
+            return self.clone();
+        }
+        let entries = self.entries.share();
+        Self { entries, ..*self }
+    }
 }
 
 impl<V: Clone> Clone for Entry<V> {

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::StateField;
+use super::shared::Shared;
+
 /// Values in the order in which they came.
 ///
 /// ```
@@ -15,26 +18,15 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ListState<V>(Vec<V>);
+pub struct ListState<V>(Shared<Vec<V>>);
 
 impl<V> Default for ListState<V> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(Shared::default())
     }
 }
 
 impl<V> ListState<V> {
-    /// Puts a value at the end.
-    #[inline]
-    pub fn push(&mut self, value: V) {
-        self.0.push(value);
-    }
-
-    /// Takes the last value off.
-    pub fn pop(&mut self) -> Option<V> {
-        self.0.pop()
-    }
-
     /// The value at a place, counted from 0.
     pub fn get(&self, index: usize) -> Option<&V> {
         self.0.get(index)
@@ -45,42 +37,9 @@ impl<V> ListState<V> {
         self.0.iter()
     }
 
-    /// The values, to be changed.
-    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, V> {
-        self.0.iter_mut()
-    }
-
     /// The values as a slice.
     pub fn as_slice(&self) -> &[V] {
         &self.0
-    }
-
-    /// Keeps what a function says to keep.
-    pub fn retain(&mut self, keep: impl FnMut(&V) -> bool) {
-        self.0.retain(keep);
-    }
-
-    /// Puts values in the place of all old ones.
-    pub fn set(&mut self, values: Vec<V>) {
-        self.0 = values;
-    }
-
-    /// Takes some values out.
-    ///
-    /// # Panics
-    /// If the range ends past the list's end.
-    pub fn drain(&mut self, range: impl std::ops::RangeBounds<usize>) -> std::vec::Drain<'_, V> {
-        self.0.drain(range)
-    }
-
-    /// Takes all values out.
-    pub fn take(&mut self) -> Vec<V> {
-        std::mem::take(&mut self.0)
-    }
-
-    /// Holds nothing any more, and gives the memory back.
-    pub fn clear(&mut self) {
-        self.0 = Vec::new();
     }
 
     /// Number of values.
@@ -95,9 +54,72 @@ impl<V> ListState<V> {
     }
 }
 
-impl<V> Extend<V> for ListState<V> {
+impl<V: Clone> ListState<V> {
+    /// Puts a value at the end.
+    #[inline]
+    pub fn push(&mut self, value: V) {
+        self.0.to_mut().push(value);
+    }
+
+    /// Takes the last value off.
+    pub fn pop(&mut self) -> Option<V> {
+        self.0.to_mut().pop()
+    }
+
+    /// The values, to be changed.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, V> {
+        self.0.to_mut().iter_mut()
+    }
+
+    /// Keeps what a function says to keep.
+    pub fn retain(&mut self, keep: impl FnMut(&V) -> bool) {
+        self.0.to_mut().retain(keep);
+    }
+
+    /// Puts values in the place of all old ones.
+    pub fn set(&mut self, values: Vec<V>) {
+        self.0.set(values);
+    }
+
+    /// Takes some values out.
+    ///
+    /// # Panics
+    /// If the range ends past the list's end.
+    pub fn drain(&mut self, range: impl std::ops::RangeBounds<usize>) -> std::vec::Drain<'_, V> {
+        self.0.to_mut().drain(range)
+    }
+
+    /// Takes all values out.
+    pub fn take(&mut self) -> Vec<V> {
+        self.0.take()
+    }
+
+    /// Holds nothing any more, and gives the memory back.
+    pub fn clear(&mut self) {
+        self.0.set(Vec::new());
+    }
+}
+
+impl<V: Clone> StateField for ListState<V> {
+    const SHARES: bool = true;
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+
+    #[inline]
+    fn share(&mut self) -> Self {
+        if self.is_empty() {
+            return Self::default();
+        }
+        Self(self.0.share())
+    }
+}
+
+impl<V: Clone> Extend<V> for ListState<V> {
     fn extend<I: IntoIterator<Item = V>>(&mut self, values: I) {
-        self.0.extend(values);
+        self.0.to_mut().extend(values);
     }
 }
 

@@ -3,12 +3,18 @@
 //! State is row oriented: one probe finds all of a key's state, one row is written to a snapshot. A row
 //! whose state is empty, and that has no timer, is removed; so clearing is all that a program must do to
 //! keep its state from growing.
+//!
+//! **Snapshots.** A row that changes before a snapshot has written it is copied first, by [`StateSet::share`]: small fields are
+//! copied, and of a text, a list or a map only the fact that row and copy have it in common. Whichever field is changed first is copied
+//! then, by itself (`shared`). Whatever a program does with its row, assigning a whole field or all of them included, the copy stays
+//! what it is.
 
 mod expiring;
 mod expiring_map;
 mod list;
 mod map;
 mod reducing;
+mod shared;
 mod value;
 
 use std::fmt::Debug;
@@ -38,8 +44,20 @@ pub use rivus_macros::StateSet;
             #[state(ttl = \"1h\")]"
 )]
 pub trait StateField {
+    /// Whether a copy for a snapshot has something in common with it, and so costs less than writing it.
+    const SHARES: bool = false;
+
     /// Whether it holds nothing, so that its row may be removed.
     fn is_empty(&self) -> bool;
+
+    /// A copy as it is now, for a snapshot that is written later. What is large is not copied before it changes.
+    #[inline]
+    fn share(&mut self) -> Self
+    where
+        Self: Clone,
+    {
+        self.clone()
+    }
 }
 
 /// All state of a key, usually a struct of [`StateField`]s. Derive it.
@@ -83,6 +101,9 @@ pub trait StateSet:
     /// Whether anything in it expires. What doesn't costs nothing for it.
     const EXPIRES: bool = false;
 
+    /// Whether any field [shares](StateField::SHARES).
+    const SHARES: bool = false;
+
     /// Whether nothing is held, so that the row may be removed.
     fn is_empty(&self) -> bool;
 
@@ -103,6 +124,12 @@ pub trait StateSet:
     fn due(&self) -> Option<Timestamp> {
         None
     }
+
+    /// A copy as it is now, for a snapshot that is written later, [field by field](StateField::share).
+    #[inline]
+    fn share(&mut self) -> Self {
+        self.clone()
+    }
 }
 
 /// No state at all, only timers.
@@ -115,17 +142,17 @@ impl StateSet for () {
 /// A state by itself is a row too.
 macro_rules! single_state {
     ([$($param:ident),*] $state:ty, $($bound:tt)*) => {
-        impl<$($param),*> StateField for $state {
+        impl<$($param),*> StateSet for $state where $($bound)* {
+            const SHARES: bool = <$state as StateField>::SHARES;
+
             #[inline]
             fn is_empty(&self) -> bool {
                 <$state>::is_empty(self)
             }
-        }
 
-        impl<$($param),*> StateSet for $state where $($bound)* {
             #[inline]
-            fn is_empty(&self) -> bool {
-                <$state>::is_empty(self)
+            fn share(&mut self) -> Self {
+                StateField::share(self)
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ValueState;
+use super::{StateField, ValueState};
 
 /// One value that all those that are added are folded into, or none before the first.
 ///
@@ -31,6 +31,20 @@ impl<V> Default for ReducingState<V> {
 }
 
 impl<V> ReducingState<V> {
+    /// What the values have been folded into.
+    #[inline]
+    pub fn get(&self) -> Option<&V> {
+        self.0.get()
+    }
+
+    /// Whether no value was added.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<V: Clone> ReducingState<V> {
     /// Folds a value into the one that is there; the first is there as it is.
     #[inline]
     pub fn add(&mut self, value: V, fold: impl FnOnce(&mut V, V)) {
@@ -38,12 +52,6 @@ impl<V> ReducingState<V> {
             Some(folded) => fold(folded, value),
             None => self.0.set(value),
         }
-    }
-
-    /// What the values have been folded into.
-    #[inline]
-    pub fn get(&self) -> Option<&V> {
-        self.0.get()
     }
 
     /// Takes it out.
@@ -57,10 +65,18 @@ impl<V> ReducingState<V> {
     pub fn clear(&mut self) {
         self.0.clear();
     }
+}
 
-    /// Whether no value was added.
+impl<V: Clone> StateField for ReducingState<V> {
+    const SHARES: bool = <ValueState<V> as StateField>::SHARES;
+
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+
+    #[inline]
+    fn share(&mut self) -> Self {
+        Self(self.0.share())
     }
 }

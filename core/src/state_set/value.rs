@@ -1,7 +1,12 @@
 //! A state that is one value.
 
+use std::mem::needs_drop;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
+
+use super::StateField;
+use super::shared::Shared;
 
 /// One value, or none.
 ///
@@ -15,7 +20,7 @@ use smallvec::SmallVec;
 /// assert_eq!(count.get(), None);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValueState<V>(Option<V>);
+pub struct ValueState<V>(Shared<Option<V>>);
 
 // A list of none or one: as an option, MessagePack couldn't tell Some(None) from None.
 impl<V: Serialize> Serialize for ValueState<V> {
@@ -27,13 +32,13 @@ impl<V: Serialize> Serialize for ValueState<V> {
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for ValueState<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut values = SmallVec::<[V; 1]>::deserialize(deserializer)?;
-        Ok(Self(values.pop()))
+        Ok(Self(Shared::Own(values.pop())))
     }
 }
 
 impl<V> Default for ValueState<V> {
     fn default() -> Self {
-        Self(None)
+        Self(Shared::default())
     }
 }
 
@@ -44,10 +49,18 @@ impl<V> ValueState<V> {
         self.0.as_ref()
     }
 
+    /// Whether there is no value.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<V: Clone> ValueState<V> {
     /// The value, to be changed.
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut V> {
-        self.0.as_mut()
+        self.0.to_mut().as_mut()
     }
 
     /// The value, to be changed; its default if there was none.
@@ -56,18 +69,19 @@ impl<V> ValueState<V> {
     where
         V: Default,
     {
-        self.0.get_or_insert_with(V::default)
+        self.0.to_mut().get_or_insert_with(V::default)
     }
 
     /// Puts a value in the place of the old one.
     #[inline]
     pub fn set(&mut self, value: V) {
-        self.0 = Some(value);
+        self.0.set(Some(value));
     }
 
     /// Puts in what a function makes of the old value.
     pub fn update(&mut self, with: impl FnOnce(Option<V>) -> Option<V>) {
-        self.0 = with(self.0.take());
+        let value = with(self.0.take());
+        self.0.set(value);
     }
 
     /// Takes the value out.
@@ -79,12 +93,25 @@ impl<V> ValueState<V> {
     /// Holds nothing any more.
     #[inline]
     pub fn clear(&mut self) {
-        self.0 = None;
+        self.0.set(None);
+    }
+}
+
+impl<V: Clone> StateField for ValueState<V> {
+    const SHARES: bool = needs_drop::<V>();
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
     }
 
-    /// Whether there is no value.
+    /// Plain data is copied.
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+    fn share(&mut self) -> Self {
+        if Self::SHARES && self.0.is_some() {
+            Self(self.0.share())
+        } else {
+            self.clone()
+        }
     }
 }

@@ -56,7 +56,7 @@ struct Content {
 /// changes.put(Space::Rows, |key| Ok::<_, ()>(key.push(1)), |value| Ok(value.push(7))).unwrap();
 /// store.write(&changes)?;
 /// let mut found = Vec::new();
-/// store.get_many(&[vec![0], vec![1]], &mut |place, value| {
+/// store.get_many(&[&[0], &[1]], &mut |place, value| {
 ///     found.push((place, value.to_vec()));
 ///     Ok(())
 /// })?;
@@ -79,10 +79,10 @@ impl MemoryStore {
 }
 
 impl StateStore for MemoryStore {
-    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure> {
+    fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure> {
         let content = self.content();
         for (place, key) in keys.iter().enumerate() {
-            if let Some(value) = content.entries.get(&(Space::Rows, key.clone())) {
+            if let Some(value) = content.entries.get(&(Space::Rows, key.to_vec())) {
                 each(place, value)?;
             }
         }
@@ -102,7 +102,7 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 
-    fn cache_bytes(&self) -> usize {
+    fn cache_bytes(&self, _taken: usize) -> usize {
         self.cache_bytes
     }
 

@@ -40,7 +40,7 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     /// If the store can't be read, or whatever `each` returns.
-    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure>;
+    fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure>;
 
     /// Writes all changes, in their order.
     ///
@@ -48,8 +48,8 @@ pub trait StateStore: Send + Sync {
     /// If the store can't be written.
     fn write(&self, changes: &Changes) -> Result<(), Failure>;
 
-    /// Bytes that rows of the table above may take in memory, at the moment.
-    fn cache_bytes(&self) -> usize;
+    /// Bytes that rows of the table above may take in memory at the moment. They take `taken` now, by the table's estimate.
+    fn cache_bytes(&self, taken: usize) -> usize;
 
     /// All entries from a key on, as they are now, whatever is written while they are read.
     ///

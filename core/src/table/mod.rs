@@ -4,20 +4,22 @@
 //! hash is used throughout. A row's place ([`RowId`]) holds until the row is removed, so operators keep
 //! lists of places instead of keys.
 //!
-//! **Snapshots.** [`Table::freeze`] begins an *epoch*. A slice writes the next rows that are older than
-//! the epoch. A row that is asked for meanwhile is written first, ahead of its turn, and takes the
-//! epoch's number; a row born meanwhile carries it from the start. So each row is written exactly once,
-//! as it was at the barrier, and nothing is copied that would not have been written anyway.
+//! **Snapshots** are written in slices, as the table was at the barrier; see the module `frozen`.
 //!
-//! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the module `stored`.
+//! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the modules `stored` and `room`.
 
+mod frozen;
 mod order;
+mod room;
 mod stored;
+mod walk;
 
 use std::borrow::Borrow;
 
+use self::frozen::Frozen;
 pub use self::order::{OrderCursor, RowOrder};
 use self::stored::{Cached, Stored};
+pub use self::walk::TableWalk;
 
 use hashbrown::HashTable;
 use serde::Serialize;
@@ -28,7 +30,7 @@ use crate::failure::Failure;
 use crate::ids::OperatorUid;
 use crate::key::{Key, KeyGroup, KeyGroupRange, key_hash};
 use crate::schema::Schema;
-use crate::snapshot::{RestoredState, RowFrames, SectionHeader, SectionId, SnapshotBuilder};
+use crate::snapshot::RestoredState;
 use crate::store::Stores;
 
 /// Where a row lies until it is removed.
@@ -86,17 +88,6 @@ impl<K, V> Default for Group<K, V> {
     }
 }
 
-/// A scan under way.
-struct Frozen {
-    section: SectionId,
-    group: usize,
-    row: usize,
-    /// Rows written and not yet handed on, many of them ahead of their turn.
-    rows: RowFrames,
-    /// Bytes written ahead of their turn since the last slice.
-    ahead: u64,
-}
-
 /// Rows below which a table is taken to lie in the caches anyway.
 const WARM_FROM: usize = 16_384;
 
@@ -123,7 +114,9 @@ pub struct Table<K, V> {
     groups: Vec<Group<K, V>>,
     len: usize,
     epoch: u32,
-    frozen: Option<Frozen>,
+    frozen: Option<Frozen<V>>,
+    /// Copies a row so that the two have in common what doesn't change; none if that costs more than to write it.
+    share: Option<fn(&mut V) -> V>,
     /// Where the rows lie that are not in memory; none if all are.
     stored: Option<Box<Stored>>,
 }
@@ -158,6 +151,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             len: 0,
             epoch: 0,
             frozen: None,
+            share: None,
             stored: None,
         }
     }
@@ -204,6 +198,14 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         Ok(table)
     }
 
+    /// Rows that change during a snapshot are kept as copies, made by this function, until their turn; for values that it copies for
+    /// less than it costs to write them. Over a store, rows go there instead.
+    #[must_use]
+    pub fn sharing(mut self, share: fn(&mut V) -> V) -> Self {
+        self.share = Some(share);
+        self
+    }
+
     /// Number of rows, in memory and in the store.
     pub fn len(&self) -> usize {
         match &self.stored {
@@ -247,7 +249,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// The row of a key, made by `new` if there is none. Its value may be changed: if a snapshot is
-    /// being written, the row is written to it first. Over a store, the key was among those of the last [`load`](Self::load).
+    /// being written, the row is saved for it first. Over a store, the key was among those of the last [`load`](Self::load).
     ///
     /// # Errors
     /// If the row can't be encoded into the open snapshot.
@@ -280,7 +282,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         }
     }
 
-    /// Must be called before a row found by other means is changed: writes it to the open snapshot.
+    /// Must be called before a row found by other means is changed: saves it for the open snapshot.
     ///
     /// # Errors
     /// If the row can't be encoded.
@@ -291,18 +293,13 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         }
         match &mut self.frozen {
             None => Ok(()),
-            Some(frozen) => {
-                let Slot::Row(row) = &mut self.groups[id.group as usize].slots[id.row as usize]
-                else {
-                    return Ok(());
-                };
-                if row.epoch == self.epoch {
-                    return Ok(());
+            Some(frozen) => match &mut self.groups[id.group as usize].slots[id.row as usize] {
+                Slot::Row(row) if row.epoch != self.epoch => {
+                    row.epoch = self.epoch;
+                    frozen.save(row, self.share)
                 }
-                row.epoch = self.epoch;
-                frozen.ahead += write_row(row, &mut frozen.rows)? as u64;
-                Ok(())
-            }
+                _ => Ok(()),
+            },
         }
     }
 
@@ -323,35 +320,41 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         if self.len < WARM_FROM {
             return;
         }
-        let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
         let mut hashes = hashes.peekable();
         while hashes.peek().is_some() {
-            let mut count = 0;
-            for hash in hashes.by_ref().take(WARM_TOGETHER) {
-                let group = self.group_of(hash);
-                let tag = tag(hash);
-                let index = &self.groups[group as usize].index;
-                if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
-                    found[count] = (group, bucket.row);
-                    count += 1;
-                }
+            self.warm_rows(hashes.by_ref().take(WARM_TOGETHER));
+        }
+    }
+
+    /// Reads up to [`WARM_TOGETHER`] rows ahead.
+    #[inline]
+    fn warm_rows(&self, hashes: impl Iterator<Item = u64>) {
+        let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
+        let mut count = 0;
+        for hash in hashes {
+            let group = self.group_of(hash);
+            let tag = tag(hash);
+            let index = &self.groups[group as usize].index;
+            if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
+                found[count] = (group, bucket.row);
+                count += 1;
             }
-            let rows = found[..count].iter().filter_map(|(group, row)| {
-                match &self.groups[*group as usize].slots[*row as usize] {
-                    Slot::Row(row) => Some(row),
-                    Slot::Free(_) => None,
-                }
-            });
-            std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
-            // The key's own memory, which is compared; and what a snapshot will need of the row.
-            std::hint::black_box(
-                rows.clone()
-                    .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
-            );
-            if self.frozen.is_some() {
-                for row in rows.filter(|row| row.epoch != self.epoch) {
-                    codec::read_ahead(&row.value);
-                }
+        }
+        let rows = found[..count].iter().filter_map(|(group, row)| {
+            match &self.groups[*group as usize].slots[*row as usize] {
+                Slot::Row(row) => Some(row),
+                Slot::Free(_) => None,
+            }
+        });
+        std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
+        // The key's own memory, which is compared; and what a snapshot will need of the row.
+        std::hint::black_box(
+            rows.clone()
+                .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
+        );
+        if self.frozen.is_some() && self.share.is_none() {
+            for row in rows.filter(|row| row.epoch != self.epoch) {
+                codec::read_ahead(&row.value);
             }
         }
     }
@@ -445,116 +448,6 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         })
     }
 
-    /// Begins a snapshot of the table as it is now, and of all of its `orders`. A scan still under way is given up: its
-    /// checkpoint has been declined.
-    ///
-    /// # Errors
-    /// If the section's header can't be encoded, or the store can't be written.
-    pub fn freeze(
-        &mut self,
-        operator: &OperatorUid,
-        state: &str,
-        orders: &mut [&mut RowOrder],
-        snapshot: &mut SnapshotBuilder,
-    ) -> Result<(), Failure> {
-        let section = snapshot.section(&SectionHeader {
-            operator: operator.clone(),
-            state: state.to_owned(),
-            schema: Some(Schema::of::<(K, V)>()),
-        })?;
-        self.epoch += 1;
-        if let Some(stored) = &mut self.stored {
-            let files_of = snapshot.takes_files().then_some(operator);
-            stored.freeze(files_of, orders)?;
-            if files_of.is_some() {
-                snapshot.stored(section, stored.rows);
-            }
-        }
-        self.frozen = Some(Frozen {
-            section,
-            group: 0,
-            row: 0,
-            rows: RowFrames::default(),
-            ahead: 0,
-        });
-        Ok(())
-    }
-
-    /// Gives up a snapshot that is no longer wanted.
-    pub fn thaw(&mut self) {
-        self.frozen = None;
-        if let Some(stored) = &mut self.stored {
-            stored.thaw();
-        }
-    }
-
-    /// Writes about `rows` more rows into the snapshot and hands a frame on. Returns whether the snapshot now holds the
-    /// whole table.
-    ///
-    /// # Errors
-    /// If a row can't be encoded, or the store can't be read or written.
-    pub fn slice(&mut self, rows: usize, snapshot: &mut SnapshotBuilder) -> Result<bool, Failure> {
-        let scanned = match &self.stored {
-            Some(_) => self.slice_stored(rows, snapshot)?,
-            None => self.slice_rows(rows, snapshot)?,
-        };
-        let Some(frozen) = &mut self.frozen else {
-            return Ok(true);
-        };
-        if scanned {
-            frozen.rows.seal();
-        }
-        // Records may have filled more frames than the storage should be given at once.
-        snapshot.row_frame(frozen.section, &mut frozen.rows);
-        let done = scanned && frozen.rows.is_empty();
-        if done {
-            self.thaw();
-        }
-        Ok(done)
-    }
-
-    /// Encodes about `rows` more rows. Returns whether the end was reached.
-    fn slice_rows(
-        &mut self,
-        rows: usize,
-        snapshot: &mut SnapshotBuilder,
-    ) -> Result<bool, CodecError> {
-        let Some(frozen) = &mut self.frozen else {
-            return Ok(true);
-        };
-        snapshot.note_written_ahead(std::mem::take(&mut frozen.ahead));
-        let mut budget = rows;
-        while budget > 0 && frozen.group < self.groups.len() {
-            let slots = &mut self.groups[frozen.group].slots;
-            let end = slots.len().min(frozen.row + budget);
-            for slot in &slots[frozen.row..end] {
-                if let Slot::Row(row) = slot
-                    && row.epoch != self.epoch
-                {
-                    codec::read_ahead(&row.key);
-                    codec::read_ahead(&row.value);
-                }
-            }
-            for slot in &mut slots[frozen.row..end] {
-                if let Slot::Row(row) = slot
-                    && row.epoch != self.epoch
-                {
-                    row.epoch = self.epoch;
-                    write_row(row, &mut frozen.rows)?;
-                }
-            }
-            budget -= end - frozen.row;
-            frozen.row = end;
-            if end == slots.len() {
-                frozen.group += 1;
-                frozen.row = 0;
-                // An empty group costs a step too, or thousands of them would make a slice long.
-                budget = budget.saturating_sub(1);
-            }
-        }
-        Ok(frozen.group == self.groups.len())
-    }
-
     #[inline]
     fn group_of(&self, hash: u64) -> u32 {
         let group = KeyGroup::of(hash, self.max_parallelism);
@@ -628,15 +521,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 }
 
-fn write_row<K: Serialize, V: Serialize>(
-    row: &Row<K, V>,
-    out: &mut RowFrames,
-) -> Result<usize, CodecError> {
-    out.row(row.hash, |out| {
-        codec::encode_into(&row.key, out)?;
-        codec::encode_into(&row.value, out)
-    })
-}
-
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;

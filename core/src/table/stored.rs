@@ -2,8 +2,8 @@
 //!
 //! A table in memory and one over a store are the same table; the second is a write-back cache of the store's rows.
 //! Before a run of records is worked on, [`Table::load`] brings the rows of all its keys in, in one read, and makes room
-//! by letting go of rows that were not needed lately; those that have changed are written first, together. While a run
-//! is worked on no row leaves, so a [`RowId`] holds until the next load.
+//! by letting go of rows that were not needed lately (the module `room`); those that have changed are written first, together.
+//! While a run is worked on no row leaves, so a [`RowId`] holds until the next load.
 //!
 //! **Snapshots** use the epochs of [`Table`]: at the barrier the store lacks what changed since it was written. Slices
 //! write those rows; one that changes before its turn is written as it was. When all are written the store is
@@ -14,12 +14,14 @@
 //! - For a *savepoint* a scan of that moment gives the rows to the snapshot, while the store goes on.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Bucket, Group, Row, RowId, RowOrder, Slot, Table, VisitedRow, spread, tag};
+use super::room::MOST_CREDIT;
+use super::{Row, RowId, RowOrder, Slot, Table, VisitedRow, WARM_TOGETHER};
 use crate::codec::{self, CodecError};
 use crate::evolution::Evolution;
 use crate::failure::Failure;
@@ -34,13 +36,10 @@ use crate::store::{
 const HASH: usize = 8;
 
 /// Changes are written to the store when they have so many bytes.
-const CHANGES_BYTES: usize = 1 << 20;
+pub(super) const CHANGES_BYTES: usize = 1 << 20;
 
-/// Rows that are let go of beyond those that need to go.
-const TOGETHER: usize = 4_096;
-
-/// Keys of removed rows that are kept before they are taken out of the store.
-const REMOVED: usize = 8_192;
+/// Rows of a snapshot that are written to the store together, for somebody who waits for it.
+const FLUSHED: usize = 1_024;
 
 /// The store below a table.
 pub(super) struct Stored {
@@ -49,13 +48,17 @@ pub(super) struct Stored {
     pub(super) rows: u64,
     /// Bytes of an encoded row, on average of those that were looked at lately, in sixty-fourths.
     row_bytes: usize,
-    changes: Changes,
+    pub(super) changes: Changes,
     /// Keys of rows that were removed and are still in the store.
-    removed: BTreeSet<Vec<u8>>,
+    pub(super) removed: BTreeSet<Vec<u8>>,
     /// Where to look next for rows to let go of.
-    hand: (usize, usize),
+    pub(super) hand: (usize, usize),
+    /// Which row to measure next.
+    sample: (usize, usize),
     /// Counts the loads: rows that the last one found stay.
-    load: u16,
+    pub(super) load: u16,
+    /// Keys that the last load had to ask the store for; kept for their room.
+    missing: Keys,
     /// Whether the store has all rows that it lacked at the barrier of the snapshot that is being written.
     is_flushed: bool,
     /// The store at that barrier, for a snapshot of rows.
@@ -71,9 +74,9 @@ pub(super) struct Stored {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cached {
     /// The last load that needed it.
-    load: u16,
-    /// Whether it was needed since the hand passed it.
-    used: bool,
+    pub(super) load: u16,
+    /// Visits of the hand that it may stay for.
+    pub(super) credit: u8,
     state: RowState,
 }
 
@@ -90,7 +93,7 @@ enum RowState {
 }
 
 impl Cached {
-    fn is_dirty(self) -> bool {
+    pub(super) fn is_dirty(self) -> bool {
         self.state != RowState::Clean
     }
 }
@@ -104,7 +107,9 @@ impl Stored {
             changes: Changes::default(),
             removed: BTreeSet::new(),
             hand: (0, 0),
+            sample: (0, 0),
             load: 0,
+            missing: Keys::default(),
             is_flushed: false,
             scan: None,
             files: None,
@@ -216,11 +221,16 @@ impl Stored {
         }
     }
 
-    fn note_bytes(&mut self, bytes: usize) {
+    pub(super) fn note_bytes(&mut self, bytes: usize) {
         self.row_bytes = self.row_bytes - self.row_bytes / 64 + bytes;
     }
 
-    fn write(&mut self) -> Result<(), Failure> {
+    /// Bytes of an encoded row, on average.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.row_bytes / 64
+    }
+
+    pub(super) fn write(&mut self) -> Result<(), Failure> {
         if !self.changes.is_empty() {
             self.store.write(&self.changes)?;
             self.changes.clear();
@@ -229,7 +239,7 @@ impl Stored {
     }
 
     /// Takes removed rows out of the store.
-    fn write_removed(&mut self) {
+    pub(super) fn write_removed(&mut self) {
         for key in std::mem::take(&mut self.removed) {
             self.changes.delete(Space::Rows, &key);
         }
@@ -238,9 +248,62 @@ impl Stored {
 
 fn stored_key<Q: Serialize + ?Sized>(hash: u64, key: &Q) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(HASH + 24);
-    bytes.extend_from_slice(&hash.to_be_bytes());
-    codec::encode_into(key, &mut bytes)?;
+    append_key(hash, key, &mut bytes)?;
     Ok(bytes)
+}
+
+fn append_key<Q: Serialize + ?Sized>(
+    hash: u64,
+    key: &Q,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    out.extend_from_slice(&hash.to_be_bytes());
+    codec::encode_into(key, out)
+}
+
+/// Keys as the store has them, one after the other in one buffer.
+#[derive(Default)]
+struct Keys {
+    bytes: Vec<u8>,
+    /// Hash, and where the key lies.
+    all: Vec<(u64, Range<usize>)>,
+}
+
+impl Keys {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.all.clear();
+    }
+
+    fn push<Q: Serialize + ?Sized>(&mut self, hash: u64, key: &Q) -> Result<(), CodecError> {
+        let start = self.bytes.len();
+        append_key(hash, key, &mut self.bytes)?;
+        self.all.push((hash, start..self.bytes.len()));
+        Ok(())
+    }
+
+    fn push_stored(&mut self, key: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.all.push((hash_of(key), start..self.bytes.len()));
+    }
+
+    /// Puts them into the store's order, each once.
+    fn sort(&mut self) {
+        let Self { bytes, all } = self;
+        // The hash is what a key begins with, so that the rest is hardly ever looked at.
+        all.sort_unstable_by(|(hash, key), (other_hash, other)| {
+            let keys = || bytes[key.clone()].cmp(&bytes[other.clone()]);
+            hash.cmp(other_hash).then_with(keys)
+        });
+        all.dedup_by(|(hash, key), (other_hash, other)| {
+            hash == other_hash && bytes[key.clone()] == bytes[other.clone()]
+        });
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.all.iter().map(|(_, key)| &self.bytes[key.clone()])
+    }
 }
 
 fn hash_of(key: &[u8]) -> u64 {
@@ -249,41 +312,15 @@ fn hash_of(key: &[u8]) -> u64 {
     u64::from_be_bytes(hash)
 }
 
-fn put_row<K: Serialize, V: Serialize>(
+/// Puts a row among the changes, and says how long its key and value are.
+pub(super) fn put_row<K: Serialize, V: Serialize>(
     row: &Row<K, V>,
     changes: &mut Changes,
 ) -> Result<usize, CodecError> {
-    let before = changes.bytes();
-    let key = |out: &mut Vec<u8>| {
-        out.extend_from_slice(&row.hash.to_be_bytes());
-        codec::encode_into(&row.key, out)
-    };
+    let before = changes.bytes() + HASH;
+    let key = |out: &mut Vec<u8>| append_key(row.hash, &row.key, out);
     changes.put(Space::Rows, key, |out| codec::encode_into(&row.value, out))?;
     Ok(changes.bytes() - before)
-}
-
-impl<K, V> Group<K, V> {
-    /// Gives the room of rows that have left back, if that is most of it. Places change.
-    fn compact(&mut self) {
-        let rows = self.index.len();
-        if self.slots.len() < 2 * rows + 64 {
-            return;
-        }
-        let slots = std::mem::take(self).slots;
-        self.slots.reserve_exact(rows + rows / 4);
-        for slot in slots {
-            if let Slot::Row(row) = slot {
-                let bucket = Bucket {
-                    tag: tag(row.hash),
-                    row: self.slots.len() as u32,
-                };
-                let spread_of = |bucket: &Bucket| spread(bucket.tag);
-                self.index
-                    .insert_unique(spread_of(&bucket), bucket, spread_of);
-                self.slots.push(Slot::Row(row));
-            }
-        }
-    }
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
@@ -317,13 +354,18 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             self.warm(keys.map(|(hash, _)| hash));
             return Ok(());
         }
-        self.begin_load();
-        let mut missing = Vec::new();
-        for (hash, key) in keys {
-            let group = self.group_of(hash);
-            match Self::probe(&self.groups[group as usize], hash, key) {
-                Some(row) => self.note_used(RowId { group, row }),
-                None => missing.push(stored_key(hash, key)?),
+        let mut missing = self.begin_load();
+        let mut keys = keys.peekable();
+        let mut together = Vec::with_capacity(WARM_TOGETHER);
+        while keys.peek().is_some() {
+            together.clear();
+            together.extend(keys.by_ref().take(WARM_TOGETHER));
+            self.warm_rows(together.iter().map(|(hash, _)| *hash));
+            for (hash, key) in &together {
+                match self.find(*hash, *key) {
+                    Some(id) => self.note_used(id),
+                    None => missing.push(*hash, *key)?,
+                }
             }
         }
         self.fetch(missing)
@@ -352,7 +394,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         // A read must find what is on its way.
         stored.write()?;
         let mut value = None;
-        stored.store.get_many(&[key], &mut |_, bytes| {
+        stored.store.get_many(&[&key], &mut |_, bytes| {
             value = Some(codec::decode::<V>(bytes)?);
             Ok(())
         })?;
@@ -361,14 +403,13 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Makes sure that the rows of encoded keys are in memory, and says where.
     pub(super) fn load_stored(&mut self, keys: &[&[u8]]) -> Result<Vec<Option<RowId>>, Failure> {
-        self.begin_load();
-        let mut missing = Vec::new();
+        let mut missing = self.begin_load();
         let mut decoded: Vec<(u64, K)> = Vec::with_capacity(keys.len());
         for bytes in keys {
             let (hash, key): (u64, K) = (hash_of(bytes), codec::decode(&bytes[HASH..])?);
             match self.find(hash, &key) {
                 Some(id) => self.note_used(id),
-                None => missing.push(bytes.to_vec()),
+                None => missing.push_stored(bytes),
             }
             decoded.push((hash, key));
         }
@@ -377,111 +418,88 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         Ok(found.collect())
     }
 
-    fn begin_load(&mut self) {
+    /// Begins a load; keys that are missing are to be put where nothing is yet.
+    fn begin_load(&mut self) -> Keys {
         let Some(stored) = &mut self.stored else {
-            return;
+            return Keys::default();
         };
         stored.load = stored.load.wrapping_add(1);
-        // Rows grow after they were read: one is measured anew.
-        let (group, at) = stored.hand;
-        let slot = self.groups.get(group).and_then(|group| group.slots.get(at));
-        if let Some(Slot::Row(row)) = slot {
-            stored.note_bytes(codec::encoded_len(&row.key) + codec::encoded_len(&row.value));
+        // Rows grow after they were read: one is measured anew, another one each time.
+        let (group, at) = stored.sample;
+        match self.groups[group].slots.get(at) {
+            Some(slot) => {
+                stored.sample.1 += 1;
+                if let Slot::Row(row) = slot {
+                    let bytes = codec::encoded_len(&row.key) + codec::encoded_len(&row.value);
+                    stored.note_bytes(bytes);
+                }
+            }
+            None => stored.sample = ((group + 1) % self.groups.len(), 0),
         }
+        let mut missing = std::mem::take(&mut stored.missing);
+        missing.clear();
+        missing
     }
 
     fn note_used(&mut self, id: RowId) {
         let load = self.stored.as_ref().map_or(0, |stored| stored.load);
         if let Slot::Row(row) = &mut self.groups[id.group as usize].slots[id.row as usize] {
             row.cached.load = load;
-            row.cached.used = true;
+            row.cached.credit = (row.cached.credit + 1).min(MOST_CREDIT);
         }
     }
 
     /// Reads rows from the store.
-    fn fetch(&mut self, mut missing: Vec<Vec<u8>>) -> Result<(), Failure> {
-        missing.sort_unstable();
-        missing.dedup();
-        self.make_room(missing.len())?;
+    fn fetch(&mut self, mut missing: Keys) -> Result<(), Failure> {
+        missing.sort();
+        self.make_room(missing.all.len())?;
         let Some(stored) = &mut self.stored else {
             return Ok(());
         };
-        missing.retain(|key| !stored.removed.contains(key));
-        if missing.is_empty() {
-            return Ok(());
+        let is_there = |key: &&[u8]| !stored.removed.contains(*key);
+        let keys: Vec<&[u8]> = missing.iter().filter(is_there).collect();
+        if !keys.is_empty() {
+            // A read must find what is on its way.
+            stored.write()?;
+            let store = Arc::clone(&stored.store);
+            store.get_many(&keys, &mut |at, value| {
+                let (hash, key) = (hash_of(keys[at]), &keys[at][HASH..]);
+                self.place_stored(
+                    hash,
+                    codec::decode(key)?,
+                    codec::decode(value)?,
+                    key.len() + value.len(),
+                );
+                Ok(())
+            })?;
         }
-        // A read must find what is on its way.
-        stored.write()?;
-        let (store, load) = (Arc::clone(&stored.store), stored.load);
-        let mut bytes = Vec::new();
-        let mut rows = Vec::with_capacity(missing.len());
-        store.get_many(&missing, &mut |at, value| {
-            bytes.push(missing[at].len() + value.len());
-            let key: K = codec::decode(&missing[at][HASH..])?;
-            let value: V = codec::decode(value)?;
-            rows.push((hash_of(&missing[at]), key, value));
-            Ok(())
-        })?;
-        bytes.into_iter().for_each(|bytes| stored.note_bytes(bytes));
-        for (hash, key, value) in rows {
-            let id = self.place_row(hash, key, value);
-            if let Slot::Row(row) = &mut self.groups[id.group as usize].slots[id.row as usize] {
-                row.cached = Cached {
-                    load,
-                    used: true,
-                    state: RowState::Clean,
-                };
-            }
+        if let Some(stored) = &mut self.stored {
+            stored.missing = missing;
         }
         Ok(())
     }
 
-    /// How many rows may be in memory.
-    fn capacity(&self) -> usize {
-        self.stored.as_ref().map_or(usize::MAX, |stored| {
-            // What a row takes decoded, beside its slot, is taken to be what it takes encoded, and half as much for
-            // the allocator.
-            let row = size_of::<Slot<K, V>>() + 16 + stored.row_bytes * 3 / 128;
-            (stored.store.cache_bytes() / row).max(1)
-        })
-    }
-
-    /// Lets go of rows until so many more have room.
-    fn make_room(&mut self, more: usize) -> Result<(), Failure> {
-        if !self.holds_back()
-            && let Some(stored) = &mut self.stored
-            && stored.removed.len() >= REMOVED
-        {
-            stored.write_removed();
-            stored.write()?;
-        }
-        let capacity = self.capacity();
-        if self.len + more <= capacity {
-            return Ok(());
-        }
-        // Some more than needed, so that changes go to the store in large batches; not so many that it takes long.
-        let slack = (capacity / 16).min(TOGETHER);
-        let target = capacity.saturating_sub(more).saturating_sub(slack);
-        self.let_go(target)?;
-        if self.len + more > capacity && self.is_flushing() {
-            // What changed since the barrier can't go before the snapshot has what was there before it.
-            while !self.flush_rows(usize::MAX)? {}
-            self.let_go(target)?;
-        }
-        match &mut self.stored {
-            Some(stored) => stored.write(),
-            None => Ok(()),
-        }
+    /// Puts a row into memory that has just been read.
+    fn place_stored(&mut self, hash: u64, key: K, value: V, bytes: usize) {
+        let id = self.place_row(hash, key, value);
+        let (Some(stored), Slot::Row(row)) = (
+            &mut self.stored,
+            &mut self.groups[id.group as usize].slots[id.row as usize],
+        ) else {
+            return;
+        };
+        stored.note_bytes(bytes);
+        row.cached.load = stored.load;
     }
 
     /// Whether rows that changed before the barrier are still being written.
-    fn is_flushing(&self) -> bool {
+    pub(super) fn is_flushing(&self) -> bool {
         let flushed = self.stored.as_ref().is_some_and(|stored| stored.is_flushed);
         self.frozen.is_some() && !flushed
     }
 
     /// Whether what changed since the barrier must not reach the store yet.
-    fn holds_back(&self) -> bool {
+    pub(super) fn holds_back(&self) -> bool {
         let held = self
             .stored
             .as_ref()
@@ -489,57 +507,21 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         held || self.is_flushing()
     }
 
-    /// Lets go of rows that were not needed lately, until no more than `target` are left or enough have been looked at.
-    fn let_go(&mut self, target: usize) -> Result<(), Failure> {
-        let (holds_back, epoch) = (self.holds_back(), self.epoch);
-        let Some(mut stored) = self.stored.take() else {
+    /// Notes that a row is about to change; if it has to be in the store as it is now, puts it there.
+    #[inline]
+    pub(super) fn touch_stored(&mut self, id: RowId) -> Result<(), CodecError> {
+        if let Slot::Row(row) = &self.groups[id.group as usize].slots[id.row as usize]
+            && row.epoch == self.epoch
+            && row.cached.is_dirty()
+        {
             return Ok(());
-        };
-        if !holds_back {
-            stored.write_removed();
         }
-        // Rows that are all in use are looked at over several loads; until then there are somewhat more than have room.
-        let mut looks = 8 * (self.len.saturating_sub(target) + TOGETHER) + self.groups.len();
-        while self.len > target && looks > 0 {
-            looks -= 1;
-            let (group, at) = stored.hand;
-            let Some(slot) = self.groups[group].slots.get_mut(at) else {
-                if !holds_back {
-                    self.groups[group].compact();
-                }
-                stored.hand = ((group + 1) % self.groups.len(), 0);
-                continue;
-            };
-            stored.hand.1 += 1;
-            let Slot::Row(row) = slot else { continue };
-            if row.cached.load == stored.load
-                || (holds_back && row.cached.is_dirty() && row.epoch == epoch)
-            {
-                continue;
-            }
-            if std::mem::take(&mut row.cached.used) {
-                continue;
-            }
-            if row.cached.is_dirty() {
-                let bytes = put_row(row, &mut stored.changes)?;
-                stored.note_bytes(bytes);
-                if stored.changes.bytes() >= CHANGES_BYTES {
-                    stored.write()?;
-                }
-            }
-            let id = RowId {
-                group: group as u32,
-                row: at as u32,
-            };
-            self.free(id);
-        }
-        self.stored = Some(stored);
-        Ok(())
+        self.touch_anew(id)
     }
 
-    /// Notes that a row is about to change; if it has to be in the store as it is now, puts it there.
+    /// Notes that a row is about to change that didn't since the barrier or since it was written.
     #[inline(never)]
-    pub(super) fn touch_stored(&mut self, id: RowId) -> Result<(), CodecError> {
+    fn touch_anew(&mut self, id: RowId) -> Result<(), CodecError> {
         let flushing = self.is_flushing();
         let Slot::Row(row) = &mut self.groups[id.group as usize].slots[id.row as usize] else {
             return Ok(());
@@ -572,7 +554,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             !stored.removed.is_empty() && stored.removed.remove(&stored_key(row.hash, &row.key)?);
         row.cached = Cached {
             load: stored.load,
-            used: true,
+            credit: 0,
             state: if known {
                 RowState::Changed
             } else {
@@ -628,7 +610,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Writes about `rows` more of the rows that differ from the store, as they were at the barrier. Returns whether the
     /// store has them all now.
-    fn flush_rows(&mut self, rows: usize) -> Result<bool, Failure> {
+    pub(super) fn flush_rows(&mut self, rows: usize) -> Result<bool, Failure> {
         let (Some(frozen), Some(stored)) = (&mut self.frozen, &mut self.stored) else {
             return Ok(true);
         };
@@ -686,6 +668,35 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         }
         self.stored = Some(Box::new(stored));
         Ok(())
+    }
+
+    /// Writes what the rows of the next group have changed to the store, so that a scan finds all. Returns whether that was
+    /// the last.
+    pub(super) fn settle(&mut self, group: &mut usize) -> Result<bool, Failure> {
+        // What changed since a barrier can't go before the snapshot has what was there before it.
+        if self.is_flushing() {
+            self.flush_rows(FLUSHED)?;
+            return Ok(false);
+        }
+        let Some(stored) = &mut self.stored else {
+            return Ok(true);
+        };
+        if let Some(rows) = self.groups.get_mut(*group) {
+            for slot in &mut rows.slots {
+                if let Slot::Row(row) = slot
+                    && row.cached.is_dirty()
+                {
+                    let bytes = put_row(row, &mut stored.changes)?;
+                    stored.note_bytes(bytes);
+                    row.cached.state = RowState::Clean;
+                }
+            }
+            *group += 1;
+            return Ok(false);
+        }
+        stored.write_removed();
+        stored.write()?;
+        Ok(true)
     }
 
     /// Puts a row of a snapshot into the store.

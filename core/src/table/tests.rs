@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::CheckpointId;
-use crate::snapshot::concat_chunks;
+use crate::snapshot::{SnapshotBuilder, concat_chunks};
 use crate::store::MemoryStores;
 
 const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rivus_core::{
-    AnyStage, BuildContext, EncodedSplit, Exchange, Failure, JobGraph, NodeId, Operator,
-    OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, StreamEdge, StreamGraph,
-    StreamNode, SubtaskInfo, Task, UserError,
+    AnyStage, Batch, BuildContext, CodecError, EncodedSplit, Exchange, Failure, JobGraph, NodeId,
+    Operator, OperatorFactory, Outlets, OutputFactory, RouteFactory, SourceFactory, StreamEdge,
+    StreamGraph, StreamNode, SubtaskInfo, Task, UserError,
 };
 
 /// Built by nobody.
@@ -44,6 +44,9 @@ impl RouteFactory for Nothing {
     fn router(&self, _: &SubtaskInfo, _: Range<usize>) -> AnyStage {
         unreachable!("the model plays the tasks")
     }
+    fn decode(&self, _: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        unreachable!("the model plays the tasks")
+    }
 }
 
 /// A plan from `(name, parallelism, input)`; an edge is by hash.
@@ -66,10 +69,12 @@ pub fn plan(shape: &[(&str, u32, Option<usize>)]) -> JobGraph {
                 rebalance: None,
             })
             .collect(),
+        feedback: Vec::new(),
         output: Arc::new(Nothing),
         sides: BTreeMap::new(),
         assigns_watermarks: false,
         needs_watermarks: false,
+        alignment: None,
     });
     JobGraph::new(StreamGraph {
         nodes: nodes.collect(),

@@ -54,8 +54,9 @@ struct Asking<In, F: AsyncFunction<In>> {
     requests: AsyncRequests<In>,
     queue: Queue<In, F::Out>,
     answers: Arc<Answers<F::Out>>,
-    /// Records of a snapshot that have not been asked for again.
-    restored: VecDeque<Event<In>>,
+    /// Records that come before the rest of the run: those of a snapshot that have not been asked for again, and those
+    /// for which a barrier that overtakes could not wait.
+    waiting: VecDeque<Event<In>>,
     rest: std::vec::IntoIter<Event<In>>,
     control: Option<Control>,
     /// What is left of an answer.
@@ -73,7 +74,7 @@ impl<In: Record, F: AsyncFunction<In>> Asking<In, F> {
     /// Asks for records while there is room, first for those of a snapshot.
     fn ask(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
         while self.queue.len() < self.requests.capacity {
-            let next = self.restored.pop_front().or_else(|| self.rest.next());
+            let next = self.waiting.pop_front().or_else(|| self.rest.next());
             let Some(event) = next else {
                 break;
             };
@@ -175,20 +176,26 @@ impl<In: Record, F: AsyncFunction<In>> Asking<In, F> {
             }
             self.ask(cx)?;
             if self.rest.len() > 0 {
-                return self.wait(cx);
+                // A barrier that overtakes doesn't wait for answers; but what is kept for its snapshot is bounded.
+                let overtakes = cx.outputs.is_overdrawing();
+                if !overtakes || self.waiting.len() >= cx.info.batch_records {
+                    return self.wait(cx);
+                }
+                self.waiting.extend(self.rest.by_ref());
             }
             let Some(control) = self.control else {
                 return Ok(Progress::Done);
             };
             match control {
-                // What ends time or the input waits for everything: a job may stop right behind it.
-                Control::Watermark(MAX_TIMESTAMP) | Control::EndOfInput
-                    if self.queue.len() > 0 || !self.restored.is_empty() =>
+                // What ends time or the input waits for everything: a job may stop right behind it. So does what says of a
+                // loop that all before it has been worked on.
+                Control::Watermark(MAX_TIMESTAMP) | Control::Round(_) | Control::EndOfInput
+                    if self.queue.len() > 0 || !self.waiting.is_empty() =>
                 {
                     return self.wait(cx);
                 }
                 Control::Watermark(_) | Control::Idle => {
-                    if !self.restored.is_empty() {
+                    if !self.waiting.is_empty() {
                         return self.wait(cx);
                     }
                     self.control = None;
@@ -197,7 +204,7 @@ impl<In: Record, F: AsyncFunction<In>> Asking<In, F> {
                 }
                 Control::Barrier(barrier) => {
                     let mut records = self.queue.records();
-                    records.extend(self.restored.iter().cloned());
+                    records.extend(self.waiting.iter().cloned());
                     self.frozen = Some(Frozen::new(barrier.id, records));
                 }
                 Control::Aborted(checkpoint) => Frozen::aborted(&mut self.frozen, checkpoint),
@@ -276,7 +283,7 @@ impl<In: Record, F: AsyncFunction<In>> OperatorFactory for AsyncOperator<In, F> 
             requests: self.requests.clone(),
             queue: Queue::new(self.requests.ordered),
             answers: Arc::default(),
-            restored: deal(items, Redistribution::Split, cx.instance()).into(),
+            waiting: deal(items, Redistribution::Split, cx.instance()).into(),
             rest: Vec::new().into_iter(),
             control: None,
             giving: None,

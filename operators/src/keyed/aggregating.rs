@@ -29,17 +29,6 @@ impl<Acc> Default for AggregatingState<Acc> {
 }
 
 impl<Acc> AggregatingState<Acc> {
-    /// Adds a record.
-    #[inline]
-    pub fn add<A: AggregateFunction<Acc = Acc>>(&mut self, function: &A, value: &A::In) {
-        if self.0.is_empty() {
-            self.0.set(function.create());
-        }
-        if let Some(acc) = self.0.get_mut() {
-            function.add(acc, value);
-        }
-    }
-
     /// What has been gathered, if any record was added.
     #[inline]
     pub fn get<A: AggregateFunction<Acc = Acc>>(&self, function: &A) -> Option<A::Out> {
@@ -52,12 +41,6 @@ impl<Acc> AggregatingState<Acc> {
         self.0.get()
     }
 
-    /// Holds nothing any more.
-    #[inline]
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// Whether no record was added.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -65,16 +48,49 @@ impl<Acc> AggregatingState<Acc> {
     }
 }
 
-impl<Acc> StateField for AggregatingState<Acc> {
+impl<Acc: Clone> AggregatingState<Acc> {
+    /// Adds a record.
+    #[inline]
+    pub fn add<A: AggregateFunction<Acc = Acc>>(&mut self, function: &A, value: &A::In) {
+        if self.0.is_empty() {
+            self.0.set(function.create());
+        }
+        if let Some(acc) = self.0.get_mut() {
+            function.add(acc, value);
+        }
+    }
+
+    /// Holds nothing any more.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl<Acc: Clone> StateField for AggregatingState<Acc> {
+    const SHARES: bool = <ValueState<Acc> as StateField>::SHARES;
+
     #[inline]
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    #[inline]
+    fn share(&mut self) -> Self {
+        Self(StateField::share(&mut self.0))
+    }
 }
 
 impl<Acc: Record> StateSet for AggregatingState<Acc> {
+    const SHARES: bool = <ValueState<Acc> as StateField>::SHARES;
+
     #[inline]
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    #[inline]
+    fn share(&mut self) -> Self {
+        StateField::share(self)
     }
 }

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Either, Event, Failure, Hashed, Key, OperatorFactory,
-    OperatorUid, Outlets, Record, SidesRead, StateAnswer, StateQuery, StateSet, Task, TaskContext,
-    Timestamp, UserError,
+    OperatorUid, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, StateSet, TableWalk,
+    Task, TaskContext, Timestamp, UserError,
 };
 
 use super::process::KeyedProcessing;
@@ -88,6 +88,29 @@ pub trait KeyedBroadcastProcessFunction<K: Key, A, B>: Clone + Send + Sync + 'st
         broadcast: &mut Self::Broadcast,
         out: &mut Output<'_, Self::Out>,
     ) -> Result<(), UserError>;
+
+    /// Whether [`for_each_key`](Self::for_each_key) is to be called after a broadcast record.
+    fn visits_keys(&self, record: &B) -> bool {
+        let _ = record;
+        false
+    }
+
+    /// Visits a key that has state or timers, after [`process_broadcast`](Self::process_broadcast) of a record for which
+    /// [`visits_keys`](Self::visits_keys) says so. Every such key is visited once, in any order, some in each turn; the
+    /// records, watermarks and checkpoints that come behind the broadcast record wait until all have been.
+    ///
+    /// # Errors
+    /// Whatever is to fail the attempt.
+    fn for_each_key(
+        &mut self,
+        record: &Event<B>,
+        state: &mut Keyed<'_, K, Self::State>,
+        broadcast: &Self::Broadcast,
+        out: &mut Output<'_, Self::Out>,
+    ) -> Result<(), UserError> {
+        let _ = (record, state, broadcast, out);
+        Ok(())
+    }
 
     /// A timer of a key fires. Timers fire in the order (time, key group, key); event time is what both streams have
     /// reached.
@@ -195,6 +218,76 @@ where
 {
     keyed: KeyedProcessing<A, S, Inner<A, B, S, P>>,
     uid: OperatorUid,
+    /// The broadcast record for which keys are being visited.
+    visit: Option<Visit<B>>,
+    /// Whether a visit may have sent rows away that were brought in for the run.
+    visited: bool,
+}
+
+/// A visit to all keys.
+struct Visit<B> {
+    record: Event<B>,
+    walk: TableWalk,
+    /// Rows that are in memory for it.
+    rows: Vec<RowId>,
+    /// Whether these are the last.
+    last: bool,
+}
+
+/// Rows that are brought in together for a visit.
+const TOGETHER: usize = 256;
+
+impl<A, B, S, P> KeyedBroadcasting<A, B, S, P>
+where
+    A: Record,
+    B: Record,
+    S: KeySelector<A>,
+    P: KeyedBroadcastProcessFunction<S::Key, A, B>,
+{
+    fn broadcast(
+        &mut self,
+        event: Event<B>,
+        out: &mut Emitter<P::Out>,
+        cx: &TaskContext,
+    ) -> Result<(), Failure> {
+        let WithBroadcast { function, copy, .. } = &mut self.keyed.function;
+        if function.visits_keys(&event.value) {
+            self.visited = true;
+            self.visit = Some(Visit {
+                record: event.clone(),
+                walk: TableWalk::default(),
+                rows: Vec::new(),
+                last: false,
+            });
+        }
+        let mut output = Output::new(event.ts, self.keyed.watermark, cx.now(), out);
+        function
+            .process_broadcast(event, &mut copy.state, &mut output)
+            .map_err(|error| Failure::user(&error))
+    }
+
+    /// Visits the next key. Returns whether there was none.
+    fn visit_next(
+        &mut self,
+        visit: &mut Visit<B>,
+        out: &mut Emitter<P::Out>,
+        cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        if visit.rows.is_empty() && !visit.last {
+            let (walk, rows) = (&mut visit.walk, &mut visit.rows);
+            visit.last = !self.keyed.walk(walk, TOGETHER, rows)?;
+        }
+        let Some(id) = visit.rows.pop() else {
+            return Ok(visit.last);
+        };
+        let record = &visit.record;
+        self.keyed
+            .visit(id, record.ts, out, cx, |with, state, output| {
+                let (function, copy) = (&mut with.function, &with.copy.state);
+                function.for_each_key(record, state, copy, output)
+            })?;
+        Ok(false)
+    }
 }
 
 impl<A, B, S, P> Work<Either<Hashed<A>, B>> for KeyedBroadcasting<A, B, S, P>
@@ -207,6 +300,7 @@ where
     type Out = P::Out;
 
     fn look_ahead(&mut self, run: &[Event<Either<Hashed<A>, B>>]) -> Result<(), Failure> {
+        self.visited = false;
         self.keyed
             .load(run.iter().filter_map(|event| match &event.value {
                 Either::First(record) => Some(record),
@@ -223,15 +317,26 @@ where
     ) -> Result<(), Failure> {
         let Event { ts, value } = event;
         match value {
-            Either::First(value) => self.keyed.record(Event { ts, value }, out, cx),
-            Either::Second(value) => {
-                let mut output = Output::new(ts, self.keyed.watermark, cx.now(), out);
-                let WithBroadcast { function, copy, .. } = &mut self.keyed.function;
-                function
-                    .process_broadcast(Event { ts, value }, &mut copy.state, &mut output)
-                    .map_err(|error| Failure::user(&error))
+            Either::First(value) => {
+                if self.visited {
+                    self.keyed.load(std::iter::once(&value))?;
+                }
+                self.keyed.record(Event { ts, value }, out, cx)
             }
+            Either::Second(value) => self.broadcast(Event { ts, value }, out, cx),
         }
+    }
+
+    #[inline]
+    fn more(&mut self, out: &mut Emitter<P::Out>, cx: &mut TaskContext) -> Result<bool, Failure> {
+        let Some(mut visit) = self.visit.take() else {
+            return Ok(true);
+        };
+        let through = self.visit_next(&mut visit, out, cx)?;
+        if !through {
+            self.visit = Some(visit);
+        }
+        Ok(through)
     }
 
     fn control(
@@ -255,7 +360,10 @@ where
         query: &StateQuery,
         now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
-        self.keyed.query(query, now)
+        match self.keyed.function.copy.query(&self.uid, query)? {
+            Some(answer) => Ok(Some(answer)),
+            None => self.keyed.query(query, now),
+        }
     }
 }
 
@@ -280,6 +388,8 @@ where
         let work: KeyedBroadcasting<A, B, S, P> = KeyedBroadcasting {
             keyed: KeyedProcessing::restore(self.selector.clone(), function, cx)?,
             uid: cx.uid.clone(),
+            visit: None,
+            visited: false,
         };
         let driver = Driver::new(work, cx, outlets, &self.sides)?;
         Ok(AnyStage::new::<Either<Hashed<A>, B>>(Box::new(driver)))

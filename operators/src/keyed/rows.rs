@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use rivus_core::{
-    BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, RowOrder, StateAnswer,
-    StateQuery, Table, TaskContext,
+    Asked, BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, RowOrder,
+    StateAnswer, StateQuery, Table, TaskContext,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +37,12 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
         })
     }
 
+    /// Rows whose copies share what is large are copied when they change during a snapshot.
+    pub(crate) fn sharing(mut self, share: fn(&mut V) -> V) -> Self {
+        self.table = self.table.sharing(share);
+        self
+    }
+
     /// Answers a question about them. `look` encodes what is to be seen of a row, an `S`, if it is to be seen at all.
     pub(crate) fn query<S: DeserializeOwned>(
         &mut self,
@@ -46,8 +52,26 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
         if query.operator != self.uid {
             return Ok(None);
         }
-        let key = query.wants::<S>().and_then(|()| query.key::<K>());
-        let key = match key {
+        let cut = match query.asked {
+            Asked::Row | Asked::Field(_) => query.wants::<S>(),
+            Asked::Timers => Err("it shows no timers: ask a keyed process function".to_owned()),
+            Asked::Broadcast => Err("it has no broadcast state: ask for a key's".to_owned()),
+        };
+        match cut {
+            Ok(cut) => self.answer(query, |row| {
+                look(row)?.map(|bytes| cut.out_of(bytes)).transpose()
+            }),
+            Err(refused) => Ok(Some(StateAnswer::Refused(refused))),
+        }
+    }
+
+    /// Answers with what `look` makes of the key's row.
+    pub(crate) fn answer(
+        &mut self,
+        query: &StateQuery,
+        look: impl FnOnce(&V) -> Result<Option<Vec<u8>>, CodecError>,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        let key = match query.key::<K>() {
             Ok(key) => key,
             Err(refused) => return Ok(Some(StateAnswer::Refused(refused))),
         };

@@ -72,7 +72,7 @@ where
     }
 
     #[inline]
-    fn more(&mut self, out: &mut Emitter<I::Item>) -> Result<bool, Failure> {
+    fn more(&mut self, out: &mut Emitter<I::Item>, _cx: &mut TaskContext) -> Result<bool, Failure> {
         let Some((ts, values)) = &mut self.current else {
             return Ok(true);
         };

@@ -1,6 +1,6 @@
 use rivus_core::{Either, Event, Hashed, MapState, UserError, ValueState, key_hash};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     BroadcastOperator, BroadcastProcessFunction, Keyed, KeyedBroadcastOperator,
     KeyedBroadcastProcessFunction, Output, SideOutputs, Timer, by_ref,
@@ -107,14 +107,14 @@ fn a_subtask_that_starts_from_several_copies_takes_the_one_at_its_own_number() {
     let snapshots = [5, 6].map(|number| {
         let mut rig: Rig<'_, Input> = Rig::new(&operator, &outlets, 0);
         rig.play(input(&format!("~a={number}@1 |"))).unwrap();
-        rig.saved().snapshot
+        rig.snapshot()
     });
     for (place, expected) in [((0, 1), "a=5@2"), ((1, 3), "a=6@2"), ((2, 3), "a=5@2")] {
         let clock = Default::default();
         let mut rig: Rig<'_, Input> =
             Rig::restored(&operator, &outlets, 0, place, &snapshots, &clock).unwrap();
         // A key of whichever group the subtask owns.
-        let groups = rig.cx.info.key_groups();
+        let groups = rig.cx().info.key_groups();
         let hash = u64::from(groups.start) << 61;
         let value = Either::First(Hashed {
             hash,
@@ -162,5 +162,84 @@ fn a_stream_without_a_key_reads_what_was_broadcast_after_a_crash_too() {
     for seed in 0..4 {
         let got = play(&operator, &main_only(show), steps.clone(), seed);
         assert_eq!(got.join(" "), "a=2@1 | a=15@2 a=28@3 !4");
+    }
+}
+
+/// Sums numbers by key. What is broadcast is added to every sum at once, and a sum that comes to 0 is forgotten.
+#[derive(Clone)]
+struct Bonus;
+
+impl KeyedBroadcastProcessFunction<String, Pair, Pair> for Bonus {
+    type Out = Pair;
+    type State = ValueState<i64>;
+    type Broadcast = ValueState<i64>;
+
+    fn process(
+        &mut self,
+        event: Event<Pair>,
+        sum: &mut Keyed<'_, String, ValueState<i64>>,
+        _: &ValueState<i64>,
+        out: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        *sum.get_or_default() += event.value.1;
+        out.emit((event.value.0, *sum.get_or_default()));
+        Ok(())
+    }
+
+    fn process_broadcast(
+        &mut self,
+        event: Event<Pair>,
+        last: &mut ValueState<i64>,
+        _: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        last.set(event.value.1);
+        Ok(())
+    }
+
+    fn visits_keys(&self, bonus: &Pair) -> bool {
+        bonus.0 == "all"
+    }
+
+    fn for_each_key(
+        &mut self,
+        bonus: &Event<Pair>,
+        sum: &mut Keyed<'_, String, ValueState<i64>>,
+        last: &ValueState<i64>,
+        _: &mut Output<'_, Pair>,
+    ) -> Result<(), UserError> {
+        assert_eq!(last.get(), Some(&bonus.value.1), "after process_broadcast");
+        sum.update(|sum| sum.map(|sum| sum + bonus.value.1).filter(|sum| *sum != 0));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_broadcast_record_visits_every_key_once_and_what_comes_behind_it_waits() {
+    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
+    let bonus = KeyedBroadcastOperator::new(by_key, Bonus, SideOutputs::new());
+    for (text, output) in [
+        (
+            "a=1@1 b=2@1 ~all=10@2 a=1@3 b=1@3 ~none=5@4 a=1@5 | x ~all=-13@6 a=1@7 b=1@7",
+            "a=1@1 b=2@1 a=12@3 b=13@3 a=13@5 | a=1@7 b=1@7",
+        ),
+        ("~all=1@1 | a=1@2 ~all=1@3 x a=1@4", "| a=1@2 a=3@4"),
+    ] {
+        for seed in 0..4 {
+            let got = play(&bonus, &main_only(show), input(text), seed);
+            assert_eq!(got.join(" "), output, "refusals of seed {seed}");
+        }
+    }
+    // More keys than are brought in together, while a snapshot is being written.
+    let keys = |ts: i64| (0..1_000).map(move |key| format!("k{key}={ts}@{ts} "));
+    let (first, again) = (keys(1).collect::<String>(), keys(2).collect::<String>());
+    let text = format!("{first} / ~all=40@1 | {again}");
+    for seed in 0..4 {
+        let outlets = main_only(show);
+        let mut rig: Rig<'_, Input> = Rig::new(&bonus, &outlets, seed);
+        rig.slice = 7;
+        rig.play(input(&text)).unwrap();
+        let sums = rig.log.words();
+        assert!(sums[1_001..].iter().all(|word| word.ends_with("=43@2")));
+        assert_eq!(sums.len(), 2_001);
     }
 }

@@ -8,7 +8,7 @@ use rivus_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     AggregateFunction, AggregatingState, Avg, KeySelector, Keyed, KeyedProcessFunction,
     KeyedProcessOperator, Mean, Output, SideOutputs, Timer, by_ref,
@@ -114,14 +114,14 @@ fn a_time_to_live_goes_on_over_a_crash() {
 fn a_row_that_is_never_touched_again_gives_its_memory_back_even_after_a_restore() {
     let (operator, outlets) = (remember(), main_only(String::clone));
     for backend in [0, 1] {
-        let rows = |rig: &Rig<'_, Hashed<Pair>>| rig.cx.metrics.figures().state_rows;
+        let rows = |rig: &Rig<'_, Hashed<Pair>>| rig.cx().metrics.figures().state_rows;
         let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, backend);
         let keys: Vec<String> = (0..40).map(|key| format!("k{key}=1@1")).collect();
         rig.play(hashed(picture(&keys.join(" / ")))).unwrap();
         rig.play(hashed(picture("+40 k7=2@2 | flush flush flush")))
             .unwrap();
         assert_eq!(rows(&rig), 40, "backend {backend}");
-        let (clock, snapshot) = (rig.clock.clone(), rig.saved().snapshot);
+        let (clock, snapshot) = (rig.clock().clone(), rig.snapshot());
         rig.play(hashed(picture("+59 |"))).unwrap();
         assert_eq!(rows(&rig), 1, "backend {backend}");
         rig.play(hashed(picture("+60 |"))).unwrap();
@@ -158,7 +158,7 @@ fn timers_fire_while_rows_expire_and_time_goes_on() {
         let fired = rig.log.words().split_off(before);
         assert_eq!(fired.len(), 40, "seed {seed}: {fired:?}");
         rig.play(hashed(picture("+200 |"))).unwrap();
-        assert_eq!(rig.cx.metrics.figures().state_rows, 0, "seed {seed}");
+        assert_eq!(rig.cx().metrics.figures().state_rows, 0, "seed {seed}");
     }
 }
 
@@ -260,7 +260,7 @@ proptest! {
         let words = rig.log.words();
         let records: Vec<_> = words.into_iter().filter(|word| word.contains('@')).collect();
         prop_assert_eq!(records, model.out);
-        prop_assert_eq!(rig.cx.metrics.figures().state_rows, 0);
+        prop_assert_eq!(rig.cx().metrics.figures().state_rows, 0);
     }
 }
 
@@ -309,7 +309,7 @@ fn entries_of_a_map_expire_each_by_itself_over_a_crash_and_their_memory_is_given
     );
     for backend in [0, 1] {
         let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, backend);
-        let rows = |rig: &Rig<'_, Hashed<Pair>>| rig.cx.metrics.figures().state_rows;
+        let rows = |rig: &Rig<'_, Hashed<Pair>>| rig.cx().metrics.figures().state_rows;
         rig.play(hashed(picture("a=1@1 b=1@1 c=1@1 +50 b=2@2 +50 |")))
             .unwrap();
         assert_eq!(rows(&rig), 1, "backend {backend}");

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use rivus_core::{Control, Event, Hashed, KeyGroup, OperatorFactory, UserError, key_hash};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     EachPair, Interval, IntervalJoinFunction, IntervalJoinOperator, Output, SideOutputTag,
     by_either, by_ref,
@@ -104,7 +104,7 @@ fn what_can_meet_no_other_is_forgotten_to_the_millisecond() {
             let (operator, outlets) = (operator(Interval::between(-3, 5)), outlets());
             let mut rig: Rig<'_, Hashed<EitherPair>> = Rig::new(&operator, &outlets, seed);
             rig.play(hashed_sides(picture(input))).unwrap();
-            assert_eq!(rig.cx.metrics.figures().state_rows, rows, "{input}");
+            assert_eq!(rig.cx().metrics.figures().state_rows, rows, "{input}");
         }
     }
 }
@@ -205,7 +205,7 @@ fn two_subtasks_go_on_where_one_was_and_one_where_two_were() {
     };
     let mut rig: Rig<'_, Hashed<EitherPair>> = Rig::new(&operator, &outlets, 0);
     rig.play(steps("k=1@10 !10 |", &keys)).unwrap();
-    let (whole, clock) = (rig.saved().snapshot, Default::default());
+    let (whole, clock) = (rig.snapshot(), Default::default());
     let mut words = Vec::new();
     let mut halves = Vec::new();
     for (index, backend) in [(0, 1), (1, 2)] {
@@ -214,15 +214,15 @@ fn two_subtasks_go_on_where_one_was_and_one_where_two_were() {
         let mut rig: Rig<'_, Hashed<EitherPair>> =
             Rig::restored(&operator, &outlets, backend, place, &snapshots, &clock).unwrap();
         let owned = |key: &&str| {
-            let group = KeyGroup::of(key_hash(*key), rig.cx.info.max_parallelism);
-            rig.cx.info.key_groups().contains(group)
+            let group = KeyGroup::of(key_hash(*key), rig.cx().info.max_parallelism);
+            rig.cx().info.key_groups().contains(group)
         };
         let owned: Vec<&str> = keys.into_iter().filter(owned).collect();
         assert!(!owned.is_empty() && owned.len() < keys.len());
         // A record of the time that was passed before is late here too.
         rig.play(steps("k=9@10 ~k=2@14 !14 |", &owned)).unwrap();
         words.extend(rig.log.words());
-        halves.push(rig.saved().snapshot);
+        halves.push(rig.snapshot());
     }
     let mut rig: Rig<'_, Hashed<EitherPair>> =
         Rig::restored(&operator, &outlets, 1, (0, 1), &halves, &clock).unwrap();
@@ -242,7 +242,7 @@ fn two_subtasks_go_on_where_one_was_and_one_where_two_were() {
         .collect();
     expected.sort();
     assert_eq!(words, expected);
-    assert_eq!(rig.cx.metrics.figures().state_rows, 0);
+    assert_eq!(rig.cx().metrics.figures().state_rows, 0);
 }
 
 /// Every record of both streams that has come, and the watermark.
@@ -339,6 +339,6 @@ proptest! {
             .partition(|word| word.starts_with("late:"));
         prop_assert_eq!(pairs, model.pairs);
         prop_assert_eq!(late, model.late);
-        prop_assert_eq!(rig.cx.metrics.figures().state_rows, 0, "no state is left behind");
+        prop_assert_eq!(rig.cx().metrics.figures().state_rows, 0, "no state is left behind");
     }
 }

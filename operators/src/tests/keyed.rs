@@ -7,7 +7,7 @@ use rivus_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     Count, DistinctOperator, Fold, Keyed, KeyedProcessFunction, KeyedProcessOperator, MaxBy, MinBy,
     Output, RollingOperator, SideOutputTag, SideOutputs, Sum, TimeDomain, Timer, TopN, by_ref,
@@ -200,8 +200,8 @@ fn an_abort_that_comes_late_leaves_the_next_checkpoint_alone() {
         rig.slice = 1_000;
         // Over a store the rows come after those that it lacked.
         rig.play(hashed(picture("flush flush"))).unwrap();
-        let snapshot = rig.saved().snapshot;
-        let clock = &rig.clock;
+        let snapshot = rig.snapshot();
+        let clock = rig.clock();
         let mut back: Rig<'_, Hashed<Pair>> =
             Rig::restored(&sums, &outlets, 1 - backend, (0, 1), &[snapshot], clock).unwrap();
         back.play(hashed(picture("a@5 b@5 c@5"))).unwrap();
@@ -323,7 +323,7 @@ fn processing_timers_fire_when_the_clock_gets_there_and_after_a_crash() {
 fn a_row_without_state_and_timers_is_removed() {
     let (operator, outlets) = (gather(), outlets());
     let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, 0);
-    let rows = |rig: &Rig<'_, Hashed<Pair>>| rig.cx.metrics.figures().state_rows;
+    let rows = |rig: &Rig<'_, Hashed<Pair>>| rig.cx().metrics.figures().state_rows;
     rig.play(hashed(picture("a=1@1 b=2@1 c=0@1 |"))).unwrap();
     assert_eq!(rows(&rig), 2);
     rig.play(hashed(picture("!2 |"))).unwrap();

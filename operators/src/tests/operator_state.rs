@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use rivus_core::{CheckpointId, Control, Event, FailureScope, ManualClock, UserError};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     Output, Redistribution, SideOutputs, StatefulProcessFunction, StatefulProcessOperator,
 };
@@ -76,7 +76,7 @@ fn a_checkpoint_that_was_aborted_leaves_the_items_of_the_next_one_alone() {
     rig.barrier(0).unwrap();
     rig.control(Control::Aborted(CheckpointId(1))).unwrap();
     rig.play(picture("e@3 flush flush flush flush")).unwrap();
-    let (clock, snapshot) = (rig.clock.clone(), rig.saved().snapshot);
+    let (clock, snapshot) = (rig.clock().clone(), rig.snapshot());
     let back = Rig::restored(&operator, &outlets, 0, (0, 1), &[snapshot], &clock);
     let mut back: Rig<'_, Pair> = back.unwrap();
     back.play(picture("f@5")).unwrap();
@@ -103,7 +103,7 @@ fn at_another_parallelism_items_are_split_or_everyone_gets_all() {
                 let rig = Rig::restored(&operator, &outlets, 0, (index, 2), &[], &clock);
                 let mut rig: Rig<'_, Pair> = rig.unwrap();
                 rig.play(picture(input)).unwrap();
-                rig.saved().snapshot
+                rig.snapshot()
             })
             .collect();
         let rig = Rig::restored(&operator, &outlets, 0, place, &snapshots, &clock);
@@ -119,7 +119,7 @@ fn items_of_another_type_are_refused_with_the_mend() {
     let operator = numbering(false);
     let mut rig: Rig<'_, Pair> = Rig::new(&operator, &outlets, 0);
     rig.play(picture("a@1 |")).unwrap();
-    let snapshot = rig.saved().snapshot;
+    let snapshot = rig.snapshot();
 
     #[derive(Clone)]
     struct Other;
@@ -137,7 +137,7 @@ fn items_of_another_type_are_refused_with_the_mend() {
         }
     }
     let other = StatefulProcessOperator::new(Other, SideOutputs::new());
-    let clock = rig.clock.clone();
+    let clock = rig.clock().clone();
     let refused = Rig::<Pair>::restored(&other, &outlets, 0, (0, 1), &[snapshot], &clock);
     let failure = refused.err().unwrap();
     assert_eq!(failure.scope, FailureScope::Job);

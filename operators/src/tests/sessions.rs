@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rivus_core::{Control, Event, Hashed};
 
+use super::rig::*;
 use super::windows::{Join, Move, by_key, canonical, moves, ms, show};
-use crate::testing::*;
 use crate::{
     CountTrigger, PurgingTrigger, SideOutputTag, Sum, WindowAssigner, WindowOperator, Windowed,
 };
@@ -101,7 +101,7 @@ fn a_record_too_late_for_a_session_of_its_own_is_taken_by_one_that_still_lives()
             rig.log.words().join(" "),
             "a[0,9)=2@8 !9 a[0,9)=3@8 !10 !11 !max |"
         );
-        let figures = rig.cx.metrics.figures();
+        let figures = rig.cx().metrics.figures();
         assert_eq!((figures.late, figures.state_rows), (1, 0));
     }
 }
@@ -157,7 +157,7 @@ fn after_rescaling_no_session_fires_twice_and_what_was_late_is_late() {
     for (index, watermark) in [(0, 3), (1, 9)] {
         let mut rig: Rig<'_, Hashed<Pair>> =
             Rig::restored(&operator, &outlets, 0, (index, 2), &[], &clock).unwrap();
-        let range = rig.cx.info.key_groups();
+        let range = rig.cx().info.key_groups();
         let own = keys
             .iter()
             .filter(|key| range.contains(rivus_core::KeyGroup::of(rivus_core::key_hash(*key), 8)));
@@ -166,7 +166,7 @@ fn after_rescaling_no_session_fires_twice_and_what_was_late_is_late() {
         rig.play(hashed(vec![Step::Run(run), watermark, Step::Barrier]))
             .unwrap();
         fired.extend(rig.log.words());
-        snapshots.push(rig.saved().snapshot);
+        snapshots.push(rig.snapshot());
     }
     // The same records again: late where the session has fired, within it where it has not.
     let again = keys.iter().map(|key| Event::at(3, (key.clone(), 1)));
@@ -181,7 +181,7 @@ fn after_rescaling_no_session_fires_twice_and_what_was_late_is_late() {
     rig.play(hashed(steps)).unwrap();
     fired.extend(rig.log.words());
     fired.retain(|word| word.contains('@'));
-    let late = rig.cx.metrics.figures().late as usize;
+    let late = rig.cx().metrics.figures().late as usize;
     let ones = fired.iter().filter(|word| word.contains("=1@7")).count();
     let twos = fired.iter().filter(|word| word.contains("=2@7")).count();
     assert!(late > 0 && twos > 0, "{fired:?}");
@@ -290,7 +290,7 @@ proptest! {
         rig.slice = slice;
         rig.play(hashed(steps)).unwrap();
         prop_assert_eq!(canonical(&rig.log.words()), canonical(&model.out));
-        prop_assert_eq!(rig.cx.metrics.figures().state_rows, 0, "no state is left behind");
+        prop_assert_eq!(rig.cx().metrics.figures().state_rows, 0, "no state is left behind");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rivus_core::{
     UserError,
 };
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{SinkOperator, SourceOperator};
 
 /// Counts from `next` to before `end`.

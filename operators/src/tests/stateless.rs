@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use rivus_core::{Event, Failure, UserError};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     Filter, FlatMap, Map, OnError, Output, ProcessFunction, ProcessOperator, Rejected,
     SideOutputTag, SideOutputs, TryMap,
@@ -86,7 +86,7 @@ fn try_map_skips_and_counts() {
     let mut rig = Rig::new(&skip, &outlets, 3);
     rig.play(picture("a=0@1 b=2@2 c=-1@3 !3")).unwrap();
     assert_eq!(rig.log.words().join(" "), "b=2@2 !3");
-    assert_eq!(rig.cx.metrics.figures().skipped, 2);
+    assert_eq!(rig.cx().metrics.figures().skipped, 2);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn try_map_fails_the_attempt_and_the_operator_is_named_and_in_debug_builds_the_r
     let outlets = main_only(show);
     let mut rig = Rig::new(&fail, &outlets, 0);
     let failure = rig.play(picture("a=0@1")).unwrap_err();
-    let located: Failure = rig.cx.locate(failure);
+    let located: Failure = rig.cx().locate(failure);
     let record = match cfg!(debug_assertions) {
         true => " (record (\"a\", 0))",
         false => "",

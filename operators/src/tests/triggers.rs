@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use proptest::prelude::*;
 use rivus_core::{Event, Hashed, OperatorFactory, Timestamp};
 
+use super::rig::*;
 use super::windows::{by_key, ms, show};
-use crate::testing::*;
 use crate::{
     ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
     DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, ProcessingTimeTrigger,
@@ -171,9 +171,9 @@ fn a_count_window_that_has_fired_leaves_nothing_behind() {
     for backend in [0, 1] {
         let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, backend);
         rig.play(hashed(picture("a@1 b@1 a@1 |"))).unwrap();
-        assert_eq!(rig.cx.metrics.figures().state_rows, 1);
+        assert_eq!(rig.cx().metrics.figures().state_rows, 1);
         rig.play(hashed(picture("b@2 |"))).unwrap();
-        assert_eq!(rig.cx.metrics.figures().state_rows, 0);
+        assert_eq!(rig.cx().metrics.figures().state_rows, 0);
     }
 }
 
@@ -447,8 +447,8 @@ fn a_window_that_got_a_trigger_is_refused_the_state_of_one_without() {
     for (written, read) in cases {
         let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(written, &outlets, 0);
         rig.play(hashed(picture("a@1 |"))).unwrap();
-        let saved = [rig.saved().snapshot];
-        let clock = &rig.clock;
+        let saved = [rig.snapshot()];
+        let clock = rig.clock();
         match Rig::<Hashed<Pair>>::restored(read, &outlets, 0, (0, 1), &saved, clock) {
             Ok(_) => panic!("accepted"),
             Err(failure) => assert!(failure.message.contains("another uid"), "{failure}"),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use rivus_core::{Either, Event, Hashed, StateSet, UserError, ValueState};
 use serde::{Deserialize, Serialize};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     ByStream, Grouped, Keyed, KeyedCoProcessFunction, KeyedProcessOperator, OfBoth, Output, Paired,
     SideOutputTag, SideOutputs, Timer, WindowAssigner, WindowJoinOperator, WindowOperator,

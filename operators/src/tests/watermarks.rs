@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use rivus_core::{FailureScope, MIN_TIMESTAMP};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{WatermarkOperator, WatermarkStrategy};
 
 fn show(pair: &Pair) -> String {

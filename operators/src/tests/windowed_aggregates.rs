@@ -1,7 +1,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     AggregateFunction, Fold, MinBy, TopN, Window, WindowAssigner, WindowOperator, Windowed, by_ref,
 };

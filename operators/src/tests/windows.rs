@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rivus_core::{Control, Event, Hashed, OperatorFactory, UserError};
 
-use crate::testing::*;
+use super::rig::*;
 use crate::{
     CountEvictor, EventTimeTrigger, KeySelector, SideOutputTag, Sum, Window, WindowAssigner,
     WindowFunction, WindowOperator, Windowed, by_ref,
@@ -77,7 +77,7 @@ fn a_late_record_is_counted_or_goes_to_the_side() {
     let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, 0);
     rig.play(hashed(picture("a@1 !4 a@4 a@5 !9"))).unwrap();
     assert_eq!(rig.log.words().join(" "), "a[0,5)=1@4 !4 a[5,10)=1@9 !9");
-    assert_eq!(rig.cx.metrics.figures().late, 1);
+    assert_eq!(rig.cx().metrics.figures().late, 1);
 
     let aside = WindowOperator::reduce(by_key(), tumbling, |sum: &mut Pair, next: Pair| {
         sum.1 += next.1;
@@ -161,8 +161,8 @@ fn another_window_size_under_the_same_uid_is_refused() {
     let outlets = main_only(show);
     let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&five, &outlets, 0);
     rig.play(hashed(picture("a@1 |"))).unwrap();
-    let saved = [rig.saved().snapshot];
-    let clock = &rig.clock;
+    let saved = [rig.snapshot()];
+    let clock = rig.clock();
     let Err(failure) = Rig::<Hashed<Pair>>::restored(&six, &outlets, 0, (0, 1), &saved, clock)
     else {
         panic!("accepted");
@@ -182,7 +182,7 @@ fn after_rescaling_no_window_fires_twice_though_subtasks_had_got_differently_far
         let place = (index, 2);
         let mut rig: Rig<'_, Hashed<Pair>> =
             Rig::restored(&operator, &outlets, 0, place, &[], &clock).unwrap();
-        let range = rig.cx.info.key_groups();
+        let range = rig.cx().info.key_groups();
         let mut run = Vec::new();
         for key in &keys {
             let group = rivus_core::KeyGroup::of(rivus_core::key_hash(key), 8);
@@ -195,12 +195,12 @@ fn after_rescaling_no_window_fires_twice_though_subtasks_had_got_differently_far
         rig.play(hashed(vec![Step::Run(run), watermark, Step::Barrier]))
             .unwrap();
         fired.extend(rig.log.words());
-        snapshots.push(rig.saved().snapshot);
+        snapshots.push(rig.snapshot());
     }
     let mut rig: Rig<'_, Hashed<Pair>> =
         Rig::restored(&operator, &outlets, 5, (0, 1), &snapshots, &clock).unwrap();
     rig.play(hashed(picture("!3 |"))).unwrap();
-    let again = [rig.saved().snapshot];
+    let again = [rig.snapshot()];
     fired.extend(rig.log.words());
     // What is known of the past survives a second checkpoint.
     let mut rig: Rig<'_, Hashed<Pair>> =
@@ -367,6 +367,6 @@ proptest! {
         rig.play(hashed(steps)).unwrap();
         let (got, expected) = (rig.log.words(), model.out);
         prop_assert_eq!(canonical(&got), canonical(&expected), "{} records", records);
-        prop_assert_eq!(rig.cx.metrics.figures().state_rows, 0, "no state is left behind");
+        prop_assert_eq!(rig.cx().metrics.figures().state_rows, 0, "no state is left behind");
     }
 }

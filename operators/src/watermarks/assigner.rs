@@ -1,11 +1,12 @@
 //! The stage that assigns times and makes watermarks.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, MAX_TIMESTAMP, MIN_TIMESTAMP,
-    OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Record, Stage, StateAnswer,
-    StateQuery, Task, TaskContext, Timestamp,
+    OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Reached, Record, SidesRead,
+    Stage, StateAnswer, StateQuery, Task, TaskContext, Timestamp, no_side_outputs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +66,9 @@ struct Assigner<T, G, S> {
     generator: G,
     timestamps: S,
     clock: Option<IdleClock>,
-    /// Whether the source waits for work to be handed to it.
+    /// The group in which its watermarks are aligned.
+    group: Option<Arc<str>>,
+    /// Whether the source waits for work to be handed to it, or for other sources.
     waiting: bool,
     seen: Seen,
     /// The last watermark that this attempt has sent.
@@ -132,7 +135,20 @@ where
             clock.stop(cx.now());
         }
         self.ask_to_be_woken(cx);
+        self.tell_group(cx);
         progress
+    }
+
+    /// Notes how far it is, for others of its group.
+    fn tell_group(&self, cx: &mut TaskContext) {
+        if let Some(group) = &self.group {
+            let idle = self.clock.as_ref().is_some_and(IdleClock::is_idle);
+            let reached = match idle {
+                true => Reached::Idle,
+                false => Reached::Time(self.seen.watermark),
+            };
+            cx.aligned.reach(group, reached);
+        }
     }
 
     fn ask_to_be_woken(&self, cx: &mut TaskContext) {
@@ -208,7 +224,7 @@ where
                     pass = Some(Control::Idle);
                 }
             }
-            Control::Idle | Control::Completed(_) | Control::Aborted(_) => {}
+            Control::Idle | Control::Round(_) | Control::Completed(_) | Control::Aborted(_) => {}
         }
         let progress = match pass {
             Some(control) => self.next.control(control, cx)?,
@@ -250,6 +266,17 @@ where
     G: WatermarkGenerator<T>,
     S: TimestampAssigner<T>,
 {
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        let alignment = self.strategy.alignment.as_ref();
+        if let Some(alignment) = alignment.filter(|alignment| alignment.update_interval.is_zero()) {
+            return Err(format!(
+                "the update interval of alignment group \"{}\" is 0: give more",
+                alignment.group
+            ));
+        }
+        no_side_outputs(read)
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let seen = Seen::least(cx.restored.blobs(cx.uid, STATE)?);
         let mut generator = self.strategy.generator.clone();
@@ -259,6 +286,11 @@ where
             generator,
             timestamps: self.strategy.timestamps.clone(),
             clock: idleness.map(IdleClock::new),
+            group: self
+                .strategy
+                .alignment
+                .as_ref()
+                .map(|alignment| Arc::clone(&alignment.group)),
             waiting: false,
             seen,
             sent: MIN_TIMESTAMP,

@@ -51,6 +51,11 @@ impl IdleClock {
         }
     }
 
+    /// Whether the stream has been said to be idle.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle
+    }
+
     /// When to look again.
     pub(crate) fn wake(&self) -> Option<Timestamp> {
         match self.stopped {

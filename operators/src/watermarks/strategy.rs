@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use rivus_core::{Event, MIN_TIMESTAMP, Timestamp};
+use rivus_core::{Event, MIN_TIMESTAMP, Timestamp, WatermarkAlignment};
 
 /// How a stream's records get their time, and what its watermarks are.
 ///
@@ -20,6 +20,7 @@ pub struct WatermarkStrategy<T, G = BoundedOutOfOrderness, S = KeepTimestamps> {
     pub(crate) generator: G,
     pub(crate) timestamps: S,
     pub(crate) idleness: Option<Duration>,
+    pub(crate) alignment: Option<WatermarkAlignment>,
     of: PhantomData<fn(T)>,
 }
 
@@ -29,6 +30,7 @@ impl<T, G: Clone, S: Clone> Clone for WatermarkStrategy<T, G, S> {
             generator: self.generator.clone(),
             timestamps: self.timestamps.clone(),
             idleness: self.idleness,
+            alignment: self.alignment.clone(),
             of: PhantomData,
         }
     }
@@ -114,6 +116,7 @@ impl<T, G> WatermarkStrategy<T, G> {
             generator,
             timestamps: KeepTimestamps,
             idleness: None,
+            alignment: None,
             of: PhantomData,
         }
     }
@@ -137,6 +140,7 @@ impl<T, G, S> WatermarkStrategy<T, G, S> {
             generator: self.generator,
             timestamps: TimestampsBy(timestamp),
             idleness: self.idleness,
+            alignment: self.alignment,
             of: PhantomData,
         }
     }
@@ -154,6 +158,51 @@ impl<T, G, S> WatermarkStrategy<T, G, S> {
     pub fn with_idleness(mut self, timeout: Duration) -> Self {
         self.idleness = Some(timeout);
         self
+    }
+
+    /// The source waits while its watermark is ahead of the least in its group by more than `max_drift`. In a group are all
+    /// subtasks of all sources whose strategies name it; they must agree on the drift. Subtasks say once a second how far
+    /// they are, so one may be ahead by what it reads in that time more.
+    ///
+    /// Idle subtasks hold nobody up. One that waits for others isn't idle by that.
+    ///
+    /// ```
+    /// use rivus_operators::WatermarkStrategy;
+    /// use std::time::Duration;
+    ///
+    /// // Orders of a year are read beside payments that come as they are made: a join need not keep all of them.
+    /// let strategy = WatermarkStrategy::<String>::monotonous().with_alignment("shop", Duration::from_secs(60));
+    /// ```
+    pub fn with_alignment(self, group: &str, max_drift: Duration) -> Self {
+        self.with_alignment_every(group, max_drift, Duration::from_secs(1))
+    }
+
+    /// The same, with subtasks that say how far they are at another interval.
+    ///
+    /// ```
+    /// use rivus_operators::WatermarkStrategy;
+    /// use std::time::Duration;
+    ///
+    /// let (minute, often) = (Duration::from_secs(60), Duration::from_millis(100));
+    /// let strategy = WatermarkStrategy::<String>::monotonous().with_alignment_every("shop", minute, often);
+    /// ```
+    pub fn with_alignment_every(
+        mut self,
+        group: &str,
+        max_drift: Duration,
+        update_interval: Duration,
+    ) -> Self {
+        self.alignment = Some(WatermarkAlignment {
+            group: group.into(),
+            max_drift,
+            update_interval,
+        });
+        self
+    }
+
+    /// With whose its watermarks are aligned, if they are.
+    pub fn alignment(&self) -> Option<&WatermarkAlignment> {
+        self.alignment.as_ref()
     }
 }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::{
-    BuildContext, Control, Event, Failure, Hashed, KeyGroupRange, Record, RowId, SubtaskMetrics,
-    TaskContext, Timestamp,
+    BuildContext, Control, Event, Failure, Hashed, KeyGroupRange, Record, RowId, StateAnswer,
+    StateQuery, SubtaskMetrics, TaskContext, Timestamp, codec,
 };
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -468,5 +468,19 @@ where
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.rows.slice(rows, cx)
+    }
+
+    /// Shows a key's windows, earliest first, with what they hold.
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.rows.query::<Vec<(Window, C::Held)>>(query, |row| {
+            let held = row.live.iter();
+            let held = held.filter_map(|live| Some((live.window, live.held.get()?)));
+            let held: Vec<(Window, &C::Held)> = held.collect();
+            (!held.is_empty()).then(|| codec::encode(&held)).transpose()
+        })
     }
 }

@@ -9,8 +9,8 @@
 //! within the allowed lateness. Windows that have fired don't fire twice after a restore, see [`Reached`].
 
 use rivus_core::{
-    BuildContext, Control, Event, Failure, Hashed, Key, KeyGroupRange, Record, RowId,
-    SubtaskMetrics, TaskContext, Timestamp,
+    BuildContext, Control, Event, Failure, Hashed, Key, KeyGroupRange, Record, RowId, StateAnswer,
+    StateQuery, SubtaskMetrics, TaskContext, Timestamp, codec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use super::logic::WindowLogic;
 use super::panes::{PaneCursor, PaneIndex, PaneRing};
 use super::reached::Reached;
 use super::slices::Panes;
-use super::{WindowAssigner, Windowed};
+use super::{Window, WindowAssigner, Windowed};
 use crate::OwnedOrLent;
 use crate::driver::Work;
 use crate::keyed::Rows;
@@ -220,6 +220,39 @@ where
         Ok(())
     }
 
+    /// What a window holds whose panes these are.
+    #[inline]
+    fn merged(logic: &L, panes: &[(i64, L::Acc)]) -> Option<L::Acc> {
+        let ((_, first), others) = panes.split_first()?;
+        let mut acc = first.clone();
+        for (_, other) in others {
+            logic.merge(&mut acc, other.clone());
+        }
+        Some(acc)
+    }
+
+    /// A key's windows that take records still, with what they hold.
+    fn open_windows(
+        ring: &PaneRing<L::Acc>,
+        panes: &Panes,
+        logic: &L,
+        is_over: impl Fn(i64) -> bool,
+    ) -> Vec<(Window, L::Acc)> {
+        let mut open = Vec::new();
+        let mut next = i64::MIN;
+        for pane in ring.numbers() {
+            let first = panes.first_window(pane).max(next);
+            let last = panes.last_window(pane);
+            for window in (first..=last).filter(|window| !is_over(*window)) {
+                let (from, to) = panes.of_window(window);
+                let held = Self::merged(logic, ring.range(from, to));
+                open.extend(held.map(|held| (panes.window(window), held)));
+            }
+            next = next.max(last.saturating_add(1));
+        }
+        open
+    }
+
     /// Fires a window of a row, merging its panes. Panes stay.
     fn fire(
         &mut self,
@@ -229,13 +262,9 @@ where
     ) -> Result<(), Failure> {
         let (from, to) = self.panes.of_window(window);
         let table = &self.rows.table;
-        let Some(((_, first), others)) = table.value(id).range(from, to).split_first() else {
+        let Some(acc) = Self::merged(&self.logic, table.value(id).range(from, to)) else {
             return Ok(());
         };
-        let mut acc = first.clone();
-        for (_, other) in others {
-            self.logic.merge(&mut acc, other.clone());
-        }
         let bounds = self.panes.window(window);
         let key = table.key(id);
         self.logic
@@ -485,5 +514,23 @@ where
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.rows.slice(rows, cx)
+    }
+
+    /// Shows a key's open windows, earliest first, with what they hold.
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        if query.operator != *self.rows.uid() {
+            return Ok(None);
+        }
+        let (panes, logic, lateness) = (self.panes, &self.logic, self.lateness);
+        let reached = self.reached.of_hash(query.hash);
+        let is_over = |window| panes.fires_at(window, lateness) <= reached;
+        self.rows.query::<Vec<(Window, L::Acc)>>(query, |ring| {
+            let open = Self::open_windows(ring, &panes, logic, is_over);
+            (!open.is_empty()).then(|| codec::encode(&open)).transpose()
+        })
     }
 }

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rivus::Event;
+use rivus::{DataStream, Event};
 
 use super::Setup;
+use super::bid::Bid;
 use super::copies;
+use super::document::{Document, Documents, HasDocument, WholeDocument};
 use super::job;
 use super::latency::Weighty;
 use super::meter;
@@ -33,6 +35,20 @@ pub(crate) struct Args {
     /// Checkpoints that are measured.
     #[arg(long, default_value_t = 2)]
     checkpoints: u64,
+    /// What a key's state is made of.
+    #[arg(long, value_enum, default_value_t = State::Fields)]
+    state: State,
+}
+
+/// What is kept by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum State {
+    /// A set of states in a process function: a document, and counters that each record changes.
+    Fields,
+    /// The same, whose rows are written whole before they change.
+    Whole,
+    /// The accumulator of an aggregate function, which nobody can look into.
+    Opaque,
 }
 
 impl Default for Args {
@@ -42,6 +58,7 @@ impl Default for Args {
             value_bytes: 1_000,
             interval: 15,
             checkpoints: 2,
+            state: State::Fields,
         }
     }
 }
@@ -64,8 +81,8 @@ const SAMPLES_A_SECOND: usize = 10;
 
 pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     println!(
-        "\ncheckpoint: source -> keyed state -> sink, 2x2, full load; {} keys of {} bytes, checkpoints {} s apart",
-        args.keys, args.value_bytes, args.interval
+        "\ncheckpoint: source -> keyed state -> sink, 2x2, full load; {} keys of {} bytes ({:?}), checkpoints {} s apart",
+        args.keys, args.value_bytes, args.state, args.interval
     );
     let env = job::environment(setup, 2, Some(Duration::from_secs(args.interval)), true);
     let base = meter::now();
@@ -84,16 +101,22 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
             writer.records.fetch_add(run.len() as u64, Relaxed);
         }
     };
-    env.from_source(Bids {
+    let bids = env.from_source(Bids {
         records: u64::MAX,
         keys: args.keys,
         pace: None,
-    })
-    .key_by_ref(|bid| bid.user.as_str())
-    .aggregate(Weighty {
-        bytes: args.value_bytes,
-    })
-    .sink_to(ObservedSink::new(observe).barriers(&barriers));
+    });
+    let kept = match args.state {
+        State::Fields => documents::<Document>(&bids, args.value_bytes),
+        State::Whole => documents::<WholeDocument>(&bids, args.value_bytes),
+        State::Opaque => {
+            let keyed = bids.key_by_ref(|bid| bid.user.as_str());
+            keyed.aggregate(Weighty {
+                bytes: args.value_bytes,
+            })
+        }
+    };
+    kept.sink_to(ObservedSink::new(observe).barriers(&barriers));
     let job = env.start("checkpoint").await?;
     let mut samples: Vec<(u64, u64)> = Vec::new();
     let mut completed = 0;
@@ -156,6 +179,14 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     meter::quiet().await;
     report_copies(args).await;
     Ok(())
+}
+
+fn documents<S: HasDocument>(
+    bids: &DataStream<Bid>,
+    bytes: usize,
+) -> DataStream<(String, (u64, u64))> {
+    let keyed = bids.key_by_ref(|bid| bid.user.as_str());
+    keyed.process(Documents::<S>::of(bytes))
 }
 
 /// The least that a checkpoint under this load costs anybody who copies rows before they change.

@@ -66,6 +66,11 @@ pub(crate) fn resident_bytes() -> u64 {
     status("VmRSS:") * 1024
 }
 
+/// Resident memory that no file is behind, bytes.
+pub(crate) fn own_bytes() -> u64 {
+    status("RssAnon:") * 1024
+}
+
 /// Threads of this process.
 pub(crate) fn threads() -> u64 {
     status("Threads:")

@@ -1,5 +1,5 @@
-//! Read-modify-writes of state that is larger than its memory: without checkpoints, beside checkpoints of its files
-//! (`checkpoints.rs`, below), and its way back from them.
+//! Read-modify-writes of state that is larger than its memory: beside a loop that does them by hand, beside checkpoints of
+//! its files (`checkpoints.rs`, below), and its way back from them.
 
 mod checkpoints;
 mod restore;
@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    AggregateFunction, Event, JobHandle, JobOptions, JobStatus, RocksDbBackend, RuntimeMode,
-    Storage, StreamEnvironment,
+    AggregateFunction, Event, JobHandle, JobOptions, JobStatus, RocksDbBackend, RocksDbMemory,
+    RuntimeMode, Storage, StreamEnvironment,
 };
 use serde::{Deserialize, Serialize};
 
 use super::Setup;
 use super::bid::key_of;
-use super::meter::{self, Reading};
+use super::meter::{self, Reading, Used};
 use super::observed::ObservedSink;
+use super::rocks_loop::Loop;
 
 /// How state beyond memory is measured.
 #[derive(Debug, clap::Args)]
@@ -37,8 +38,14 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50_000)]
     hot_keys: u64,
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Rows that the loop keeps in memory.
+    #[arg(long, default_value_t = 100_000)]
+    loop_rows: usize,
+    /// Without the loop.
+    #[arg(long)]
+    no_loop: bool,
     /// Where the state lies, and its checkpoints.
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -60,7 +67,9 @@ impl Default for Args {
             value_bytes: 64,
             memory: 256,
             hot_keys: 50_000,
-            seconds: 10,
+            seconds: 20,
+            loop_rows: 100_000,
+            no_loop: false,
             directory: None,
             checkpoints: None,
             rounds: 3,
@@ -82,8 +91,8 @@ struct Carrying {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Carried {
-    count: u64,
+pub(crate) struct Carried {
+    pub(crate) count: u64,
     text: String,
 }
 
@@ -121,11 +130,21 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     }
     println!(
         "\nstate: source -> keyed count -> sink on RocksDB, 2x2; {} keys of {} bytes, {} MiB for all of its memory, \
-         no checkpoints",
-        args.keys, args.value_bytes, args.memory
+         no checkpoints; the loop with {} rows in memory",
+        args.keys, args.value_bytes, args.memory, args.loop_rows
     );
     for hot_keys in [0, args.hot_keys] {
-        one(setup, args, hot_keys).await?;
+        println!(
+            "  {}:",
+            match hot_keys {
+                0 => "uniform".to_owned(),
+                hot => format!("90 % of {hot} hot keys"),
+            }
+        );
+        if !args.no_loop {
+            by_hand(args, hot_keys).await?;
+        }
+        by_engine(setup, args, hot_keys).await?;
     }
     Ok(())
 }
@@ -151,14 +170,67 @@ impl Drop for Scratch {
     }
 }
 
+/// The key of a record: all of them once, one after the other, then anyone's.
+fn key(number: u64, keys: u64, hot_keys: u64) -> u64 {
+    match number {
+        first if first < keys => first,
+        hot if hot_keys > 0 && !hot.is_multiple_of(10) => key_of(hot, hot_keys),
+        other => key_of(other, keys),
+    }
+}
+
+fn report(who: &str, keys: u64, filled: Used, records: u64, used: Used) {
+    println!(
+        "    {who}: {:.0} thousand read-modify-writes per CPU-second, {:.0} a second; filled with {:.0} thousand per CPU-second",
+        records as f64 / used.cpu.as_secs_f64() / 1e3,
+        records as f64 / used.wall.as_secs_f64() / 1e3,
+        keys as f64 / filled.cpu.as_secs_f64() / 1e3,
+    );
+}
+
+/// The loop's pace.
+async fn by_hand(args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+    let own = args
+        .directory()
+        .join(format!("rivus-loop-{}", std::process::id()));
+    let new = Carrying {
+        bytes: args.value_bytes,
+    }
+    .create();
+    let mut by_hand = Loop::open(&own, args.loop_rows, new)?;
+    let mut keys = (0..).map(|number| key(number, args.keys, hot_keys));
+    let filling = Reading::take();
+    let mut filled = 0;
+    while filled < args.keys {
+        filled += by_hand.count(&mut keys)?;
+    }
+    let filling = filling.used();
+    tokio::time::sleep(SETTLING).await;
+    let (reading, mut records) = (Reading::take(), 0);
+    while reading.used().wall < Duration::from_secs(args.seconds) {
+        for _ in 0..64 {
+            records += by_hand.count(&mut keys)?;
+        }
+    }
+    report("by hand  ", args.keys, filling, records, reading.used());
+    drop(by_hand);
+    std::fs::remove_dir_all(&own)?;
+    meter::quiet().await;
+    Ok(())
+}
+
+/// What filling leaves behind is settled before anything is measured.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// A job that has been given all keys once, and goes on with read-modify-writes.
 struct Filled {
     env: StreamEnvironment,
+    backend: RocksDbBackend,
     job: JobHandle,
     /// Records that have reached the sink.
     arrived: Arc<AtomicU64>,
-    /// Keys per CPU-second while it was filled.
-    pace: f64,
+    /// What filling it took.
+    filling: Used,
 }
 
 async fn filled(
@@ -180,14 +252,9 @@ async fn filled(
         .runtime(RuntimeMode::Threads {
             workers: setup.workers,
         })
-        .state_backend(backend)
+        .state_backend(backend.clone())
         .build();
     let keys = args.keys;
-    let key = move |number: u64, _: &mut _| match number {
-        first if first < keys => first,
-        hot if hot_keys > 0 && !hot.is_multiple_of(10) => key_of(hot, hot_keys),
-        other => key_of(other, keys),
-    };
     let arrived = Arc::new(AtomicU64::new(0));
     let observe = {
         let arrived = Arc::clone(&arrived);
@@ -195,7 +262,8 @@ async fn filled(
             arrived.fetch_add(run.len() as u64, Relaxed);
         }
     };
-    env.from_source(GeneratorSource::new(key))
+    let source = GeneratorSource::new(move |number, _: &mut _| key(number, keys, hot_keys));
+    env.from_source(source)
         .parallelism(1)
         .key_by(|key| *key)
         .aggregate(Carrying {
@@ -212,12 +280,12 @@ async fn filled(
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let pace = keys as f64 / filling.used().cpu.as_secs_f64();
     Ok(Filled {
         env,
+        backend,
         job,
         arrived,
-        pace,
+        filling: filling.used(),
     })
 }
 
@@ -225,30 +293,35 @@ impl Filled {
     async fn end(self) {
         self.job.cancel();
         let _ = self.job.wait().await;
-        drop(self.env);
+        drop((self.env, self.backend));
         meter::quiet().await;
     }
 }
 
-/// All keys once; then read-modify-writes, which are measured.
-async fn one(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+/// The engine's pace.
+async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
     let filled = filled(setup, args, hot_keys, None).await?;
     let arrived = &filled.arrived;
-    // What the filling left behind is settled first.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(SETTLING).await;
     let (reading, before) = (Reading::take(), arrived.load(Relaxed));
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let (used, records) = (reading.used(), arrived.load(Relaxed) - before);
+    report("by engine", args.keys, filled.filling, records, used);
+    let RocksDbMemory {
+        rows,
+        memtables,
+        blocks,
+        indexes,
+    } = filled.backend.memory_used();
     println!(
-        "  {}: {:.0} thousand read-modify-writes per CPU-second, {:.0} a second; filled with {:.0} thousand per CPU-second; \
-         resident {} MB",
-        match hot_keys {
-            0 => "uniform".to_owned(),
-            hot => format!("90 % of {hot} hot keys"),
-        },
-        records as f64 / used.cpu.as_secs_f64() / 1e3,
-        records as f64 / used.wall.as_secs_f64() / 1e3,
-        filled.pace / 1e3,
+        "    memory, MiB: rows {}, memtables {}, blocks {}, indexes and filters {}, together {}; the process's own {}, \
+         with mapped files {}",
+        rows >> 20,
+        memtables >> 20,
+        blocks >> 20,
+        indexes >> 20,
+        (rows + memtables + blocks + indexes) >> 20,
+        meter::own_bytes() >> 20,
         meter::resident_bytes() >> 20,
     );
     filled.end().await;

@@ -2,6 +2,7 @@
 
 mod image;
 mod process;
+mod tuning;
 
 use std::fs;
 use std::io;
@@ -13,9 +14,10 @@ use rivus_core::{
     AttemptId, Changes, EachEntry, EachFound, Failure, JobId, OperatorUid, Space, StateStore,
     StoreImage, StoreScan, Stores,
 };
+use rocksdb::properties::ESTIMATE_TABLE_READERS_MEM;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIterator, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, Options, ReadOptions,
+    WriteBatch, WriteBufferManager, WriteOptions,
 };
 use self_cell::self_cell;
 
@@ -28,11 +30,12 @@ const FORMAT: &str = "RocksDB";
 
 /// Keyed state in RocksDB, one database per operator and attempt, in a directory of the attempt's own.
 ///
-/// One budget holds for all stores of a process together: half of it for rows in memory, decoded and shared out among
-/// the stores that are open, half for RocksDB's block cache and memtables, which RocksDB may exceed for a moment. The
-/// indexes and filters of its files come on top, about two bytes a key. There is no write-ahead log; what a failure loses,
-/// the checkpoint has: the database's files. Those of the last one stay on the disk, linked, so that a restart in
-/// this process begins with them.
+/// One budget holds for all stores of a process together. A third is RocksDB's, for memtables and for blocks of what is
+/// read in order. The rest is for rows, decoded and shared out among the stores that are open, less what the indexes and
+/// filters of RocksDB's files take, about two bytes a key; a quarter of the budget is for rows in any case. A file's blocks of rows
+/// are not kept: of fifty rows in a block one is wanted, and that one is kept decoded. There is no write-ahead log; what a
+/// failure loses, the checkpoint has: the database's files. Those of the last one stay on the disk, linked, so that a
+/// restart in this process begins with them.
 ///
 /// The directory may be shared by processes. Each has its own part of it, which goes with it; what one left that was killed
 /// goes when the next one comes.
@@ -57,14 +60,30 @@ struct Memory {
     bytes: usize,
     blocks: Cache,
     memtables: WriteBufferManager,
-    rows: usize,
     stores: AtomicUsize,
+    /// Bytes of all rows in memory, as the tables estimate them.
+    rows: AtomicUsize,
+    /// Bytes of all indexes and filters.
+    indexes: AtomicUsize,
+}
+
+/// What the stores of a backend take of its memory, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RocksDbMemory {
+    /// Rows, decoded, as the tables above estimate them.
+    pub rows: usize,
+    /// RocksDB's memtables.
+    pub memtables: usize,
+    /// Blocks in RocksDB's cache.
+    pub blocks: usize,
+    /// Indexes and filters of RocksDB's files.
+    pub indexes: usize,
 }
 
 impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let stores = self.stores.load(Relaxed);
-        write!(f, "{} bytes for rows of {stores} stores", self.rows)
+        write!(f, "{} bytes for {stores} stores", self.bytes)
     }
 }
 
@@ -76,19 +95,39 @@ const DEFAULT_MEMORY: usize = 256 << 20;
 
 impl Memory {
     fn new(bytes: usize) -> Self {
-        let blocks = Cache::new_lru_cache(bytes / 2);
+        let blocks = Cache::new_lru_cache(bytes / 3);
         Self {
             bytes,
-            // Memtables are counted in the block cache, so that both together keep to their half.
+            // Memtables are counted in the block cache, so that both together keep to their third.
             memtables: WriteBufferManager::new_write_buffer_manager_with_cache(
                 bytes / 6,
                 false,
                 blocks.clone(),
             ),
             blocks,
-            rows: bytes / 2,
             stores: AtomicUsize::new(0),
+            rows: AtomicUsize::new(0),
+            indexes: AtomicUsize::new(0),
         }
+    }
+
+    /// Bytes that rows of one store may take.
+    fn share(&self) -> usize {
+        let all = self.bytes - self.bytes / 3;
+        let rows = all.saturating_sub(self.indexes.load(Relaxed));
+        rows.max(self.bytes / 4) / self.stores.load(Relaxed).max(1)
+    }
+}
+
+/// A store's part in one of the sums.
+#[derive(Default)]
+struct Part(AtomicUsize);
+
+impl Part {
+    fn set(&self, sum: &AtomicUsize, bytes: usize) {
+        let before = self.0.swap(bytes, Relaxed);
+        // Wraps around to the right sum, whichever is larger.
+        sum.fetch_add(bytes.wrapping_sub(before), Relaxed);
     }
 }
 
@@ -116,6 +155,17 @@ impl RocksDbBackend {
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Arc::new(Memory::new(bytes));
         self
+    }
+
+    /// What is taken of the memory now.
+    pub fn memory_used(&self) -> RocksDbMemory {
+        let memtables = self.memory.memtables.get_usage();
+        RocksDbMemory {
+            rows: self.memory.rows.load(Relaxed),
+            memtables,
+            blocks: self.memory.blocks.get_usage().saturating_sub(memtables),
+            indexes: self.memory.indexes.load(Relaxed),
+        }
     }
 }
 
@@ -195,8 +245,8 @@ impl Stores for RocksStores {
         options.set_keep_log_file_num(1);
         options.set_stats_dump_period_sec(0);
         let families = [
-            ColumnFamilyDescriptor::new("default", self.family(true)),
-            ColumnFamilyDescriptor::new(ORDER, self.family(false)),
+            ColumnFamilyDescriptor::new("default", tuning::rows()),
+            ColumnFamilyDescriptor::new(ORDER, tuning::order(&self.memory.blocks)),
         ];
         let db = DB::open_cf_descriptors(&options, &directory.directory, families)
             .map_err(|error| failed(&error))?;
@@ -204,26 +254,10 @@ impl Stores for RocksStores {
         Ok(Arc::new(RocksStore {
             open: Arc::new(Open { db, directory }),
             memory: Arc::clone(&self.memory),
+            rows: Part::default(),
+            indexes: Part::default(),
+            writes: AtomicUsize::new(0),
         }))
-    }
-}
-
-impl RocksStores {
-    fn family(&self, rows: bool) -> Options {
-        let mut blocks = BlockBasedOptions::default();
-        blocks.set_block_cache(&self.memory.blocks);
-        blocks.set_block_size(if rows { 4 << 10 } else { 16 << 10 });
-        if rows {
-            blocks.set_bloom_filter(10.0, false);
-        }
-        let mut family = Options::default();
-        family.set_block_based_table_factory(&blocks);
-        family.set_compression_type(DBCompressionType::Lz4);
-        family.set_level_compaction_dynamic_level_bytes(true);
-        family.set_write_buffer_size(16 << 20);
-        // Two families in each store: what a small one takes at once must not fill the budget.
-        family.set_arena_block_size(128 << 10);
-        family
     }
 }
 
@@ -257,11 +291,29 @@ impl Drop for Directory {
 struct RocksStore {
     open: Arc<Open>,
     memory: Arc<Memory>,
+    rows: Part,
+    indexes: Part,
+    writes: AtomicUsize,
 }
+
+/// Writes after which indexes and filters are measured again: a memtable's worth, about.
+const MEASURED_EVERY: usize = 16;
 
 impl Drop for RocksStore {
     fn drop(&mut self) {
+        self.rows.set(&self.memory.rows, 0);
+        self.indexes.set(&self.memory.indexes, 0);
         self.memory.stores.fetch_sub(1, Relaxed);
+    }
+}
+
+impl RocksStore {
+    fn measure_indexes(&self) {
+        let bytes = self.open.db.property_int_value(ESTIMATE_TABLE_READERS_MEM);
+        // A figure that RocksDB doesn't have is no reason to fail.
+        if let Ok(Some(bytes)) = bytes {
+            self.indexes.set(&self.memory.indexes, bytes as usize);
+        }
     }
 }
 
@@ -285,9 +337,10 @@ impl Open {
 }
 
 impl StateStore for RocksStore {
-    fn get_many(&self, keys: &[Vec<u8>], each: EachFound<'_>) -> Result<(), Failure> {
+    fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure> {
         let rows = self.open.family(Space::Rows)?;
         let sorted = keys.is_sorted();
+        let keys = keys.iter().copied();
         let found = self.open.db.batched_multi_get_cf(rows, keys, sorted);
         for (place, value) in found.into_iter().enumerate() {
             if let Some(value) = value.map_err(|error| self.open.failed(&error))? {
@@ -300,7 +353,8 @@ impl StateStore for RocksStore {
     fn write(&self, changes: &Changes) -> Result<(), Failure> {
         let rows = self.open.family(Space::Rows)?;
         let order = self.open.family(Space::Order)?;
-        let mut batch = WriteBatch::default();
+        // A record of the batch has a kind and two lengths beside key and value.
+        let mut batch = WriteBatch::with_capacity_bytes(changes.bytes() + 8 * changes.len());
         for (space, key, value) in changes.iter() {
             let family = match space {
                 Space::Rows => rows,
@@ -313,19 +367,27 @@ impl StateStore for RocksStore {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
+        // What leaves a table comes in the order of its keys.
+        options.set_memtable_insert_hint_per_batch(true);
         let written = self.open.db.write_opt(batch, &options);
+        if self
+            .writes
+            .fetch_add(1, Relaxed)
+            .is_multiple_of(MEASURED_EVERY)
+        {
+            self.measure_indexes();
+        }
         written.map_err(|error| self.open.failed(&error))
     }
 
-    fn cache_bytes(&self) -> usize {
-        self.memory.rows / self.memory.stores.load(Relaxed).max(1)
+    fn cache_bytes(&self, taken: usize) -> usize {
+        self.rows.set(&self.memory.rows, taken);
+        self.memory.share()
     }
 
     fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
         let iterator = OwnedIterator::try_new(Arc::clone(&self.open), |open| {
-            let mut options = ReadOptions::default();
-            // A scan of rows comes by every block once; those that are needed stay in the cache.
-            options.fill_cache(space == Space::Order);
+            let options = ReadOptions::default();
             let family = open.family(space)?;
             let mut iterator = open.db.raw_iterator_cf_opt(family, options);
             iterator.seek(from);

@@ -191,18 +191,18 @@ fn check(backend: &dyn StateBackend, steps: &[Step]) -> Result<(), TestCaseError
                 scan = None;
             }
             Step::Get(keys) => {
-                let mut keys = keys.clone();
+                let mut keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
                 keys.sort();
                 keys.dedup();
                 let mut found = Vec::new();
                 let each = &mut |at: usize, value: &[u8]| {
-                    found.push((keys[at].clone(), value.to_vec()));
+                    found.push((keys[at].to_vec(), value.to_vec()));
                     Ok(())
                 };
                 store.get_many(&keys, each).unwrap();
                 let there = keys.iter().filter_map(|key| {
-                    let value = written.get(&(Space::Rows, key.clone()))?;
-                    Some((key.clone(), value.clone()))
+                    let value = written.get(&(Space::Rows, key.to_vec()))?;
+                    Some((key.to_vec(), value.clone()))
                 });
                 prop_assert_eq!(&found, &there.collect::<Vec<_>>());
             }
@@ -337,12 +337,15 @@ fn stores_that_are_open_together_share_the_memory() {
         .unwrap()
         .memory(64 << 20);
     let first = open(&backend, 1, "one");
-    let alone = first.cache_bytes();
+    let alone = first.cache_bytes(5_000);
     let second = open(&backend, 1, "two");
-    assert_eq!([first.cache_bytes(), second.cache_bytes()], [alone / 2; 2]);
+    let shares = [first.cache_bytes(6_000), second.cache_bytes(1_000)];
+    assert_eq!(shares, [alone / 2; 2]);
+    assert_eq!(backend.memory_used().rows, 7_000);
     drop(second);
-    assert_eq!(first.cache_bytes(), alone);
-    assert_eq!(alone, 32 << 20);
+    assert_eq!(backend.memory_used().rows, 6_000);
+    assert_eq!(first.cache_bytes(0), alone);
+    assert_eq!(alone, (64 << 20) / 3 * 2 + 1);
 }
 
 #[test]

@@ -537,10 +537,12 @@ fn regions(graph: &JobGraph) -> Vec<BTreeSet<SubtaskId>> {
     let mut regions: Vec<BTreeSet<SubtaskId>> = Vec::new();
     for subtask in graph.subtasks() {
         let mut joined = BTreeSet::from([subtask]);
-        let senders = graph.senders(subtask);
+        // Either end of a channel may come first: those of a loop lead back.
+        let mut peers = graph.senders(subtask);
+        peers.extend(graph.receivers(subtask));
         let (mine, others): (Vec<_>, Vec<_>) = regions
             .into_iter()
-            .partition(|region| senders.iter().any(|(_, sender)| region.contains(sender)));
+            .partition(|region| peers.iter().any(|(_, peer)| region.contains(peer)));
         joined.extend(mine.into_iter().flatten());
         regions = others;
         regions.push(joined);

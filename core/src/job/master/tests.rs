@@ -1869,6 +1869,11 @@ fn regions_are_what_channels_join() {
         ("a:2; b:2; c:2 <- a b", "a0b0c0 a1b1c1"),
         ("a:1; b:1 <- a~hash; c:1; d:1 <- c~hash", "a0b0 c0d0"),
         ("a:2; b:2; c:1 <- a b", "a0a1b0b1c0"),
+        // Joined only by what comes round.
+        (
+            "a:2; h:2 <- a ^ c~hash; x:2; c:2 <- h x",
+            "a0a1b0b1c0c1d0d1",
+        ),
         // Joined far downstream only.
         (
             "a:1; b:1 <- a~hash; c:1; d:1 <- c~hash; e:1 <- b~hash d~hash",

@@ -30,6 +30,14 @@ impl<A, B> Default for Waiting<A, B> {
     }
 }
 
+/// The records with their times.
+pub(super) fn events<T>(kept: &Kept<T>) -> Vec<Event<&T>> {
+    let times = kept.iter();
+    times
+        .flat_map(|(ts, same)| same.iter().map(|value| Event::at(*ts, value)))
+        .collect()
+}
+
 /// The watermark at which the earliest of some records meets no other any more.
 fn expires<T>(kept: &Kept<T>, waits: i64) -> Option<Timestamp> {
     let (ts, _) = kept.first_key_value()?;

@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Either, Event, Failure, Hashed, MIN_TIMESTAMP,
-    OperatorFactory, Outlets, Record, RowId, SidesRead, SubtaskMetrics, Task, TaskContext,
-    Timestamp,
+    OperatorFactory, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, SubtaskMetrics,
+    Task, TaskContext, Timestamp, codec,
 };
 
-use super::kept::{Waiting, drop_expired, some_of};
+use super::kept::{Waiting, drop_expired, events, some_of};
 use super::{Interval, IntervalJoinFunction};
 use crate::driver::{Driver, Work};
 use crate::keyed::Rows;
@@ -300,7 +300,7 @@ where
     }
 
     #[inline]
-    fn more(&mut self, out: &mut Emitter<P::Out>) -> Result<bool, Failure> {
+    fn more(&mut self, out: &mut Emitter<P::Out>, _cx: &mut TaskContext) -> Result<bool, Failure> {
         if let Some(meeting) = self.meeting.take() {
             self.meeting = self.meet(meeting, out)?;
         }
@@ -331,6 +331,18 @@ where
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.rows.slice(rows, cx)
+    }
+
+    /// Shows the records that may still meet others, of both streams.
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        type Shown<A, B> = (Vec<Event<A>>, Vec<Event<B>>);
+        self.rows.query::<Shown<A, B>>(query, |row| {
+            codec::encode(&(events(&row.first), events(&row.second))).map(Some)
+        })
     }
 }
 

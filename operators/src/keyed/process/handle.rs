@@ -23,6 +23,15 @@ impl<S: StateSet> ProcessRow<S> {
         (!self.state.is_empty()).then_some(&self.state)
     }
 
+    /// A copy for a snapshot.
+    pub(super) fn share(&mut self) -> Self {
+        Self {
+            state: self.state.share(),
+            event_timers: self.event_timers.clone(),
+            processing_timers: self.processing_timers.clone(),
+        }
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.event_timers.is_empty() && self.processing_timers.is_empty() && self.state.is_empty()

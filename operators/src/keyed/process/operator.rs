@@ -3,9 +3,9 @@
 use std::marker::PhantomData;
 
 use rivus_core::{
-    AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, MIN_TIMESTAMP, OperatorFactory,
-    Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, StateSet, Task, TaskContext,
-    Timestamp, UserError, codec,
+    AnyStage, Asked, BuildContext, Chain, Control, Event, Failure, Hashed, KeyTimers,
+    MIN_TIMESTAMP, OperatorFactory, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery,
+    StateSet, TableWalk, Task, TaskContext, Timestamp, UserError, codec,
 };
 
 use super::KeyedProcessFunction;
@@ -77,7 +77,10 @@ where
         cx: &BuildContext<'_>,
     ) -> Result<Self, Failure> {
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
-        let rows = Rows::restore(cx)?;
+        let mut rows = Rows::restore(cx)?;
+        if P::State::SHARES {
+            rows = rows.sharing(ProcessRow::share);
+        }
         let queues = Queues::new(&rows.table);
         let mut work = Self {
             selector,
@@ -224,6 +227,34 @@ where
         Ok(false)
     }
 
+    /// Goes by some more rows; see [`Table::walk`](rivus_core::Table::walk).
+    pub(in crate::keyed) fn walk(
+        &mut self,
+        walk: &mut TableWalk,
+        limit: usize,
+        into: &mut Vec<RowId>,
+    ) -> Result<bool, Failure> {
+        self.rows.table.walk(walk, limit, into)
+    }
+
+    /// Calls the function with a row that a walk has gone by.
+    pub(in crate::keyed) fn visit(
+        &mut self,
+        id: RowId,
+        ts: Timestamp,
+        out: &mut Emitter<P::Out>,
+        cx: &mut TaskContext,
+        call: impl FnOnce(
+            &mut P,
+            &mut Keyed<'_, S::Key, P::State>,
+            &mut Output<'_, P::Out>,
+        ) -> Result<(), UserError>,
+    ) -> Result<(), Failure> {
+        self.rows.table.touch(id)?;
+        self.with_row(id, ts, out, cx, call)?;
+        self.queues.arm::<P::State>(cx)
+    }
+
     /// Does a step of what is due by the wall clock. Returns whether that was the last.
     fn tick(&mut self, out: &mut Emitter<P::Out>, cx: &mut TaskContext) -> Result<bool, Failure> {
         let now = cx.now();
@@ -319,6 +350,15 @@ where
         query: &StateQuery,
         now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
+        if query.asked == Asked::Timers && query.operator == *self.rows.uid() {
+            return self.rows.answer(query, |row| {
+                let timers = KeyTimers {
+                    event: row.event_timers.iter().collect(),
+                    processing: row.processing_timers.iter().collect(),
+                };
+                codec::encode(&timers).map(Some)
+            });
+        }
         self.rows.query::<P::State>(query, |row| {
             if !P::State::EXPIRES {
                 return row.shown().map(codec::encode).transpose();

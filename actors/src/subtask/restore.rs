@@ -1,0 +1,242 @@
+//! How an execution begins: its part of a checkpoint is read, its chain built, and what barriers had overtaken put back.
+
+use std::sync::Arc;
+
+use rivus_core::job::{
+    CHANNELS_STATE, CheckpointMode, Manifest, SnapshotPart, SubtaskSnapshot, is_of_channels,
+};
+use rivus_core::{
+    ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Failure, InFlight, Inputs,
+    JobGraph, MIN_TIMESTAMP, OperatorUid, Outputs, PutBack, RestoredState, RoundMerge,
+    SnapshotBytes, Stores, SubtaskId, SubtaskInfo, Task, TaskContext,
+};
+use rivus_state::{CheckpointStorage, SnapshotHandle, StoredSnapshot};
+
+use super::files::RestoredFiles;
+use super::futures::SubtaskFutures;
+use super::loops::Head;
+use super::work::Work;
+use super::{SubtaskMessage, SubtaskState};
+use crate::job_tasks::TaskEvent;
+use crate::planted;
+
+/// A chain, ready to work.
+pub struct BuiltTask {
+    task: Box<dyn Task>,
+    times: Vec<ChannelTime>,
+    pub(super) in_flight: PutBack,
+}
+
+/// The checkpoint that an execution starts from.
+pub struct Restore {
+    /// Which.
+    pub checkpoint: CheckpointId,
+    /// Whether the job was stopped with it: nothing is read any more, only committed.
+    pub stopped: bool,
+    /// Whether other subtasks wrote it, over other channels.
+    pub foreign: bool,
+    /// This subtask's part.
+    pub snapshot: SubtaskSnapshot,
+}
+
+impl Restore {
+    /// A subtask's part of a checkpoint: its own snapshot; and from the heads of the others' what belongs to operators that
+    /// start from all of them. Of a foreign checkpoint each has the heads of all already.
+    pub fn of(manifest: &Manifest, subtask: SubtaskId, graph: &JobGraph) -> Self {
+        let mut snapshot = manifest.subtasks.get(&subtask).cloned().unwrap_or_default();
+        let shared = graph.restoring_all(subtask.vertex);
+        if !shared.is_empty() && !manifest.foreign {
+            let others = manifest
+                .subtasks
+                .iter()
+                .filter(|(other, _)| other.vertex == subtask.vertex && **other != subtask);
+            for part in others.flat_map(|(_, other)| &other.parts) {
+                let mut part = SnapshotPart {
+                    head_only: true,
+                    stores: Vec::new(),
+                    ..part.clone()
+                };
+                part.sections.retain(|section| {
+                    shared.contains(&section.operator) && !is_of_channels(&section.state)
+                });
+                snapshot.parts.push(part);
+            }
+        }
+        Self {
+            checkpoint: manifest.id,
+            stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
+            foreign: manifest.foreign,
+            snapshot,
+        }
+    }
+}
+
+impl SubtaskState {
+    /// Reads the snapshot and builds the chain, off the data path.
+    pub(super) fn build_task(&self) {
+        let node = &self.args.node;
+        let (graph, info) = (Arc::clone(&self.args.graph), self.info());
+        let restore = self.args.restore.as_ref();
+        let parts = restore.map_or(Vec::new(), |restore| restore.snapshot.parts.clone());
+        let foreign = restore.is_some_and(|restore| restore.foreign);
+        let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
+        let stores = node.backend.as_ref();
+        let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
+        let files = RestoredFiles {
+            node: Arc::clone(node),
+            job: self.args.job,
+            subtask: self.args.attempt.subtask,
+            checkpoint: restore.map_or(CheckpointId(0), |restore| restore.checkpoint),
+            metrics: Arc::clone(&self.args.metrics),
+        };
+        node.blocking.run(Box::new(move || {
+            let stores = stores.as_deref();
+            let built = Failure::caught(|| {
+                let mut restored = read_parts(&parts, foreign, &storage)?;
+                files.add(&parts, &mut restored);
+                if foreign {
+                    // What the job writes itself is of the present form.
+                    restored.migrations = graph.migrations.clone();
+                }
+                let mut built = build(&graph, &info, &restored, foreign, stores)?;
+                if foreign {
+                    // The channels are others: each begins with what all had reached.
+                    let least = built.times.iter().map(|time| time.watermark).min();
+                    let time = ChannelTime {
+                        watermark: least.unwrap_or(MIN_TIMESTAMP),
+                        idle: false,
+                    };
+                    let channels = graph.outside_channels(info.attempt.subtask);
+                    built.times = vec![time; channels.len()];
+                }
+                Ok(built)
+            });
+            let _ = myself.cast(SubtaskMessage::Built(Box::new(built)));
+        }));
+    }
+
+    /// Takes up work with the chain, and with what was under way at the checkpoint.
+    pub(super) fn built(&mut self, built: BuiltTask) -> Result<(), Failure> {
+        let subtask = self.args.attempt.subtask;
+        let graph = &self.args.graph;
+        let channels = graph.outside_channels(subtask);
+        let restore = self.args.restore.as_ref();
+        let restored = restore.map(|restore| restore.checkpoint);
+        let holds = restore.is_some_and(|restore| restore.stopped);
+        let options = &self.args.options;
+        let mut inputs = Inputs::new(
+            &channels,
+            restored.unwrap_or_default(),
+            &built.times,
+            options.input_bytes,
+        );
+        if options.checkpoint_mode == CheckpointMode::AtLeastOnce {
+            inputs.alignment.allow_duplicates();
+        }
+        let mut outputs = Outputs::new(self.receivers.len());
+        for (channel, elements) in built.in_flight.inputs.into_iter().enumerate() {
+            if elements.is_empty() || !planted::loses_queue() {
+                inputs.put_back(channel, elements);
+            }
+        }
+        for (lane, elements) in built.in_flight.outputs.into_iter().enumerate() {
+            outputs.put_back(lane, elements);
+        }
+        let mut cx = TaskContext::new(
+            self.info(),
+            outputs,
+            Arc::clone(&self.args.metrics),
+            graph.operators(subtask.vertex),
+            Arc::clone(&self.args.node.clock) as Arc<dyn Clock>,
+        );
+        cx.aligned = self.aligned_time();
+        cx.set_futures(Arc::new(SubtaskFutures {
+            runtime: self.args.node.runtimes.futures.clone(),
+            subtask: self.myself.clone(),
+        }));
+        let unaligned_after = options.unaligned_after;
+        let mut work = Work::new(built.task, cx, inputs, restored, unaligned_after);
+        let budget = self.args.options.input_bytes;
+        work.head = Head::of(graph, subtask, restored.unwrap_or_default(), budget);
+        let channels = graph.loop_channels(subtask);
+        work.rounds = channels.map(|of_loop| RoundMerge::new(&of_loop));
+        if holds {
+            work.hold();
+        }
+        self.work = Some(work);
+        self.tell(TaskEvent::Ready);
+        Ok(())
+    }
+}
+
+/// Snapshots up to this size are read at once, and so checked before anything is made of them.
+const READ_AT_ONCE: u64 = 4 << 20;
+
+/// Reads what a subtask starts from, and checks it; rows of large snapshots when they are taken.
+fn read_parts(
+    parts: &[SnapshotPart],
+    foreign: bool,
+    storage: &CheckpointStorage,
+) -> Result<RestoredState, Failure> {
+    let mut restored = RestoredState::default();
+    for part in parts {
+        let snapshot = &part.snapshot;
+        let handle = SnapshotHandle {
+            name: snapshot.name.clone(),
+            len: snapshot.len,
+            crc32c: snapshot.crc32c,
+        };
+        let streamed = !part.head_only && snapshot.len > READ_AT_ONCE;
+        let read = if part.head_only || streamed {
+            storage.read_snapshot_head(&snapshot.name, part.head)
+        } else {
+            storage.read_snapshot(&handle)
+        };
+        let bytes = read.map_err(|error| Failure::user(&error.into()))?;
+        let wanted = |uid: &OperatorUid, state: &str| {
+            let mut sections = part.sections.iter();
+            let listed = sections.any(|section| section.operator == *uid && section.state == state);
+            listed || !(foreign || part.head_only)
+        };
+        if streamed {
+            let storage = storage.clone();
+            let snapshot: Arc<dyn SnapshotBytes> = Arc::new(StoredSnapshot { storage, handle });
+            restored.add_streamed(&bytes, &snapshot, wanted)?;
+        } else {
+            restored.add(&bytes, part.head_only, wanted)?;
+        }
+    }
+    Ok(restored)
+}
+
+fn build(
+    graph: &JobGraph,
+    info: &SubtaskInfo,
+    restored: &RestoredState,
+    foreign: bool,
+    stores: Option<&dyn Stores>,
+) -> Result<BuiltTask, Failure> {
+    let uid = first_operator(graph, info);
+    let times: Vec<Vec<ChannelTime>> = restored.blobs(&uid, CHANNELS_STATE)?;
+    let builder = ChainBuilder {
+        graph,
+        info,
+        restored,
+        stores,
+    };
+    // Who goes on from a savepoint has other channels; there is nothing of them in it.
+    let in_flight = match foreign {
+        true => PutBack::default(),
+        false => InFlight::restore(restored, graph, info.attempt.subtask)?,
+    };
+    Ok(BuiltTask {
+        task: builder.build()?,
+        times: times.into_iter().flatten().collect(),
+        in_flight,
+    })
+}
+
+fn first_operator(graph: &JobGraph, info: &SubtaskInfo) -> OperatorUid {
+    let vertex = graph.vertex(info.attempt.subtask.vertex);
+    graph.node(vertex.nodes[0]).uid.clone()
+}

@@ -1,0 +1,69 @@
+//! Loops under faults: what a checkpoint holds of them is restored, and nothing of it is lost or done twice.
+
+use std::time::Duration;
+
+use rivus::engine::ActorKind;
+use rivus_chaos::{Arm, JobSpec, Kill, Outcome, Plan, References, Shape};
+
+/// Kills of subtasks while records are under way.
+fn kills(seed: u64) -> Plan {
+    let kill = |number: u64| Kill {
+        kind: ActorKind::Subtask,
+        arm: Arm::State(1),
+        after: Duration::from_millis(40 + 270 * number + seed % 50),
+    };
+    Plan {
+        seed,
+        kills: (0..3).map(kill).collect(),
+        ..Plan::default()
+    }
+}
+
+/// The run under the plan, which must have come to what the undisturbed one does.
+fn judged(spec: &JobSpec, plan: &Plan) -> Outcome {
+    match References::default().check(spec, plan) {
+        Ok(outcome) => outcome,
+        Err(failed) => panic!(
+            "seed {}: {:?}\n{}",
+            failed.seed, failed.violations, failed.story
+        ),
+    }
+}
+
+#[test]
+fn records_under_way_are_restored() {
+    let mut with_records = 0;
+    for seed in 0..12 {
+        let spec = JobSpec {
+            store_above: [None, Some(1), Some(2_000)][seed as usize % 3],
+            parallelism: 1 + seed as u32 % 2,
+            wide: 1 + seed as u32 % 3,
+            // Barriers wait behind records that each take a while.
+            alignment_timeout: Duration::from_secs(5),
+            ..JobSpec::directed(Shape::Looping, seed)
+        };
+        let outcome = judged(&spec, &kills(seed));
+        let view = outcome.view.as_ref().expect("was seen");
+        assert!(view.restarts > 0, "seed {seed}: nothing was hit");
+        let restored = view
+            .subtasks
+            .iter()
+            .map(|task| task.figures.restored_in_loop);
+        with_records += u32::from(restored.sum::<u64>() > 0);
+    }
+    assert!(
+        with_records > 8,
+        "only {with_records} of 12 had records under way to restore"
+    );
+}
+
+#[test]
+fn whatever_a_seed_breaks_a_loop_ends_with_the_right_output() {
+    for shape in [Shape::Looping, Shape::Aligned] {
+        for seed in 0..25 {
+            let spec = JobSpec::shaped(shape, seed);
+            let plan = Plan::of(seed, &spec);
+            judged(&spec, &plan);
+        }
+    }
+}

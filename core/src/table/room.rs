@@ -1,0 +1,163 @@
+//! Room for rows above a store: how many may be in memory, and which of them leave.
+//!
+//! A hand goes round the table, key group by key group. A row that was needed since the hand's last visits is kept, one
+//! that was not leaves. A row comes in with nothing to its credit and earns it by being needed *again*, up to three
+//! visits: so a scan over rows that are needed once leaves as it came, while those that are needed all the time stay
+//! (S3-FIFO draws the same line with queues).
+//!
+//! The hand goes in the order of the keys, and what leaves is written in that order. Where it comes by, rows have gathered since
+//! its last round: what goes to the store at once lies close together there, which makes it cheap to write, and cheap
+//! to merge with what is there.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::stored::{CHANGES_BYTES, Stored, put_row};
+use super::{Bucket, Group, RowId, Slot, Table, spread, tag};
+use crate::failure::Failure;
+use crate::key::Key;
+
+/// Rows that are let go of beyond those that need to go.
+const TOGETHER: usize = 4_096;
+
+/// Keys of removed rows that are kept before they are taken out of the store.
+const REMOVED: usize = 8_192;
+
+/// Bytes that the index has for a row: eight and a control byte, between half and seven eighths of them in use.
+pub(super) const PLACE_BESIDE: usize = 14;
+
+/// Visits of the hand that a row can have to its credit.
+pub(super) const MOST_CREDIT: u8 = 3;
+
+impl<K, V> Group<K, V> {
+    /// Gives the room of rows that have left back, if that is most of it. Places change.
+    fn compact(&mut self) {
+        let rows = self.index.len();
+        if self.slots.len() < 2 * rows + 64 {
+            return;
+        }
+        let slots = std::mem::take(self).slots;
+        self.slots.reserve_exact(rows + rows / 4);
+        for slot in slots {
+            if let Slot::Row(row) = slot {
+                let bucket = Bucket {
+                    tag: tag(row.hash),
+                    row: self.slots.len() as u32,
+                };
+                let spread_of = |bucket: &Bucket| spread(bucket.tag);
+                self.index
+                    .insert_unique(spread_of(&bucket), bucket, spread_of);
+                self.slots.push(Slot::Row(row));
+            }
+        }
+    }
+}
+
+impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
+    /// How many rows may be in memory.
+    fn capacity(&self) -> usize {
+        self.stored.as_ref().map_or(usize::MAX, |stored| {
+            let place = size_of::<Slot<K, V>>() + PLACE_BESIDE;
+            // What a row has beside its place is taken to be what it is encoded, and a quarter more for the allocator.
+            let beside = match std::mem::needs_drop::<(K, V)>() {
+                true => stored.row_bytes() * 5 / 4,
+                false => 0,
+            };
+            let row = place + beside;
+            (stored.store.cache_bytes(self.len * row) / row).max(1)
+        })
+    }
+
+    /// Lets go of rows until so many more have room.
+    pub(super) fn make_room(&mut self, more: usize) -> Result<(), Failure> {
+        if !self.holds_back()
+            && let Some(stored) = &mut self.stored
+            && stored.removed.len() >= REMOVED
+        {
+            stored.write_removed();
+            stored.write()?;
+        }
+        let capacity = self.capacity();
+        if self.len + more <= capacity {
+            return Ok(());
+        }
+        // Some more than needed, so that changes go to the store in large batches; not so many that it takes long.
+        let slack = (capacity / 16).min(TOGETHER);
+        let target = capacity.saturating_sub(more).saturating_sub(slack);
+        self.let_go(target)?;
+        if self.len + more > capacity && self.is_flushing() {
+            // What changed since the barrier can't go before the snapshot has what was there before it.
+            while !self.flush_rows(usize::MAX)? {}
+            self.let_go(target)?;
+        }
+        match &mut self.stored {
+            Some(stored) => stored.write(),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets go of rows that were not needed lately, until no more than `target` are left or enough have been looked at.
+    fn let_go(&mut self, target: usize) -> Result<(), Failure> {
+        let (holds_back, epoch) = (self.holds_back(), self.epoch);
+        let Some(mut stored) = self.stored.take() else {
+            return Ok(());
+        };
+        if !holds_back {
+            stored.write_removed();
+        }
+        // Rows that are all in use are looked at over several loads; until then there are somewhat more than have room.
+        let mut looks = 8 * (self.len.saturating_sub(target) + TOGETHER) + self.groups.len();
+        let mut leaving = Vec::new();
+        while self.len > target + leaving.len() && looks > 0 {
+            looks -= 1;
+            let (group, at) = stored.hand;
+            let Some(slot) = self.groups[group].slots.get_mut(at) else {
+                self.leave(group, &mut leaving, &mut stored)?;
+                if !holds_back {
+                    self.groups[group].compact();
+                }
+                stored.hand = ((group + 1) % self.groups.len(), 0);
+                continue;
+            };
+            stored.hand.1 += 1;
+            let Slot::Row(row) = slot else { continue };
+            if row.cached.load == stored.load
+                || (holds_back && row.cached.is_dirty() && row.epoch == epoch)
+            {
+                continue;
+            }
+            match row.cached.credit.checked_sub(1) {
+                Some(credit) => row.cached.credit = credit,
+                None => leaving.push((row.hash, at as u32)),
+            }
+        }
+        let group = stored.hand.0;
+        self.leave(group, &mut leaving, &mut stored)?;
+        self.stored = Some(stored);
+        Ok(())
+    }
+
+    /// Rows of a group leave, in the order of their keys; those that the store doesn't have as they are go there.
+    fn leave(
+        &mut self,
+        group: usize,
+        leaving: &mut Vec<(u64, u32)>,
+        stored: &mut Stored,
+    ) -> Result<(), Failure> {
+        leaving.sort_unstable();
+        for (_, row) in leaving.drain(..) {
+            if let Slot::Row(row) = &self.groups[group].slots[row as usize]
+                && row.cached.is_dirty()
+            {
+                let bytes = put_row(row, &mut stored.changes)?;
+                stored.note_bytes(bytes);
+                if stored.changes.bytes() >= CHANGES_BYTES {
+                    stored.write()?;
+                }
+            }
+            let group = group as u32;
+            self.free(RowId { group, row });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Which rows stay in memory, counted by what a store is asked for.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use super::room::PLACE_BESIDE;
+use super::*;
+use crate::store::{Changes, EachFound, MemoryStores, StateStore, StoreScan};
+
+const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };
+
+/// Rows that have room.
+const ROOM: usize = 1_000;
+
+/// A store that notes what it is asked for.
+struct Noting {
+    store: Arc<dyn StateStore>,
+    asked: AtomicUsize,
+    /// The keys of each write.
+    written: Mutex<Vec<Vec<Vec<u8>>>>,
+}
+
+impl StateStore for Noting {
+    fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure> {
+        self.asked.fetch_add(keys.len(), Relaxed);
+        self.store.get_many(keys, each)
+    }
+
+    fn write(&self, changes: &Changes) -> Result<(), Failure> {
+        let keys = changes.iter().map(|(_, key, _)| key.to_vec()).collect();
+        self.written.lock().unwrap().push(keys);
+        self.store.write(changes)
+    }
+
+    fn cache_bytes(&self, taken: usize) -> usize {
+        self.store.cache_bytes(taken)
+    }
+
+    fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
+        self.store.scan(space, from)
+    }
+}
+
+struct Rows {
+    table: Table<u32, u64>,
+    store: Arc<Noting>,
+}
+
+impl Rows {
+    fn new() -> Self {
+        let row = size_of::<Slot<u32, u64>>() + PLACE_BESIDE;
+        let stores = MemoryStores {
+            cache_bytes: ROOM * row,
+        };
+        let store = Arc::new(Noting {
+            store: stores.open(&"op".into()).unwrap(),
+            asked: AtomicUsize::new(0),
+            written: Mutex::default(),
+        });
+        let mut table = Table::new(WHOLE, 16);
+        table.stored = Some(Box::new(Stored::new(Arc::clone(&store) as _)));
+        Self { table, store }
+    }
+
+    /// Counts a record for each key, in runs of ten. Returns how many rows the store was asked for.
+    fn count(&mut self, keys: impl IntoIterator<Item = u32>) -> usize {
+        let before = self.store.asked.load(Relaxed);
+        let keys: Vec<u32> = keys.into_iter().collect();
+        for run in keys.chunks(10) {
+            let hashed = run.iter().map(|key| (key_hash(key), key));
+            self.table.load(hashed).unwrap();
+            for key in run {
+                let id = self
+                    .table
+                    .find_or_insert(key_hash(key), key, || (*key, 0))
+                    .unwrap();
+                *self.table.value_mut(id) += 1;
+            }
+        }
+        self.store.asked.load(Relaxed) - before
+    }
+
+    fn value(&mut self, key: u32) -> u64 {
+        let looked = self.table.peek(key_hash(&key), &key, |value| *value);
+        looked.unwrap().unwrap()
+    }
+}
+
+#[test]
+fn rows_that_are_needed_again_and_again_stay_while_a_scan_passes() {
+    let mut rows = Rows::new();
+    let hot = || 0..200;
+    for _ in 0..4 {
+        rows.count(hot());
+    }
+    // Twice as many rows as have room, each once.
+    assert_eq!(rows.count(10_000..12_000), 2_000);
+    assert_eq!(rows.count(hot()), 0);
+    assert_eq!(rows.value(7), 5);
+}
+
+#[test]
+fn rows_that_are_needed_all_the_time_are_never_read_again() {
+    let mut rows = Rows::new();
+    rows.count(0..200);
+    let mut asked = 0;
+    for round in 0..200 {
+        let cold = 10_000 + 100 * round;
+        asked += rows.count((0..200).chain(cold..cold + 100));
+    }
+    // Twenty times as many cold rows as have room came by.
+    assert_eq!(asked, 200 * 100);
+    assert!(rows.table.len <= ROOM, "{} rows", rows.table.len);
+}
+
+#[test]
+fn a_row_that_was_hot_once_leaves_in_the_end() {
+    let mut rows = Rows::new();
+    for _ in 0..10 {
+        rows.count(0..200);
+    }
+    rows.count(10_000..20_000);
+    assert_eq!(rows.count(0..200), 200);
+    assert_eq!(rows.value(7), 11);
+}
+
+#[test]
+fn what_leaves_is_written_in_the_order_of_the_keys() {
+    let mut rows = Rows::new();
+    rows.count(0..5_000);
+    let written = rows.store.written.lock().unwrap();
+    let keys: usize = written.iter().map(Vec::len).sum();
+    assert!(keys >= 4_000, "{keys} rows were written");
+    for keys in &*written {
+        // The hand may have come by the last key group and begun anew.
+        let turns = keys.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        assert!(turns <= 1, "{turns} turns among {} keys", keys.len());
+    }
+}

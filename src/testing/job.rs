@@ -1,0 +1,185 @@
+//! A whole job, with a clock that stands still until everything waits.
+
+use std::time::Duration;
+
+use rivus_actors::{JobStatus, JobView};
+use rivus_core::{Record, Timestamp};
+
+use crate::actor_source::ActorSource;
+use crate::cluster::RuntimeMode;
+use crate::environment::{EnvironmentBuilder, StreamEnvironment};
+use crate::error::JobError;
+use crate::feed::ActorFeed;
+use crate::handle::{JobHandle, JobResult};
+use crate::stream::DataStream;
+
+/// Records that an input takes before somebody has read them.
+const INPUT: usize = 10_000;
+
+/// Time in which everything gets done that can be: the clock goes on only when all wait.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// A whole job that is fed by hand, all of it on the test's own thread. With tokio's clock paused, time goes on when everything
+/// waits, or as the test says, and the same seed gives the same run.
+///
+/// ```
+/// use rivus::testing::JobTest;
+/// use rivus::DataStream;
+/// use std::time::Duration;
+///
+/// fn totals(orders: &DataStream<(String, u64)>) -> DataStream<(String, u64)> {
+///     orders.key_by_ref(|order| order.0.as_str()).sum(|order| order.1).uid("totals")
+/// }
+///
+/// #[tokio::main(flavor = "current_thread", start_paused = true)] // in a test: #[tokio::test(start_paused = true)]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let test = JobTest::new(7);
+///     let (orders, feed) = test.input();
+///     let totals = totals(&orders).collect();
+///     let mut job = test.start().await?;
+///
+///     feed.send(("ann".to_owned(), 5)).await?;
+///     job.checkpoint().await?;
+///     assert_eq!(totals.values(), [("ann".to_owned(), 5)]); // committed with the checkpoint
+///
+///     feed.send(("ann".to_owned(), 2)).await?;
+///     job.kill("totals").await?; // it starts again from the checkpoint
+///     job.kill_leader().await?; // which no task notices
+///     job.advance(Duration::from_secs(30)).await;
+///
+///     feed.finish();
+///     let view = job.finish().await?;
+///     assert_eq!((view.restarts, view.takeovers), (1, 1));
+///     assert_eq!(totals.values(), [("ann".to_owned(), 5), ("ann".to_owned(), 7)]);
+///     Ok(())
+/// }
+/// ```
+pub struct JobTest {
+    env: StreamEnvironment,
+}
+
+impl JobTest {
+    /// With one subtask for each operator, checkpoints every second, and a clock that begins at 0.
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, |settings| settings)
+    }
+
+    /// With other settings: a parallelism, a wall clock that begins elsewhere, a restart strategy, a probe.
+    ///
+    /// ```
+    /// use rivus::testing::JobTest;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # let _guard = runtime.enter();
+    /// let test = JobTest::with(7, |settings| settings.parallelism(2).starts_at(1_700_000_000_000));
+    /// ```
+    pub fn with(
+        seed: u64,
+        settings: impl FnOnce(EnvironmentBuilder) -> EnvironmentBuilder,
+    ) -> Self {
+        let begin: Timestamp = 0;
+        let builder = StreamEnvironment::builder()
+            .seed(seed)
+            .starts_at(begin)
+            .checkpoint_interval(Duration::from_secs(1));
+        let env = settings(builder).runtime(RuntimeMode::Current).build();
+        Self { env }
+    }
+
+    /// Where the job is written.
+    pub fn environment(&self) -> &StreamEnvironment {
+        &self.env
+    }
+
+    /// A stream, and what the test feeds it by. Records that were fed after the last checkpoint come again when the job goes
+    /// on from there.
+    pub fn input<T: Record>(&self) -> (DataStream<T>, ActorFeed<T>) {
+        let (source, feed) = ActorSource::bounded(INPUT);
+        (self.env.from_source(source.replayed()), feed)
+    }
+
+    /// Starts what was written.
+    ///
+    /// # Errors
+    /// If the program can't run.
+    pub async fn start(&self) -> Result<RunningJob, JobError> {
+        let handle = self.env.start("test").await?;
+        let mut job = RunningJob { handle };
+        job.runs().await?;
+        Ok(job)
+    }
+}
+
+/// A job of a [`JobTest`] that runs.
+pub struct RunningJob {
+    handle: JobHandle,
+}
+
+impl RunningJob {
+    /// The job as a program has it: to be looked at, asked for state, stopped with a savepoint.
+    pub fn handle(&self) -> &JobHandle {
+        &self.handle
+    }
+
+    async fn runs(&mut self) -> Result<(), JobError> {
+        let runs = |view: &JobView| view.status == JobStatus::Running;
+        self.handle.wait_until(runs).await?;
+        Ok(())
+    }
+
+    /// Time passes: timers fire, checkpoints are taken.
+    pub async fn advance(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Waits until everything has been worked on that was fed, for a few milliseconds of the clock.
+    pub async fn settle(&self) {
+        self.advance(MOMENT).await;
+    }
+
+    /// Waits until everything that was fed is part of a checkpoint, and committed.
+    ///
+    /// # Errors
+    /// If the job is over.
+    pub async fn checkpoint(&mut self) -> Result<(), JobError> {
+        self.settle().await;
+        let before = self.handle.view().checkpoints;
+        let next = |view: &JobView| view.checkpoints > before;
+        self.handle.wait_until(next).await?;
+        self.settle().await;
+        Ok(())
+    }
+
+    /// The subtasks of an operator die as by a defect, and the job starts their region again from its last checkpoint.
+    ///
+    /// # Errors
+    /// If the job has no such operator, or is over.
+    pub async fn kill(&mut self, uid: &str) -> Result<(), JobError> {
+        let before = self.handle.view().restarts;
+        self.handle.kill_subtasks(uid)?;
+        let again = |view: &JobView| view.restarts > before;
+        self.handle.wait_until(again).await?;
+        self.runs().await
+    }
+
+    /// The leader dies with all that it knows, and the next one takes the job over while its tasks run on.
+    ///
+    /// # Errors
+    /// If the job is over.
+    pub async fn kill_leader(&mut self) -> Result<(), JobError> {
+        let before = self.handle.view().takeovers;
+        self.handle.kill_leader();
+        let next = |view: &JobView| view.takeovers > before;
+        self.handle.wait_until(next).await?;
+        self.runs().await
+    }
+
+    /// Waits for the job's end. Feeds have to be finished before.
+    ///
+    /// # Errors
+    /// If the job failed or was canceled.
+    pub async fn finish(self) -> Result<JobView, JobError> {
+        let JobResult { view } = self.handle.wait().await?;
+        Ok(view)
+    }
+}
