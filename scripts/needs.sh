@@ -21,3 +21,20 @@ if [ -z "${LIBCLANG_PATH:-}" ] && ! compgen -G "/usr/lib/llvm-*/lib/libclang.so*
     [[ "$(ldconfig -p 2>/dev/null)" != *libclang.so* ]]; then
     install libclang-dev
 fi
+# protoc for the messages of etcd's client, and the ones that come with it.
+need protoc protobuf-compiler
+[ -e "$(dirname "$(command -v protoc)")/../include/google/protobuf/descriptor.proto" ] || install libprotobuf-dev
+
+# The servers that tests start by themselves: etcd, and one that speaks like S3, in an environment of its own.
+need_servers() {
+    need etcd etcd-server
+    need etcdctl etcd-client
+    need openssl openssl
+    need python3 python3
+    local home=~/.cache/rivus/moto
+    "$home/bin/python" -c 'import moto.moto_server' 2>/dev/null && return
+    say "installing moto, which speaks like S3"
+    python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+    python3 -m venv --clear "$home"
+    "$home/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+}

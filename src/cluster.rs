@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
-    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, Seed, Submission,
-    SubtaskMessage, TokioClock,
+    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories, Programs,
+    Seed, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
-use rivus_state::{
-    Blocking, CheckpointStorage, InProcessElection, Inline, JobLog, LocalCopies, ObjectStorage,
-    Pool, StateBackend,
-};
+use rivus_state::{Blocking, CheckpointStorage, Inline, LocalCopies, Pool, StateBackend};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::error::JobError;
 use crate::runtimes::{OwnRuntimes, runtimes};
+use crate::storage::{Coordination, Storage};
 
 /// On which threads the actors run.
 ///
@@ -51,55 +49,20 @@ pub enum RuntimeMode {
     Current,
 }
 
-/// Where checkpoints and job logs lie.
-///
-/// ```
-/// use rivus::engine::state::ObjectStorage;
-/// use rivus::{Storage, StreamEnvironment};
-///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
-/// # let dir = tempfile::tempdir().unwrap();
-/// # let state = dir.path().to_owned();
-/// for storage in [Storage::Memory, Storage::Directory(state), Storage::Objects(ObjectStorage::in_memory())] {
-///     let env = StreamEnvironment::builder().storage(storage).build();
-///     let numbers = env.from_collection(vec![1, 2, 3]).collect();
-///     env.execute("numbers").await?;
-///     assert_eq!(numbers.values(), [1, 2, 3]);
-/// }
-/// # Ok(()) }
-/// ```
-#[derive(Debug, Clone)]
-pub enum Storage {
-    /// In memory: jobs survive the death of any actor, not of the process.
-    Memory,
-    /// In a directory.
-    Directory(PathBuf),
-    /// In a storage that was made elsewhere, such as by a test.
-    Objects(ObjectStorage),
-}
-
-impl Storage {
-    fn open(&self) -> Result<ObjectStorage, JobError> {
-        match self {
-            Self::Memory => Ok(ObjectStorage::in_memory()),
-            Self::Objects(objects) => Ok(objects.clone()),
-            Self::Directory(path) => ObjectStorage::directory(path)
-                .map_err(|error| JobError::Setup(rivus_core::Failure::user(&error.into()).message)),
-        }
-    }
-}
-
 /// How a cluster is set up.
 #[derive(Clone)]
 pub(crate) struct ClusterSettings {
     pub(crate) node: NodeConfig,
     pub(crate) mode: RuntimeMode,
     pub(crate) storage: Storage,
+    pub(crate) coordination: Coordination,
     pub(crate) seed: Option<u64>,
     pub(crate) starts_at: Option<Timestamp>,
     pub(crate) probe: Option<Arc<dyn Probe>>,
     pub(crate) blocking: Option<Arc<dyn Blocking>>,
     pub(crate) backend: Option<Arc<dyn StateBackend>>,
+    /// The jobs that have names.
+    pub(crate) factories: Option<Arc<dyn ProgramFactories>>,
 }
 
 /// A node and the threads it runs on.
@@ -113,21 +76,15 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(settings: ClusterSettings) -> Result<Self, JobError> {
-        if let (RuntimeMode::Current, Storage::Directory(path)) = (settings.mode, &settings.storage)
-        {
-            return Err(JobError::Setup(format!(
-                "RuntimeMode::Current with the storage in {}: a simulation keeps it in memory, \
-                 use Storage::Memory or RuntimeMode::Threads",
-                path.display()
-            )));
-        }
+        settings.storage.check(settings.mode)?;
+        settings.coordination.check(settings.mode)?;
         if let Some(backend) = &settings.backend {
             backend.check().map_err(JobError::Setup)?;
         }
         let objects = settings.storage.open()?;
         let directory = match settings.storage {
             Storage::Directory(path) => Some(path),
-            Storage::Memory | Storage::Objects(_) => None,
+            _ => None,
         };
         let (handles, runtimes) = runtimes(settings.mode)?;
         let blocking: Arc<dyn Blocking> = match (settings.blocking, settings.mode) {
@@ -135,18 +92,21 @@ impl Cluster {
             (None, RuntimeMode::Threads { .. }) => Arc::new(Pool::new(handles.control.clone())),
             (None, RuntimeMode::Current) => Arc::new(Inline),
         };
-        let log = JobLog::new(objects.clone());
         let seed = settings.seed.unwrap_or_else(entropy);
         let seed = Seed::new(seed);
-        log.probe(seed.nonce())
-            .map_err(|error| JobError::Setup(rivus_core::Failure::user(&error.into()).message))?;
+        let (election, log) = settings.coordination.open(settings.node.lease, &objects)?;
+        log.probe(seed.nonce()).map_err(JobError::setup)?;
         let unix_millis = settings.starts_at.unwrap_or_else(wall_clock);
         // Behind the terms of whatever process used the storage before this one.
         let first_term = unix_millis.max(0) as u64;
-        let election = InProcessElection::new(settings.node.lease).after_term(first_term);
+        election.observe(first_term);
+        let mut config = settings.node;
+        if settings.coordination.is_shared() {
+            config.name = format!("{}/", seed.uuid());
+        }
         let control = handles.control.clone();
         let context = Arc::new(NodeContext {
-            config: settings.node,
+            config,
             clock: Arc::new(TokioClock::starting_at(unix_millis)),
             seed,
             runtimes: handles,
@@ -155,8 +115,12 @@ impl Cluster {
             backend: settings.backend,
             local: LocalCopies::default(),
             log,
-            election: Arc::new(election),
-            programs: rivus_actors::Shared::default(),
+            election,
+            programs: match settings.factories {
+                Some(factories) => Programs::with_factories(factories),
+                None => Programs::default(),
+            },
+            views: Views::default(),
             peers: rivus_actors::Shared::default(),
             probe: settings.probe,
         });
@@ -184,13 +148,15 @@ impl Cluster {
         let node = &self.context.config;
         let slots = node.slots.saturating_mul(node.task_managers);
         match graph.widest() {
-            Some(widest) if widest.parallelism > slots => Err(JobError::Setup(format!(
-                "operator {}: parallelism {} needs as many slots, and the environment has {slots}: \
-                 build it with .slots({})",
-                graph.node(widest.nodes[0]).uid,
-                widest.parallelism,
-                widest.parallelism.div_ceil(node.task_managers)
-            ))),
+            Some(widest) if widest.parallelism > slots => {
+                let each = widest.parallelism.div_ceil(node.task_managers);
+                Err(JobError::Setup(format!(
+                    "operator {}: parallelism {} needs as many slots, and the environment has {slots}: \
+                     build it with .slots({each}), or start the service with --slots {each}",
+                    graph.node(widest.nodes[0]).uid,
+                    widest.parallelism,
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -211,19 +177,29 @@ impl Cluster {
         graph: JobGraph,
         submission: Submission,
     ) -> watch::Receiver<JobView> {
-        self.context.programs.insert(job, Arc::new(graph));
-        let (sender, receiver) = watch::channel(JobView::new(job, submission.name.clone()));
-        let _ = self.node.cast(NodeMessage::Submit {
-            job,
-            submission,
-            view: sender,
-        });
-        receiver
+        self.context.programs.insert(job, graph);
+        self.submit_named(job, submission)
+    }
+
+    /// Runs a job whose program is at hand or has a name.
+    pub(crate) fn submit_named(
+        &self,
+        job: JobId,
+        submission: Submission,
+    ) -> watch::Receiver<JobView> {
+        let view = self.context.views.begin(job, &submission.name);
+        let _ = self.node.cast(NodeMessage::Submit { job, submission });
+        view
+    }
+
+    /// The jobs as they were seen last.
+    pub(crate) fn views(&self) -> &Views {
+        &self.context.views
     }
 
     /// The plan of a job that isn't over.
     pub(crate) fn graph(&self, job: JobId) -> Option<Arc<JobGraph>> {
-        self.context.programs.get(&job)
+        self.context.programs.get(job)
     }
 
     /// The actor of an execution that is there.

@@ -11,11 +11,12 @@ use rivus_operators::SourceOperator;
 use rivus_state::{Blocking, StateBackend};
 use tokio::sync::Mutex;
 
-use crate::cluster::{Cluster, ClusterSettings, RuntimeMode, Storage};
+use crate::cluster::{Cluster, ClusterSettings, RuntimeMode};
 use crate::error::JobError;
 use crate::handle::{JobHandle, JobResult};
 use crate::program::{NewNode, Program};
 use crate::savepoint::{FromSavepoint, Savepoint};
+use crate::storage::{Coordination, Storage};
 use crate::stream::DataStream;
 
 /// Where a job is written and run. Cheap to clone; clones write to the same program.
@@ -139,11 +140,13 @@ impl StreamEnvironment {
                 node: NodeConfig::default(),
                 mode: RuntimeMode::Threads { workers: 0 },
                 storage: Storage::Memory,
+                coordination: Coordination::InProcess,
                 seed: None,
                 starts_at: None,
                 probe: None,
                 blocking: None,
                 backend: None,
+                factories: None,
             },
         }
     }
@@ -246,9 +249,15 @@ impl StreamEnvironment {
     pub(crate) fn submission(&self, name: &str, start: Option<StartState>) -> Submission {
         Submission {
             name: name.to_owned(),
+            program: None,
             options: Box::new(self.options.clone()),
             start: start.map(Box::new),
         }
+    }
+
+    /// The plan of the job that was written.
+    pub(crate) fn plan(&self) -> Result<JobGraph, JobError> {
+        self.program.take()
     }
 
     /// The job that was written, for it to be started in another way.
@@ -295,7 +304,7 @@ impl StreamEnvironment {
 
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
     /// died. The program must be the same, its parallelism included, or it is refused; and no other process may be
-    /// running the job. A job without a log is started under the given id; one that has ended says how.
+    /// running the job, unless they share a [`Coordination`]: then this one stands by until the other is gone. A job without a log is started under the given id; one that has ended says how.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -503,6 +512,12 @@ impl EnvironmentBuilder {
     /// ```
     pub fn storage(mut self, storage: Storage) -> Self {
         self.settings.storage = storage;
+        self
+    }
+
+    /// Who leads among the processes that share the storage. Default: this process is alone.
+    pub fn coordination(mut self, coordination: Coordination) -> Self {
+        self.settings.coordination = coordination;
         self
     }
 

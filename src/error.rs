@@ -1,7 +1,7 @@
 //! Why a job could not be run to its end.
 
 use rivus_core::job::JobOutcome;
-use rivus_core::{Failure, GraphError};
+use rivus_core::{Failure, GraphError, UserError};
 use thiserror::Error;
 
 /// Why a job could not be run to its end.
@@ -48,6 +48,11 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// What can't be set up, with the chain of its causes.
+    pub(crate) fn setup(error: impl Into<UserError>) -> Self {
+        Self::Setup(Failure::user(&error.into()).message)
+    }
+
     /// The error of an outcome, unless it is a good one.
     pub(crate) fn of(outcome: JobOutcome) -> Result<(), Self> {
         match outcome {

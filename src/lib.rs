@@ -40,6 +40,7 @@
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 //! | test an operator, a job, a connector | [`testing`] |
+//! | run jobs as a long-running service, by name | [`Jobs`], [`ServiceCommand`] |
 //! | embed a job among actors of one's own | [`ActorSource`], [`ActorSink`], [`JobHandle::link`], [`JobHandle::query`] |
 
 mod actor_sink;
@@ -47,6 +48,7 @@ mod actor_source;
 mod asynchronous;
 mod broadcasted;
 mod cluster;
+mod command_line;
 mod connected;
 mod environment;
 mod error;
@@ -55,6 +57,7 @@ mod handle;
 mod inspect;
 mod interval;
 mod iterated;
+mod jobs;
 mod joined;
 mod keyed;
 mod keyed_aggregates;
@@ -64,7 +67,9 @@ mod program;
 mod query;
 mod runtimes;
 mod savepoint;
+mod service;
 mod stateful;
+mod storage;
 mod stream;
 mod telemetry;
 pub mod testing;
@@ -75,7 +80,8 @@ mod windows;
 pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
 pub use actor_source::{ActorSource, FeedReader, FeedSplit};
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
-pub use cluster::{RuntimeMode, Storage};
+pub use cluster::RuntimeMode;
+pub use command_line::command_line;
 pub use connected::{ConnectedStreams, KeyedConnectedStreams};
 pub use environment::{EnvironmentBuilder, StreamEnvironment};
 pub use error::JobError;
@@ -83,11 +89,14 @@ pub use feed::{ActorFeed, FeedClosed, Refused};
 pub use handle::{JobHandle, JobResult};
 pub use inspect::{SavedOperatorState, SavedState, SavepointContents, SavepointFile};
 pub use interval::{IntervalJoin, IntervalJoined};
+pub use jobs::{JobArgs, Jobs};
 pub use joined::{JoinedBy, JoinedStreams, WindowedJoin};
 pub use keyed::KeyedStream;
 pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
+pub use service::command::{At, ClusterArgs, SavepointCommand, ServiceCommand, SubmitArgs};
+pub use storage::{Coordination, Storage};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;
 
@@ -113,7 +122,11 @@ pub use rivus_operators::{
     WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
+#[cfg(feature = "etcd")]
+pub use rivus_state::EtcdOptions;
 pub use rivus_state::{RocksDbBackend, RocksDbMemory, StateBackend};
+#[cfg(feature = "s3")]
+pub use rivus_state::{S3Credentials, S3Options};
 
 /// What drives the engine itself, for test kits: probes, faults, the actors' context.
 pub mod engine {

@@ -1,5 +1,6 @@
 //! The `rivus` binary.
 
+mod builtin;
 mod cli;
 
 use std::process::ExitCode;
@@ -15,7 +16,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(
     version,
     after_help = "Start with `rivus demo`: a job whose actors are killed, and whose output doesn't show it.\n\
-                  RUST_LOG=rivus=info says on standard error what the engine does."
+                  RUST_LOG=rivus=info says on standard error what the engine does.\n\
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service answers."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -28,21 +30,19 @@ enum Command {
     Demo(cli::demo::Args),
     /// Measure the engine beside hand-written loops
     Bench(cli::bench::Args),
-    /// Look into savepoints
-    #[command(subcommand)]
-    Savepoint(cli::savepoint::Command),
+    #[command(flatten)]
+    Service(rivus::ServiceCommand),
 }
 
 fn main() -> ExitCode {
-    let Cli { command } = match cli::parse() {
+    let Cli { command } = match rivus::command_line() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    cli::start_tracing();
     let done = match command {
         Command::Demo(args) => cli::demo::run(&args),
         Command::Bench(args) => cli::bench::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Savepoint(command) => cli::savepoint::run(&command),
+        Command::Service(command) => return command.run(builtin::jobs()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -42,6 +42,12 @@ impl Savepoint {
         }
     }
 
+    /// Its folder, if it lies somewhere else than in a storage's directory.
+    pub(crate) fn foreign_to(&self, directory: Option<&Path>) -> Option<PathBuf> {
+        let path = self.path.as_ref()?;
+        (!is_in(path, directory)).then(|| path.clone())
+    }
+
     /// The savepoint in a folder, which may lie anywhere: if not below the environment's own storage, a job that
     /// starts from it copies it there first.
     ///
@@ -205,10 +211,7 @@ impl FromSavepoint {
         graph.migrations = self.migrations;
         let job = JobId(cluster.new_id());
         let storage = cluster.checkpoints().clone();
-        let foreign = match &self.savepoint.path {
-            Some(path) if !is_in(path, cluster.directory()) => Some(path.clone()),
-            _ => None,
-        };
+        let foreign = self.savepoint.foreign_to(cluster.directory());
         let (savepoint, dropped) = (self.savepoint, self.dropped);
         let prepare = move || {
             let start = prepare(job, &savepoint, foreign, &graph, &dropped, &storage);
@@ -237,7 +240,7 @@ fn is_in(path: &Path, directory: Option<&Path>) -> bool {
 }
 
 /// Reads a savepoint, from another place if need be, and stores where each subtask of the job finds its state.
-fn prepare(
+pub(crate) fn prepare(
     job: JobId,
     savepoint: &Savepoint,
     foreign: Option<PathBuf>,

@@ -15,11 +15,17 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::probe::{self, ActorKind, Probe, Step};
+use crate::programs::Programs;
 use crate::subtask::SubtaskMessage;
+use crate::views::Views;
 
 /// Settings of a process.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
+    /// What its candidates' names begin with, where other processes have candidates too; empty where there are none.
+    pub name: String,
+    /// Where this process is reached by others, as its leaders advertise it; empty if it isn't.
+    pub address: String,
     /// TaskManagers in this process.
     pub task_managers: u32,
     /// Slots of each.
@@ -47,6 +53,8 @@ pub struct NodeConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
+            name: String::new(),
+            address: String::new(),
             task_managers: 1,
             slots: 2,
             job_managers: 2,
@@ -253,9 +261,11 @@ pub struct NodeContext {
     pub log: JobLog,
     /// Who may lead.
     pub election: Arc<dyn Election>,
-    /// The programs that this process can run. Closures don't travel; a log holds a job's name and
-    /// fingerprint only.
-    pub programs: Shared<JobId, Arc<JobGraph>>,
+    /// The programs that this process can run. Closures don't travel; a log holds a program's name and fingerprint
+    /// only.
+    pub programs: Programs,
+    /// The jobs as they were seen last.
+    pub views: Views,
     /// The executions of this process, for those who open channels to them.
     pub peers: Shared<(JobId, AttemptId), ActorRef<SubtaskMessage>>,
     /// Looks in.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{JobOptions, LogEntry, StartState};
-use rivus_core::{Failure, JobId, codec};
+use rivus_core::job::{JobOptions, LogEntry, ProgramRef, StartState};
+use rivus_core::{Failure, FailureScope, JobId, codec};
+use rivus_state::Append;
 
 use crate::context::NodeContext;
 use crate::job_manager::JobManagerMessage;
@@ -30,7 +31,7 @@ pub enum DispatcherMessage {
         /// The job.
         job: JobId,
         /// What was asked for, to try again, and why it could not be written.
-        failed: Option<(Submission, String)>,
+        failed: Option<(Submission, Failure)>,
     },
 }
 
@@ -39,6 +40,8 @@ pub enum DispatcherMessage {
 pub struct Submission {
     /// Its name.
     pub name: String,
+    /// How any process builds its plan; none if only this one can, which was handed it.
+    pub program: Option<Box<ProgramRef>>,
     /// Its settings.
     pub options: Box<JobOptions>,
     /// The savepoint that it goes on from, if it begins with one.
@@ -101,9 +104,12 @@ impl Actor for DispatcherActor {
             DispatcherMessage::Recovered(jobs) => {
                 state.pass(Step::Recover)?;
                 match jobs {
-                    Ok(jobs) => jobs.into_iter().for_each(|job| {
-                        let _ = state.args.manager.cast(JobManagerMessage::StartMaster(job));
-                    }),
+                    Ok(jobs) => {
+                        state.args.node.views.recovered(&jobs);
+                        for job in jobs {
+                            let _ = state.args.manager.cast(JobManagerMessage::StartMaster(job));
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(error, "the jobs' logs can't be listed, again soon");
                         let node = &state.args.node;
@@ -122,8 +128,8 @@ impl Actor for DispatcherActor {
             }
             DispatcherMessage::Submitted {
                 job,
-                failed: Some((submission, error)),
-            } => state.submit_failed(job, submission, error),
+                failed: Some((submission, failure)),
+            } => state.submit_failed(job, submission, failure),
         }
         Ok(())
     }
@@ -137,57 +143,98 @@ impl DispatcherState {
     }
 
     fn recover(&self) {
-        let (log, myself) = (self.args.node.log.clone(), self.myself.clone());
+        let (node, myself) = (Arc::clone(&self.args.node), self.myself.clone());
         self.args.node.blocking.run(Box::new(move || {
-            let jobs = log
-                .jobs()
-                .map_err(|error| Failure::user(&error.into()).message);
+            let jobs = Failure::caught(|| recoverable(&node)).map_err(|failure| failure.message);
             let _ = myself.cast(DispatcherMessage::Recovered(jobs));
         }));
     }
 
     fn submit(&self, job: JobId, submission: Submission) {
-        let node = &self.args.node;
-        let Some(graph) = node.programs.get(&job) else {
-            return;
-        };
-        let Submission {
-            name,
-            options,
-            start,
-        } = submission.clone();
-        let entry = LogEntry::Submitted {
-            name,
-            fingerprint: graph.fingerprint(),
-            options,
-            start,
-        };
-        let (log, nonce, myself) = (node.log.clone(), node.seed.nonce(), self.myself.clone());
-        node.blocking.run(Box::new(move || {
-            let written = codec::encode(&entry)
-                .map_err(|error| Failure::from(error).message)
-                .and_then(|bytes| {
-                    // Lost: an earlier try has succeeded after all.
-                    log.append(job, 0, nonce, &bytes)
-                        .map_err(|error| Failure::user(&error.into()).message)
-                });
-            let failed = written.err().map(|error| (submission, error));
+        let node = Arc::clone(&self.args.node);
+        let (nonce, myself) = (node.seed.nonce(), self.myself.clone());
+        self.args.node.blocking.run(Box::new(move || {
+            let failed = match Failure::caught(|| write(&node, job, &submission, nonce)) {
+                Ok(()) => None,
+                Err(failure) => Some((submission, failure)),
+            };
             let _ = myself.cast(DispatcherMessage::Submitted { job, failed });
         }));
     }
 
     /// The storage may be back in a moment.
-    fn submit_failed(&mut self, job: JobId, submission: Submission, error: String) {
+    fn submit_failed(&mut self, job: JobId, submission: Submission, failure: Failure) {
         let failures = self.failures.entry(job).or_insert(0);
         *failures += 1;
-        if *failures > RETRIES {
+        if *failures > RETRIES || failure.scope == FailureScope::Job {
             self.failures.remove(&job);
+            let error = failure.message;
             let failed = JobManagerMessage::SubmitFailed { job, error };
             let _ = self.args.manager.cast(failed);
             return;
         }
-        tracing::warn!(%job, error, "a job can't be logged, again soon");
+        tracing::warn!(%job, %failure, "a job can't be logged, again soon");
         let again = DispatcherMessage::Submit { job, submission };
         self.args.node.send_later(&self.myself, RETRY, again);
+    }
+}
+
+/// The jobs that have a log here and that this process can run. Plans are built where they are not at hand.
+fn recoverable(node: &NodeContext) -> Result<Vec<JobId>, Failure> {
+    let jobs = node
+        .log
+        .jobs()
+        .map_err(|error| Failure::user(&error.into()))?;
+    let can_run = |job: &JobId| {
+        if node.programs.get(*job).is_some() {
+            return true;
+        }
+        let built = program_of(node, *job).and_then(|program| match program {
+            Some(program) => node.programs.obtain(*job, Some(&program)).map(|_| true),
+            None => Ok(false),
+        });
+        built.unwrap_or_else(|failure| {
+            tracing::warn!(%job, %failure, "the job is left alone here");
+            false
+        })
+    };
+    Ok(jobs.into_iter().filter(can_run).collect())
+}
+
+/// The program that a job's log names, unless the job is over.
+fn program_of(node: &NodeContext, job: JobId) -> Result<Option<ProgramRef>, Failure> {
+    let state = crate::job_master::replay(&node.log, job)?;
+    Ok(match state.outcome {
+        Some(_) => None,
+        None => state.program,
+    })
+}
+
+/// Writes a job's first entry.
+fn write(
+    node: &NodeContext,
+    job: JobId,
+    submission: &Submission,
+    nonce: u128,
+) -> Result<(), Failure> {
+    let graph = node.programs.obtain(job, submission.program.as_deref())?;
+    let Submission {
+        name,
+        program,
+        options,
+        start,
+    } = submission.clone();
+    let entry = LogEntry::Submitted {
+        name,
+        fingerprint: graph.fingerprint(),
+        program,
+        options,
+        start,
+    };
+    let bytes = codec::encode(&entry)?;
+    match node.log.append(job, 0, nonce, &bytes) {
+        // Lost: an earlier try has succeeded after all.
+        Ok(Append::Written | Append::Lost { .. }) => Ok(()),
+        Err(error) => Err(Failure::user(&error.into())),
     }
 }

@@ -273,7 +273,7 @@ impl JobManagerState {
     }
 
     async fn start_master(&mut self, job: JobId) -> Result<(), ActorProcessingErr> {
-        let Some(graph) = self.args.node.programs.get(&job) else {
+        let Some(graph) = self.args.node.programs.get(job) else {
             tracing::info!(%job, "this process has no program for the job and leaves it alone");
             return Ok(());
         };

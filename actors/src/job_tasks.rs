@@ -6,11 +6,11 @@
 //! next leader asks for the report. That is also why nothing here stops when a leader is lost, until
 //! `task_survival_timeout`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use rivus_core::job::{JobOptions, Manifest, SubtaskSnapshot, TaskPhase, TaskReport};
+use rivus_core::job::{JobOptions, Manifest, ProgramRef, SubtaskSnapshot, TaskPhase, TaskReport};
 use rivus_core::{
     AttemptId, Barrier, CheckpointId, EncodedSplit, Failure, Incarnation, JobGraph, JobId,
     LeaderEpoch, Reached, Slot, SubtaskFigures, SubtaskMetrics, TaskManagerId, Timestamp,
@@ -71,8 +71,10 @@ pub enum JobCommand {
     Report,
     /// Start executions.
     Deploy {
-        /// The plan.
-        graph: Arc<JobGraph>,
+        /// How the plan is built where it is not at hand.
+        program: Option<Box<ProgramRef>>,
+        /// Which plan; another is refused.
+        fingerprint: u64,
         /// The settings.
         options: Arc<JobOptions>,
         /// Executions and their slots.
@@ -130,6 +132,8 @@ pub enum JobTasksMessage {
         /// What.
         event: TaskEvent,
     },
+    /// The job's plan has been built here, or can't be.
+    ProgramBuilt(Result<Arc<JobGraph>, Failure>),
     /// An execution's actor has been started. It may have died already.
     Spawned {
         /// The execution.
@@ -189,6 +193,8 @@ pub struct JobTasksState {
     myself: ActorRef<JobTasksMessage>,
     /// The plan, once something has been deployed.
     graph: Option<Arc<JobGraph>>,
+    /// Commands that wait while the plan is being built, the deployment that asked for it first; none at other times.
+    waiting: Option<VecDeque<JobCommand>>,
     tasks: BTreeMap<AttemptId, TaskEntry>,
     by_actor: BTreeMap<ActorId, AttemptId>,
     /// Deaths of actors that were heard of before their birth: events of children overtake messages.
@@ -217,6 +223,7 @@ impl Actor for JobTasksActor {
             args,
             myself,
             graph: None,
+            waiting: None,
             tasks: BTreeMap::new(),
             by_actor: BTreeMap::new(),
             early_deaths: BTreeMap::new(),
@@ -240,7 +247,7 @@ impl Actor for JobTasksActor {
                 command,
             } => {
                 if state.follow(epoch, master) {
-                    state.command(command)?;
+                    state.receive(command)?;
                 }
             }
             JobTasksMessage::Task { attempt, event } => {
@@ -257,6 +264,7 @@ impl Actor for JobTasksActor {
                 state.tell(attempt, event);
                 state.end_if_asked(attempt);
             }
+            JobTasksMessage::ProgramBuilt(built) => state.program_built(built)?,
             JobTasksMessage::Spawned { attempt, actor } => state.spawned(attempt, actor),
             JobTasksMessage::SpawnFailed { attempt, reason } => {
                 let failure = Failure::attempt(format!("{attempt} could not be started: {reason}"));
@@ -349,6 +357,91 @@ impl JobTasksState {
         );
     }
 
+    /// Carries a command out, or keeps it until the plan is there that it needs.
+    fn receive(&mut self, command: JobCommand) -> Result<(), ActorProcessingErr> {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.push_back(command);
+            return Ok(());
+        }
+        if let JobCommand::Deploy { program, .. } = &command
+            && self.graph.is_none()
+        {
+            self.graph = self.args.node.programs.get(self.args.job);
+            if self.graph.is_none() {
+                self.build_program(program.as_deref());
+                self.waiting = Some(VecDeque::from([command]));
+                return Ok(());
+            }
+        }
+        self.command(command)
+    }
+
+    /// Builds the plan by its name, off this actor: it is user code.
+    fn build_program(&self, program: Option<&ProgramRef>) {
+        let (node, job) = (Arc::clone(&self.args.node), self.args.job);
+        let (program, myself) = (program.cloned(), self.myself.clone());
+        self.args.node.blocking.run(Box::new(move || {
+            let built = node.programs.obtain(job, program.as_ref());
+            let _ = myself.cast(JobTasksMessage::ProgramBuilt(built));
+        }));
+    }
+
+    fn program_built(
+        &mut self,
+        built: Result<Arc<JobGraph>, Failure>,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut waiting = self.waiting.take().unwrap_or_default();
+        match built {
+            Ok(graph) => self.graph = Some(graph),
+            Err(failure) => {
+                if let Some(JobCommand::Deploy { attempts, .. }) = waiting.pop_front() {
+                    self.refuse(attempts, &failure);
+                }
+            }
+        }
+        waiting
+            .into_iter()
+            .try_for_each(|command| self.receive(command))
+    }
+
+    /// Executions that can't be started here, and never will be.
+    fn refuse(&mut self, attempts: Vec<(AttemptId, Slot)>, failure: &Failure) {
+        for (attempt, slot) in attempts {
+            if let Some(task) = self.new_task(attempt, slot, None) {
+                self.tasks.insert(attempt, task);
+                self.over(attempt, TaskEvent::Failed(failure.clone()));
+            }
+        }
+    }
+
+    fn deploy(
+        &mut self,
+        fingerprint: u64,
+        options: &Arc<JobOptions>,
+        attempts: Vec<(AttemptId, Slot)>,
+        restore: Option<&Manifest>,
+    ) {
+        let Some(graph) = self.graph.clone() else {
+            return;
+        };
+        if graph.fingerprint() != fingerprint {
+            let failure = Failure::job(format!(
+                "TaskManager {} has another plan for the job than its leader (other operators, uids or parallelism): \
+                 start both from the same binary",
+                self.args.task_manager
+            ));
+            self.refuse(attempts, &failure);
+            return;
+        }
+        for (attempt, slot) in attempts {
+            self.start(attempt, slot, &graph, options, restore);
+        }
+        if !self.measuring {
+            self.measuring = true;
+            self.measure_later();
+        }
+    }
+
     fn command(&mut self, command: JobCommand) -> Result<(), ActorProcessingErr> {
         let myself = self.myself.clone();
         match command {
@@ -357,20 +450,14 @@ impl JobTasksState {
                 self.report();
             }
             JobCommand::Deploy {
-                graph,
+                program: _,
+                fingerprint,
                 options,
                 attempts,
                 restore,
             } => {
                 self.pass(Step::StartTasks, &myself)?;
-                self.graph = Some(Arc::clone(&graph));
-                for (attempt, slot) in attempts {
-                    self.start(attempt, slot, &graph, &options, restore.as_deref());
-                }
-                if !self.measuring {
-                    self.measuring = true;
-                    self.measure_later();
-                }
+                self.deploy(fingerprint, &options, attempts, restore.as_deref());
             }
             JobCommand::Connect(attempts) => {
                 self.pass(Step::ConnectTasks, &myself)?;
@@ -435,25 +522,10 @@ impl JobTasksState {
         options: &Arc<JobOptions>,
         restore: Option<&Manifest>,
     ) {
-        if slot.incarnation != self.args.incarnation || self.tasks.contains_key(&attempt) {
-            // Meant for an earlier life of this process, or deployed again by a new leader.
-            return;
-        }
-        // What went before is over, and the leader knows.
-        self.tasks
-            .retain(|other, task| other.subtask != attempt.subtask || !task.report.phase.is_over());
-        let metrics = Arc::new(SubtaskMetrics::default());
         let restored = restore.map(|manifest| Restore::of(manifest, attempt.subtask, graph));
-        let report = TaskReport {
-            attempt,
-            slot,
-            restored: restored.as_ref().map(|restore| restore.checkpoint),
-            phase: TaskPhase::Building,
-            acknowledged: None,
-            declined: CheckpointId(0),
-            committed: CheckpointId(0),
-            needs_split: false,
-            received: Vec::new(),
+        let checkpoint = restored.as_ref().map(|restore| restore.checkpoint);
+        let Some(task) = self.new_task(attempt, slot, checkpoint) else {
+            return;
         };
         let args = SubtaskArgs {
             node: Arc::clone(&self.args.node),
@@ -463,18 +535,42 @@ impl JobTasksState {
             attempt,
             restore: restored,
             parent: self.myself.clone(),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::clone(&task.metrics),
         };
-        self.tasks.insert(
-            attempt,
-            TaskEntry {
-                actor: None,
-                report,
-                metrics,
-                ending: false,
-            },
-        );
+        self.tasks.insert(attempt, task);
         self.spawn(attempt, args);
+    }
+
+    /// An execution that is new here, instead of what went before it. None if it was meant for an earlier life of this
+    /// process, or is here already: deployed again by a new leader.
+    fn new_task(
+        &mut self,
+        attempt: AttemptId,
+        slot: Slot,
+        restored: Option<CheckpointId>,
+    ) -> Option<TaskEntry> {
+        if slot.incarnation != self.args.incarnation || self.tasks.contains_key(&attempt) {
+            return None;
+        }
+        // What went before is over, and the leader knows.
+        self.tasks
+            .retain(|other, task| other.subtask != attempt.subtask || !task.report.phase.is_over());
+        Some(TaskEntry {
+            actor: None,
+            report: TaskReport {
+                attempt,
+                slot,
+                restored,
+                phase: TaskPhase::Building,
+                acknowledged: None,
+                declined: CheckpointId(0),
+                committed: CheckpointId(0),
+                needs_split: false,
+                received: Vec::new(),
+            },
+            metrics: Arc::new(SubtaskMetrics::default()),
+            ending: false,
+        })
     }
 
     /// Starts an execution on its worker. It may be spoken to as soon as it has

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_state::{Campaign, Renewal};
+use rivus_core::Failure;
+use rivus_state::{Campaign, Candidate, ElectionError, Renewal};
 
 use crate::context::NodeContext;
 use crate::node::NodeMessage;
@@ -35,7 +36,7 @@ pub struct LeaderElectionArgs {
     /// Its supervisor.
     pub root: ActorRef<NodeMessage>,
     /// In whose name it contends.
-    pub candidate: String,
+    pub candidate: Candidate,
 }
 
 /// The actor.
@@ -46,8 +47,18 @@ pub struct LeaderElectionState {
     args: LeaderElectionArgs,
     myself: ActorRef<LeaderElectionMessage>,
     leading: Option<Leading>,
+    campaign: Campaigning,
     /// The one timer that counts.
     timer: u64,
+}
+
+/// One campaign at a time: a second one in the same name would win against the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Campaigning {
+    No,
+    UnderWay,
+    /// And something has changed since it began.
+    OnceMore,
 }
 
 struct Leading {
@@ -67,12 +78,13 @@ impl Actor for LeaderElectionActor {
     ) -> Result<LeaderElectionState, ActorProcessingErr> {
         let cell = myself.get_cell();
         args.node
-            .spawned(ActorKind::LeaderElection, &args.candidate, cell);
+            .spawned(ActorKind::LeaderElection, &args.candidate.name, cell);
         myself.cast(LeaderElectionMessage::Campaign)?;
         Ok(LeaderElectionState {
             args,
             myself,
             leading: None,
+            campaign: Campaigning::No,
             timer: 0,
         })
     }
@@ -105,7 +117,7 @@ impl Actor for LeaderElectionActor {
 impl LeaderElectionState {
     fn pass(&self, step: Step) -> Result<(), ActorProcessingErr> {
         let cell = self.myself.get_cell();
-        let label = &self.args.candidate;
+        let label = &self.args.candidate.name;
         let node = &self.args.node;
         node.pass(ActorKind::LeaderElection, label, step, &cell)
     }
@@ -130,16 +142,16 @@ impl LeaderElectionState {
                 self.pass(Step::Renew)?;
                 let term = leading.term;
                 node.blocking.run(Box::new(move || {
-                    let renewed = election.renew(&candidate, term, now);
-                    let renewed = renewed.map_err(|error| error.to_string());
+                    let renewed = election.renew(&candidate.name, term, now).map_err(told);
                     let _ = myself.cast(LeaderElectionMessage::Renewed(renewed));
                 }));
             }
+            None if self.campaign != Campaigning::No => self.campaign = Campaigning::OnceMore,
             None => {
                 self.pass(Step::Campaign)?;
+                self.campaign = Campaigning::UnderWay;
                 node.blocking.run(Box::new(move || {
-                    let campaign = election.campaign(&candidate, now);
-                    let campaign = campaign.map_err(|error| error.to_string());
+                    let campaign = election.campaign(&candidate, now).map_err(told);
                     let _ = myself.cast(LeaderElectionMessage::Campaigned(campaign));
                 }));
             }
@@ -149,22 +161,26 @@ impl LeaderElectionState {
 
     fn campaigned(&mut self, result: Result<Campaign, String>) {
         let now = self.args.node.now();
+        let once_more = std::mem::replace(&mut self.campaign, Campaigning::No);
         match result {
             Ok(Campaign::Leading { term }) => {
                 let until = now + self.args.node.config.lease;
                 self.leading = Some(Leading { term, until });
                 let _ = self.args.root.cast(NodeMessage::Elected {
-                    candidate: self.args.candidate.clone(),
+                    candidate: self.args.candidate.name.clone(),
                     term,
                 });
                 self.tick_later(self.rhythm());
+            }
+            Ok(Campaign::Following { .. }) if once_more == Campaigning::OnceMore => {
+                self.tick_later(Duration::ZERO);
             }
             Ok(Campaign::Following { until, .. }) => {
                 let wait = until.saturating_sub(now).min(self.rhythm());
                 self.tick_later(wait.max(Duration::from_millis(10)));
             }
             Err(error) => {
-                tracing::warn!(candidate = %self.args.candidate, %error, "can't campaign");
+                tracing::warn!(candidate = %self.args.candidate.name, %error, "can't campaign");
                 self.tick_later(self.rhythm());
             }
         }
@@ -190,9 +206,9 @@ impl LeaderElectionState {
     /// A leader that can't renew ends itself.
     fn depose(&mut self, reason: &str) {
         if self.leading.take().is_some() {
-            tracing::warn!(candidate = %self.args.candidate, reason, "leadership is lost");
+            tracing::warn!(candidate = %self.args.candidate.name, reason, "leadership is lost");
             let _ = self.args.root.cast(NodeMessage::Deposed {
-                candidate: self.args.candidate.clone(),
+                candidate: self.args.candidate.name.clone(),
             });
         }
     }
@@ -203,12 +219,18 @@ impl LeaderElectionState {
         };
         let node = &self.args.node;
         let election = Arc::clone(&node.election);
-        let (candidate, root) = (self.args.candidate.clone(), self.args.root.clone());
+        let (candidate, root) = (self.args.candidate.name.clone(), self.args.root.clone());
         node.blocking.run(Box::new(move || {
             if let Err(error) = election.resign(&candidate, term) {
-                tracing::warn!(candidate, %error, "can't resign, the lease will run out");
+                let error = told(error);
+                tracing::warn!(candidate, error, "can't resign, the lease will run out");
             }
             let _ = root.cast(NodeMessage::Vacant);
         }));
     }
+}
+
+/// An error with its causes, in one line.
+fn told(error: ElectionError) -> String {
+    Failure::user(&error.into()).message
 }

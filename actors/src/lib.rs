@@ -28,10 +28,12 @@ mod leader_election;
 mod node;
 mod planted;
 mod probe;
+mod programs;
 mod resource_manager;
 mod subtask;
 mod task_manager;
 mod view;
+mod views;
 
 pub use context::{NodeConfig, NodeContext, Runtimes, Seed, Shared, TokioClock};
 pub use dispatcher::Submission;
@@ -40,5 +42,7 @@ pub use planted::Defect;
 #[cfg(feature = "planted-defects")]
 pub use planted::plant;
 pub use probe::{ActorKind, Fault, InjectedFault, Probe, Step};
+pub use programs::{ProgramFactories, Programs};
 pub use subtask::SubtaskMessage;
 pub use view::{JobStatus, JobView, SubtaskView};
+pub use views::Views;

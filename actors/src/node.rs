@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{JobOutcome, SavepointRequest};
 use rivus_core::{JobId, TaskManagerId};
-use tokio::sync::watch;
+use rivus_state::Candidate;
 
 use crate::context::NodeContext;
 use crate::dispatcher::Submission;
@@ -25,8 +25,6 @@ pub enum NodeMessage {
         job: JobId,
         /// What is asked for.
         submission: Submission,
-        /// Where its client watches it.
-        view: watch::Sender<JobView>,
     },
     /// A job could not be logged.
     SubmitFailed {
@@ -86,9 +84,11 @@ struct Leader {
     resource_manager: Option<ActorRef<ResourceManagerMessage>>,
 }
 
+/// What is wanted of a job.
+#[derive(Default)]
 struct Client {
-    submission: Submission,
-    view: watch::Sender<JobView>,
+    /// None for one that was found in the storage, or whose master has begun.
+    submission: Option<Submission>,
     /// Whether a JobMaster has begun with it.
     taken_up: bool,
     cancel: bool,
@@ -131,7 +131,8 @@ impl Actor for NodeActor {
             state.start_task_manager(id).await?;
         }
         for index in 0..state.node.config.job_managers {
-            state.start_candidate(format!("jm-{index}")).await?;
+            let candidate = format!("{}jm-{index}", state.node.config.name);
+            state.start_candidate(candidate).await?;
         }
         Ok(state)
     }
@@ -143,17 +144,10 @@ impl Actor for NodeActor {
         state: &mut NodeState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            NodeMessage::Submit {
-                job,
-                submission,
-                view,
-            } => {
+            NodeMessage::Submit { job, submission } => {
                 let client = Client {
-                    submission,
-                    view,
-                    taken_up: false,
-                    cancel: false,
-                    savepoints: Vec::new(),
+                    submission: Some(submission),
+                    ..Client::default()
                 };
                 state.clients.insert(job, client);
                 state.ask_leader();
@@ -163,16 +157,10 @@ impl Actor for NodeActor {
                 state.job_ended(job, JobOutcome::Failed(failure));
             }
             NodeMessage::Cancel(job) => {
-                if let Some(client) = state.clients.get_mut(&job) {
-                    client.cancel = true;
-                }
-                state.ask_leader();
+                state.client(job, |client| client.cancel = true);
             }
             NodeMessage::Savepoint(job, request) => {
-                if let Some(client) = state.clients.get_mut(&job) {
-                    client.savepoints.push(request);
-                }
-                state.ask_leader();
+                state.client(job, |client| client.savepoints.push(request));
             }
             NodeMessage::Elected { candidate, term } => state.elected(candidate, term).await?,
             NodeMessage::Deposed { candidate } => state.deposed(&candidate),
@@ -239,7 +227,10 @@ impl NodeState {
         let args = LeaderElectionArgs {
             node: Arc::clone(&self.node),
             root: self.myself.clone(),
-            candidate: candidate.clone(),
+            candidate: Candidate {
+                name: candidate.clone(),
+                address: self.node.config.address.clone(),
+            },
         };
         let supervisor = self.myself.get_cell();
         let (actor, _) = Actor::spawn_linked(None, LeaderElectionActor, args, supervisor).await?;
@@ -326,10 +317,10 @@ impl NodeState {
             return;
         };
         for (job, client) in &self.clients {
-            if !client.taken_up {
+            if let Some(submission) = &client.submission {
                 let _ = leader.manager.cast(JobManagerMessage::Submit {
                     job: *job,
-                    submission: client.submission.clone(),
+                    submission: submission.clone(),
                 });
             }
             if client.cancel {
@@ -342,42 +333,40 @@ impl NodeState {
         }
     }
 
-    fn view(&mut self, view: JobView) {
-        let Some(client) = self.clients.get_mut(&view.job) else {
-            return;
-        };
-        let is_new = !std::mem::replace(&mut client.taken_up, true);
-        client.savepoints.retain(|request| {
-            let shown = view.savepoints.iter();
-            !shown
-                .into_iter()
-                .any(|shown| shown.request.token == request.token)
-        });
-        // A master that had not begun when it was asked passed the request over.
-        if (is_new && client.cancel) || !client.savepoints.is_empty() {
+    /// Wants something more of a job that isn't over.
+    fn client(&mut self, job: JobId, want: impl FnOnce(&mut Client)) {
+        let watched = self.node.views.watch(job);
+        let is_over = |view: &JobView| matches!(view.status, JobStatus::Ended(_));
+        if watched.is_some_and(|view| !is_over(&view.borrow())) {
+            want(self.clients.entry(job).or_default());
             self.ask_leader();
-        }
-        if let Some(client) = self.clients.get(&view.job) {
-            // An outcome is final; a view that was on its way does not take it back.
-            client.view.send_if_modified(|known| {
-                let ended = matches!(known.status, JobStatus::Ended(_));
-                if !ended {
-                    *known = view;
-                }
-                !ended
-            });
         }
     }
 
+    fn view(&mut self, view: JobView) {
+        if let Some(client) = self.clients.get_mut(&view.job) {
+            let is_new = !std::mem::replace(&mut client.taken_up, true);
+            client.submission = None;
+            client.savepoints.retain(|request| {
+                let shown = view.savepoints.iter();
+                !shown
+                    .into_iter()
+                    .any(|shown| shown.request.token == request.token)
+            });
+            // A master that had not begun when it was asked passed the request over.
+            if (is_new && client.cancel) || !client.savepoints.is_empty() {
+                self.ask_leader();
+            }
+        }
+        self.node.views.publish(view);
+    }
+
     fn job_ended(&mut self, job: JobId, outcome: JobOutcome) {
-        self.node.programs.remove(&job);
+        self.node.programs.remove(job);
         let copies = self.node.local.forget(job);
         self.node.blocking.run(Box::new(move || drop(copies)));
-        if let Some(client) = self.clients.remove(&job) {
-            client
-                .view
-                .send_modify(|view| view.status = JobStatus::Ended(outcome));
-        }
+        self.clients.remove(&job);
+        self.node.views.ended(job, outcome);
     }
 
     async fn child_ended(&mut self, actor: &ActorCell) -> Result<(), ActorProcessingErr> {
@@ -426,5 +415,11 @@ impl NodeState {
             self.start_task_manager(task_manager).await?;
         }
         Ok(())
+    }
+}
+
+impl Drop for NodeState {
+    fn drop(&mut self) {
+        self.node.views.close();
     }
 }

@@ -110,6 +110,7 @@ impl Sender {
             max_parallelism: graph.written.max_parallelism,
             batch_records: BATCH,
             batch_bytes: usize::MAX,
+            loop_bytes: BATCH,
         };
         let builder = ChainBuilder {
             graph,

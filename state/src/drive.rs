@@ -7,6 +7,9 @@ use std::thread;
 use futures::executor::block_on;
 use tokio::runtime::Handle;
 
+#[cfg(any(feature = "etcd", feature = "s3"))]
+use crate::network::NetworkRuntime;
+
 /// Which thread runs a store's futures. It depends on what the store awaits.
 #[derive(Debug, Clone)]
 pub(crate) enum Drive {
@@ -18,6 +21,9 @@ pub(crate) enum Drive {
     OffRuntime,
     /// A thread that enters this runtime: for stores that speak to a network.
     Runtime(Handle),
+    /// The same, with a runtime that is the store's own.
+    #[cfg(any(feature = "etcd", feature = "s3"))]
+    Network(NetworkRuntime),
 }
 
 impl Drive {
@@ -38,6 +44,8 @@ impl Drive {
         match self {
             Self::Inline | Self::OffRuntime => block_on(future),
             Self::Runtime(runtime) => runtime.block_on(future),
+            #[cfg(any(feature = "etcd", feature = "s3"))]
+            Self::Network(runtime) => runtime.handle().block_on(future),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rivus_core::{CheckpointId, JobId};
 
+#[cfg(feature = "etcd")]
+use crate::etcd::EtcdError;
 use crate::faults::StorageOp;
 
 /// What went wrong, with which object, and while doing what.
@@ -22,6 +24,17 @@ pub enum StorageError {
         #[source]
         source: io::Error,
     },
+    /// The bucket can't be used.
+    #[error(
+        "cannot use the bucket {bucket:?} as storage: correct its name, region, endpoint or credentials"
+    )]
+    Bucket {
+        /// The bucket as configured.
+        bucket: String,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The name is no object name (empty segment, `..`).
     #[error("{name:?} is not a valid object name")]
     Name {
@@ -32,7 +45,7 @@ pub enum StorageError {
         source: object_store::path::Error,
     },
     /// The store refused or failed. After a write, nobody knows whether it happened.
-    #[error("could not {op} {name:?} in {store}")]
+    #[error("could not {op} {name:?} in {store}: {}", one_line(error))]
     Store {
         /// What we were doing.
         op: StorageOp,
@@ -40,9 +53,20 @@ pub enum StorageError {
         name: String,
         /// The store, as it describes itself.
         store: String,
-        /// What it said.
+        /// What it said, with all causes: it repeats them in what it says.
+        error: Box<object_store::Error>,
+    },
+    /// The same of etcd.
+    #[cfg(feature = "etcd")]
+    #[error("could not {op} {name:?}")]
+    Etcd {
+        /// What we were doing.
+        op: StorageOp,
+        /// The object.
+        name: String,
+        /// What is wrong with it.
         #[source]
-        source: Box<object_store::Error>,
+        source: Box<EtcdError>,
     },
     /// No thread could be started to reach the store.
     #[error("could not {op} {name:?}: no thread for it could be started")]
@@ -117,6 +141,15 @@ pub enum StorageError {
         /// The newest version known here.
         supported: u16,
     },
+    /// The object is whole, but doesn't say what it should.
+    #[error("{name:?} can't be understood")]
+    Content {
+        /// The object.
+        name: String,
+        /// What doesn't fit.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Another manifest of this checkpoint is there, with other content. It was left untouched.
     #[error("checkpoint {checkpoint} of job {job} already has another manifest, {name:?}")]
     ManifestExists {
@@ -186,7 +219,17 @@ impl StorageError {
     pub fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::Length { .. } | Self::Checksum { .. } | Self::Kind { .. } | Self::Version { .. }
+            Self::Length { .. }
+                | Self::Checksum { .. }
+                | Self::Kind { .. }
+                | Self::Version { .. }
+                | Self::Content { .. }
         )
     }
+}
+
+/// What a server said may have been meant for a screen.
+fn one_line(error: &object_store::Error) -> String {
+    let said = error.to_string();
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
 }

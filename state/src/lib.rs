@@ -21,6 +21,8 @@ mod checkpoints;
 mod drive;
 mod election;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod faults;
 mod files;
 mod folders;
@@ -28,8 +30,12 @@ mod frame;
 mod local;
 mod log;
 mod memory;
+#[cfg(any(feature = "etcd", feature = "s3"))]
+mod network;
 mod objects;
 mod rocks;
+#[cfg(feature = "s3")]
+mod s3;
 mod writer;
 
 pub use backend::StateBackend;
@@ -37,12 +43,21 @@ pub use blocking::{Blocking, Inline, Pool};
 pub use checkpoints::{
     CheckpointStorage, SAVEPOINTS, SnapshotHandle, SnapshotWriter, savepoint_folder, savepoint_name,
 };
-pub use election::{Campaign, Election, ElectionError, InProcessElection, Renewal};
+#[cfg(feature = "etcd")]
+pub use election::EtcdElection;
+pub use election::{
+    Campaign, Candidate, DirectoryElection, Election, ElectionError, InProcessElection, Leader,
+    Renewal,
+};
 pub use error::StorageError;
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdError, EtcdOptions};
 pub use faults::{Fault, StorageFaults, StorageOp};
 pub use files::{StoredImage, StoredSnapshot};
 pub use local::{LocalCopies, LocalCopy};
 pub use log::{Append, JobLog, LogContents, LogRecord, RecordKind};
 pub use objects::{Created, ObjectStorage};
 pub use rocks::{RocksDbBackend, RocksDbMemory};
+#[cfg(feature = "s3")]
+pub use s3::{S3Credentials, S3Options};
 pub use writer::{ObjectWriter, WrittenObject};

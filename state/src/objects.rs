@@ -15,6 +15,8 @@ use tokio::runtime::Handle;
 
 use crate::drive::Drive;
 use crate::error::StorageError;
+#[cfg(feature = "etcd")]
+use crate::etcd::{Etcd, EtcdError, EtcdStore};
 use crate::faults::{Fault, StorageFaults, StorageOp};
 use crate::folders::despite_vanishing;
 use crate::memory::Memory;
@@ -94,7 +96,25 @@ impl ObjectStorage {
         prefix: &str,
         runtime: Handle,
     ) -> Result<Self, StorageError> {
-        Ok(Self::new(store, parse(prefix)?, Drive::Runtime(runtime)))
+        Self::driven(store, prefix, Drive::Runtime(runtime))
+    }
+
+    /// Small objects in etcd, below the connection's prefix: for a job log, not for checkpoints.
+    ///
+    /// # Errors
+    /// [`StorageError::Name`] if the prefix is no path of objects.
+    #[cfg(feature = "etcd")]
+    pub fn etcd(etcd: &Etcd) -> Result<Self, StorageError> {
+        let store = EtcdStore { etcd: etcd.clone() };
+        Self::driven(Arc::new(store), etcd.prefix(), etcd.drive.clone())
+    }
+
+    pub(crate) fn driven(
+        store: Arc<dyn ObjectStore>,
+        prefix: &str,
+        drive: Drive,
+    ) -> Result<Self, StorageError> {
+        Ok(Self::new(store, parse(prefix)?, drive))
     }
 
     /// The same objects, seen through faults: each operation of this clone asks first whether it shall fail.
@@ -304,13 +324,19 @@ impl ObjectStorage {
         &self,
         op: StorageOp,
         name: &str,
-        source: object_store::Error,
+        error: object_store::Error,
     ) -> StorageError {
+        let name = name.to_owned();
+        #[cfg(feature = "etcd")]
+        let error = match EtcdError::within(error) {
+            Ok(source) => return StorageError::Etcd { op, name, source },
+            Err(other) => other,
+        };
         StorageError::Store {
             op,
-            name: name.to_owned(),
+            name,
             store: self.to_string(),
-            source: Box::new(source),
+            error: Box::new(error),
         }
     }
 }
@@ -354,7 +380,7 @@ fn parse(name: &str) -> Result<Path, StorageError> {
 }
 
 /// Creates the directory durably, and makes sure that it can be written.
-fn open_directory(path: &Directory) -> io::Result<()> {
+pub(crate) fn open_directory(path: &Directory) -> io::Result<()> {
     let path = path::absolute(path)?;
     let new: Vec<&Directory> = path.ancestors().take_while(|dir| !dir.exists()).collect();
     fs::create_dir_all(&path)?;

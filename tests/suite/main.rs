@@ -14,8 +14,12 @@ mod operator_kit;
 mod operator_state;
 mod queries;
 mod refused;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod remote;
 mod resume;
 mod savepoints;
+mod service;
+mod standby;
 mod store_files;
 mod takeover;
 mod telemetry;

@@ -154,13 +154,13 @@ async fn the_first_job_gets_the_slots_it_needs_and_a_wider_one_is_refused() {
     assert_eq!(out.len(), 3);
     wide(&env, 4);
     let expected = "operator wide: parallelism 4 needs as many slots, and the environment has 3: \
-                    build it with .slots(4)";
+                    build it with .slots(4), or start the service with --slots 4";
     assert_eq!(refused(&env).await, expected);
 
     let env = builder().task_managers(2).slots(1).build();
     wide(&env, 3);
     let expected = "operator wide: parallelism 3 needs as many slots, and the environment has 2: \
-                    build it with .slots(2)";
+                    build it with .slots(2), or start the service with --slots 2";
     assert_eq!(refused(&env).await, expected);
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rivus::connectors::{FileSink, GeneratorSource};
-use rivus::{JobHandle, JobId, JobStatus, Storage, StreamEnvironment};
+use rivus::{EnvironmentBuilder, JobHandle, JobId, JobStatus, Storage, StreamEnvironment};
 
 const RECORDS: u64 = 2_000;
 
@@ -14,11 +14,16 @@ async fn life(dir: &Path) -> JobHandle {
 }
 
 async fn life_of(dir: &Path, parallelism: u32) -> JobHandle {
-    let env = StreamEnvironment::builder()
+    let builder = StreamEnvironment::builder()
         .parallelism(parallelism)
         .checkpoint_interval(Duration::from_millis(20))
-        .storage(Storage::Directory(dir.join("state")))
-        .build();
+        .storage(Storage::Directory(dir.join("state")));
+    life_in(builder, dir).await
+}
+
+/// The same in any environment; only its files lie in the directory.
+pub(crate) async fn life_in(builder: EnvironmentBuilder, dir: &Path) -> JobHandle {
+    let env = builder.build();
     let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
     env.from_source(numbers)
         .key_by(|n| n % 10)
@@ -64,7 +69,12 @@ async fn a_job_goes_on_in_the_next_process_and_writes_each_record_once() {
     assert!(refusal.contains("submitted with another plan"), "{refusal}");
     let view = life(dir.path()).await.wait().await.expect("completes").view;
     assert!(view.last_checkpoint >= last, "{view:?}");
+    assert_each_record_is_written_once(dir.path());
+}
+
+#[track_caller]
+pub(crate) fn assert_each_record_is_written_once(dir: &Path) {
     let counts = 1..=RECORDS / 10;
     let expected = (0..10).flat_map(|key| counts.clone().map(move |count| (key, count)));
-    assert_eq!(rows(dir.path()), expected.collect::<Vec<_>>());
+    assert_eq!(rows(dir), expected.collect::<Vec<_>>());
 }

@@ -38,6 +38,7 @@ use uuid::Uuid;
 
 use self::log::{Appended, LogWriter, RETRY};
 use self::splits::Look;
+pub(crate) use self::takeover::replay;
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
 use crate::coordinator::{CoordinatorActor, CoordinatorArgs, CoordinatorMessage, clean_up};
@@ -522,6 +523,11 @@ impl JobMasterState {
             // Without it the tasks would begin with nothing.
             return Err("the manifest of the checkpoint to restore is not the one at hand".into());
         }
+        let program = self
+            .machine
+            .as_ref()
+            .and_then(|machine| machine.state().program.clone());
+        let program = program.map(Box::new);
         for (incarnation, task_manager) in &self.task_managers {
             let here: Vec<(AttemptId, Slot)> = attempts
                 .iter()
@@ -530,7 +536,8 @@ impl JobMasterState {
                 .collect();
             if !here.is_empty() {
                 let command = JobCommand::Deploy {
-                    graph: Arc::clone(&self.args.graph),
+                    program: program.clone(),
+                    fingerprint: self.args.graph.fingerprint(),
                     options: Arc::clone(&self.options),
                     attempts: here,
                     restore: manifest.clone(),

@@ -79,6 +79,14 @@ fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
     })
 }
 
+/// What is true of a job by its log.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn replay(log: &JobLog, job: JobId) -> Result<JobState, Failure> {
+    read(log, job).map(|replayed| replayed.state)
+}
+
 /// What became of an attempt to fence a log.
 enum Fence {
     Taken(Box<Replayed>),

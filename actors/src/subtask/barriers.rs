@@ -29,6 +29,9 @@ impl Work {
         seq: u64,
         element: Element,
     ) -> Result<(), Failure> {
+        let Some(element) = self.file_back(channel, seq, element)? else {
+            return Ok(());
+        };
         let in_sight = match &element {
             Element::Barrier(barrier) => Some(*barrier),
             _ => None,

@@ -61,16 +61,20 @@ impl Head {
 }
 
 impl Work {
-    /// Files what has come on a channel.
-    pub(super) fn file(
+    /// Files what has come round, unless the channel is one from outside: then it is given back.
+    pub(super) fn file_back(
         &mut self,
         channel: usize,
         seq: u64,
         element: Element,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Element>, Failure> {
         match (channel.checked_sub(self.inputs.len()), &mut self.head) {
-            (Some(back), Some(head)) => head.back.file(back, seq, element),
-            _ => self.inputs.file(channel, seq, element),
+            (Some(back), Some(head)) => {
+                // No barrier overtakes here.
+                let _ = head.back.file(back, seq, element)?;
+                Ok(None)
+            }
+            _ => Ok(Some(element)),
         }
     }
 

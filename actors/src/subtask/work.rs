@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use rivus_core::{
-    AlignmentAction, Barrier, CheckpointId, CheckpointKind, Control, Element, EncodedSplit,
-    Failure, GivenBack, InFlight, Inputs, MAX_TIMESTAMP, MIN_TIMESTAMP, Progress, RoundMerge,
-    SourceTurn, SplitId, SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
+    AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, GivenBack,
+    InFlight, Inputs, MIN_TIMESTAMP, Progress, RoundMerge, SourceTurn, SplitId, SubtaskMetrics,
+    Task, TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;

@@ -25,6 +25,7 @@ impl Coordinator {
         let submitted = LogEntry::Submitted {
             name: "job".into(),
             fingerprint: 7,
+            program: None,
             options: Box::new(options.clone()),
             start: None,
         };

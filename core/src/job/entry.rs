@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::options::JobOptions;
+use super::program::ProgramRef;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, OperatorUid, Slot, SubtaskId, VertexId};
 use crate::in_flight::IN_FLIGHT_STATE;
@@ -24,6 +25,8 @@ pub enum LogEntry {
         name: String,
         /// Which plan; every process that runs the job must have the same.
         fingerprint: u64,
+        /// How any process builds that plan; none if only the one that was asked to run the job can.
+        program: Option<Box<ProgramRef>>,
         /// Its settings.
         options: Box<JobOptions>,
         /// The savepoint that it goes on from, if it begins with one.

@@ -10,6 +10,7 @@ mod entry;
 mod files;
 mod master;
 mod options;
+mod program;
 mod report;
 mod restart;
 mod savepoint;
@@ -24,6 +25,7 @@ pub use entry::{
 pub use files::KnownFiles;
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
 pub use options::{CheckpointMode, JobOptions};
+pub use program::ProgramRef;
 pub use report::{JobReport, TaskPhase, TaskReport};
 pub use restart::{RestartDecision, RestartState, RestartStrategy};
 pub use savepoint::{

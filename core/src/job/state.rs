@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::entry::{JobOutcome, LogEntry, SavepointRequest};
 use super::options::JobOptions;
+use super::program::ProgramRef;
 use super::splits::SplitPool;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, Slot, SubtaskId, VertexId};
@@ -52,6 +53,8 @@ pub struct JobState {
     pub name: String,
     /// Which plan.
     pub fingerprint: u64,
+    /// How any process builds that plan; none if only the one that was asked to run the job can.
+    pub program: Option<ProgramRef>,
     /// Settings.
     pub options: JobOptions,
     /// The present leader.
@@ -132,11 +135,13 @@ impl JobState {
             LogEntry::Submitted {
                 name,
                 fingerprint,
+                program,
                 options,
                 start,
             } => {
                 self.name.clone_from(name);
                 self.fingerprint = *fingerprint;
+                self.program = program.as_deref().cloned();
                 self.options = (**options).clone();
                 if let Some(start) = start {
                     // As if the job had completed this checkpoint itself, and not committed it.

@@ -170,6 +170,7 @@ impl World {
         world.write(LogEntry::Submitted {
             name: "job".into(),
             fingerprint: 0,
+            program: None,
             options: Box::new(options),
             start: None,
         });

@@ -235,7 +235,7 @@ impl<T: Record> LoopQueue<T> {
     fn budget(&self) -> usize {
         self.store
             .as_ref()
-            .map_or(self.limit, |store| store.cache_bytes())
+            .map_or(self.limit, |store| store.cache_bytes(self.bytes))
     }
 
     fn number(&mut self) -> u64 {
@@ -273,8 +273,8 @@ impl<T: Record> LoopQueue<T> {
     fn load(&self, number: u64) -> Result<Vec<Event<T>>, Failure> {
         let mut found = None;
         if let Some(store) = &self.store {
-            let keys = [number.to_be_bytes().to_vec()];
-            store.get_many(&keys, &mut |_, value| {
+            let key = number.to_be_bytes();
+            store.get_many(&[&key], &mut |_, value| {
                 found = Some(codec::decode(value)?);
                 Ok(())
             })?;

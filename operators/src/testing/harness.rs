@@ -204,7 +204,7 @@ impl<'a, In> Harness<'a, In> {
         settings: HarnessSettings,
         from: Option<&Saved>,
     ) -> Result<Self, Failure> {
-        let mut harness = Self::new(plan, settings);
+        let mut harness = Self::unbuilt(plan, settings);
         harness.build(from.map_or((&[], &[]), Saved::parts))?;
         if let Some(from) = from {
             harness.checkpoints = from.id.0;
@@ -227,12 +227,12 @@ impl<'a, In> Harness<'a, In> {
         settings: HarnessSettings,
         snapshots: &[Bytes],
     ) -> Result<Self, Failure> {
-        let mut harness = Self::new(plan, settings);
+        let mut harness = Self::unbuilt(plan, settings);
         harness.build((snapshots, &[]))?;
         Ok(harness)
     }
 
-    fn new(plan: Box<dyn Plan<In> + 'a>, settings: HarnessSettings) -> Self {
+    fn unbuilt(plan: Box<dyn Plan<In> + 'a>, settings: HarnessSettings) -> Self {
         Self {
             plan,
             settings,
@@ -459,7 +459,7 @@ impl<'a, In> Harness<'a, In> {
             log: self.log.len(),
             watermark: self.watermark,
             id,
-            written: vec![None; self.subtasks.len()],
+            written: self.subtasks.iter().map(|_| None).collect(),
         });
         self.write_slices()
     }

@@ -1,4 +1,5 @@
-//! One list of promises, kept by every storage: memory, a directory, and a store reached over a runtime.
+//! One list of promises, kept by every storage: memory, a directory, a store reached over a runtime, S3; and of the log
+//! etcd too.
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -77,7 +78,7 @@ fn snapshot(storage: &ObjectStorage, number: u64, bytes: &'static str) -> Snapsh
 
 // Objects
 
-fn what_is_put_can_be_read_listed_replaced_and_deleted(storage: ObjectStorage) {
+pub(crate) fn what_is_put_can_be_read_listed_replaced_and_deleted(storage: ObjectStorage) {
     assert_eq!(storage.get("a/x").unwrap(), None);
     assert_eq!(storage.list("").unwrap(), [""; 0]);
     for name in ["b/z", "a/y/deep", "a/x", "ab"] {
@@ -94,7 +95,7 @@ fn what_is_put_can_be_read_listed_replaced_and_deleted(storage: ObjectStorage) {
     assert_eq!(storage.get("a/x").unwrap(), None);
 }
 
-fn of_many_creators_racing_on_threads_exactly_one_wins(storage: ObjectStorage) {
+pub(crate) fn of_many_creators_racing_on_threads_exactly_one_wins(storage: ObjectStorage) {
     let start = Barrier::new(8);
     let won: Vec<usize> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
@@ -119,7 +120,7 @@ fn of_many_creators_racing_on_threads_exactly_one_wins(storage: ObjectStorage) {
     assert_eq!(storage.list("").unwrap(), ["race/slot"]);
 }
 
-fn a_writer_shows_nothing_until_it_is_finished(storage: ObjectStorage) {
+pub(crate) fn a_writer_shows_nothing_until_it_is_finished(storage: ObjectStorage) {
     let mut writer = storage.writer("big");
     let piece = Bytes::from(vec![7; 5 << 20]);
     for _ in 0..5 {
@@ -134,7 +135,7 @@ fn a_writer_shows_nothing_until_it_is_finished(storage: ObjectStorage) {
     assert_eq!(written.crc32c, crc32c::crc32c(&found));
 }
 
-fn a_writer_given_up_or_dropped_leaves_what_was_there(storage: ObjectStorage) {
+pub(crate) fn a_writer_given_up_or_dropped_leaves_what_was_there(storage: ObjectStorage) {
     storage.put("big", "old".into()).unwrap();
     for drop_it in [false, true] {
         let mut writer = storage.writer("big");
@@ -151,19 +152,19 @@ fn a_writer_given_up_or_dropped_leaves_what_was_there(storage: ObjectStorage) {
     }
 }
 
-fn an_object_of_no_bytes_is_an_object(storage: ObjectStorage) {
+pub(crate) fn an_object_of_no_bytes_is_an_object(storage: ObjectStorage) {
     assert_eq!(storage.writer("empty").finish().unwrap().len, 0);
     assert_eq!(storage.get("empty").unwrap().unwrap(), "");
 }
 
-fn a_name_that_leads_elsewhere_is_refused(storage: ObjectStorage) {
+pub(crate) fn a_name_that_leads_elsewhere_is_refused(storage: ObjectStorage) {
     let error = storage.put("a/../../b", "".into()).unwrap_err();
     assert!(error.to_string().contains("a/../../b"), "{error}");
 }
 
 // Faults
 
-fn each_fault_does_what_it_says(storage: ObjectStorage) {
+pub(crate) fn each_fault_does_what_it_says(storage: ObjectStorage) {
     for (fault, left) in [
         (Fault::Fail, None),
         (Fault::FailAfterWrite, Some("12345678".into())),
@@ -187,7 +188,7 @@ fn each_fault_does_what_it_says(storage: ObjectStorage) {
     }
 }
 
-fn a_writer_that_failed_once_can_not_be_finished(storage: ObjectStorage) {
+pub(crate) fn a_writer_that_failed_once_can_not_be_finished(storage: ObjectStorage) {
     let mut writer = once(&storage, StorageOp::Write, Fault::Fail).writer("half");
     assert!(writer.write("lost".into()).is_err());
     assert!(writer.write("kept".into()).is_err());
@@ -198,7 +199,7 @@ fn a_writer_that_failed_once_can_not_be_finished(storage: ObjectStorage) {
 
 // Checkpoints
 
-fn a_snapshot_is_invisible_until_finished_and_then_reads_back(storage: ObjectStorage) {
+pub(crate) fn a_snapshot_is_invisible_until_finished_and_then_reads_back(storage: ObjectStorage) {
     let checkpoints = CheckpointStorage::new(storage.clone());
     let mut writer = checkpoints.snapshot_writer(job(), CheckpointId(12), attempt(4));
     writer.write("some ".into()).unwrap();
@@ -215,7 +216,7 @@ fn a_snapshot_is_invisible_until_finished_and_then_reads_back(storage: ObjectSto
     );
 }
 
-fn a_snapshot_that_is_damaged_cut_or_gone_is_named(storage: ObjectStorage) {
+pub(crate) fn a_snapshot_that_is_damaged_cut_or_gone_is_named(storage: ObjectStorage) {
     let checkpoints = CheckpointStorage::new(storage.clone());
     let handle = snapshot(&storage, 1, "12345");
     for (damage, says) in [
@@ -234,7 +235,7 @@ fn a_snapshot_that_is_damaged_cut_or_gone_is_named(storage: ObjectStorage) {
     }
 }
 
-fn a_manifest_is_written_once_and_its_damage_is_named(storage: ObjectStorage) {
+pub(crate) fn a_manifest_is_written_once_and_its_damage_is_named(storage: ObjectStorage) {
     let checkpoints = CheckpointStorage::new(storage.clone());
     let n = CheckpointId(7);
     let missing = checkpoints.read_manifest(job(), n).unwrap_err();
@@ -257,7 +258,7 @@ fn a_manifest_is_written_once_and_its_damage_is_named(storage: ObjectStorage) {
     assert!(error.to_string().contains("is not a checkpoint manifest"));
 }
 
-fn a_manifest_put_that_timed_out_can_be_repeated(storage: ObjectStorage) {
+pub(crate) fn a_manifest_put_that_timed_out_can_be_repeated(storage: ObjectStorage) {
     let slow = once(&storage, StorageOp::Create, Fault::FailAfterWrite);
     let checkpoints = CheckpointStorage::new(slow);
     let n = CheckpointId(1);
@@ -265,7 +266,7 @@ fn a_manifest_put_that_timed_out_can_be_repeated(storage: ObjectStorage) {
     checkpoints.write_manifest(job(), n, b"m").unwrap();
 }
 
-fn checkpoints_are_listed_by_number_and_deleted_whole(storage: ObjectStorage) {
+pub(crate) fn checkpoints_are_listed_by_number_and_deleted_whole(storage: ObjectStorage) {
     let checkpoints = CheckpointStorage::new(storage.clone());
     for number in [10, 9, 100] {
         snapshot(&storage, number, "state");
@@ -285,7 +286,7 @@ fn checkpoints_are_listed_by_number_and_deleted_whole(storage: ObjectStorage) {
 
 // The log
 
-fn the_log_reads_back_what_was_appended(storage: ObjectStorage) {
+pub(crate) fn the_log_reads_back_what_was_appended(storage: ObjectStorage) {
     let log = log_of(&storage, 12);
     assert_eq!(payloads(&log.read_from(job(), 9).unwrap()), "e9 e10 e11");
     assert_eq!(log.read_from(job(), 12).unwrap(), []);
@@ -298,13 +299,13 @@ fn the_log_reads_back_what_was_appended(storage: ObjectStorage) {
     assert_eq!(log.read_all(nobody).unwrap().next_index(), 0);
 }
 
-fn only_jobs_with_a_log_are_listed(storage: ObjectStorage) {
+pub(crate) fn only_jobs_with_a_log_are_listed(storage: ObjectStorage) {
     snapshot(&storage, 1, "of a job without a log");
     storage.put("jobs/notes/log/1", "foreign".into()).unwrap();
     assert_eq!(JobLog::new(storage).jobs().unwrap(), []);
 }
 
-fn two_leaders_racing_for_one_slot_agree_on_who_has_it(storage: ObjectStorage) {
+pub(crate) fn two_leaders_racing_for_one_slot_agree_on_who_has_it(storage: ObjectStorage) {
     for slot in 0..20 {
         let start = Barrier::new(2);
         let race = |nonce: u128| {
@@ -327,7 +328,7 @@ fn two_leaders_racing_for_one_slot_agree_on_who_has_it(storage: ObjectStorage) {
     }
 }
 
-fn a_put_that_timed_out_but_happened_is_known_by_its_nonce(storage: ObjectStorage) {
+pub(crate) fn a_put_that_timed_out_but_happened_is_known_by_its_nonce(storage: ObjectStorage) {
     let log = JobLog::new(once(&storage, StorageOp::Create, Fault::FailAfterWrite));
     let append = log.append(job(), 0, OURS, b"x").unwrap();
     assert_eq!(append, Append::Written);
@@ -337,7 +338,7 @@ fn a_put_that_timed_out_but_happened_is_known_by_its_nonce(storage: ObjectStorag
     assert!(matches!(other_payload, Append::Lost { .. }));
 }
 
-fn a_put_that_failed_is_an_error_and_may_be_repeated(storage: ObjectStorage) {
+pub(crate) fn a_put_that_failed_is_an_error_and_may_be_repeated(storage: ObjectStorage) {
     let log = JobLog::new(once(&storage, StorageOp::Create, Fault::Fail));
     let error = log.append(job(), 0, OURS, b"x").unwrap_err();
     assert!(matches!(error, StorageError::Injected { .. }), "{error}");
@@ -345,14 +346,14 @@ fn a_put_that_failed_is_an_error_and_may_be_repeated(storage: ObjectStorage) {
     assert_eq!(again, Append::Written);
 }
 
-fn a_put_that_failed_in_a_taken_slot_has_lost(storage: ObjectStorage) {
+pub(crate) fn a_put_that_failed_in_a_taken_slot_has_lost(storage: ObjectStorage) {
     log_of(&storage, 1);
     let log = JobLog::new(once(&storage, StorageOp::Create, Fault::Fail));
     let append = log.append(job(), 0, THEIRS, b"x").unwrap();
     assert!(matches!(append, Append::Lost { by } if by.payload == "e0"));
 }
 
-fn a_torn_entry_is_reported_with_its_name(storage: ObjectStorage) {
+pub(crate) fn a_torn_entry_is_reported_with_its_name(storage: ObjectStorage) {
     log_of(&storage, 2);
     let log = JobLog::new(once(&storage, StorageOp::Create, Fault::Torn));
     for error in [
@@ -367,7 +368,7 @@ fn a_torn_entry_is_reported_with_its_name(storage: ObjectStorage) {
     }
 }
 
-fn a_damaged_entry_is_reported_with_its_name(storage: ObjectStorage) {
+pub(crate) fn a_damaged_entry_is_reported_with_its_name(storage: ObjectStorage) {
     let log = log_of(&storage, 3);
     let mut bytes = storage.get(&entry(1)).unwrap().unwrap().to_vec();
     *bytes.last_mut().unwrap() ^= 1;
@@ -377,14 +378,14 @@ fn a_damaged_entry_is_reported_with_its_name(storage: ObjectStorage) {
     assert_eq!(payloads(&log.read_from(job(), 2).unwrap()), "e2");
 }
 
-fn a_gap_is_reported_with_the_name_of_what_is_missing(storage: ObjectStorage) {
+pub(crate) fn a_gap_is_reported_with_the_name_of_what_is_missing(storage: ObjectStorage) {
     let log = log_of(&storage, 4);
     storage.delete(&entry(1)).unwrap();
     let error = log.read_all(job()).unwrap_err();
     assert!(matches!(&error, StorageError::Gap { name, .. } if *name == entry(1)));
 }
 
-fn a_compacted_log_reads_from_its_newest_snapshot(storage: ObjectStorage) {
+pub(crate) fn a_compacted_log_reads_from_its_newest_snapshot(storage: ObjectStorage) {
     let log = log_of(&storage, 6);
     for upto in [2, 4, 5] {
         let fold = format!("fold{upto}");
@@ -421,7 +422,9 @@ fn a_compacted_log_reads_from_its_newest_snapshot(storage: ObjectStorage) {
     assert_eq!(next, Append::Written);
 }
 
-fn a_leader_that_slept_through_a_truncation_can_not_win_a_freed_slot(storage: ObjectStorage) {
+pub(crate) fn a_leader_that_slept_through_a_truncation_can_not_win_a_freed_slot(
+    storage: ObjectStorage,
+) {
     let log = log_of(&storage, 6);
     let _ = log.write_snapshot(job(), 5, OURS, b"fold").unwrap();
     log.truncate_before(job(), 5).unwrap();
@@ -439,7 +442,7 @@ fn a_leader_that_slept_through_a_truncation_can_not_win_a_freed_slot(storage: Ob
     assert_eq!(storage.get(&entry(3)).unwrap(), None);
 }
 
-fn nothing_is_folded_or_deleted_too_far(storage: ObjectStorage) {
+pub(crate) fn nothing_is_folded_or_deleted_too_far(storage: ObjectStorage) {
     let log = log_of(&storage, 3);
     for error in [
         log.truncate_before(job(), 1).unwrap_err(),
@@ -453,14 +456,14 @@ fn nothing_is_folded_or_deleted_too_far(storage: ObjectStorage) {
     assert_eq!(payloads(&log.read_from(job(), 1).unwrap()), "e1 e2");
 }
 
-fn a_second_fold_of_the_same_entries_loses_to_the_first(storage: ObjectStorage) {
+pub(crate) fn a_second_fold_of_the_same_entries_loses_to_the_first(storage: ObjectStorage) {
     let log = log_of(&storage, 2);
     let _ = log.write_snapshot(job(), 2, OURS, b"fold").unwrap();
     let second = log.write_snapshot(job(), 2, THEIRS, b"fold").unwrap();
     assert!(matches!(second, Append::Lost { by } if by.nonce == OURS));
 }
 
-fn a_log_compacted_under_a_reader_is_read_anew(storage: ObjectStorage) {
+pub(crate) fn a_log_compacted_under_a_reader_is_read_anew(storage: ObjectStorage) {
     let log = log_of(&storage, 50);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -475,7 +478,65 @@ fn a_log_compacted_under_a_reader_is_read_anew(storage: ObjectStorage) {
     });
 }
 
-fn the_probe_accepts_a_store_that_honours_create_if_absent(storage: ObjectStorage) {
+fn with_large(storage: &ObjectStorage, beside: &ObjectStorage) -> JobLog {
+    JobLog::new(storage.clone()).with_large(beside.clone(), 10)
+}
+
+pub(crate) fn large_payloads_lie_in_the_other_storage_and_go_with_their_records(
+    storage: ObjectStorage,
+) {
+    let beside = ObjectStorage::in_memory();
+    let log = with_large(&storage, &beside);
+    let large = |index: u64| format!("a payload of many bytes, {index}").into_bytes();
+    for index in 0..4 {
+        let small = vec![b'e'; 10];
+        let payload = if index % 2 == 0 { small } else { large(index) };
+        for _ in 0..2 {
+            let append = log.append(job(), index, OURS, &payload).unwrap();
+            assert_eq!(append, Append::Written);
+        }
+    }
+    // Who loses the slot leaves what it wrote, until the log is truncated there.
+    let lost = log.append(job(), 3, THEIRS, &large(7)).unwrap();
+    assert!(matches!(lost, Append::Lost { by } if by.payload == large(3)));
+    assert_eq!(beside.list("").unwrap().len(), 3);
+    let read = log.read_all(job()).unwrap().entries;
+    assert_eq!(read[3].payload, large(3));
+    assert_eq!(payloads(&read[..1]), "e".repeat(10));
+    let whole = storage.get(&entry(3)).unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&whole).contains("many bytes"));
+
+    for upto in 1..=4 {
+        let _ = log.write_snapshot(job(), upto, OURS, &large(upto)).unwrap();
+        log.truncate_before(job(), upto).unwrap();
+    }
+    let all = log.read_all(job()).unwrap();
+    assert_eq!(all.snapshot.unwrap().payload, large(4));
+    // Of the newest two snapshots.
+    assert_eq!(beside.list("").unwrap().len(), 2);
+}
+
+pub(crate) fn a_large_payload_that_is_damaged_or_gone_is_named(storage: ObjectStorage) {
+    let beside = ObjectStorage::in_memory();
+    let log = with_large(&storage, &beside);
+    let payload = b"a payload of many bytes";
+    let _ = log.append(job(), 0, OURS, payload).unwrap();
+    let name = beside.list("").unwrap().remove(0);
+    for damage in [Some("a payload of many bites"), Some("cut"), None] {
+        match damage {
+            Some(bytes) => beside.put(&name, bytes.into()).unwrap(),
+            None => beside.delete(&name).unwrap(),
+        }
+        let error = log.read_all(job()).unwrap_err().to_string();
+        assert!(error.contains(&name), "{error}");
+        // Nobody knows whose it is, so nobody steps down for it.
+        assert!(log.append(job(), 0, THEIRS, payload).is_err());
+    }
+    let error = JobLog::new(storage).read_all(job()).unwrap_err();
+    assert!(error.to_string().contains(&name), "{error}");
+}
+
+pub(crate) fn the_probe_accepts_a_store_that_honours_create_if_absent(storage: ObjectStorage) {
     JobLog::new(storage.clone()).probe(42).unwrap();
     assert_eq!(storage.list("").unwrap(), [""; 0]);
 }
@@ -495,7 +556,7 @@ impl StorageFaults for Forgetful {
     }
 }
 
-fn the_probe_refuses_a_store_where_a_second_create_wins(storage: ObjectStorage) {
+pub(crate) fn the_probe_refuses_a_store_where_a_second_create_wins(storage: ObjectStorage) {
     let forgetful = Forgetful {
         behind: storage.clone(),
         creates: AtomicU32::new(0),
@@ -506,65 +567,88 @@ fn the_probe_refuses_a_store_where_a_second_create_wins(storage: ObjectStorage) 
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
-/// Runs each promise over each storage.
-macro_rules! contract {
-    ($($promise:ident),+ $(,)?) => {
-        mod memory {
+/// Runs promises over a storage, which is made with what must be kept.
+macro_rules! promises {
+    ($storage:ident, $make:expr, $($promise:ident),+ $(,)?) => {
+        mod $storage {
             $(#[test]
             fn $promise() {
-                super::$promise(super::ObjectStorage::in_memory());
-            })+
-        }
-        mod directory {
-            $(#[test]
-            fn $promise() {
-                let dir = tempfile::tempdir().unwrap();
-                super::$promise(super::ObjectStorage::directory(dir.path()).unwrap());
-            })+
-        }
-        mod over_a_runtime {
-            $(#[test]
-            fn $promise() {
-                let runtime = tokio::runtime::Runtime::new().unwrap();
-                super::$promise(super::over(&runtime));
+                let (storage, _kept) = $make();
+                $crate::contract::$promise(storage);
             })+
         }
     };
 }
 
-fn over(runtime: &tokio::runtime::Runtime) -> ObjectStorage {
-    let store = Arc::new(InMemory::new());
-    ObjectStorage::over(store, "some/prefix", runtime.handle().clone()).unwrap()
+/// What every storage promises of a job's log.
+macro_rules! log {
+    ($storage:ident, $make:expr) => {
+        $crate::contract::promises! { $storage, $make,
+            the_log_reads_back_what_was_appended,
+            only_jobs_with_a_log_are_listed,
+            two_leaders_racing_for_one_slot_agree_on_who_has_it,
+            a_put_that_timed_out_but_happened_is_known_by_its_nonce,
+            a_put_that_failed_is_an_error_and_may_be_repeated,
+            a_put_that_failed_in_a_taken_slot_has_lost,
+            a_torn_entry_is_reported_with_its_name,
+            a_damaged_entry_is_reported_with_its_name,
+            a_gap_is_reported_with_the_name_of_what_is_missing,
+            a_compacted_log_reads_from_its_newest_snapshot,
+            a_leader_that_slept_through_a_truncation_can_not_win_a_freed_slot,
+            nothing_is_folded_or_deleted_too_far,
+            a_second_fold_of_the_same_entries_loses_to_the_first,
+            a_log_compacted_under_a_reader_is_read_anew,
+            large_payloads_lie_in_the_other_storage_and_go_with_their_records,
+            a_large_payload_that_is_damaged_or_gone_is_named,
+            the_probe_accepts_a_store_that_honours_create_if_absent,
+            the_probe_refuses_a_store_where_a_second_create_wins,
+        }
+    };
 }
 
-contract! {
-    what_is_put_can_be_read_listed_replaced_and_deleted,
-    of_many_creators_racing_on_threads_exactly_one_wins,
-    a_writer_shows_nothing_until_it_is_finished,
-    a_writer_given_up_or_dropped_leaves_what_was_there,
-    an_object_of_no_bytes_is_an_object,
-    a_name_that_leads_elsewhere_is_refused,
-    each_fault_does_what_it_says,
-    a_writer_that_failed_once_can_not_be_finished,
-    a_snapshot_is_invisible_until_finished_and_then_reads_back,
-    a_snapshot_that_is_damaged_cut_or_gone_is_named,
-    a_manifest_is_written_once_and_its_damage_is_named,
-    a_manifest_put_that_timed_out_can_be_repeated,
-    checkpoints_are_listed_by_number_and_deleted_whole,
-    the_log_reads_back_what_was_appended,
-    only_jobs_with_a_log_are_listed,
-    two_leaders_racing_for_one_slot_agree_on_who_has_it,
-    a_put_that_timed_out_but_happened_is_known_by_its_nonce,
-    a_put_that_failed_is_an_error_and_may_be_repeated,
-    a_put_that_failed_in_a_taken_slot_has_lost,
-    a_torn_entry_is_reported_with_its_name,
-    a_damaged_entry_is_reported_with_its_name,
-    a_gap_is_reported_with_the_name_of_what_is_missing,
-    a_compacted_log_reads_from_its_newest_snapshot,
-    a_leader_that_slept_through_a_truncation_can_not_win_a_freed_slot,
-    nothing_is_folded_or_deleted_too_far,
-    a_second_fold_of_the_same_entries_loses_to_the_first,
-    a_log_compacted_under_a_reader_is_read_anew,
-    the_probe_accepts_a_store_that_honours_create_if_absent,
-    the_probe_refuses_a_store_where_a_second_create_wins,
+/// What a storage of checkpoints promises besides.
+macro_rules! checkpoints {
+    ($storage:ident, $make:expr) => {
+        $crate::contract::promises! { $storage, $make,
+            what_is_put_can_be_read_listed_replaced_and_deleted,
+            of_many_creators_racing_on_threads_exactly_one_wins,
+            a_writer_shows_nothing_until_it_is_finished,
+            a_writer_given_up_or_dropped_leaves_what_was_there,
+            an_object_of_no_bytes_is_an_object,
+            a_name_that_leads_elsewhere_is_refused,
+            each_fault_does_what_it_says,
+            a_writer_that_failed_once_can_not_be_finished,
+            a_snapshot_is_invisible_until_finished_and_then_reads_back,
+            a_snapshot_that_is_damaged_cut_or_gone_is_named,
+            a_manifest_is_written_once_and_its_damage_is_named,
+            a_manifest_put_that_timed_out_can_be_repeated,
+            checkpoints_are_listed_by_number_and_deleted_whole,
+        }
+    };
 }
+
+pub(crate) use {checkpoints, log, promises};
+
+fn memory() -> (ObjectStorage, ()) {
+    (ObjectStorage::in_memory(), ())
+}
+
+fn directory() -> (ObjectStorage, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (ObjectStorage::directory(dir.path()).unwrap(), dir)
+}
+
+fn over_a_runtime() -> (ObjectStorage, tokio::runtime::Runtime) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = Arc::new(InMemory::new());
+    let storage = ObjectStorage::over(store, "some/prefix", runtime.handle().clone());
+    (storage.unwrap(), runtime)
+}
+
+log!(log_in_memory, super::memory);
+log!(log_in_a_directory, super::directory);
+log!(log_over_a_runtime, super::over_a_runtime);
+
+checkpoints!(checkpoints_in_memory, super::memory);
+checkpoints!(checkpoints_in_a_directory, super::directory);
+checkpoints!(checkpoints_over_a_runtime, super::over_a_runtime);

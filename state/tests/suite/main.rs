@@ -3,5 +3,10 @@
 mod contract;
 mod election;
 mod files;
+mod processes;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod remote;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod servers;
 mod stores;
 mod threads;

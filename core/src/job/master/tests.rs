@@ -38,6 +38,7 @@ impl Job {
         let submitted = LogEntry::Submitted {
             name: "job".into(),
             fingerprint: 0,
+            program: None,
             options: Box::new(options.clone()),
             start: None,
         };

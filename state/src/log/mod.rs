@@ -4,6 +4,9 @@
 //! jobs/<job>/log/<k>         k as 20 digits, dense      created if absent, never overwritten
 //! jobs/<job>/snapshot/<k>    folds all entries before k  created if absent, never overwritten
 //! probe/<nonce>              see `probe`; deleted at once
+//!
+//! jobs/<job>/large-log/<k>-<nonce>        in another storage, if the log's own takes small values only: a payload,
+//! jobs/<job>/large-snapshot/<k>-<nonce>   named by its record with its checksum
 //! ```
 //!
 //! - **One writer per slot.** Each writer puts a nonce in. Whoever finds a slot taken reads it: its own nonce and payload
@@ -15,23 +18,18 @@
 //!   because the snapshot was there before the slot was freed. (The second newest is kept so that a listing that runs
 //!   while snapshots come and go can't miss both.) Such a stray entry lies before the newest snapshot, where nobody
 //!   reads; the next truncation removes it.
+//! - **What is large goes first**, under a name that only its writer has, and its record names it. So a record never lacks
+//!   its payload; a payload without a record is removed by the truncation that passes its slot.
+
+mod records;
 
 use bytes::Bytes;
 use rivus_core::JobId;
 use uuid::Uuid;
 
+use self::records::{Large, Records, name};
 use crate::error::StorageError;
-use crate::frame::Frame;
 use crate::objects::{Created, ObjectStorage};
-
-const ENTRY: Frame = Frame {
-    magic: *b"RVLE",
-    kind: "job log entry",
-};
-const SNAPSHOT: Frame = Frame {
-    magic: *b"RVLS",
-    kind: "job log snapshot",
-};
 
 /// The logs of all jobs in one storage. See the layout and its rules in the table below.
 ///
@@ -54,7 +52,7 @@ const SNAPSHOT: Frame = Frame {
 /// ```
 #[derive(Debug, Clone)]
 pub struct JobLog {
-    objects: ObjectStorage,
+    records: Records,
 }
 
 /// What an append came to. An *error* means that nobody knows: append the same again, or end yourself.
@@ -112,7 +110,18 @@ impl LogContents {
 impl JobLog {
     /// The logs in this storage. Call [`probe`](Self::probe) once before you rely on a store.
     pub fn new(objects: ObjectStorage) -> Self {
-        Self { objects }
+        let large = None;
+        Self {
+            records: Records { objects, large },
+        }
+    }
+
+    /// The same, but payloads of more than `over` bytes lie in another storage, where checkpoints are. For a store that
+    /// takes small values only, such as etcd.
+    #[must_use]
+    pub fn with_large(mut self, objects: ObjectStorage, over: usize) -> Self {
+        self.records.large = Some(Large { objects, over });
+        self
     }
 
     /// Makes sure that the store honours create-if-absent, with a nonce never used before.
@@ -122,24 +131,25 @@ impl JobLog {
     pub fn probe(&self, nonce: u128) -> Result<(), StorageError> {
         let name = format!("probe/{}", Uuid::from_u128(nonce).simple());
         let honoured = match self.second_create_loses(&name) {
-            Err(StorageError::Store { source, .. }) if is_unsupported(&source) => false,
+            Err(StorageError::Store { error, .. }) if is_unsupported(&error) => false,
             other => other?,
         };
         if honoured {
             return Ok(());
         }
         Err(StorageError::NotWriteOnce {
-            store: self.objects.to_string(),
+            store: self.records.objects.to_string(),
             name,
         })
     }
 
     fn second_create_loses(&self, name: &str) -> Result<bool, StorageError> {
         let first = Bytes::from_static(b"first");
-        let won = self.objects.create(name, first.clone())?;
-        let lost = self.objects.create(name, Bytes::from_static(b"second"))?;
-        let found = self.objects.get(name)?;
-        self.objects.delete(name)?;
+        let objects = &self.records.objects;
+        let won = objects.create(name, first.clone())?;
+        let lost = objects.create(name, Bytes::from_static(b"second"))?;
+        let found = objects.get(name)?;
+        objects.delete(name)?;
         Ok(won == Created::Created && lost == Created::AlreadyExists && found == Some(first))
     }
 
@@ -180,7 +190,7 @@ impl JobLog {
     ) -> Result<Append, StorageError> {
         if let Some(last) = upto.checked_sub(1)
             && self.newest_floor(job)?.is_none_or(|floor| floor < upto)
-            && self.read(job, RecordKind::Entry, last)?.is_none()
+            && self.records.read(job, RecordKind::Entry, last)?.is_none()
         {
             return Err(StorageError::Compaction {
                 job,
@@ -197,7 +207,7 @@ impl JobLog {
     /// # Errors
     /// [`StorageError::Compaction`] if no snapshot covers them all.
     pub fn truncate_before(&self, job: JobId, upto: u64) -> Result<(), StorageError> {
-        let snapshots = self.indexes(job, RecordKind::Snapshot)?;
+        let snapshots = self.records.indexes(job, RecordKind::Snapshot)?;
         if snapshots.last().copied().unwrap_or(0) < upto {
             return Err(StorageError::Compaction {
                 job,
@@ -206,16 +216,17 @@ impl JobLog {
                 reason: "no snapshot covers them all",
             });
         }
-        for index in self.indexes(job, RecordKind::Entry)? {
+        for index in self.records.indexes(job, RecordKind::Entry)? {
             if index < upto {
-                self.objects.delete(&name(job, RecordKind::Entry, index))?;
+                self.records.delete(job, RecordKind::Entry, index)?;
             }
         }
-        for old in snapshots.iter().rev().skip(2) {
-            self.objects
-                .delete(&name(job, RecordKind::Snapshot, *old))?;
+        let kept = snapshots.len().saturating_sub(2);
+        for old in &snapshots[..kept] {
+            self.records.delete(job, RecordKind::Snapshot, *old)?;
         }
-        Ok(())
+        let oldest = snapshots.get(kept).copied().unwrap_or(0);
+        self.records.delete_large(job, upto, oldest)
     }
 
     /// Reads all of a job's log: the newest snapshot and what follows it. Empty for an unknown job.
@@ -260,13 +271,13 @@ impl JobLog {
     /// All jobs that have a log, running and ended.
     pub fn jobs(&self) -> Result<Vec<JobId>, StorageError> {
         let mut jobs = Vec::new();
-        for folder in self.objects.folders("jobs")? {
+        for folder in self.records.objects.folders("jobs")? {
             let Ok(id) = Uuid::try_parse(&folder) else {
                 continue; // Not ours.
             };
             let job = JobId(id);
-            if !self.indexes(job, RecordKind::Entry)?.is_empty()
-                || !self.indexes(job, RecordKind::Snapshot)?.is_empty()
+            if !self.records.indexes(job, RecordKind::Entry)?.is_empty()
+                || !self.records.indexes(job, RecordKind::Snapshot)?.is_empty()
             {
                 jobs.push(job);
             }
@@ -283,14 +294,14 @@ impl JobLog {
         nonce: u128,
         payload: &[u8],
     ) -> Result<Append, StorageError> {
-        let name = name(job, kind, index);
-        let bytes = kind.frame().encode(&[&nonce.to_le_bytes(), payload]);
-        let doubt = match self.objects.create(&name, bytes) {
+        let doubt = match self.records.create(job, kind, index, nonce, payload) {
             Ok(Created::Created) => return Ok(Append::Written),
-            Ok(Created::AlreadyExists) => StorageError::Missing { name },
+            Ok(Created::AlreadyExists) => StorageError::Missing {
+                name: name(job, kind, index),
+            },
             Err(error) => error,
         };
-        match self.read(job, kind, index) {
+        match self.records.read(job, kind, index) {
             Ok(Some(found)) if found.nonce == nonce && found.payload == payload => {
                 Ok(Append::Written)
             }
@@ -301,11 +312,15 @@ impl JobLog {
     }
 
     fn entries(&self, job: JobId, from: u64) -> Result<Vec<LogRecord>, StorageError> {
-        let last = self.indexes(job, RecordKind::Entry)?.last().copied();
+        let last = self
+            .records
+            .indexes(job, RecordKind::Entry)?
+            .last()
+            .copied();
         let mut entries = Vec::new();
         // Not the listing decides what is there: it may miss an entry that was written while it ran.
         for index in from.. {
-            match self.read(job, RecordKind::Entry, index)? {
+            match self.records.read(job, RecordKind::Entry, index)? {
                 Some(entry) => entries.push(entry),
                 None if last.is_some_and(|last| index < last) => {
                     let name = name(job, RecordKind::Entry, index);
@@ -318,14 +333,18 @@ impl JobLog {
     }
 
     fn newest_floor(&self, job: JobId) -> Result<Option<u64>, StorageError> {
-        Ok(self.indexes(job, RecordKind::Snapshot)?.last().copied())
+        Ok(self
+            .records
+            .indexes(job, RecordKind::Snapshot)?
+            .last()
+            .copied())
     }
 
     fn newest_snapshot(&self, job: JobId) -> Result<Option<LogRecord>, StorageError> {
         let mut floor = self.newest_floor(job)?;
         loop {
             let Some(upto) = floor else { return Ok(None) };
-            if let Some(snapshot) = self.read(job, RecordKind::Snapshot, upto)? {
+            if let Some(snapshot) = self.records.read(job, RecordKind::Snapshot, upto)? {
                 return Ok(Some(snapshot));
             }
             // Deleted since it was listed, so two newer ones must be there by now.
@@ -337,55 +356,6 @@ impl JobLog {
             }
         }
     }
-
-    fn read(
-        &self,
-        job: JobId,
-        kind: RecordKind,
-        index: u64,
-    ) -> Result<Option<LogRecord>, StorageError> {
-        let name = name(job, kind, index);
-        let Some(bytes) = self.objects.get(&name)? else {
-            return Ok(None);
-        };
-        let mut payload = kind.frame().decode(&name, &bytes)?;
-        let Some((nonce, _)) = payload.split_first_chunk() else {
-            return Err(StorageError::Length {
-                name,
-                expected: (bytes.len() - payload.len() + size_of::<u128>()) as u64,
-                actual: bytes.len() as u64,
-            });
-        };
-        let nonce = u128::from_le_bytes(*nonce);
-        Ok(Some(LogRecord {
-            kind,
-            index,
-            nonce,
-            payload: payload.split_off(size_of::<u128>()),
-        }))
-    }
-
-    /// The indexes of all records of a kind, ascending.
-    fn indexes(&self, job: JobId, kind: RecordKind) -> Result<Vec<u64>, StorageError> {
-        let folder = folder(job, kind);
-        let mut indexes: Vec<u64> = self
-            .objects
-            .list(&folder)?
-            .iter()
-            .filter_map(|name| name.strip_prefix(&folder)?.strip_prefix('/')?.parse().ok())
-            .collect();
-        indexes.sort_unstable();
-        Ok(indexes)
-    }
-}
-
-impl RecordKind {
-    fn frame(self) -> Frame {
-        match self {
-            Self::Entry => ENTRY,
-            Self::Snapshot => SNAPSHOT,
-        }
-    }
 }
 
 fn is_unsupported(error: &object_store::Error) -> bool {
@@ -393,15 +363,4 @@ fn is_unsupported(error: &object_store::Error) -> bool {
         error,
         object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }
     )
-}
-
-fn folder(job: JobId, kind: RecordKind) -> String {
-    match kind {
-        RecordKind::Entry => format!("jobs/{job}/log"),
-        RecordKind::Snapshot => format!("jobs/{job}/snapshot"),
-    }
-}
-
-fn name(job: JobId, kind: RecordKind, index: u64) -> String {
-    format!("{}/{index:020}", folder(job, kind))
 }

@@ -1,17 +1,27 @@
-//! `rivus savepoint`: what is in a savepoint.
+//! `savepoint`: make one, and see what is in one.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use indicatif::HumanBytes;
-use rivus::{Savepoint, SavepointContents};
 
-use super::say;
+use super::show::say;
+use super::{At, CommandError};
+use crate::inspect::SavepointContents;
+use crate::savepoint::Savepoint;
+use crate::service::api::SavepointOptions;
 
 /// What is asked of savepoints.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum SavepointCommand {
+    /// Make a savepoint of a job, which goes on
+    Create {
+        /// The job's id, the beginning of one, or its name
+        job: String,
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
     /// List the operators in a savepoint: their states, schemas, sizes and key counts; and its files
     Inspect {
         /// The savepoint's folder
@@ -25,15 +35,24 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
-    let Command::Inspect { path, verify, json } = command;
-    let contents = Savepoint::at(path).inspect(*verify)?;
-    if *json {
-        say(&serde_json::to_string(&contents)?);
-    } else {
-        show(&contents);
+impl SavepointCommand {
+    pub(super) fn run(self) -> Result<(), CommandError> {
+        match self {
+            Self::Create { job, at } => {
+                super::make_savepoint(&job, SavepointOptions::default(), &at)
+            }
+            Self::Inspect { path, verify, json } => inspect(&path, verify, json),
+        }
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn inspect(path: &Path, verify: bool, json: bool) -> Result<(), CommandError> {
+    let contents = Savepoint::at(path).inspect(verify)?;
+    match json {
+        true => super::show::one(true, &contents, |_| String::new()),
+        false => show(&contents),
+    }
+    Ok(())
 }
 
 fn show(contents: &SavepointContents) {

@@ -1,0 +1,240 @@
+//! Jobs by name: what a binary that runs as a service can run.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+
+use rivus_actors::ProgramFactories;
+use rivus_core::job::{JobOptions, ProgramRef};
+use rivus_core::{Failure, JobGraph, UserError};
+
+use crate::command_line::{command_line, one_line};
+use crate::environment::StreamEnvironment;
+use crate::error::JobError;
+use crate::service::command::ServiceCommand;
+
+/// Run jobs as a service, and ask one.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service answers."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: ServiceCommand,
+}
+
+type Factory = Arc<dyn Fn(&StreamEnvironment, &JobArgs) -> Result<(), UserError> + Send + Sync>;
+
+/// A job that can be asked for by name.
+#[derive(Clone)]
+pub(crate) struct NamedJob {
+    pub(crate) about: String,
+    pub(crate) options: JobOptions,
+    write: Factory,
+}
+
+/// The jobs that a binary can run by name. Closures don't travel between processes, names and arguments do: every process
+/// of a service has the same jobs compiled in, and builds the same plan from a job's name and arguments.
+///
+/// ```
+/// use rivus::connectors::{FileSink, TextFileSource};
+/// use rivus::{JobArgs, Jobs, StreamEnvironment, UserError};
+///
+/// fn word_count(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
+///     let [input, output] = args.exactly()?;
+///     env.from_source(TextFileSource::glob(input))
+///         .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+///         .key_by_ref(|word| word.as_str())
+///         .count()
+///         .sink_to(FileSink::csv(output));
+///     Ok(())
+/// }
+///
+/// // fn main() -> std::process::ExitCode { jobs().main() }
+/// fn jobs() -> Jobs {
+///     Jobs::new().job("word_count", "Counts the words of files: INPUT OUTPUT", word_count)
+/// }
+/// assert_eq!(jobs().names().collect::<Vec<_>>(), ["word_count"]);
+/// ```
+#[derive(Clone, Default)]
+pub struct Jobs {
+    jobs: BTreeMap<String, NamedJob>,
+}
+
+impl Jobs {
+    /// None so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a job: its name, one line about it for people, and the function that writes it. What the function writes may
+    /// depend on nothing but its arguments: it is called in every process of a service, and plans are compared.
+    ///
+    /// # Panics
+    /// If there is a job of that name already.
+    #[must_use]
+    pub fn job<F>(self, name: &str, about: &str, write: F) -> Self
+    where
+        F: Fn(&StreamEnvironment, &JobArgs) -> Result<(), UserError> + Send + Sync + 'static,
+    {
+        self.job_with(name, about, JobOptions::default(), write)
+    }
+
+    /// The same, with other settings than the default ones, for whoever doesn't give any.
+    ///
+    /// ```
+    /// use rivus::connectors::{DiscardSink, GeneratorSource};
+    /// use rivus::{JobOptions, Jobs};
+    /// use std::time::Duration;
+    ///
+    /// let each_second = JobOptions { checkpoint_interval: Some(Duration::from_secs(1)), ..JobOptions::default() };
+    /// let jobs = Jobs::new().job_with("ticks", "Counts on", each_second, |env, _args| {
+    ///     env.from_source(GeneratorSource::new(|n, _| n).rate(10)).sink_to(DiscardSink::new());
+    ///     Ok(())
+    /// });
+    /// # let _ = jobs;
+    /// ```
+    ///
+    /// # Panics
+    /// If there is a job of that name already.
+    #[must_use]
+    pub fn job_with<F>(mut self, name: &str, about: &str, options: JobOptions, write: F) -> Self
+    where
+        F: Fn(&StreamEnvironment, &JobArgs) -> Result<(), UserError> + Send + Sync + 'static,
+    {
+        let job = NamedJob {
+            about: about.to_owned(),
+            options,
+            write: Arc::new(write),
+        };
+        let other = self.jobs.insert(name.to_owned(), job);
+        assert!(
+            other.is_none(),
+            "two jobs are named {name}: give one another name"
+        );
+        self
+    }
+
+    /// A whole binary: runs these jobs as a service, and asks one; see [`ServiceCommand`]. `RUST_LOG` says what of the engine's
+    /// doings goes to standard error.
+    pub fn main(self) -> ExitCode {
+        match command_line() {
+            Ok(Cli { command }) => command.run(self),
+            Err(code) => code,
+        }
+    }
+
+    /// The jobs' names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.jobs.keys().map(String::as_str)
+    }
+
+    /// A job, or one line that names those that there are.
+    pub(crate) fn get(&self, name: &str) -> Result<&NamedJob, Failure> {
+        self.jobs.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.names().collect();
+            let there = match names.is_empty() {
+                true => "this binary registers none".to_owned(),
+                false => format!("there are: {}", names.join(", ")),
+            };
+            Failure::job(format!("there is no job named {name:?}: {there}"))
+        })
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &NamedJob)> {
+        self.jobs.iter().map(|(name, job)| (name.as_str(), job))
+    }
+}
+
+impl ProgramFactories for Jobs {
+    fn build(&self, program: &ProgramRef) -> Result<JobGraph, Failure> {
+        let job = self.get(&program.factory)?;
+        let env = StreamEnvironment::builder()
+            .parallelism(program.parallelism)
+            .build();
+        let args = JobArgs {
+            job: program.factory.clone(),
+            args: program.args.clone(),
+        };
+        let refused = |failure: Failure| Failure {
+            message: format!("job {}: {}", program.factory, failure.message),
+            ..failure
+        };
+        (job.write)(&env, &args).map_err(|error| refused(Failure::user(&error)))?;
+        env.plan()
+            .map_err(|error: JobError| refused(Failure::job(error.to_string())))
+    }
+}
+
+/// What a job was submitted with, as on a command line.
+///
+/// ```
+/// use rivus::JobArgs;
+///
+/// let args = JobArgs::new("word_count", ["in.txt", "out"]);
+/// let [input, output] = args.exactly()?;
+/// assert_eq!((input, output), ("in.txt", "out"));
+/// assert_eq!(args.exactly::<1>().unwrap_err().to_string(), "takes 1 argument, and was given 2");
+/// # Ok::<(), rivus::UserError>(())
+/// ```
+///
+/// With flags of their own, jobs read them as a binary would:
+///
+/// ```
+/// use clap::Parser;
+/// use rivus::JobArgs;
+///
+/// #[derive(Parser)]
+/// struct Args {
+///     #[arg(long, default_value_t = 10)]
+///     top: usize,
+/// }
+///
+/// let args: Args = JobArgs::new("top_pages", ["--top", "3"]).parse()?;
+/// assert_eq!(args.top, 3);
+/// # Ok::<(), rivus::UserError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct JobArgs {
+    job: String,
+    args: Vec<String>,
+}
+
+impl JobArgs {
+    /// Arguments of a job.
+    pub fn new<A: Into<String>>(job: &str, args: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            job: job.to_owned(),
+            args: args.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// The arguments as they were given.
+    pub fn all(&self) -> &[String] {
+        &self.args
+    }
+
+    /// So many arguments, no more and no fewer.
+    ///
+    /// # Errors
+    /// One line that says how many there are.
+    pub fn exactly<const N: usize>(&self) -> Result<[&str; N], UserError> {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        let given = args.len();
+        args.try_into().map_err(|_| {
+            let s = if N == 1 { "" } else { "s" };
+            format!("takes {N} argument{s}, and was given {given}").into()
+        })
+    }
+
+    /// The arguments, read by `clap`.
+    ///
+    /// # Errors
+    /// The first paragraph of what `clap` says, on one line.
+    pub fn parse<A: clap::Parser>(&self) -> Result<A, UserError> {
+        let words = std::iter::once(&self.job).chain(&self.args);
+        A::try_parse_from(words).map_err(|error| one_line(&error).into())
+    }
+}

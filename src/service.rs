@@ -1,0 +1,21 @@
+//! Rivus as a long-running service: one process with all roles, asked and told by HTTP.
+//!
+//! ```text
+//! POST   /v1/jobs                      SubmitRequest            -> Submitted
+//! GET    /v1/jobs                                               -> [JobSummary]
+//! GET    /v1/jobs/{job}                                         -> JobDetails
+//! POST   /v1/jobs/{job}/cancel                                  -> JobSummary
+//! POST   /v1/jobs/{job}/savepoints     SavepointOptions         -> SavepointMade, when it is complete
+//! GET    /v1/jobs/{job}/graph                                   -> the plan, in Graphviz's language
+//! GET    /v1/factories                                          -> [FactoryDetails]
+//! ```
+//!
+//! `{job}` is a job's id, the beginning of one that no other job shares, or its name if no other running job has it.
+//! An answer other than 2xx has a [`Refusal`](api::Refusal) of one line. Jobs outlive the process: their logs and
+//! checkpoints lie in the storage, and the next process on the same storage goes on with them.
+
+pub(crate) mod api;
+pub(crate) mod client;
+pub(crate) mod command;
+mod dot;
+mod server;

@@ -1,0 +1,193 @@
+//! What is said over HTTP, as JSON.
+
+use rivus_actors::{JobStatus, JobView};
+use rivus_core::job::JobOutcome;
+use rivus_core::{MIN_TIMESTAMP, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A job to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubmitRequest {
+    /// The job factory's name.
+    pub(crate) job: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub(crate) args: Vec<String>,
+    /// For people; the factory's name if there is none.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// Subtasks of every operator that doesn't say otherwise.
+    #[serde(default = "one")]
+    pub(crate) parallelism: u32,
+    /// Milliseconds from one checkpoint's start to the next, if not what the job says itself.
+    #[serde(default)]
+    pub(crate) checkpoint_interval_ms: Option<u64>,
+    /// The folder of a savepoint to go on from.
+    #[serde(default)]
+    pub(crate) from_savepoint: Option<String>,
+    /// Uids of operators whose state in the savepoint is let go.
+    #[serde(default)]
+    pub(crate) drop_state_of: Vec<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The answer to a [`SubmitRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Submitted {
+    /// The job's id.
+    pub(crate) id: String,
+}
+
+/// A job in a line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct JobSummary {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// recovering, starting, waiting, running, ending, completed, stopped, canceled or failed.
+    pub(crate) status: String,
+    /// Why it failed, or what it waits for.
+    pub(crate) reason: Option<String>,
+    pub(crate) checkpoints: u64,
+    pub(crate) restarts: u32,
+    pub(crate) takeovers: u32,
+}
+
+/// A job at this moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct JobDetails {
+    #[serde(flatten)]
+    pub(crate) summary: JobSummary,
+    pub(crate) epoch: u64,
+    pub(crate) last_checkpoint: Option<u64>,
+    pub(crate) last_checkpoint_ms: Option<u64>,
+    /// Why a region was last restarted.
+    pub(crate) last_failure: Option<String>,
+    pub(crate) tasks: Vec<TaskDetails>,
+}
+
+/// One execution at this moment. What it has counted, it has counted since its attempt began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskDetails {
+    /// Vertex, subtask and attempt.
+    pub(crate) task: String,
+    pub(crate) name: String,
+    pub(crate) records_in: u64,
+    pub(crate) records_out: u64,
+    pub(crate) late: u64,
+    pub(crate) skipped: u64,
+    /// Shares of its time, 0 to 1.
+    pub(crate) busy: f64,
+    pub(crate) backpressured: f64,
+    pub(crate) idle: f64,
+    /// Milliseconds since the epoch.
+    pub(crate) watermark: Option<Timestamp>,
+    pub(crate) state_rows: u64,
+    pub(crate) snapshot_bytes: u64,
+}
+
+/// What a savepoint is for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SavepointOptions {
+    /// Whether the job ends with it.
+    #[serde(default)]
+    pub(crate) stop: bool,
+    /// Whether event time ends first, so that every window and timer fires. Only with `stop`.
+    #[serde(default)]
+    pub(crate) drain: bool,
+}
+
+/// A savepoint that is complete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavepointMade {
+    pub(crate) name: String,
+    /// Its folder, if the storage is a directory.
+    pub(crate) path: Option<String>,
+}
+
+/// A job that can be submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FactoryDetails {
+    pub(crate) name: String,
+    pub(crate) about: String,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    /// One line.
+    pub(crate) error: String,
+}
+
+impl JobSummary {
+    pub(crate) fn of(view: &JobView) -> Self {
+        let (status, reason) = words(&view.status);
+        Self {
+            id: view.job.to_string(),
+            name: view.name.clone(),
+            status: status.to_owned(),
+            reason,
+            checkpoints: view.checkpoints,
+            restarts: view.restarts,
+            takeovers: view.takeovers,
+        }
+    }
+
+    /// Whether the job is over.
+    pub(crate) fn is_over(&self) -> bool {
+        ["completed", "stopped", "canceled", "failed"].contains(&self.status.as_str())
+    }
+}
+
+fn words(status: &JobStatus) -> (&'static str, Option<String>) {
+    match status {
+        JobStatus::Recovering => ("recovering", None),
+        JobStatus::Starting => ("starting", None),
+        JobStatus::WaitingForSlots { needed, available } => {
+            let reason = format!("needs {needed} slots, and there are {available}");
+            ("waiting", Some(reason))
+        }
+        JobStatus::Running => ("running", None),
+        JobStatus::Ending => ("ending", None),
+        JobStatus::Ended(JobOutcome::Completed) => ("completed", None),
+        JobStatus::Ended(JobOutcome::Stopped { .. }) => ("stopped", None),
+        JobStatus::Ended(JobOutcome::Canceled) => ("canceled", None),
+        JobStatus::Ended(JobOutcome::Failed(failure)) => ("failed", Some(failure.to_string())),
+    }
+}
+
+impl JobDetails {
+    pub(crate) fn of(view: &JobView) -> Self {
+        let tasks = view.subtasks.iter().map(|task| {
+            let (figures, shares) = (&task.figures, task.figures.shares());
+            TaskDetails {
+                task: task.attempt.to_string(),
+                name: task.name.clone(),
+                records_in: figures.records_in,
+                records_out: figures.records_out,
+                late: figures.late,
+                skipped: figures.skipped,
+                busy: shares.busy,
+                backpressured: shares.backpressured,
+                idle: shares.idle,
+                watermark: Some(figures.watermark).filter(|at| *at != MIN_TIMESTAMP),
+                state_rows: figures.state_rows,
+                snapshot_bytes: figures.snapshot_bytes,
+            }
+        });
+        Self {
+            summary: JobSummary::of(view),
+            epoch: view.epoch.0,
+            last_checkpoint: view.last_checkpoint.map(|id| id.0),
+            last_checkpoint_ms: view
+                .last_checkpoint_took
+                .map(|took| took.as_millis() as u64),
+            last_failure: view.last_failure.clone(),
+            tasks: tasks.collect(),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The service's commands: run it, and ask it.
+
+mod savepoint;
+mod show;
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rivus_actors::NodeConfig;
+use rivus_state::{RocksDbBackend, StateBackend};
+use tokio::net::TcpListener;
+
+pub use self::savepoint::SavepointCommand;
+use super::api::{
+    FactoryDetails, JobDetails, JobSummary, SavepointMade, SavepointOptions, SubmitRequest,
+    Submitted,
+};
+use super::client::{Client, ClientError};
+use super::server::{ADDRESS, Service, ServiceSettings};
+use crate::error::JobError;
+use crate::jobs::Jobs;
+
+/// The exit code of a command that found no service.
+const UNREACHABLE: u8 = 3;
+
+/// How long a service may take to lead before it says that it stands by.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a live table is drawn anew.
+const REDRAW: Duration = Duration::from_millis(500);
+
+/// What can be done with a service, and with what it leaves behind: subcommands for a binary of one's own that has other
+/// commands too. One that has none calls [`Jobs::main`].
+///
+/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no service answers.
+///
+/// ```
+/// use clap::Parser;
+/// use rivus::{Jobs, ServiceCommand};
+///
+/// #[derive(Parser)]
+/// enum Cli {
+///     /// Say hello
+///     Hello,
+///     #[command(flatten)]
+///     Service(ServiceCommand),
+/// }
+///
+/// fn run(cli: Cli) -> std::process::ExitCode {
+///     match cli {
+///         Cli::Hello => std::process::ExitCode::SUCCESS,
+///         Cli::Service(command) => command.run(Jobs::new()),
+///     }
+/// }
+/// # let _ = run(Cli::parse_from(["mine", "hello"]));
+/// ```
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Run a service: all roles in this process, until it is told to stop (SIGINT or SIGTERM)
+    Cluster(ClusterArgs),
+    /// Run a job on a service
+    Submit(SubmitArgs),
+    /// List a service's jobs
+    List {
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show a job: on a terminal until it ends, drawn anew twice a second
+    Status {
+        /// The job's id, the beginning of one, or its name
+        job: String,
+        /// Show it once, on a terminal too
+        #[arg(long)]
+        once: bool,
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+    /// End a job now; what it has read since its last checkpoint is forgotten
+    Cancel {
+        /// The job's id, the beginning of one, or its name
+        job: String,
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+    /// End a job with a savepoint: all of its output up to there is visible
+    Stop {
+        /// The job's id, the beginning of one, or its name
+        job: String,
+        /// End event time first: every window and timer fires
+        #[arg(long)]
+        drain: bool,
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+    /// Make savepoints, and look into them
+    #[command(subcommand)]
+    Savepoint(SavepointCommand),
+    /// Print a job's plan in Graphviz's language
+    Dot {
+        /// The job's id, the beginning of one, or its name
+        job: String,
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+    /// List the jobs that a service can run
+    Jobs {
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// Which service, and how its answers are shown.
+#[derive(Debug, Args)]
+pub struct At {
+    /// Where the service listens
+    #[arg(long, env = "RIVUS_ADDRESS", default_value_t = ADDRESS)]
+    address: SocketAddr,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a service runs.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "RIVUS_ADDRESS", default_value_t = ADDRESS)]
+    address: SocketAddr,
+    /// Where job logs, checkpoints and savepoints lie
+    #[arg(long, env = "RIVUS_STORAGE", default_value = "rivus-storage")]
+    storage: PathBuf,
+    /// Subtasks of the widest operators that can run at the same time, of all jobs together
+    #[arg(long, env = "RIVUS_SLOTS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Threads that subtasks run on; 0: one per core
+    #[arg(long, env = "RIVUS_WORKERS", default_value_t = 0)]
+    workers: usize,
+    /// Keep state in RocksDB below this directory, instead of in memory
+    #[arg(long, env = "RIVUS_ROCKSDB")]
+    rocksdb: Option<PathBuf>,
+    /// MiB of memory for all state in RocksDB
+    #[arg(long, default_value_t = 256, requires = "rocksdb")]
+    rocksdb_memory: usize,
+}
+
+/// A job to run.
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// The job, one of those that the command `jobs` lists
+    job: String,
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+    /// For people; the job's name if it is not given
+    #[arg(long)]
+    name: Option<String>,
+    /// Subtasks of every operator that doesn't say otherwise
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    parallelism: u32,
+    /// Time from one checkpoint's start to the next, such as 500ms or 10s
+    #[arg(long, value_parser = humantime::parse_duration)]
+    checkpoint_interval: Option<Duration>,
+    /// The folder of a savepoint to go on from
+    #[arg(long)]
+    from_savepoint: Option<PathBuf>,
+    /// Let the state of an operator go that the savepoint has
+    #[arg(long, requires = "from_savepoint")]
+    drop_state_of: Vec<String>,
+    #[command(flatten)]
+    at: At,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error("{what}: {source}")]
+    Io {
+        what: String,
+        source: std::io::Error,
+    },
+}
+
+impl ServiceCommand {
+    /// Does it. What goes wrong is one line on standard error.
+    pub fn run(self, jobs: Jobs) -> ExitCode {
+        let done = match self {
+            Self::Cluster(args) => cluster(jobs, args),
+            Self::Submit(args) => submit(args),
+            Self::List { at } => list(&at),
+            Self::Status { job, once, at } => status(&job, once, &at),
+            Self::Cancel { job, at } => cancel(&job, &at),
+            Self::Stop { job, drain, at } => {
+                make_savepoint(&job, SavepointOptions { stop: true, drain }, &at)
+            }
+            Self::Savepoint(command) => command.run(),
+            Self::Dot { job, at } => dot(&job, &at),
+            Self::Jobs { at } => factories(&at),
+        };
+        let Err(error) = done else {
+            return ExitCode::SUCCESS;
+        };
+        eprintln!("error: {error}");
+        match error {
+            CommandError::Client(ClientError::Unreachable { .. }) => ExitCode::from(UNREACHABLE),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn cluster(jobs: Jobs, args: ClusterArgs) -> Result<(), CommandError> {
+    let failed = |what: String| move |source| CommandError::Io { what, source };
+    let backend = match &args.rocksdb {
+        Some(directory) => {
+            let opened = RocksDbBackend::new(directory).map_err(failed("--rocksdb".to_owned()))?;
+            let backend = opened.memory(args.rocksdb_memory << 20);
+            Some(Arc::new(backend) as Arc<dyn StateBackend>)
+        }
+        None => None,
+    };
+    let settings = ServiceSettings {
+        storage: args.storage.clone(),
+        node: NodeConfig {
+            slots: args.slots,
+            ..NodeConfig::default()
+        },
+        workers: args.workers,
+        backend,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed("can't start a runtime".to_owned()))?;
+    runtime.block_on(async {
+        let cant_listen = || format!("can't listen on {}: give another --address", args.address);
+        let listener = TcpListener::bind(args.address)
+            .await
+            .map_err(failed(cant_listen()))?;
+        let address = listener.local_addr().map_err(failed(cant_listen()))?;
+        let names = jobs.names().collect::<Vec<_>>().join(", ");
+        let Some(service) = lead(Service::start(jobs, settings)).await? else {
+            return Ok(());
+        };
+        show::say(&format!(
+            "listening on {address}; storage in {}; {} slots; jobs: {names}",
+            args.storage.display(),
+            args.slots,
+        ));
+        let served = service.serve(listener, told_to_stop()).await;
+        served.map_err(failed("the service failed".to_owned()))
+    })
+}
+
+/// Waits until the service leads; none if it is told to stop before.
+async fn lead(
+    starting: impl Future<Output = Result<Arc<Service>, JobError>>,
+) -> Result<Option<Arc<Service>>, JobError> {
+    let mut starting = std::pin::pin!(starting);
+    tokio::select! {
+        started = &mut starting => return started.map(Some),
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    show::say("standing by: another process serves this storage");
+    tokio::select! {
+        started = starting => started.map(Some),
+        () = told_to_stop() => Ok(None),
+    }
+}
+
+/// When the process is told to stop. Its jobs go on in the next process on the same storage.
+async fn told_to_stop() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+fn submit(args: SubmitArgs) -> Result<(), CommandError> {
+    let request = SubmitRequest {
+        job: args.job,
+        args: args.args,
+        name: args.name,
+        parallelism: args.parallelism,
+        checkpoint_interval_ms: args
+            .checkpoint_interval
+            .map(|every| every.as_millis() as u64),
+        from_savepoint: args
+            .from_savepoint
+            .map(|path| absolute(path).display().to_string()),
+        drop_state_of: args.drop_state_of,
+    };
+    let submitted: Submitted = Client::new(args.at.address).post("jobs", &request)?;
+    show::one(args.at.json, &submitted, |submitted| submitted.id.clone());
+    Ok(())
+}
+
+/// The service has another directory than this process.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+fn list(at: &At) -> Result<(), CommandError> {
+    let jobs: Vec<JobSummary> = Client::new(at.address).get("jobs")?;
+    show::one(at.json, &jobs, |jobs| show::jobs(jobs));
+    Ok(())
+}
+
+fn status(job: &str, once: bool, at: &At) -> Result<(), CommandError> {
+    let client = Client::new(at.address);
+    let path = of_job(job, "");
+    let ask = || client.get::<JobDetails>(&path);
+    if once || at.json || !std::io::stdout().is_terminal() {
+        show::one(at.json, &ask()?, show::job);
+        return Ok(());
+    }
+    let mut table = show::Live::default();
+    loop {
+        let details = ask()?;
+        table.draw(&show::job(&details));
+        if details.summary.is_over() {
+            return Ok(());
+        }
+        wait(REDRAW);
+    }
+}
+
+/// Where a job is asked about, whatever its name.
+fn of_job(job: &str, what: &str) -> String {
+    format!("jobs/{}{what}", utf8_percent_encode(job, NON_ALPHANUMERIC))
+}
+
+/// A person watches; nothing else happens in this process meanwhile.
+#[allow(clippy::disallowed_methods)]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn cancel(job: &str, at: &At) -> Result<(), CommandError> {
+    let path = of_job(job, "/cancel");
+    let summary: JobSummary = Client::new(at.address).post(&path, &())?;
+    show::one(at.json, &summary, |summary| {
+        format!("{} is being canceled", summary.id)
+    });
+    Ok(())
+}
+
+fn make_savepoint(job: &str, options: SavepointOptions, at: &At) -> Result<(), CommandError> {
+    let path = of_job(job, "/savepoints");
+    let made: SavepointMade = Client::new(at.address).post(&path, &options)?;
+    show::one(at.json, &made, |made| {
+        made.path.clone().unwrap_or_else(|| made.name.clone())
+    });
+    Ok(())
+}
+
+fn dot(job: &str, at: &At) -> Result<(), CommandError> {
+    let drawn = Client::new(at.address).text(&of_job(job, "/graph"))?;
+    show::one(at.json, &drawn, |drawn| drawn.trim_end().to_owned());
+    Ok(())
+}
+
+fn factories(at: &At) -> Result<(), CommandError> {
+    let all: Vec<FactoryDetails> = Client::new(at.address).get("factories")?;
+    show::one(at.json, &all, |all| show::factories(all));
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! Jobs whose log and checkpoints lie on other machines, under kills: of leaders, of subtasks, of whole processes.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rivus::connectors::{FileSink, GeneratorSource};
+use rivus::{
+    Coordination, EnvironmentBuilder, EtcdOptions, JobHandle, JobId, JobStatus, NodeConfig,
+    RestartStrategy, RuntimeMode, S3Options, Storage, StreamEnvironment,
+};
+
+#[path = "../../state/tests/suite/servers.rs"]
+mod servers;
+
+const RECORDS: u64 = 1_500;
+
+fn process(storage: &S3Options) -> EnvironmentBuilder {
+    let node = NodeConfig {
+        lease: Duration::from_secs(1),
+        ..NodeConfig::default()
+    };
+    let delay = Duration::from_millis(50);
+    StreamEnvironment::builder()
+        .parallelism(2)
+        .node(node)
+        .restart(RestartStrategy::FixedDelay { attempts: 3, delay })
+        .checkpoint_interval(Duration::from_millis(50))
+        .storage(Storage::S3(storage.clone()))
+}
+
+/// Numbers by their rest, counted. Whoever counts dies once.
+async fn life(builder: EnvironmentBuilder, dir: &Path, dies: &'static AtomicBool) -> JobHandle {
+    let env = builder.build();
+    let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(1_000);
+    env.from_source(numbers)
+        .key_by(|n| n % 10)
+        .count()
+        .map(|(rest, count)| {
+            let late = count > RECORDS / 20;
+            assert!(!(late && dies.swap(false, Ordering::Relaxed)), "on purpose");
+            (rest, count)
+        })
+        .sink_to(FileSink::csv(dir));
+    let id = "67e55044-10b1-426f-9247-bb680e5fe0c8"
+        .parse()
+        .expect("is one");
+    env.resume("numbers", JobId(id)).await.expect("starts")
+}
+
+/// Waits for another checkpoint; `false` if the job is over.
+async fn gets_on(job: &mut JobHandle) -> bool {
+    let last = job.view().last_checkpoint;
+    while job.view().last_checkpoint <= last {
+        if matches!(job.status(), JobStatus::Ended(_)) {
+            return false;
+        }
+        job.changed().await.expect("goes on");
+    }
+    true
+}
+
+/// A life that loses its leader and then dies itself, one that loses a subtask and its leader, and the lines they wrote.
+async fn lines_of_two_lives(
+    builder: impl Fn() -> EnvironmentBuilder,
+    dies: &'static AtomicBool,
+) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut first = life(builder(), dir.path(), dies).await;
+    assert!(gets_on(&mut first).await);
+    first.kill_leader();
+    assert!(gets_on(&mut first).await);
+    assert!(first.view().takeovers > 0);
+    drop(first);
+
+    let mut second = life(builder(), dir.path(), dies).await;
+    assert!(gets_on(&mut second).await);
+    second.kill_leader();
+    second.wait().await.expect("completes");
+    assert!(!dies.load(Ordering::Relaxed), "nobody died");
+
+    let parts = std::fs::read_dir(dir.path()).expect("is there");
+    let parts = parts.map(|part| part.expect("is listed").path());
+    let visible = parts.filter(|part| part.extension().is_some_and(|end| end == "csv"));
+    let mut lines = Vec::new();
+    for part in visible {
+        let text = std::fs::read_to_string(part).expect("is read");
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    lines.sort();
+    lines
+}
+
+fn each_once() -> Vec<String> {
+    let counts = 1..=RECORDS / 10;
+    let lines = (0..10).flat_map(|rest| counts.clone().map(move |n| format!("{rest},{n}")));
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn a_job_in_s3_writes_each_record_once_whoever_dies() {
+    static DIES: AtomicBool = AtomicBool::new(true);
+    let bucket = servers::s3("state");
+    let lines = lines_of_two_lives(|| process(&bucket), &DIES).await;
+    assert_eq!(lines, each_once());
+}
+
+#[tokio::test]
+async fn a_job_with_its_log_in_etcd_and_checkpoints_in_s3_writes_each_record_once_whoever_dies() {
+    static DIES: AtomicBool = AtomicBool::new(true);
+    let (bucket, etcd) = (servers::s3("state"), servers::etcd());
+    let builder = || process(&bucket).coordination(Coordination::Etcd(etcd.clone()));
+    let lines = lines_of_two_lives(builder, &DIES).await;
+    assert_eq!(lines, each_once());
+}
+
+#[tokio::test]
+async fn stores_that_can_not_be_used_are_refused_with_the_mend() {
+    let nowhere = "http://127.0.0.1:1";
+    let etcd = Coordination::Etcd(EtcdOptions::new([nowhere]));
+    let simulated = || StreamEnvironment::builder().runtime(RuntimeMode::Current);
+    let forgetful = Storage::S3(servers::s3("forgetful"));
+    for (builder, says) in [
+        (
+            StreamEnvironment::builder().storage(forgetful.clone()),
+            ["does not honour create-if-absent", "choose another store"],
+        ),
+        (
+            StreamEnvironment::builder().coordination(etcd.clone()),
+            [nowhere, "start it, or give its endpoints"],
+        ),
+        (
+            simulated().storage(forgetful),
+            ["the storage in S3", "use Storage::Memory"],
+        ),
+        (
+            simulated().coordination(etcd),
+            [nowhere, "use Coordination::InProcess"],
+        ),
+    ] {
+        let env = builder.build();
+        env.from_collection(vec![1]).print();
+        let error = env.execute("refused").await.unwrap_err().to_string();
+        assert!(!error.contains('\n'), "{error}");
+        for part in says {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The service as a process: asked by its own commands, killed, and gone on with by the next one.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A running service. Killed when the test is over, however it ends.
+struct Service {
+    process: Child,
+    address: String,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn rivus() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
+    command.env_remove("RUST_LOG");
+    command
+}
+
+impl Service {
+    fn start(storage: &Path, options: &[&str]) -> Self {
+        let mut command = rivus();
+        command.args([
+            "cluster",
+            "--address",
+            "127.0.0.1:0",
+            "--workers",
+            "2",
+            "--storage",
+        ]);
+        let mut process = command
+            .arg(storage)
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let out = process.stdout.take().expect("is piped");
+        let mut line = String::new();
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("says where it listens");
+        let address = line
+            .strip_prefix("listening on ")
+            .expect("says where it listens");
+        let (address, _) = address.split_once(';').expect("and more");
+        Self {
+            address: address.to_owned(),
+            process,
+        }
+    }
+
+    fn ask(&self, words: &[&str]) -> Output {
+        // Options go before a job's own arguments.
+        let (command, rest) = words.split_first().expect("a command");
+        let mut asking = rivus();
+        asking.arg(command);
+        let mut rest = rest;
+        if *command == "savepoint" {
+            asking.arg(rest[0]);
+            rest = &rest[1..];
+        }
+        asking
+            .args(["--json", "--address", &self.address])
+            .args(rest);
+        asking.output().expect("runs")
+    }
+
+    /// What it answers, as JSON.
+    fn answer(&self, words: &[&str]) -> Value {
+        let output = self.ask(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).expect("is JSON")
+    }
+
+    /// The line that says why not, and the exit code.
+    fn refusal(&self, words: &[&str]) -> (String, Option<i32>) {
+        let output = self.ask(words);
+        let said = String::from_utf8(output.stderr).expect("is text");
+        (said, output.status.code())
+    }
+
+    /// Looks at a job until it is as it should be.
+    fn wait_for(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..1_200 {
+            let status = self.answer(&["status", job]);
+            if is_so(&status) {
+                return status;
+            }
+            pause();
+        }
+        panic!("it never came to that: {}", self.answer(&["status", job]));
+    }
+
+    /// As a machine that fails: nobody is told.
+    fn kill(mut self) {
+        self.process.kill().expect("is killed");
+    }
+}
+
+/// Between two looks at another process, whose clock can't be paused.
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+/// Rows of committed files by window and page, each of which may stand there once.
+fn committed(out: &Path) -> BTreeMap<(i64, String), u64> {
+    let mut rows = BTreeMap::new();
+    for part in std::fs::read_dir(out).into_iter().flatten() {
+        let path = part.expect("is listed").path();
+        if path.extension().is_none_or(|extension| extension != "csv") {
+            continue;
+        }
+        for line in std::fs::read_to_string(&path).expect("is read").lines() {
+            let mut fields = line.split(',');
+            let mut next = || fields.next().expect("three fields");
+            let key = (next().parse().expect("a time"), next().to_owned());
+            let count = next().parse().expect("a count");
+            let twice = rows.insert(key.clone(), count);
+            assert_eq!(twice, None, "{key:?} stands there twice");
+        }
+    }
+    rows
+}
+
+/// What `clicks` gives by its description, without an engine.
+fn expected(clicks: u64, rate: u64) -> BTreeMap<(i64, String), u64> {
+    let mut rows = BTreeMap::new();
+    for n in 0..clicks {
+        let window = 1_767_225_600_000 + (n / rate * 1_000) as i64;
+        *rows
+            .entry((window, format!("/{}", n * n % 11)))
+            .or_insert(0) += 1;
+    }
+    rows
+}
+
+#[test]
+fn a_job_outlives_its_service_and_goes_on_from_a_savepoint_at_another_parallelism() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (storage, out) = (dir.path().join("storage"), dir.path().join("out"));
+    let out_text = out.to_str().expect("is text");
+    let clicks = [
+        "--", "--out", out_text, "--rate", "4000", "--count", "24000",
+    ];
+
+    let first = Service::start(&storage, &[]);
+    let submit = [
+        "submit",
+        "-p",
+        "2",
+        "--checkpoint-interval",
+        "100ms",
+        "clicks",
+    ];
+    let submitted = first.answer(&[&submit[..], &clicks].concat());
+    let job = submitted["id"].as_str().expect("an id").to_owned();
+    first.wait_for(&job, |status| status["checkpoints"].as_u64() > Some(3));
+    first.kill();
+
+    // Nobody submits it again: its log names the program.
+    let second = Service::start(&storage, &[]);
+    let status = second.wait_for(&job[..8], |status| status["checkpoints"].as_u64() > Some(6));
+    assert_eq!(status["name"], "clicks");
+    assert_eq!(status["takeovers"], 1, "{status}");
+    let made = second.answer(&["savepoint", "create", "clicks"]);
+    let kept = Path::new(made["path"].as_str().expect("a path")).to_owned();
+    let stopped = second.answer(&["stop", "clicks"]);
+    let savepoint = stopped["path"].as_str().expect("a path");
+    assert_eq!(second.answer(&["status", &job])["status"], "stopped");
+    assert!(kept.join("savepoint").is_file());
+
+    let from = [
+        "submit",
+        "-p",
+        "3",
+        "--name",
+        "more clicks",
+        "--from-savepoint",
+        savepoint,
+        "clicks",
+    ];
+    second.answer(&[&from[..], &clicks].concat());
+    let drawn = second.answer(&["dot", "more clicks"]);
+    assert!(
+        drawn.as_str().expect("a drawing").contains("parallelism 3"),
+        "{drawn}"
+    );
+    second.wait_for("more clicks", |status| status["status"] == "running");
+    let listed = second.answer(&["list"]);
+    let listed = listed.as_array().expect("a list");
+    let id = listed
+        .iter()
+        .find(|job| job["name"] == "more clicks")
+        .expect("is listed")["id"]
+        .clone();
+    second.wait_for(id.as_str().expect("an id"), |status| {
+        status["status"] == "completed"
+    });
+    assert_eq!(committed(&out), expected(24_000, 4_000));
+}
+
+#[test]
+fn what_a_service_cannot_do_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let service = Service::start(dir.path(), &["--slots", "2"]);
+    let table: [(&[&str], &str); 7] = [
+        (
+            &["submit", "klicks"],
+            "there is no job named \"klicks\": there are: clicks, word_count",
+        ),
+        (
+            &["submit", "clicks"],
+            "job clicks: error: the following required arguments were not provided: --out <OUT>",
+        ),
+        (
+            &["submit", "clicks", "--", "--out", "x", "--rate", "0"],
+            "job clicks: --rate is 0: give more",
+        ),
+        (
+            &["submit", "-p", "3", "clicks", "--", "--out", "x"],
+            "parallelism 3 needs as many slots",
+        ),
+        (
+            &[
+                "submit",
+                "--from-savepoint",
+                "nowhere",
+                "clicks",
+                "--",
+                "--out",
+                "x",
+            ],
+            "is no savepoint",
+        ),
+        (&["status", "nothing"], "there is no job \"nothing\""),
+        (&["cancel", "nothing"], "there is no job \"nothing\""),
+    ];
+    for (words, reason) in table {
+        let (said, code) = service.refusal(words);
+        assert!(
+            said.contains(reason) && said.trim_end().lines().count() == 1,
+            "{words:?}: {said}"
+        );
+        assert_eq!(code, Some(1), "{said}");
+    }
+    let address = service.address.clone();
+    drop(service);
+    let nobody = rivus()
+        .args(["list", "--address", &address])
+        .output()
+        .expect("runs");
+    assert_eq!(nobody.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    assert!(
+        said.contains("no service answers") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut service = Service::start(&dir.path().join("storage"), &[]);
+    let out = dir.path().join("out").display().to_string();
+    let submitted = service.answer(&[
+        "submit", "--name", "for ever", "clicks", "--", "--out", &out,
+    ]);
+    let job = submitted["id"].as_str().expect("an id");
+    service.wait_for(job, |status| status["status"] == "running");
+    let factories = service.answer(&["jobs"]);
+    assert_eq!(factories[0]["name"], "clicks");
+    service.answer(&["cancel", "for ever"]);
+    service.wait_for(job, |status| status["status"] == "canceled");
+    let id = service.process.id().to_string();
+    let told = Command::new("kill")
+        .args(["-TERM", &id])
+        .status()
+        .expect("kill is there");
+    assert!(told.success());
+    assert!(service.process.wait().expect("ends").success());
+}
