@@ -136,7 +136,7 @@ impl Work {
                 }
             }
             // The slice that finds nothing left ends the snapshot.
-            LoopBarrierAction::Complete => self.slice_due = Duration::ZERO,
+            LoopBarrierAction::Complete => self.pace.hurry(),
             LoopBarrierAction::GiveUp(id) => {
                 self.drop_snapshot(id);
                 let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);

@@ -21,6 +21,7 @@ mod barriers;
 mod commits;
 mod futures;
 mod loops;
+mod pace;
 mod restore;
 mod snapshot;
 mod work;

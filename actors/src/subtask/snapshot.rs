@@ -24,19 +24,6 @@ const SLICE_ROWS: usize = 32;
 /// Looks at the clock per slice, at most; in a simulation it stands still.
 const SLICE_LOOKS: usize = 16;
 
-/// A slice may take this part of the turn it follows: what records have written ahead of their turn, and the upload,
-/// cost about as much again.
-const SLICE_SHARE: u32 = 6;
-
-/// How long a slice takes in a turn without work, about: a record that comes meanwhile waits.
-const IDLE_SLICE: Duration = Duration::from_micros(150);
-
-/// Time between two slices without work, while records still come now and then.
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// After this time without work a subtask writes its slices one after the other.
-const QUIET: Duration = Duration::from_millis(10);
-
 /// What a byte costs that is written into a snapshot ahead of its turn, about, in nanoseconds.
 const NANOS_A_BYTE: u64 = 1;
 
@@ -69,9 +56,6 @@ impl Work {
     }
 
     /// Writes a slice of frozen state, if one is due after a turn that worked on something or had nothing to do.
-    ///
-    /// While records come, slices take a part of the time only, also of the time without work: other subtasks may
-    /// need the core then.
     pub(super) fn slice_after(
         &mut self,
         turn: Turn,
@@ -79,33 +63,40 @@ impl Work {
         waiting_bytes: usize,
     ) -> Result<Turn, Failure> {
         let now = self.cx.monotonic();
-        if worked {
-            self.worked_at = now;
-        }
-        let quiet = now.saturating_sub(self.worked_at) >= QUIET;
-        let storage_waits = waiting_bytes <= WAITING_BYTES;
-        if !storage_waits || !(worked || quiet || now >= self.slice_due) {
-            // A message comes when the storage has caught up, or when the pause is over.
-            return Ok(turn);
-        }
         let allowed = if worked {
-            now.saturating_sub(self.turn_began) / SLICE_SHARE
+            self.pace.after_work(self.turn_began, now)
         } else {
-            IDLE_SLICE
+            self.pace.without_work(now)
         };
-        if self.slice(now, allowed)? || turn == Turn::Again {
+        let Some(allowed) = allowed else {
+            // Where there is no work, the end of a pause is on its way.
+            if worked && turn != Turn::Again {
+                self.slice_later(now);
+            }
+            return Ok(turn);
+        };
+        if waiting_bytes > WAITING_BYTES {
+            // A message comes when the storage has caught up.
             return Ok(turn);
         }
-        if quiet && turn == Turn::Dry {
+        if self.slice(now, allowed, worked)? || turn == Turn::Again {
+            return Ok(turn);
+        }
+        if turn == Turn::Dry && self.pace.is_quiet(now) {
             return Ok(Turn::Again);
         }
-        self.slice_due = now + PAUSE;
-        self.effects.push(Effect::SliceLater(PAUSE));
+        self.slice_later(now);
         Ok(turn)
     }
 
+    fn slice_later(&mut self, now: Duration) {
+        let pause = self.pace.pause(now);
+        self.effects.push(Effect::SliceLater(pause));
+    }
+
     /// Writes a slice of frozen state. Returns whether it was the last.
-    fn slice(&mut self, began: Duration, allowed: Duration) -> Result<bool, Failure> {
+    fn slice(&mut self, began: Duration, allowed: Duration, worked: bool) -> Result<bool, Failure> {
+        let mut ahead = Duration::ZERO;
         for _ in 0..SLICE_LOOKS {
             if self.task.slice(SLICE_ROWS, &mut self.cx)? {
                 // What comes round until the barrier does is still to be added.
@@ -114,12 +105,12 @@ impl Work {
                 return Ok(true);
             }
             // What the turn's records had written is part of this turn's share.
-            let ahead = match &mut self.cx.snapshot {
-                Some(snapshot) => snapshot.take_written_ahead(),
-                None => 0,
-            };
-            let ahead = Duration::from_nanos(ahead * NANOS_A_BYTE);
-            if self.cx.monotonic().saturating_sub(began) + ahead >= allowed {
+            if let Some(snapshot) = &mut self.cx.snapshot {
+                ahead += Duration::from_nanos(snapshot.take_written_ahead() * NANOS_A_BYTE);
+            }
+            let took = self.cx.monotonic().saturating_sub(began) + ahead;
+            if took >= allowed {
+                self.pace.took(took, allowed, worked);
                 break;
             }
         }

@@ -13,6 +13,7 @@ use rivus_core::{
 
 use super::commits::Commits;
 use super::loops::Head;
+use super::pace::Pace;
 use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::planted::Slips;
@@ -113,10 +114,8 @@ pub(super) struct Work {
     pub(super) overtaking: Option<CheckpointId>,
     /// Splits that the source had been given at the barrier.
     pub(super) received: Vec<SplitId>,
-    /// When elements were last worked on.
-    pub(super) worked_at: Duration,
-    /// When a turn without work may write a slice again.
-    pub(super) slice_due: Duration,
+    /// How much of the time slices take.
+    pub(super) pace: Pace,
     pub(super) turn_began: Duration,
     waiting: Waiting,
     turn_ended: Duration,
@@ -186,8 +185,7 @@ impl Work {
             announced: CheckpointId::default(),
             overtaking: None,
             received: Vec::new(),
-            worked_at: Duration::ZERO,
-            slice_due: Duration::ZERO,
+            pace: Pace::default(),
             turn_began: Duration::ZERO,
             waiting: Waiting::Input,
             turn_ended: Duration::ZERO,

@@ -212,11 +212,11 @@ impl<K: Ord + Clone, V: Clone> ExpiringField for ExpiringMapState<K, V> {
     const SHARES: bool = true;
 
     fn is_vacant(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.here().is_some_and(BTreeMap::is_empty)
     }
 
     fn due(&self, ttl: Ttl) -> Option<Timestamp> {
-        (!self.entries.is_empty()).then(|| ttl.due(self.oldest))
+        (!self.is_vacant()).then(|| ttl.due(self.oldest))
     }
 
     fn expire(&mut self, now: Timestamp, ttl: Ttl) {
@@ -224,7 +224,7 @@ impl<K: Ord + Clone, V: Clone> ExpiringField for ExpiringMapState<K, V> {
         self.on_read = ttl.on_read;
         self.expired = now.saturating_sub(ttl.millis);
         // Not at every record at which something expires: each sweep looks at all.
-        if !self.entries.is_empty() && ttl.due(self.oldest) <= now {
+        if !self.is_vacant() && ttl.due(self.oldest) <= now {
             self.retain(|_, _| true);
             let renewed = self.entries.values().map(|e| e.renewed.load(Relaxed));
             self.oldest = renewed.min().unwrap_or(0);
@@ -236,7 +236,7 @@ impl<K: Ord + Clone, V: Clone> ExpiringField for ExpiringMapState<K, V> {
 
     fn share(&mut self, ttl: Ttl) -> Self {
         // Reads that renew change what they read.
-        if self.entries.is_empty() || ttl.on_read {
+        if self.is_vacant() || ttl.on_read {
             return self.clone();
         }
         let entries = self.entries.share();

@@ -50,7 +50,7 @@ impl<V> ListState<V> {
     /// Whether there is no value.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.here().is_some_and(Vec::is_empty)
     }
 }
 

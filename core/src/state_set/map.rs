@@ -166,7 +166,7 @@ impl<K, V> MapState<K, V> {
     /// Whether there is no value.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.here().is_some_and(BTreeMap::is_empty)
     }
 }
 

@@ -9,10 +9,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A value that is its owner's alone, mostly. A copy for a snapshot doesn't copy it: from then on the two have it in
 /// common. Whoever changes it first takes a copy, and whoever is left with it alone takes it as it is.
 ///
-/// It costs no room where the value leaves some bits unused, and nothing but a look at these while it is not shared.
+/// It costs no room where the value leaves some bits unused, and nothing but a look at these while it is not shared. What was
+/// shared once lies elsewhere until it is changed, so only what is worth it is to be shared: never what is empty.
 pub(super) enum Shared<T> {
     Own(T),
     Common(Arc<T>),
+}
+
+impl<T> Shared<T> {
+    /// The value, if it lies here and not elsewhere; what lies elsewhere is not empty.
+    #[inline]
+    pub(super) fn here(&self) -> Option<&T> {
+        match self {
+            Self::Own(value) => Some(value),
+            Self::Common(_) => None,
+        }
+    }
 }
 
 impl<T: Clone + Default> Shared<T> {

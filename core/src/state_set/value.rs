@@ -52,7 +52,7 @@ impl<V> ValueState<V> {
     /// Whether there is no value.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.0.here().is_some_and(Option::is_none)
     }
 }
 
@@ -108,7 +108,7 @@ impl<V: Clone> StateField for ValueState<V> {
     /// Plain data is copied.
     #[inline]
     fn share(&mut self) -> Self {
-        if Self::SHARES && self.0.is_some() {
+        if Self::SHARES && !self.is_empty() {
             Self(self.0.share())
         } else {
             self.clone()
