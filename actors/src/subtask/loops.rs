@@ -3,8 +3,6 @@
 //! Channels that come round are the last of a head's. What is filed there is taken in at the beginning of the next turn, also
 //! by a chain that is blocked, and its credit goes back at once: so nobody waits for a head.
 
-use std::time::Duration;
-
 use super::work::{Effect, Then, Todo, Turn, Work};
 use super::{SubtaskMessage, SubtaskState};
 use rivus_core::{

@@ -25,7 +25,7 @@ const SLICE_ROWS: usize = 32;
 const SLICE_LOOKS: usize = 16;
 
 /// What a byte costs that is written into a snapshot ahead of its turn, about, in nanoseconds.
-const NANOS_A_BYTE: u64 = 1;
+const NANOS_A_BYTE: u64 = 2;
 
 /// Bytes that may wait for the storage before slicing pauses.
 const WAITING_BYTES: usize = 32 << 20;

@@ -119,6 +119,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     kept.sink_to(ObservedSink::new(observe).barriers(&barriers));
     let job = env.start("checkpoint").await?;
     let mut samples: Vec<(u64, u64)> = Vec::new();
+    let mut cpu: Vec<(u64, u64)> = Vec::new();
     let mut completed = 0;
     let mut checkpoints = Vec::new();
     let mut peak = 0;
@@ -130,6 +131,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
         let now = base.elapsed().as_nanos() as u64;
         let records = writers.iter().map(|writer| writer.records.load(Relaxed));
         samples.push((now, records.sum()));
+        cpu.push((now, meter::cpu_time().as_nanos() as u64));
         peak = peak.max(meter::resident_bytes());
         let view = job.view();
         if view.checkpoints > completed {
@@ -168,7 +170,13 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
             before = pace_before(*began, &samples);
         }
         match before {
-            Some(before) => report(number + 1, (*began, *ended), before, &samples, &writers),
+            Some(before) => report(
+                number + 1,
+                (*began, *ended),
+                before,
+                (&samples, &cpu),
+                &writers,
+            ),
             None => println!("  checkpoint {} began too early to be measured", number + 1),
         }
         quiet_since = *ended;
@@ -232,7 +240,7 @@ fn report(
     number: usize,
     (began, ended): (u64, u64),
     before: f64,
-    samples: &[(u64, u64)],
+    (samples, cpu): (&[(u64, u64)], &[(u64, u64)]),
     writers: &[Writer; WRITERS],
 ) {
     let first = samples.partition_point(|sample| sample.0 < began);
@@ -241,15 +249,19 @@ fn report(
         .min(samples.len() - 1);
     // Every second that lies in the checkpoint or overlaps it, wherever it begins.
     let from = first.saturating_sub(1);
-    let shares: Vec<f64> = (from..=last)
-        .filter_map(|start| {
-            samples
-                .get(start + SAMPLES_A_SECOND)
-                .map(|end| (start, end))
+    let seconds = (from..=last).filter(|start| start + SAMPLES_A_SECOND < samples.len());
+    let cores = |start: usize| rate(cpu[start], cpu[start + SAMPLES_A_SECOND]) / 1e9;
+    let (worst, worst_at) = seconds
+        .map(|start| {
+            let end = samples[start + SAMPLES_A_SECOND];
+            (rate(samples[start], end) / before, start)
         })
-        .map(|(start, end)| rate(samples[start], *end) / before)
-        .collect();
-    let worst = shares.iter().copied().fold(f64::INFINITY, f64::min);
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .unwrap_or((f64::INFINITY, 0));
+    // Where others took a core away, less was done by less.
+    let cores_before = first
+        .checked_sub(4 * SAMPLES_A_SECOND)
+        .map(|start| rate(cpu[start], cpu[first - 1]) / 1e9);
     let mut waits: Vec<u64> = Vec::new();
     for writer in writers {
         let all = writer.waits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -260,11 +272,13 @@ fn report(
     }
     let longest = Duration::from_nanos(waits.iter().copied().max().unwrap_or(0));
     println!(
-        "  checkpoint {number}: {:.2} s; {:.2} M records/s before; worst second {:.0} %; longest pause of a writer \
-         {longest:.1?}, {} over {} ms",
+        "  checkpoint {number}: {:.2} s; {:.2} M records/s before; worst second {:.0} % (this process had {:.2} cores \
+         in it, {:.2} before); longest pause of a writer {longest:.1?}, {} over {} ms",
         (ended - began) as f64 / 1e9,
         before / 1e6,
         worst * 100.0,
+        cores(worst_at),
+        cores_before.unwrap_or(f64::NAN),
         waits.len(),
         WORTH_NOTING / 1_000_000
     );

@@ -40,7 +40,7 @@ impl Reading {
 }
 
 /// CPU time of all threads, user and system, living and ended.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The process's name, in parentheses, may hold spaces.
     let fields = stat.rsplit(") ").next().unwrap_or_default();
