@@ -76,7 +76,7 @@ fn slices(c: &mut Criterion) {
                 if rows.slice(SLICE_ROWS, &mut snapshot).unwrap_or(true) {
                     checkpoint += 1;
                     snapshot = SnapshotBuilder::new(CheckpointId(checkpoint));
-                    let frozen = rows.freeze(&uid, "rows", &mut snapshot);
+                    let frozen = rows.freeze(&uid, "rows", &mut [], &mut snapshot);
                     assert!(black_box(frozen).is_ok());
                 }
             });

@@ -9,7 +9,7 @@ use rivus_actors::{
     Seed, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
-use rivus_state::{Blocking, CheckpointStorage, Inline, Pool, StateBackend};
+use rivus_state::{Blocking, CheckpointStorage, Inline, LocalCopies, Pool, StateBackend};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
@@ -113,6 +113,7 @@ impl Cluster {
             blocking,
             checkpoints: CheckpointStorage::new(objects),
             backend: settings.backend,
+            local: LocalCopies::default(),
             log,
             election,
             programs: match settings.factories {

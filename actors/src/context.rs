@@ -9,7 +9,7 @@ use ractor::{ActorCell, ActorProcessingErr, ActorRef};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rivus_core::{AttemptId, Clock, JobGraph, JobId, SubtaskId, Timestamp};
-use rivus_state::{Blocking, CheckpointStorage, Election, JobLog, StateBackend};
+use rivus_state::{Blocking, CheckpointStorage, Election, JobLog, LocalCopies, StateBackend};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -46,6 +46,8 @@ pub struct NodeConfig {
     pub task_survival_timeout: Duration,
     /// Entries after which a job's log is folded into a snapshot.
     pub compact_log_every: u64,
+    /// Whether files of the last checkpoint are kept on the disk of the process, for a restart to begin with.
+    pub local_recovery: bool,
 }
 
 impl Default for NodeConfig {
@@ -63,6 +65,7 @@ impl Default for NodeConfig {
             metrics_interval: Duration::from_millis(250),
             task_survival_timeout: Duration::from_secs(300),
             compact_log_every: 1_000,
+            local_recovery: true,
         }
     }
 }
@@ -252,6 +255,8 @@ pub struct NodeContext {
     pub checkpoints: CheckpointStorage,
     /// Where keyed state lies that has no room in memory; none: all of it is in memory.
     pub backend: Option<Arc<dyn StateBackend>>,
+    /// Files of the stores' last checkpoints.
+    pub local: LocalCopies,
     /// The jobs' logs.
     pub log: JobLog,
     /// Who may lead.

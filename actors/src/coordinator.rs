@@ -198,17 +198,18 @@ impl CoordinatorState {
     }
 }
 
-/// Deletes everything that is stored of checkpoints below `keep`: superseded ones, and what aborted ones left
-/// behind. The log's retention only moves forward, so even a leader that doesn't know yet that it has been
-/// replaced deletes nothing that its successor needs.
-pub(crate) fn delete_checkpoints_below(node: &NodeContext, job: JobId, keep: CheckpointId) {
+/// Deletes what is stored of checkpoints below those that are retained: superseded ones, and what aborted ones left
+/// behind; and files of stores that none of the retained names. The log's retention only moves forward, so even a leader
+/// that doesn't know yet that it has been replaced deletes nothing that its successor needs.
+pub(crate) fn clean_up(
+    node: &NodeContext,
+    job: JobId,
+    retained: Vec<CheckpointId>,
+    has_ended: bool,
+) {
     let storage = node.checkpoints.clone();
     node.blocking.run(Box::new(move || {
-        let deleted = storage.list(job).and_then(|stored| {
-            let mut old = stored.into_iter().filter(|id| *id < keep);
-            old.try_for_each(|id| storage.delete_checkpoint(job, id))
-        });
-        if let Err(error) = deleted {
+        if let Err(error) = storage.clean_up(job, &retained, has_ended) {
             // It is garbage; the next checkpoint's clean-up sees it again.
             tracing::warn!(%job, %error, "an old checkpoint could not be deleted");
         }

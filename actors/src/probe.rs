@@ -109,6 +109,8 @@ pub enum Step {
     Decline,
     /// Subtask: the state is frozen, the barrier has been passed on.
     Frozen,
+    /// Subtask: a file of its store is stored, others may not be.
+    FileStored,
     /// Subtask: its snapshot is stored and not acknowledged yet.
     Stored,
     /// Subtask: a checkpoint is complete, about to commit.
@@ -121,7 +123,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, with the kind of actor that passes it.
-    pub const ALL: [(ActorKind, Step); 43] = [
+    pub const ALL: [(ActorKind, Step); 44] = [
         (ActorKind::LeaderElection, Step::Campaign),
         (ActorKind::LeaderElection, Step::Renew),
         (ActorKind::JobManager, Step::StartMaster),
@@ -161,6 +163,7 @@ impl Step {
         (ActorKind::Subtask, Step::Overtake),
         (ActorKind::Subtask, Step::Decline),
         (ActorKind::Subtask, Step::Frozen),
+        (ActorKind::Subtask, Step::FileStored),
         (ActorKind::Subtask, Step::Stored),
         (ActorKind::Subtask, Step::Commit),
         (ActorKind::Subtask, Step::Committed),

@@ -85,6 +85,10 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
         // Takeovers wait for leases and reports: the job must outlast them.
         spec.records *= 2;
     }
+    if step == Step::FileStored {
+        // Only stores have files.
+        spec.store_above = Some(1);
+    }
     if let Step::Overtake | Step::PutBack = step {
         spec.barriers = Barriers::Overtake(Duration::ZERO);
     }

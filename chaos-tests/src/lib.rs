@@ -46,6 +46,7 @@
 //! - If workers died in one region of one job only, no other region and no job beside it noticed.
 //! - What waits at a subtask's inputs stays within the job's budget.
 //! - An ended job leaves no actor behind in a process that goes on; a process that ends leaves nothing.
+//! - An ended job leaves no file of a store behind, unless storage failed, was late, or its process died.
 //!
 //! # How it is run
 //!

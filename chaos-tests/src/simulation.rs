@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rivus::engine::core::MemoryStores;
-use rivus::engine::state::ObjectStorage;
+use rivus::engine::state::{CheckpointStorage, ObjectStorage};
 use rivus::{
     CheckpointMode, JobError, JobHandle, JobId, JobOptions, JobOutcome, JobStatus, JobView,
     NodeConfig, RestartStrategy, RocksDbBackend, RuntimeMode, Savepoint, Storage,
@@ -169,6 +169,7 @@ impl<'a> Run<'a> {
             task_managers: spec.task_managers,
             job_managers: spec.job_managers,
             compact_log_every: spec.compact_log_every,
+            local_recovery: spec.local_recovery,
             ..NodeConfig::default()
         };
         let flaky = FlakyStorage::new(self.plan, life, Arc::clone(&self.faults));
@@ -223,6 +224,7 @@ impl<'a> Run<'a> {
         let trace = self.faults.trace();
         let (hash, seen) = (self.faults.hash(), self.faults.seen());
         self.expect_gone().await;
+        self.expect_no_files(&views);
         let queued = self.faults.queued();
         self.violations
             .extend(over_budget(&self.world.spec, &queued));
@@ -451,6 +453,27 @@ impl<'a> Run<'a> {
             let left = faults.living(&OF_A_JOB).join(", ");
             self.violations
                 .push(format!("the job has ended, and there are still {left}"));
+        }
+    }
+
+    /// Files of stores belong to no single checkpoint; when a job has ended, none may be left, unless storage failed or was
+    /// late.
+    fn expect_no_files(&mut self, views: &[JobView]) {
+        let Plan {
+            storage,
+            latency,
+            crashes,
+            ..
+        } = self.plan;
+        if storage.is_some() || !latency.is_zero() || !crashes.is_empty() {
+            return;
+        }
+        let checkpoints = CheckpointStorage::new(self.objects.clone());
+        for view in views {
+            match checkpoints.list_files(view.job) {
+                Ok(files) if files.is_empty() => {}
+                left => self.violations.push(format!("files are left: {left:?}")),
+            }
         }
     }
 

@@ -74,7 +74,7 @@ pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
 pub use snapshot::{
     RestoredState, RowFrames, SectionHeader, SectionId, SectionSummary, SnapshotBuilder,
-    SnapshotChunk, SnapshotEnd, StateView, concat_chunks, encode_row,
+    SnapshotBytes, SnapshotChunk, SnapshotEnd, StateView, concat_chunks, encode_row,
 };
 pub use source::{
     DISCOVERY_TRIES, Discovered, EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader,
@@ -86,7 +86,8 @@ pub use state_set::{
     StateSet, Ttl, ValueState,
 };
 pub use store::{
-    Changes, EachEntry, EachFound, MemoryStore, MemoryStores, Space, StateStore, StoreScan, Stores,
+    Changes, EachEntry, EachFound, EachPiece, FrozenStore, ImageFile, MemoryStore, MemoryStores,
+    Space, StateStore, StoreImage, StoreScan, Stores, files_refused,
 };
 pub use table::{OrderCursor, RowId, RowOrder, Table, TableWalk, VisitedRow};
 pub use task::{

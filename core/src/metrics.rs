@@ -31,8 +31,14 @@ pub struct SubtaskMetrics {
     pub watermark: AtomicI64,
     /// Snapshots stored.
     pub snapshots: AtomicU64,
-    /// Bytes of the last snapshot.
+    /// Bytes of the last snapshot, files of stores included.
     pub snapshot_bytes: AtomicU64,
+    /// Those of them that were stored for it; the rest had been before.
+    pub uploaded_bytes: AtomicU64,
+    /// Bytes of stores' files that the attempt began with, from this process's disk.
+    pub restored_locally: AtomicU64,
+    /// Bytes of stores' files that the attempt began with, from the storage.
+    pub restored_remotely: AtomicU64,
     /// Rows of keyed state.
     pub state_rows: AtomicU64,
     /// Bytes queued at the inputs.
@@ -59,6 +65,9 @@ impl Default for SubtaskMetrics {
             watermark: AtomicI64::new(MIN_TIMESTAMP),
             snapshots: zero(),
             snapshot_bytes: zero(),
+            uploaded_bytes: zero(),
+            restored_locally: zero(),
+            restored_remotely: zero(),
             state_rows: zero(),
             queued_bytes: zero(),
             in_loop: zero(),
@@ -93,8 +102,14 @@ pub struct SubtaskFigures {
     pub watermark: Timestamp,
     /// Snapshots stored.
     pub snapshots: u64,
-    /// Bytes of the last snapshot.
+    /// Bytes of the last snapshot, files of stores included.
     pub snapshot_bytes: u64,
+    /// Those of them that were stored for it; the rest had been before.
+    pub uploaded_bytes: u64,
+    /// Bytes of stores' files that the attempt began with, from this process's disk.
+    pub restored_locally: u64,
+    /// Bytes of stores' files that the attempt began with, from the storage.
+    pub restored_remotely: u64,
     /// Rows of keyed state.
     pub state_rows: u64,
     /// Bytes queued at the inputs.
@@ -127,6 +142,9 @@ impl SubtaskMetrics {
             watermark: self.watermark.load(Relaxed),
             snapshots: self.snapshots.load(Relaxed),
             snapshot_bytes: self.snapshot_bytes.load(Relaxed),
+            uploaded_bytes: self.uploaded_bytes.load(Relaxed),
+            restored_locally: self.restored_locally.load(Relaxed),
+            restored_remotely: self.restored_remotely.load(Relaxed),
             state_rows: self.state_rows.load(Relaxed),
             queued_bytes: self.queued_bytes.load(Relaxed),
             in_loop: self.in_loop.load(Relaxed),

@@ -5,16 +5,19 @@
 //! frame    := kind:u8 section:u32 length:u32 crc32c:u32 payload
 //!   Section   payload = SectionHeader (MessagePack): which state of which operator, and its schema
 //!   Rows      payload = row*, row = length:u32 key-hash:u64 body
+//!   Stored    payload = number of rows:u64; they lie in files of a store, which the checkpoint names
 //!   Blob      payload = an operator's own bytes
 //!   End       no payload; a snapshot without it is torn
 //! ```
 //!
 //! Frames of different sections may alternate: tables are scanned in slices while processing goes on,
-//! and a row that is about to change is written ahead of its turn. Rows carry their key's hash, so a
+//! and a row that is about to change is written ahead of its turn. A table over a store gives its rows only to a
+//! savepoint; for a checkpoint its store's files are enough. Rows carry their key's hash, so a
 //! restore at another parallelism takes its key groups without decoding the others. Numbers are
 //! little-endian.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -25,6 +28,7 @@ use crate::failure::Failure;
 use crate::ids::{CheckpointId, OperatorUid};
 use crate::key::{KeyGroup, KeyGroupRange};
 use crate::schema::Schema;
+use crate::store::{EachPiece, FrozenStore, StoreImage};
 
 const MAGIC: &[u8; 4] = b"RVSN";
 const VERSION: u16 = 1;
@@ -43,6 +47,7 @@ enum FrameKind {
     Rows = 2,
     Blob = 3,
     End = 4,
+    Stored = 5,
 }
 
 /// Names one state of one operator.
@@ -115,10 +120,13 @@ pub struct SnapshotBuilder {
     ready: Vec<SnapshotChunk>,
     bytes: u64,
     written_ahead: u64,
+    /// Whether rows that lie in a store stay there.
+    takes_files: bool,
+    frozen: Vec<FrozenStore>,
 }
 
 impl SnapshotBuilder {
-    /// An empty snapshot.
+    /// An empty snapshot, of all rows.
     pub fn new(checkpoint: CheckpointId) -> Self {
         let mut chunk = Vec::with_capacity(1 << 10);
         chunk.extend_from_slice(MAGIC);
@@ -131,7 +139,37 @@ impl SnapshotBuilder {
             ready: Vec::new(),
             bytes: 0,
             written_ahead: 0,
+            takes_files: false,
+            frozen: Vec::new(),
         }
+    }
+
+    /// Takes the files of stores in the place of the rows in them.
+    #[must_use]
+    pub fn with_files(mut self) -> Self {
+        self.takes_files = true;
+        self
+    }
+
+    /// Whether it takes the files of stores in the place of the rows in them.
+    pub fn takes_files(&self) -> bool {
+        self.takes_files
+    }
+
+    /// Notes that so many rows of a section lie in files.
+    pub(crate) fn stored(&mut self, section: SectionId, rows: u64) {
+        self.count(section, rows, 0);
+        self.frame(FrameKind::Stored, section, &rows.to_le_bytes());
+    }
+
+    /// Hands a store on that holds what it held at the barrier.
+    pub(crate) fn add_store(&mut self, store: FrozenStore) {
+        self.frozen.push(store);
+    }
+
+    /// Takes the stores of which images are to be made: at once, for what changes waits for that.
+    pub fn take_stores(&mut self) -> Vec<FrozenStore> {
+        std::mem::take(&mut self.frozen)
     }
 
     /// The checkpoint it belongs to.
@@ -366,12 +404,32 @@ pub fn concat_chunks(chunks: Vec<SnapshotChunk>) -> Bytes {
     pieces.concat().into()
 }
 
+/// A whole snapshot that is read when its rows are needed, in bounded memory.
+pub trait SnapshotBytes: Send + Sync {
+    /// Reads it from its beginning to its end, piece by piece. It blocks.
+    ///
+    /// # Errors
+    /// If it can't be read or is damaged, or whatever `each` returns.
+    fn read(&self, each: EachPiece<'_>) -> Result<(), Failure>;
+}
+
 /// The state that an attempt starts from: the snapshots it was given, checked and taken apart.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RestoredState {
     /// From old forms of state to those that the program has.
     pub migrations: Migrations,
     sections: BTreeMap<(OperatorUid, String), Vec<RestoredSection>>,
+    images: BTreeMap<OperatorUid, Arc<dyn StoreImage>>,
+}
+
+/// Rows that lie in files of a store.
+pub(crate) struct StoredRows<'a> {
+    /// How many.
+    pub(crate) rows: u64,
+    /// The files; none if the checkpoint doesn't name them.
+    pub(crate) image: Option<&'a Arc<dyn StoreImage>>,
+    /// What to do with each row, if its type was another.
+    pub(crate) evolution: Option<Evolution<'a>>,
 }
 
 /// One state in what was read of snapshots.
@@ -387,10 +445,13 @@ pub struct StateView<'a> {
     pub rows: Option<u64>,
 }
 
-#[derive(Debug)]
 struct RestoredSection {
     schema: Option<Schema>,
     frames: Vec<Bytes>,
+    /// Its number in a snapshot that is read when its rows are needed.
+    streamed: Option<(Arc<dyn SnapshotBytes>, usize)>,
+    /// Rows that lie in files.
+    stored: Option<u64>,
 }
 
 impl RestoredState {
@@ -417,44 +478,67 @@ impl RestoredState {
         head_only: bool,
         wanted: impl Fn(&OperatorUid, &str) -> bool,
     ) -> Result<(), CodecError> {
+        self.add_sections(snapshot, head_only, None, wanted)
+    }
+
+    /// Takes a snapshot's head apart, as [`add`](Self::add) does. Its rows are read when somebody takes them.
+    ///
+    /// # Errors
+    /// [`CodecError::Damaged`] says which part of the head is torn or altered.
+    pub fn add_streamed(
+        &mut self,
+        head: &Bytes,
+        snapshot: &Arc<dyn SnapshotBytes>,
+        wanted: impl Fn(&OperatorUid, &str) -> bool,
+    ) -> Result<(), CodecError> {
+        self.add_sections(head, true, Some(snapshot), wanted)
+    }
+
+    fn add_sections(
+        &mut self,
+        snapshot: &Bytes,
+        head_only: bool,
+        rest: Option<&Arc<dyn SnapshotBytes>>,
+        wanted: impl Fn(&OperatorUid, &str) -> bool,
+    ) -> Result<(), CodecError> {
         let damaged = |what| Err(CodecError::Damaged { what });
-        let mut at = MAGIC.len() + 2;
-        if snapshot.len() < at || &snapshot[..4] != MAGIC {
-            return damaged("a snapshot's beginning");
-        }
-        if snapshot[4..6] != VERSION.to_le_bytes() {
-            return damaged("a snapshot's version; it was written by another version of Rivus");
-        }
+        let mut at = check_beginning(snapshot)?;
         let mut open: Vec<((OperatorUid, String), RestoredSection)> = Vec::new();
         loop {
             if head_only && at == snapshot.len() {
                 break;
             }
-            let Some(header) = snapshot.get(at..at + FRAME_HEADER) else {
+            let Some(frame) = Frame::begin(&snapshot[at..]) else {
                 return damaged("a snapshot's end; it is torn");
             };
-            let word = |i: usize| {
-                u32::from_le_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]])
-            };
-            let (kind, section, length, crc) = (header[0], word(1) as usize, word(5), word(9));
             at += FRAME_HEADER;
-            if snapshot.len() - at < length as usize {
+            if snapshot.len() - at < frame.length {
                 return damaged("a snapshot's frame; it is torn");
             }
-            let payload = snapshot.slice(at..at + length as usize);
-            at += length as usize;
-            if crc32c::crc32c(&payload) != crc {
-                return damaged("a snapshot's frame; its checksum doesn't match");
-            }
+            let payload = snapshot.slice(at..at + frame.length);
+            at += frame.length;
+            frame.check(&payload)?;
+            let Frame { kind, section, .. } = frame;
             if kind == FrameKind::End as u8 {
                 break;
             } else if kind == FrameKind::Section as u8 {
                 let header: SectionHeader = codec::decode(&payload)?;
+                let streamed = rest.map(|rest| (Arc::clone(rest), open.len()));
                 let section = RestoredSection {
                     schema: header.schema,
                     frames: Vec::new(),
+                    streamed,
+                    stored: None,
                 };
                 open.push(((header.operator, header.state), section));
+            } else if kind == FrameKind::Stored as u8 {
+                let rows = payload.split_first_chunk::<8>();
+                match (open.get_mut(section), rows) {
+                    (Some((_, section)), Some((rows, _))) => {
+                        section.stored = Some(u64::from_le_bytes(*rows));
+                    }
+                    _ => return damaged("a snapshot's frame; its rows were never counted"),
+                }
             } else if kind == FrameKind::Rows as u8 || kind == FrameKind::Blob as u8 {
                 match open.get_mut(section) {
                     Some((_, section)) => section.frames.push(payload),
@@ -493,30 +577,14 @@ impl RestoredState {
         max_parallelism: u32,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let refused = |what: &str, mend: &str| {
-            Failure::job(format!(
-                "state \"{state}\" of operator {operator}: {what}; {mend}, or let the state go by .drop_state_of(\"{operator}\")"
-            ))
-        };
         for section in self.sections(operator, state) {
-            let evolution = match &section.schema {
-                Some(written) => Evolution::between(written, own, &self.migrations)
-                    .map_err(|what| refused(&what, "give a .migrate(..) from what it was"))?,
-                None => None,
-            };
+            let evolution = self.evolution(operator, state, section, own)?;
             let mut each = |hash: u64, body: &[u8]| match &evolution {
                 None => each(hash, body),
-                Some(evolution) => {
-                    let row = evolution
-                        .row(body)
-                        .and_then(|row| each(hash, &row).map_err(|failure| failure.message));
-                    let mend =
-                        "give a new field #[serde(default)], or a .migrate(..) from what it was";
-                    row.map_err(|what| refused(&what, mend))
-                }
+                Some(evolution) => evolve(evolution, operator, state, body, |row| each(hash, row)),
             };
-            for frame in &section.frames {
-                let mut rest = &frame[..];
+            let mut rows_of = |frame: &[u8]| {
+                let mut rest = frame;
                 while !rest.is_empty() {
                     let (hash, body, after) = split_row(rest)?;
                     if range.contains(KeyGroup::of(hash, max_parallelism)) {
@@ -524,9 +592,62 @@ impl RestoredState {
                     }
                     rest = after;
                 }
+                Ok(())
+            };
+            match &section.streamed {
+                Some((snapshot, number)) => read_frames(&**snapshot, *number, rows_of)?,
+                None => section.frames.iter().try_for_each(|frame| rows_of(frame))?,
             }
         }
         Ok(())
+    }
+
+    /// Rows of a state that lie in files, if they do.
+    ///
+    /// # Errors
+    /// If their schema is one that can't be read.
+    pub(crate) fn stored(
+        &self,
+        operator: &OperatorUid,
+        state: &str,
+        own: &Schema,
+    ) -> Result<Option<StoredRows<'_>>, Failure> {
+        for section in self.sections(operator, state) {
+            if let Some(rows) = section.stored {
+                return Ok(Some(StoredRows {
+                    rows,
+                    image: self.images.get(operator),
+                    evolution: self.evolution(operator, state, section, own)?,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds the files in which an operator's rows lie.
+    pub fn add_image(&mut self, operator: OperatorUid, image: Arc<dyn StoreImage>) {
+        self.images.insert(operator, image);
+    }
+
+    /// What is to be done with rows of a section that were of another type.
+    fn evolution<'a>(
+        &'a self,
+        operator: &OperatorUid,
+        state: &str,
+        section: &'a RestoredSection,
+        own: &Schema,
+    ) -> Result<Option<Evolution<'a>>, Failure> {
+        let Some(written) = &section.schema else {
+            return Ok(None);
+        };
+        Evolution::between(written, own, &self.migrations).map_err(|what| {
+            refused(
+                operator,
+                state,
+                &what,
+                "give a .migrate(..) from what it was",
+            )
+        })
     }
 
     /// An operator's own values, one per snapshot that has one.
@@ -585,6 +706,115 @@ impl RestoredState {
     pub fn operators(&self) -> impl Iterator<Item = &OperatorUid> {
         self.sections.keys().map(|(operator, _)| operator)
     }
+}
+
+/// What a frame's header says.
+struct Frame {
+    kind: u8,
+    section: usize,
+    length: usize,
+    crc: u32,
+}
+
+impl Frame {
+    /// None if the header is not whole.
+    fn begin(bytes: &[u8]) -> Option<Self> {
+        let header = bytes.first_chunk::<FRAME_HEADER>()?;
+        let word =
+            |i: usize| u32::from_le_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);
+        Some(Self {
+            kind: header[0],
+            section: word(1) as usize,
+            length: word(5) as usize,
+            crc: word(9),
+        })
+    }
+
+    fn check(&self, payload: &[u8]) -> Result<(), CodecError> {
+        match crc32c::crc32c(payload) == self.crc {
+            true => Ok(()),
+            false => Err(CodecError::Damaged {
+                what: "a snapshot's frame; its checksum doesn't match",
+            }),
+        }
+    }
+}
+
+/// Checks a snapshot's first bytes. Returns where its frames begin.
+fn check_beginning(snapshot: &[u8]) -> Result<usize, CodecError> {
+    let damaged = |what| Err(CodecError::Damaged { what });
+    let frames = MAGIC.len() + 2;
+    if snapshot.len() < frames || &snapshot[..4] != MAGIC {
+        return damaged("a snapshot's beginning");
+    }
+    if snapshot[4..6] != VERSION.to_le_bytes() {
+        return damaged("a snapshot's version; it was written by another version of Rivus");
+    }
+    Ok(frames)
+}
+
+/// Reads a snapshot and hands on what the frames of rows of one section hold.
+fn read_frames(
+    snapshot: &dyn SnapshotBytes,
+    section: usize,
+    mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    // What has been read and not taken: less than a frame and a piece.
+    let mut bytes: Vec<u8> = Vec::new();
+    let (mut is_begun, mut has_ended) = (false, false);
+    snapshot.read(&mut |piece| {
+        bytes.extend_from_slice(piece);
+        let mut at = 0;
+        if !is_begun {
+            if bytes.len() < MAGIC.len() + 2 {
+                return Ok(());
+            }
+            at = check_beginning(&bytes)?;
+            is_begun = true;
+        }
+        while let Some(frame) = Frame::begin(&bytes[at..]) {
+            let start = at + FRAME_HEADER;
+            let Some(payload) = bytes.get(start..start + frame.length) else {
+                break;
+            };
+            if frame.kind == FrameKind::Rows as u8 && frame.section == section {
+                frame.check(payload)?;
+                each(payload)?;
+            }
+            has_ended |= frame.kind == FrameKind::End as u8;
+            at = start + frame.length;
+        }
+        bytes.drain(..at);
+        Ok(())
+    })?;
+    match has_ended {
+        true => Ok(()),
+        false => Err(CodecError::Damaged {
+            what: "a snapshot's end; it is torn",
+        }
+        .into()),
+    }
+}
+
+/// Hands a row of another type on, written anew.
+pub(crate) fn evolve(
+    evolution: &Evolution<'_>,
+    operator: &OperatorUid,
+    state: &str,
+    row: &[u8],
+    each: impl FnOnce(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let evolved = evolution.row(row);
+    let taken = evolved.and_then(|row| each(&row).map_err(|failure| failure.message));
+    let mend = "give a new field #[serde(default)], or a .migrate(..) from what it was";
+    taken.map_err(|what| refused(operator, state, &what, mend))
+}
+
+/// State that can't be read, in one line.
+fn refused(operator: &OperatorUid, state: &str, what: &str, mend: &str) -> Failure {
+    Failure::job(format!(
+        "state \"{state}\" of operator {operator}: {what}; {mend}, or let the state go by .drop_state_of(\"{operator}\")"
+    ))
 }
 
 fn split_row(bytes: &[u8]) -> Result<(u64, &[u8], &[u8]), CodecError> {
@@ -663,6 +893,43 @@ mod tests {
                 // Only a frame's section number is not covered by its checksum.
                 let _ = state.blobs::<u32>(&"source".into(), "splits");
             }
+        }
+    }
+
+    /// A snapshot that comes in pieces of a size.
+    struct Pieces(Bytes, usize);
+
+    impl SnapshotBytes for Pieces {
+        fn read(&self, each: EachPiece<'_>) -> Result<(), Failure> {
+            self.0.chunks(self.1).try_for_each(each)
+        }
+    }
+
+    #[test]
+    fn rows_that_are_streamed_are_those_that_were_written_whatever_the_pieces() {
+        let (whole, head, _) = sample();
+        let read = |bytes: Bytes, piece: usize| {
+            let mut state = RestoredState::default();
+            let bytes: Arc<dyn SnapshotBytes> = Arc::new(Pieces(bytes, piece));
+            let head = whole.slice(..head as usize);
+            state.add_streamed(&head, &bytes, |_, _| true).unwrap();
+            let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
+            assert_eq!(splits, [7]);
+            let (own, mut seen) = (Schema::of::<u64>(), Vec::new());
+            let all = KeyGroupRange { start: 0, end: 128 };
+            let each = |hash: u64, _: &[u8]| {
+                seen.push(hash);
+                Ok(())
+            };
+            let read = state.rows(&"count".into(), "rows", &own, all, 128, each);
+            read.map(|()| seen)
+        };
+        for piece in 1..=whole.len() {
+            let rows = read(whole.clone(), piece).unwrap();
+            assert_eq!(rows, [0, u64::MAX / 2, u64::MAX], "pieces of {piece}");
+        }
+        for length in 0..whole.len() {
+            assert!(read(whole.slice(..length), 9).is_err(), "torn at {length}");
         }
     }
 

@@ -14,12 +14,19 @@ pub trait StateBackend: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Empty stores for an attempt.
+    /// What files of its stores are called, and those that they can be opened with.
+    fn format(&self) -> &str;
+
+    /// Stores for an attempt.
     fn stores(&self, job: JobId, attempt: AttemptId) -> Box<dyn Stores>;
 }
 
 /// A backend whose stores are in memory: for simulations, which thereby go through all that a store on disk needs.
 impl StateBackend for MemoryStores {
+    fn format(&self) -> &str {
+        Self::FORMAT
+    }
+
     fn stores(&self, _job: JobId, _attempt: AttemptId) -> Box<dyn Stores> {
         Box::new(*self)
     }

@@ -25,6 +25,8 @@ const MANIFEST: Frame = Frame {
 /// jobs/<job>/checkpoints/<n>/<vertex>-<index>-<attempt>.snapshot    v3-0-1.snapshot; streamed by that attempt
 /// jobs/<job>/checkpoints/<n>/manifest                               written once, when all have acknowledged
 ///
+/// jobs/<job>/files/<n>/...                                          files of stores, shared by checkpoints; see `files.rs`
+///
 /// savepoints/<job>-<n>/<vertex>-<index>-<attempt>.snapshot          as above, of a checkpoint that somebody asked for
 /// savepoints/<job>-<n>/savepoint                                    what it says of itself; written once, last
 /// ```
@@ -107,9 +109,17 @@ impl CheckpointStorage {
             "{folder}/{}-{}-{attempt}.snapshot",
             subtask.vertex, subtask.index
         );
+        self.writer(&name)
+    }
+
+    pub(crate) fn writer(&self, name: &str) -> SnapshotWriter {
         SnapshotWriter {
-            object: self.objects.writer(&name),
+            object: self.objects.writer(name),
         }
+    }
+
+    pub(crate) fn objects(&self) -> &ObjectStorage {
+        &self.objects
     }
 
     /// Reads a snapshot and verifies its length and checksum.

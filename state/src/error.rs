@@ -160,6 +160,16 @@ pub enum StorageError {
         /// The manifest that is there.
         name: String,
     },
+    /// A manifest is whole, and still not one.
+    #[error(
+        "the manifest of checkpoint {checkpoint} of job {job} can't be read: it was written by another version of Rivus"
+    )]
+    ManifestUnreadable {
+        /// The job.
+        job: JobId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
     /// An entry is missing although later ones are there.
     #[error("the log of job {job} has a gap: {name:?} is missing, but later entries are there")]
     Gap {

@@ -7,7 +7,8 @@
 //! - [`CheckpointStorage`] keeps snapshots and manifests, and savepoints. A manifest makes nothing true by itself.
 //! - [`JobLog`] does: the write-once log of a job. Its only primitive is *create if absent*, and whoever loses a slot
 //!   steps down. So the log fences old leaders.
-//! - [`StateBackend`] is where keyed state lies that has no room in memory: [`RocksDbBackend`].
+//! - [`StateBackend`] is where keyed state lies that has no room in memory: [`RocksDbBackend`]. A checkpoint of it is its
+//!   files; [`LocalCopies`] of the last ones spare a restart the way to the storage.
 //! - [`Election`] decides who tries to lead. It may be wrong for a while; the log is not.
 //!
 //! Every object carries a magic number, a version, a length and a checksum, or is named by a handle that does;
@@ -23,8 +24,10 @@ mod error;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod faults;
+mod files;
 mod folders;
 mod frame;
+mod local;
 mod log;
 mod memory;
 #[cfg(any(feature = "etcd", feature = "s3"))]
@@ -50,6 +53,8 @@ pub use error::StorageError;
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdError, EtcdOptions};
 pub use faults::{Fault, StorageFaults, StorageOp};
+pub use files::{StoredImage, StoredSnapshot};
+pub use local::{LocalCopies, LocalCopy};
 pub use log::{Append, JobLog, LogContents, LogRecord, RecordKind};
 pub use objects::{Created, ObjectStorage};
 pub use rocks::{RocksDbBackend, RocksDbMemory};

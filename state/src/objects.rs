@@ -189,13 +189,34 @@ impl ObjectStorage {
 
     /// Reads the object's first bytes, as many as asked for or as there are; `None` if it isn't there.
     pub fn get_first(&self, name: &str, bytes: u64) -> Result<Option<Bytes>, StorageError> {
+        self.get_range(name, 0..bytes)
+    }
+
+    /// How long the object is; `None` if it isn't there.
+    pub fn size(&self, name: &str) -> Result<Option<u64>, StorageError> {
         let op = StorageOp::Get;
         report(self.fault(op, name)?, op, name)?;
         let path = self.path(name)?;
-        if bytes == 0 {
+        match self.block(op, name, self.store.head(&path))? {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(self.failed(op, name, source)),
+        }
+    }
+
+    /// Reads a part of the object, as much as there is of it; `None` if it isn't there.
+    pub fn get_range(
+        &self,
+        name: &str,
+        range: std::ops::Range<u64>,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let op = StorageOp::Get;
+        report(self.fault(op, name)?, op, name)?;
+        let path = self.path(name)?;
+        if range.is_empty() {
             return Ok(Some(Bytes::new()));
         }
-        let read = async { self.store.get_range(&path, 0..bytes).await };
+        let read = async { self.store.get_range(&path, range).await };
         match self.block(op, name, read)? {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),

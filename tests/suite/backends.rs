@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rivus::connectors::{FileSink, GeneratorSource};
+use rivus::engine::core::CheckpointId;
 use rivus::{
     Count, EnvironmentBuilder, JobHandle, JobId, JobStatus, RocksDbBackend, Storage,
     StreamEnvironment, Sum, WatermarkStrategy, WindowAssigner,
@@ -75,18 +76,32 @@ async fn life(dir: &Path, on_disk: bool) -> JobHandle {
     env.resume("numbers", JobId(id)).await.expect("starts")
 }
 
+/// Waits until a job has completed a checkpoint after `last`, if one is given. Returns its last one.
+async fn checkpointed(job: &mut JobHandle, last: Option<CheckpointId>) -> Option<CheckpointId> {
+    while job.view().last_checkpoint <= last && !matches!(job.status(), JobStatus::Ended(_)) {
+        job.changed().await.expect("goes on");
+    }
+    job.view().last_checkpoint
+}
+
 #[tokio::test]
-async fn a_job_goes_on_with_the_other_backend() {
+async fn a_job_goes_on_on_disk_and_not_back_but_by_a_savepoint() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut last = None;
-    for on_disk in [true, false, true] {
+    for on_disk in [false, true, true] {
         let mut job = life(dir.path(), on_disk).await;
-        while job.view().last_checkpoint <= last && !matches!(job.status(), JobStatus::Ended(_)) {
-            job.changed().await.expect("goes on");
-        }
-        last = job.view().last_checkpoint;
+        last = checkpointed(&mut job, last).await;
     }
-    let job = life(dir.path(), false).await;
+    // Files of a store are nothing that memory could read. The job is as it was.
+    let refused = life(dir.path(), false).await.wait().await;
+    let refusal = refused.expect_err("lies in files").to_string();
+    assert!(
+        refusal.contains("files of state backend RocksDB, which state in memory can't read")
+            && refusal.contains("resume the job with the backend that it had"),
+        "{refusal}"
+    );
+    assert!(!refusal.contains('\n'), "{refusal}");
+    let job = life(dir.path(), true).await;
     let view = job.wait().await.expect("completes").view;
     assert!(view.last_checkpoint >= last, "{view:?}");
     let mut rows = Vec::new();

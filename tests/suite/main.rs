@@ -20,6 +20,7 @@ mod resume;
 mod savepoints;
 mod service;
 mod standby;
+mod store_files;
 mod takeover;
 mod telemetry;
 mod two_inputs;

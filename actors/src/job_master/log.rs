@@ -12,7 +12,7 @@ use rivus_state::{Append, StorageError};
 
 use super::{JobMasterArgs, JobMasterMessage, JobMasterState};
 use crate::context::NodeContext;
-use crate::coordinator::delete_checkpoints_below;
+use crate::coordinator::clean_up;
 use crate::job_manager::JobManagerMessage;
 use crate::probe::Step;
 
@@ -180,9 +180,9 @@ impl JobMasterState {
         | LogEntry::SavepointRequested { .. } = &entry
         {
             self.decide(JobEvent::Appended(entry.clone()))?;
-            let retained = self.machine.as_ref().and_then(|m| m.state().oldest());
-            if let (LogEntry::CheckpointCompleted { .. }, Some(oldest)) = (&entry, retained) {
-                delete_checkpoints_below(&self.args.node, self.args.job, oldest);
+            if let (LogEntry::CheckpointCompleted { .. }, Some(machine)) = (&entry, &self.machine) {
+                let retained = machine.state().retained();
+                clean_up(&self.args.node, self.args.job, retained, false);
             }
             self.coordinate(CheckpointEvent::Appended(entry));
             Ok(())

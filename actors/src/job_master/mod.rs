@@ -30,6 +30,7 @@ use rivus_core::job::{
 use rivus_core::{
     AlignmentGroup, AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure,
     Incarnation, JobGraph, JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
+    files_refused,
 };
 
 use rivus_state::{StorageError, savepoint_folder, savepoint_name};
@@ -40,9 +41,7 @@ use self::splits::Look;
 pub(crate) use self::takeover::replay;
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
-use crate::coordinator::{
-    CoordinatorActor, CoordinatorArgs, CoordinatorMessage, delete_checkpoints_below,
-};
+use crate::coordinator::{CoordinatorActor, CoordinatorArgs, CoordinatorMessage, clean_up};
 use crate::job_manager::{Intensity, JobManagerMessage};
 use crate::job_tasks::{JobCommand, TaskEvent};
 use crate::probe::{ActorKind, Step};
@@ -285,9 +284,7 @@ impl Actor for JobMasterActor {
             }
             JobMasterMessage::SplitsFound { source, found } => state.splits_found(source, found)?,
             JobMasterMessage::SplitsDiscovered(look) => state.splits_discovered(*look)?,
-            JobMasterMessage::ManifestRead(manifest) => {
-                state.decide(JobEvent::ManifestRead(manifest))?;
-            }
+            JobMasterMessage::ManifestRead(manifest) => state.manifest_read(manifest)?,
             JobMasterMessage::ManifestUnread(id) => {
                 let again = JobMasterMessage::ReadManifest(id);
                 state.args.node.send_later(&state.myself, RETRY, again);
@@ -551,6 +548,28 @@ impl JobMasterState {
         Ok(())
     }
 
+    /// Goes on from a checkpoint, if this process's backend can read it.
+    fn manifest_read(
+        &mut self,
+        manifest: Result<Box<Manifest>, Failure>,
+    ) -> Result<(), ActorProcessingErr> {
+        let backend = self.args.node.backend.as_ref();
+        let format = backend.map(|backend| backend.format());
+        if let Ok(manifest) = &manifest
+            && let Some(stored) = manifest
+                .stores()
+                .find(|stored| Some(&*stored.format) != format)
+        {
+            let own = match format {
+                Some(format) => format!("state backend {format}"),
+                None => "state in memory".to_owned(),
+            };
+            self.refuse(files_refused(&stored.operator, &stored.format, &own));
+            return Ok(());
+        }
+        self.decide(JobEvent::ManifestRead(manifest))
+    }
+
     fn read_manifest(&self, id: CheckpointId) {
         let (job, myself) = (self.args.job, self.myself.clone());
         let storage = self.args.node.checkpoints.clone();
@@ -767,13 +786,11 @@ impl JobMasterState {
         let Some(machine) = &self.machine else {
             return;
         };
-        let keep = match outcome {
-            JobOutcome::Failed(_) => machine.state().oldest().unwrap_or_default(),
-            JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => {
-                CheckpointId(u64::MAX)
-            }
+        let retained = match outcome {
+            JobOutcome::Failed(_) => machine.state().retained(),
+            JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => Vec::new(),
         };
-        delete_checkpoints_below(&self.args.node, self.args.job, keep);
+        clean_up(&self.args.node, self.args.job, retained, true);
         let _ = self
             .args
             .resource_manager

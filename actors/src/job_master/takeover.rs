@@ -162,7 +162,7 @@ impl JobMasterState {
     }
 
     /// This process can't run the job. That is no end of the job: its log stays as it is, for one that can.
-    fn refuse(&mut self, failure: Failure) {
+    pub(super) fn refuse(&mut self, failure: Failure) {
         tracing::error!(job = %self.args.job, %failure, "the job can't be run here");
         let resources = &self.args.resource_manager;
         let _ = resources.cast(ResourceManagerMessage::ReleaseJob(self.args.job));

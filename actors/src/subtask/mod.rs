@@ -15,10 +15,12 @@
 //! | `restore.rs` | how it begins |
 //! | `barriers.rs` | barriers, which wait or overtake |
 //! | `snapshot.rs` | freezing, slices, uploads |
+//! | `files.rs` | files of stores, which go with a snapshot |
 
 mod aligned;
 mod barriers;
 mod commits;
+mod files;
 mod futures;
 mod loops;
 mod pace;
@@ -36,6 +38,7 @@ use rivus_core::{
 };
 use tokio::sync::oneshot;
 
+use self::files::FilesResult;
 pub use self::restore::{BuiltTask, Restore};
 use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
@@ -97,6 +100,8 @@ pub enum SubtaskMessage {
     Overtake(Barrier),
     /// A piece of a snapshot has been stored.
     SnapshotStored(UploadResult),
+    /// Files of a store have been made, or one is stored.
+    FilesStored(FilesResult),
     /// A checkpoint is complete.
     CheckpointCompleted(CheckpointId),
     /// A checkpoint will never be.
@@ -308,12 +313,15 @@ impl Actor for SubtaskActor {
                 state.step();
             }
             SubtaskMessage::SnapshotStored(result) => state.snapshot_stored(result)?,
+            SubtaskMessage::FilesStored(result) => state.files_stored(result)?,
             SubtaskMessage::CheckpointCompleted(id) => {
+                state.settle_files(id, true);
                 state.pass(Step::Commit, &myself)?;
                 state.work()?.completed(id);
                 state.step();
             }
             SubtaskMessage::CheckpointAborted(id) => {
+                state.settle_files(id, false);
                 state.work()?.aborted(id);
                 state.step();
             }

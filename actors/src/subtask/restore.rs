@@ -7,11 +7,12 @@ use rivus_core::job::{
 };
 use rivus_core::{
     ChainBuilder, ChannelTime, CheckpointId, CheckpointKind, Clock, Failure, InFlight, Inputs,
-    JobGraph, MIN_TIMESTAMP, OperatorUid, Outputs, PutBack, RestoredState, RoundMerge, Stores,
-    SubtaskId, SubtaskInfo, Task, TaskContext,
+    JobGraph, MIN_TIMESTAMP, OperatorUid, Outputs, PutBack, RestoredState, RoundMerge,
+    SnapshotBytes, Stores, SubtaskId, SubtaskInfo, Task, TaskContext,
 };
-use rivus_state::{CheckpointStorage, SnapshotHandle};
+use rivus_state::{CheckpointStorage, SnapshotHandle, StoredSnapshot};
 
+use super::files::RestoredFiles;
 use super::futures::SubtaskFutures;
 use super::loops::Head;
 use super::work::Work;
@@ -52,6 +53,7 @@ impl Restore {
             for part in others.flat_map(|(_, other)| &other.parts) {
                 let mut part = SnapshotPart {
                     head_only: true,
+                    stores: Vec::new(),
                     ..part.clone()
                 };
                 part.sections.retain(|section| {
@@ -80,10 +82,18 @@ impl SubtaskState {
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
         let stores = node.backend.as_ref();
         let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
+        let files = RestoredFiles {
+            node: Arc::clone(node),
+            job: self.args.job,
+            subtask: self.args.attempt.subtask,
+            checkpoint: restore.map_or(CheckpointId(0), |restore| restore.checkpoint),
+            metrics: Arc::clone(&self.args.metrics),
+        };
         node.blocking.run(Box::new(move || {
             let stores = stores.as_deref();
             let built = Failure::caught(|| {
                 let mut restored = read_parts(&parts, foreign, &storage)?;
+                files.add(&parts, &mut restored);
                 if foreign {
                     // What the job writes itself is of the present form.
                     restored.migrations = graph.migrations.clone();
@@ -159,7 +169,10 @@ impl SubtaskState {
     }
 }
 
-/// Reads what a subtask starts from, and checks it.
+/// Snapshots up to this size are read at once, and so checked before anything is made of them.
+const READ_AT_ONCE: u64 = 4 << 20;
+
+/// Reads what a subtask starts from, and checks it; rows of large snapshots when they are taken.
 fn read_parts(
     parts: &[SnapshotPart],
     foreign: bool,
@@ -168,14 +181,16 @@ fn read_parts(
     let mut restored = RestoredState::default();
     for part in parts {
         let snapshot = &part.snapshot;
-        let read = if part.head_only {
+        let handle = SnapshotHandle {
+            name: snapshot.name.clone(),
+            len: snapshot.len,
+            crc32c: snapshot.crc32c,
+        };
+        let streamed = !part.head_only && snapshot.len > READ_AT_ONCE;
+        let read = if part.head_only || streamed {
             storage.read_snapshot_head(&snapshot.name, part.head)
         } else {
-            storage.read_snapshot(&SnapshotHandle {
-                name: snapshot.name.clone(),
-                len: snapshot.len,
-                crc32c: snapshot.crc32c,
-            })
+            storage.read_snapshot(&handle)
         };
         let bytes = read.map_err(|error| Failure::user(&error.into()))?;
         let wanted = |uid: &OperatorUid, state: &str| {
@@ -183,7 +198,13 @@ fn read_parts(
             let listed = sections.any(|section| section.operator == *uid && section.state == state);
             listed || !(foreign || part.head_only)
         };
-        restored.add(&bytes, part.head_only, wanted)?;
+        if streamed {
+            let storage = storage.clone();
+            let snapshot: Arc<dyn SnapshotBytes> = Arc::new(StoredSnapshot { storage, handle });
+            restored.add_streamed(&bytes, &snapshot, wanted)?;
+        } else {
+            restored.add(&bytes, part.head_only, wanted)?;
+        }
     }
     Ok(restored)
 }

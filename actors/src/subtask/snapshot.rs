@@ -6,13 +6,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use rivus_core::job::{CHANNELS_STATE, SnapshotPart, SnapshotRef, SubtaskSnapshot};
+use rivus_core::job::{CHANNELS_STATE, KnownFiles, SnapshotPart, SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
-    Barrier, CheckpointId, Control, Failure, SectionSummary, SnapshotBuilder, SnapshotChunk,
-    SplitId, SubtaskMetrics,
+    AttemptId, Barrier, CheckpointId, Control, Failure, JobId, SectionSummary, SnapshotBuilder,
+    SnapshotChunk, SplitId, SubtaskMetrics,
 };
-use rivus_state::{Blocking, CheckpointStorage, SnapshotHandle, SnapshotWriter, StorageError};
+use rivus_state::{
+    Blocking, CheckpointStorage, LocalCopy, SnapshotHandle, SnapshotWriter, StorageError,
+};
 
+use super::files::FilesUpload;
 use super::work::{Effect, Then, Turn, Work};
 use super::{SubtaskArgs, SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
@@ -43,6 +46,10 @@ impl Work {
             self.cx.outputs.begin_overdraft(usize::MAX);
         }
         let mut snapshot = SnapshotBuilder::new(barrier.id);
+        if !barrier.kind.is_savepoint() {
+            // A savepoint is for any backend, and whole by itself.
+            snapshot = snapshot.with_files();
+        }
         let uid = self.cx.uid(rivus_core::OperatorIndex(0)).clone();
         snapshot.blob(&uid, CHANNELS_STATE, &self.inputs.time.channels())?;
         self.cx.snapshot = Some(snapshot);
@@ -132,8 +139,9 @@ enum UploadStep {
 }
 
 /// A snapshot on its way to the storage.
-struct Upload {
-    id: CheckpointId,
+pub(super) struct Upload {
+    pub(super) id: CheckpointId,
+    is_savepoint: bool,
     /// At home while nothing is being written.
     writer: Option<SnapshotWriter>,
     waiting: VecDeque<SnapshotChunk>,
@@ -143,23 +151,39 @@ struct Upload {
     bytes: u64,
     head: u64,
     sections: Vec<SectionSummary>,
+    /// The snapshot itself, once it is stored.
+    handle: Option<SnapshotHandle>,
+    /// Stores whose files go with it.
+    pub(super) stores: Vec<FilesUpload>,
 }
 
 /// Uploads of one subtask; one at a time.
 pub(super) struct Uploads {
-    storage: CheckpointStorage,
-    blocking: Arc<dyn Blocking>,
-    myself: ActorRef<SubtaskMessage>,
-    current: Option<Upload>,
+    pub(super) storage: CheckpointStorage,
+    pub(super) blocking: Arc<dyn Blocking>,
+    pub(super) myself: ActorRef<SubtaskMessage>,
+    pub(super) job: JobId,
+    pub(super) attempt: AttemptId,
+    pub(super) current: Option<Upload>,
+    /// Files that need not be stored again.
+    pub(super) known: KnownFiles,
 }
 
 impl Uploads {
     pub(super) fn new(args: &SubtaskArgs, myself: ActorRef<SubtaskMessage>) -> Self {
+        let parts = args
+            .restore
+            .iter()
+            .flat_map(|restore| &restore.snapshot.parts);
+        let known = parts.flat_map(|part| part.stores.iter().cloned()).collect();
         Self {
             storage: args.node.checkpoints.clone(),
             blocking: Arc::clone(&args.node.blocking),
             myself,
+            job: args.job,
+            attempt: args.attempt,
             current: None,
+            known: KnownFiles::restored(known),
         }
     }
 
@@ -175,11 +199,13 @@ impl Uploads {
     /// Gives up what is under way.
     pub(super) fn abandon(&mut self) {
         // A writer that is away is given up when it comes back and finds no upload of its checkpoint.
-        if let Some(upload) = self.current.take()
-            && let Some(writer) = upload.writer
-        {
+        let Some(upload) = self.current.take() else {
+            return;
+        };
+        if let Some(writer) = upload.writer {
             self.blocking.run(Box::new(move || writer.abort()));
         }
+        self.drop_elsewhere(upload.stores);
     }
 
     /// Gives up what is under way for a checkpoint that will not be, or for an older one.
@@ -235,6 +261,7 @@ impl SubtaskState {
         };
         self.uploads.current = Some(Upload {
             id: barrier.id,
+            is_savepoint: barrier.kind.is_savepoint(),
             writer: Some(writer),
             waiting: VecDeque::new(),
             complete: false,
@@ -242,6 +269,8 @@ impl SubtaskState {
             bytes: 0,
             head: 0,
             sections: Vec::new(),
+            handle: None,
+            stores: Vec::new(),
         });
     }
 
@@ -256,6 +285,10 @@ impl SubtaskState {
         if work.cx.checkpoint() != Some(upload.id) || upload.complete {
             return Ok(());
         }
+        let frozen = match &mut work.cx.snapshot {
+            Some(snapshot) => snapshot.take_stores(),
+            None => Vec::new(),
+        };
         if work.sliced && work.write_in_flight()? {
             work.sliced = false;
             if let Some(snapshot) = work.cx.snapshot.take() {
@@ -270,6 +303,7 @@ impl SubtaskState {
         } else if let Some(snapshot) = &mut work.cx.snapshot {
             upload.waiting.extend(snapshot.take_ready());
         }
+        self.uploads.make_files(frozen);
         self.uploads.send();
         Ok(())
     }
@@ -301,38 +335,82 @@ impl SubtaskState {
                 self.step();
             }
             Ok(UploadStep::Stored(handle)) => {
-                let myself = self.myself.clone();
-                self.pass(Step::Stored, &myself)?;
-                let Some(upload) = self.uploads.current.take() else {
-                    return Ok(());
-                };
-                let metrics = &self.args.metrics;
-                SubtaskMetrics::add(&metrics.snapshots, 1);
-                metrics.snapshot_bytes.store(upload.bytes, Relaxed);
-                self.tell(TaskEvent::Acknowledged {
-                    id,
-                    snapshot: SubtaskSnapshot {
-                        parts: vec![SnapshotPart {
-                            snapshot: SnapshotRef {
-                                name: handle.name,
-                                len: handle.len,
-                                crc32c: handle.crc32c,
-                            },
-                            head: upload.head,
-                            head_only: false,
-                            sections: upload.sections,
-                        }],
-                        received: upload.received,
-                    },
-                });
+                if let Some(upload) = &mut self.uploads.current {
+                    upload.handle = Some(handle);
+                }
+                self.acknowledge_if_stored()?;
             }
-            Err(reason) => {
-                self.uploads.current = None;
-                self.tell(TaskEvent::Declined { id, reason });
-                self.work()?.aborted(id);
-                self.step();
-            }
+            Err(reason) => self.upload_failed(id, reason)?,
         }
+        Ok(())
+    }
+
+    /// The checkpoint can't be.
+    pub(super) fn upload_failed(
+        &mut self,
+        id: CheckpointId,
+        reason: String,
+    ) -> Result<(), ActorProcessingErr> {
+        self.uploads.abandon();
+        self.tell(TaskEvent::Declined { id, reason });
+        self.work()?.aborted(id);
+        self.step();
+        Ok(())
+    }
+
+    /// Acknowledges the checkpoint if everything is stored.
+    pub(super) fn acknowledge_if_stored(&mut self) -> Result<(), ActorProcessingErr> {
+        let is_stored = |upload: &mut Upload| {
+            let mut stores = upload.stores.iter();
+            upload.handle.is_some() && stores.all(FilesUpload::is_complete)
+        };
+        if !self.uploads.current.as_mut().is_some_and(is_stored) {
+            return Ok(());
+        }
+        let myself = self.myself.clone();
+        self.pass(Step::Stored, &myself)?;
+        let Some(upload) = self.uploads.current.take() else {
+            return Ok(());
+        };
+        let Some(handle) = upload.handle else {
+            return Ok(());
+        };
+        let mut uploaded = upload.bytes;
+        uploaded += upload
+            .stores
+            .iter()
+            .map(|store| store.uploaded)
+            .sum::<u64>();
+        let copies: Vec<LocalCopy> = upload
+            .stores
+            .into_iter()
+            .filter_map(FilesUpload::finish)
+            .collect();
+        let part = SnapshotPart {
+            snapshot: SnapshotRef {
+                name: handle.name,
+                len: handle.len,
+                crc32c: handle.crc32c,
+            },
+            head: upload.head,
+            head_only: false,
+            sections: upload.sections,
+            stores: copies.iter().map(|copy| copy.stored.clone()).collect(),
+        };
+        let metrics = &self.args.metrics;
+        SubtaskMetrics::add(&metrics.snapshots, 1);
+        metrics.snapshot_bytes.store(part.bytes(), Relaxed);
+        metrics.uploaded_bytes.store(uploaded, Relaxed);
+        if !upload.is_savepoint {
+            self.keep_files(upload.id, copies);
+        }
+        self.tell(TaskEvent::Acknowledged {
+            id: upload.id,
+            snapshot: SubtaskSnapshot {
+                parts: vec![part],
+                received: upload.received,
+            },
+        });
         Ok(())
     }
 }

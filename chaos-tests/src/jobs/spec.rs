@@ -148,6 +148,8 @@ pub struct JobSpec {
     pub compact_log_every: u64,
     /// Bytes of rows in memory above a store, if there is one: in a simulation in memory, on threads RocksDB.
     pub store_above: Option<usize>,
+    /// Whether a restart may begin with files of this process's own.
+    pub local_recovery: bool,
 }
 
 impl JobSpec {
@@ -201,6 +203,7 @@ impl JobSpec {
             alignment_timeout: Duration::from_millis([10, 5_000][rng.below(2) as usize]),
             compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
             store_above: [None, None, Some(1), Some(2_000)][rng.below(4) as usize],
+            local_recovery: rng.below(2) == 0,
             barriers: barriers(shape, &mut rng),
         }
     }
@@ -230,6 +233,7 @@ impl JobSpec {
             barriers: Barriers::Wait,
             compact_log_every: 20,
             store_above: None,
+            local_recovery: false,
         }
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::options::JobOptions;
 use super::program::ProgramRef;
 use crate::failure::Failure;
-use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, Slot, SubtaskId, VertexId};
+use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, OperatorUid, Slot, SubtaskId, VertexId};
 use crate::in_flight::IN_FLIGHT_STATE;
 use crate::snapshot::SectionSummary;
 use crate::source::{EncodedSplit, SplitId};
@@ -196,6 +196,8 @@ pub struct SnapshotPart {
     pub head_only: bool,
     /// The states in it.
     pub sections: Vec<SectionSummary>,
+    /// The stores whose rows are not in it.
+    pub stores: Vec<StoredFiles>,
 }
 
 impl SnapshotPart {
@@ -205,9 +207,36 @@ impl SnapshotPart {
             head: snapshot.len,
             head_only: false,
             sections: Vec::new(),
+            stores: Vec::new(),
             snapshot,
         }
     }
+
+    /// Bytes of the snapshot and of all files that it goes with, whichever checkpoint they were stored for.
+    pub fn bytes(&self) -> u64 {
+        let files = self.stores.iter().flat_map(|store| &store.files);
+        self.snapshot.len + files.map(|file| file.object.len).sum::<u64>()
+    }
+}
+
+/// The files of an operator's store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFiles {
+    /// Whose rows are in them.
+    pub operator: OperatorUid,
+    /// Which kind of store can be opened with them.
+    pub format: String,
+    /// All of them.
+    pub files: Vec<StoredFile>,
+}
+
+/// A file of a store, and where it is stored: an object that checkpoints share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Its name within the store.
+    pub name: String,
+    /// The object.
+    pub object: SnapshotRef,
 }
 
 /// A request for a savepoint.
@@ -266,5 +295,20 @@ impl Manifest {
         overtaken
             .map(|section| section.bytes)
             .reduce(|sum, bytes| sum + bytes)
+    }
+
+    /// The stores whose rows lie in files.
+    pub fn stores(&self) -> impl Iterator<Item = &StoredFiles> {
+        self.subtasks
+            .values()
+            .flat_map(|subtask| &subtask.parts)
+            .flat_map(|part| &part.stores)
+    }
+
+    /// Names of all files of stores that the checkpoint consists of. As long as it is retained they are, too.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.stores()
+            .flat_map(|store| &store.files)
+            .map(|file| &*file.object.name)
     }
 }

@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod entry;
+mod files;
 mod master;
 mod options;
 mod program;
@@ -19,8 +20,9 @@ mod state;
 pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
 pub use entry::{
     JobOutcome, LogEntry, Manifest, SavedSplits, SavepointRequest, SnapshotPart, SnapshotRef,
-    StartState, SubtaskSnapshot,
+    StartState, StoredFile, StoredFiles, SubtaskSnapshot,
 };
+pub use files::KnownFiles;
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
 pub use options::{CheckpointMode, JobOptions};
 pub use program::ProgramRef;

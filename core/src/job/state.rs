@@ -110,9 +110,9 @@ impl JobState {
         state
     }
 
-    /// The oldest checkpoint that is kept; whatever is stored below it is garbage.
-    pub fn oldest(&self) -> Option<CheckpointId> {
-        self.completed.first().map(|(id, _)| *id)
+    /// The checkpoints that are kept, oldest first; whatever is stored below them is garbage.
+    pub fn retained(&self) -> Vec<CheckpointId> {
+        self.completed.iter().map(|(id, _)| *id).collect()
     }
 
     /// The checkpoint that a restart begins from.

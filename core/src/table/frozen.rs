@@ -18,7 +18,7 @@ use std::vec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Row, Slot, Table};
+use super::{Row, RowOrder, Slot, Table};
 use crate::codec::{self, CodecError};
 use crate::failure::Failure;
 use crate::ids::OperatorUid;
@@ -164,24 +164,31 @@ impl<V: Serialize> Kept<V> {
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
-    /// Begins a snapshot of the table as it is now. A scan still under way is given up: its checkpoint
-    /// has been declined.
+    /// Begins a snapshot of the table as it is now, and of all of its `orders`. A scan still under way is given up: its
+    /// checkpoint has been declined.
     ///
     /// # Errors
-    /// If the section's header can't be encoded.
+    /// If the section's header can't be encoded, or the store can't be written.
     pub fn freeze(
         &mut self,
         operator: &OperatorUid,
         state: &str,
+        orders: &mut [&mut RowOrder],
         snapshot: &mut SnapshotBuilder,
-    ) -> Result<(), CodecError> {
+    ) -> Result<(), Failure> {
         let section = snapshot.section(&SectionHeader {
             operator: operator.clone(),
             state: state.to_owned(),
             schema: Some(Schema::of::<(K, V)>()),
         })?;
         self.epoch += 1;
-        self.freeze_stored();
+        if let Some(stored) = &mut self.stored {
+            let files_of = snapshot.takes_files().then_some(operator);
+            stored.freeze(files_of, orders)?;
+            if files_of.is_some() {
+                snapshot.stored(section, stored.rows);
+            }
+        }
         self.frozen = Some(Frozen {
             section,
             group: 0,
@@ -196,7 +203,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// Gives up a snapshot that is no longer wanted.
     pub fn thaw(&mut self) {
         self.frozen = None;
-        self.thaw_stored();
+        if let Some(stored) = &mut self.stored {
+            stored.thaw();
+        }
     }
 
     /// Writes about `rows` more rows into the snapshot and hands a frame on. Returns whether the snapshot now holds the
@@ -206,7 +215,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// If a row can't be encoded, or the store can't be read or written.
     pub fn slice(&mut self, rows: usize, snapshot: &mut SnapshotBuilder) -> Result<bool, Failure> {
         let scanned = match &self.stored {
-            Some(_) => self.slice_stored(rows)?,
+            Some(_) => self.slice_stored(rows, snapshot)?,
             None => self.slice_rows(rows, snapshot)?,
         };
         let Some(frozen) = &mut self.frozen else {

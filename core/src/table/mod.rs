@@ -31,7 +31,7 @@ use crate::ids::OperatorUid;
 use crate::key::{Key, KeyGroup, KeyGroupRange, key_hash};
 use crate::schema::Schema;
 use crate::snapshot::RestoredState;
-use crate::store::{Space, Stores};
+use crate::store::Stores;
 
 /// Where a row lies until it is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,11 +169,15 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         stores: Option<&dyn Stores>,
     ) -> Result<Self, Failure> {
         let mut table = Self::new(range, max_parallelism);
+        let schema = Schema::of::<(K, V)>();
+        if let Some(rows) = from.stored(operator, state, &schema)? {
+            table.restore_image(operator, state, rows, stores)?;
+            return Ok(table);
+        }
         if let Some(stores) = stores {
-            let stored = Stored::new(stores.open(operator)?);
+            let stored = Stored::new(stores.open(operator, None)?);
             table.stored = Some(Box::new(stored));
         }
-        let schema = Schema::of::<(K, V)>();
         from.rows(
             operator,
             state,
@@ -215,7 +219,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         self.len() == 0
     }
 
-    /// Comes by all rows of a table that has just been restored, in the store too: to rebuild what follows from them.
+    /// Comes by all rows of a table that has just been restored, in the store too: to rebuild the orders that follow from
+    /// them. By none if the orders have come with the store.
     ///
     /// # Errors
     /// If the store can't be read, or whatever `each` returns.
@@ -223,17 +228,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         &self,
         mut each: impl FnMut(VisitedRow<'_>, &V) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        match self.store() {
+        match &self.stored {
             None => self
                 .ids()
                 .try_for_each(|id| each(VisitedRow::Id(id), self.value(id))),
-            Some(store) => {
-                store.scan(Space::Rows, &[])?.read(&mut |key, value| {
-                    each(VisitedRow::Stored(key), &codec::decode(value)?)?;
-                    Ok(true)
-                })?;
-                Ok(())
-            }
+            Some(stored) => stored.visit(each),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Rows in an order that follows from them: by the time of a timer, by the number of a pane.
 //!
-//! An order is not part of a snapshot. In memory it is a set of places. Over a store it lies in the store too: what
+//! An order is not part of a snapshot's rows. In memory it is a set of places. Over a store it lies in the store too: what
 //! changed lately is kept beside it ([`StoredOrder::pending`]), what comes next is read ahead ([`StoredOrder::head`]),
-//! and both together are what is true.
+//! and both together are what is true. Where a snapshot is the store's files the order is in them: it is written to the
+//! store at the barrier, and then not again before the files are made.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::{RowId, Table, VisitedRow};
 use crate::failure::Failure;
 use crate::key::Key;
-use crate::store::{Changes, Space, StateStore};
+use crate::store::{Changes, Hold, Space, StateStore};
 
 /// Changes that are kept in memory before they go to the store. Few in this crate's tests, so that they see it happen.
 const PENDING: usize = if cfg!(test) { 5 } else { 8_192 };
@@ -54,6 +55,8 @@ enum Kind {
 
 struct StoredOrder {
     store: Arc<dyn StateStore>,
+    /// Whether changes have to wait.
+    hold: Arc<Hold>,
     list: u8,
     /// By entry, what the store doesn't know yet: `true` is one that it lacks, `false` one that it still has.
     pending: BTreeMap<Vec<u8>, bool>,
@@ -101,12 +104,13 @@ enum CursorAt {
 }
 
 impl RowOrder {
-    /// An empty order of a table's rows. `list` tells the orders of one table apart.
+    /// An order of a table's rows, empty unless it came with the rows' store. `list` tells the orders of one table apart.
     pub fn new<K: Key, V: Serialize + DeserializeOwned>(table: &Table<K, V>, list: u8) -> Self {
-        let kind = match table.store() {
+        let kind = match &table.stored {
             None => Kind::Memory(BTreeSet::new()),
-            Some(store) => Kind::Stored(StoredOrder {
-                store: Arc::clone(store),
+            Some(stored) => Kind::Stored(StoredOrder {
+                store: Arc::clone(&stored.store),
+                hold: Arc::clone(&stored.hold),
                 list,
                 pending: BTreeMap::new(),
                 head: None,
@@ -308,6 +312,14 @@ impl RowOrder {
         }
     }
 
+    /// Writes what the store doesn't know yet.
+    pub(super) fn write(&mut self) -> Result<(), Failure> {
+        match &mut self.kind {
+            Kind::Memory(_) => Ok(()),
+            Kind::Stored(order) => order.flush(),
+        }
+    }
+
     /// Entries that are in memory: all of them, or those that the store doesn't know yet.
     pub fn in_memory(&self) -> usize {
         match &self.kind {
@@ -373,13 +385,16 @@ impl StoredOrder {
             return Ok(());
         }
         self.pending.insert(entry, there);
-        if self.pending.len() >= PENDING {
+        if self.pending.len() >= PENDING && !self.hold.is_held() {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         let mut changes = Changes::default();
         for (entry, there) in std::mem::take(&mut self.pending) {
             if !there {

@@ -70,7 +70,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Lets go of rows until so many more have room.
     pub(super) fn make_room(&mut self, more: usize) -> Result<(), Failure> {
-        if !self.is_flushing()
+        if !self.holds_back()
             && let Some(stored) = &mut self.stored
             && stored.removed.len() >= REMOVED
         {
@@ -98,11 +98,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Lets go of rows that were not needed lately, until no more than `target` are left or enough have been looked at.
     fn let_go(&mut self, target: usize) -> Result<(), Failure> {
-        let (flushing, epoch) = (self.is_flushing(), self.epoch);
+        let (holds_back, epoch) = (self.holds_back(), self.epoch);
         let Some(mut stored) = self.stored.take() else {
             return Ok(());
         };
-        if !flushing {
+        if !holds_back {
             stored.write_removed();
         }
         // Rows that are all in use are looked at over several loads; until then there are somewhat more than have room.
@@ -113,7 +113,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             let (group, at) = stored.hand;
             let Some(slot) = self.groups[group].slots.get_mut(at) else {
                 self.leave(group, &mut leaving, &mut stored)?;
-                if !flushing {
+                if !holds_back {
                     self.groups[group].compact();
                 }
                 stored.hand = ((group + 1) % self.groups.len(), 0);
@@ -122,7 +122,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             stored.hand.1 += 1;
             let Slot::Row(row) = slot else { continue };
             if row.cached.load == stored.load
-                || (flushing && row.cached.is_dirty() && row.epoch == epoch)
+                || (holds_back && row.cached.is_dirty() && row.epoch == epoch)
             {
                 continue;
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::room::PLACE_BESIDE;
 use super::*;
-use crate::store::{Changes, EachFound, MemoryStores, StateStore, StoreScan};
+use crate::store::{Changes, EachFound, MemoryStores, Space, StateStore, StoreImage, StoreScan};
 
 const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };
 
@@ -39,6 +39,10 @@ impl StateStore for Noting {
     fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
         self.store.scan(space, from)
     }
+
+    fn image(&self) -> Result<Arc<dyn StoreImage>, Failure> {
+        self.store.image()
+    }
 }
 
 struct Rows {
@@ -53,7 +57,7 @@ impl Rows {
             cache_bytes: ROOM * row,
         };
         let store = Arc::new(Noting {
-            store: stores.open(&"op".into()).unwrap(),
+            store: stores.open(&"op".into(), None).unwrap(),
             asked: AtomicUsize::new(0),
             written: Mutex::default(),
         });

@@ -7,8 +7,11 @@
 //!
 //! **Snapshots** use the epochs of [`Table`]: at the barrier the store lacks what changed since it was written. Slices
 //! write those rows; one that changes before its turn is written as it was. When all are written the store is
-//! the table as it was at the barrier, and a scan of that moment gives the rows to the snapshot, while the store
-//! goes on.
+//! the table as it was at the barrier.
+//!
+//! - A *checkpoint* is the store's files ([`FrozenStore`]). Until they have been made, off this thread, what has changed
+//!   since the barrier stays in memory ([`Hold`]), orders too; the table may exceed its room by that.
+//! - For a *savepoint* a scan of that moment gives the rows to the snapshot, while the store goes on.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -18,12 +21,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::room::MOST_CREDIT;
-use super::{Row, RowId, Slot, Table, WARM_TOGETHER};
+use super::{Row, RowId, RowOrder, Slot, Table, VisitedRow, WARM_TOGETHER};
 use crate::codec::{self, CodecError};
+use crate::evolution::Evolution;
 use crate::failure::Failure;
+use crate::ids::OperatorUid;
 use crate::key::Key;
-use crate::snapshot::RowFrames;
-use crate::store::{Changes, Space, StateStore, StoreScan};
+use crate::snapshot::{RowFrames, SnapshotBuilder, StoredRows, evolve};
+use crate::store::{
+    Changes, FrozenStore, Hold, Holding, Space, StateStore, StoreScan, Stores, files_refused,
+};
 
 /// Bytes of the hash before a key.
 const HASH: usize = 8;
@@ -52,8 +59,15 @@ pub(super) struct Stored {
     pub(super) load: u16,
     /// Keys that the last load had to ask the store for; kept for their room.
     missing: Keys,
-    /// The store at the barrier of the snapshot that is being written.
+    /// Whether the store has all rows that it lacked at the barrier of the snapshot that is being written.
+    is_flushed: bool,
+    /// The store at that barrier, for a snapshot of rows.
     scan: Option<Box<dyn StoreScan>>,
+    /// Whose store it is, and what keeps it as it was at that barrier, for a snapshot that is its files.
+    files: Option<(OperatorUid, Holding)>,
+    pub(super) hold: Arc<Hold>,
+    /// Whether the orders of the rows have come with the store.
+    has_orders: bool,
 }
 
 /// What a table over a store knows of a row in memory.
@@ -96,7 +110,114 @@ impl Stored {
             sample: (0, 0),
             load: 0,
             missing: Keys::default(),
+            is_flushed: false,
             scan: None,
+            files: None,
+            hold: Arc::default(),
+            has_orders: false,
+        }
+    }
+
+    /// Comes by all rows, unless the orders that follow from them have come with the store.
+    pub(super) fn visit<V: DeserializeOwned>(
+        &self,
+        mut each: impl FnMut(VisitedRow<'_>, &V) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if self.has_orders {
+            return Ok(());
+        }
+        self.store.scan(Space::Rows, &[])?.read(&mut |key, value| {
+            each(VisitedRow::Stored(key), &codec::decode(value)?)?;
+            Ok(true)
+        })?;
+        Ok(())
+    }
+
+    /// The barrier has come; the snapshot is the files of the operator's store, or its rows.
+    pub(super) fn freeze(
+        &mut self,
+        files_of: Option<&OperatorUid>,
+        orders: &mut [&mut RowOrder],
+    ) -> Result<(), Failure> {
+        self.thaw();
+        self.is_flushed = false;
+        self.write_removed();
+        if let Some(operator) = files_of {
+            // As they would be when they have changed somewhat more.
+            orders.iter_mut().try_for_each(|order| order.write())?;
+            self.files = Some((operator.clone(), self.hold.hold()));
+        }
+        Ok(())
+    }
+
+    /// The snapshot is not wanted any more, or doesn't need the table any more.
+    pub(super) fn thaw(&mut self) {
+        self.scan = None;
+        self.files = None;
+    }
+
+    /// The store has all that it lacked at the barrier.
+    fn flushed(&mut self) -> Result<(), Failure> {
+        self.write()?;
+        self.is_flushed = true;
+        if self.files.is_none() {
+            self.scan = Some(self.store.scan(Space::Rows, &[])?);
+        }
+        Ok(())
+    }
+
+    /// Writes all rows anew that were of another type. What follows from them is forgotten.
+    fn evolve<K: Key, V: Serialize + DeserializeOwned>(
+        &mut self,
+        operator: &OperatorUid,
+        state: &str,
+        evolution: &Evolution<'_>,
+    ) -> Result<(), Failure> {
+        let mut rows = self.store.scan(Space::Rows, &[])?;
+        let mut row = Vec::new();
+        rows.read(&mut |key, value| {
+            row.clear();
+            row.extend_from_slice(&key[HASH..]);
+            row.extend_from_slice(value);
+            evolve(evolution, operator, state, &row, |row| {
+                self.changes.delete(Space::Rows, key);
+                self.put::<K, V>(hash_of(key), row)
+            })?;
+            Ok(true)
+        })?;
+        let mut order = self.store.scan(Space::Order, &[])?;
+        order.read(&mut |entry, _| {
+            self.changes.delete(Space::Order, entry);
+            self.write_if_many()?;
+            Ok(true)
+        })?;
+        self.has_orders = false;
+        self.write()
+    }
+
+    /// Puts a row of a snapshot into the store.
+    fn put<K: Key, V: Serialize + DeserializeOwned>(
+        &mut self,
+        hash: u64,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let mut rest = body;
+        // Decoded and encoded again: what can't be read is found now, and all rows are of one form.
+        let key: K = codec::decode_prefix(&mut rest)?;
+        let value: V = codec::decode_prefix(&mut rest)?;
+        let append_key = |out: &mut Vec<u8>| {
+            out.extend_from_slice(&hash.to_be_bytes());
+            codec::encode_into(&key, out)
+        };
+        let append_value = |out: &mut Vec<u8>| codec::encode_into(&value, out);
+        self.changes.put(Space::Rows, append_key, append_value)?;
+        self.write_if_many()
+    }
+
+    fn write_if_many(&mut self) -> Result<(), Failure> {
+        match self.changes.bytes() {
+            ..CHANGES_BYTES => Ok(()),
+            _ => self.write(),
         }
     }
 
@@ -373,11 +494,17 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Whether rows that changed before the barrier are still being written.
     pub(super) fn is_flushing(&self) -> bool {
-        let scans = self
+        let flushed = self.stored.as_ref().is_some_and(|stored| stored.is_flushed);
+        self.frozen.is_some() && !flushed
+    }
+
+    /// Whether what changed since the barrier must not reach the store yet.
+    pub(super) fn holds_back(&self) -> bool {
+        let held = self
             .stored
             .as_ref()
-            .is_some_and(|stored| stored.scan.is_some());
-        self.frozen.is_some() && !scans
+            .is_some_and(|stored| stored.hold.is_held());
+        held || self.is_flushing()
     }
 
     /// Notes that a row is about to change; if it has to be in the store as it is now, puts it there.
@@ -451,23 +578,12 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         Ok(())
     }
 
-    /// The barrier has come.
-    pub(super) fn freeze_stored(&mut self) {
-        if let Some(stored) = &mut self.stored {
-            stored.scan = None;
-            stored.write_removed();
-        }
-    }
-
-    /// The snapshot is not wanted any more.
-    pub(super) fn thaw_stored(&mut self) {
-        if let Some(stored) = &mut self.stored {
-            stored.scan = None;
-        }
-    }
-
     /// Writes about `rows` more rows of the frozen table. Returns whether that were all.
-    pub(super) fn slice_stored(&mut self, rows: usize) -> Result<bool, Failure> {
+    pub(super) fn slice_stored(
+        &mut self,
+        rows: usize,
+        snapshot: &mut SnapshotBuilder,
+    ) -> Result<bool, Failure> {
         if self.is_flushing() {
             self.flush_rows(rows)?;
             return Ok(false);
@@ -475,6 +591,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         let (Some(frozen), Some(stored)) = (&mut self.frozen, &mut self.stored) else {
             return Ok(true);
         };
+        if let Some((operator, holding)) = stored.files.take() {
+            let store = Arc::clone(&stored.store);
+            snapshot.add_store(FrozenStore::new(operator, store, holding));
+            return Ok(true);
+        }
         let Some(scan) = &mut stored.scan else {
             return Ok(true);
         };
@@ -488,7 +609,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// Writes about `rows` more of the rows that differ from the store, as they were at the barrier. Returns whether the
-    /// store has them all now; then the scan begins.
+    /// store has them all now.
     pub(super) fn flush_rows(&mut self, rows: usize) -> Result<bool, Failure> {
         let (Some(frozen), Some(stored)) = (&mut self.frozen, &mut self.stored) else {
             return Ok(true);
@@ -515,15 +636,38 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                 budget = budget.saturating_sub(1);
             }
         }
-        if stored.changes.bytes() >= CHANGES_BYTES {
-            stored.write()?;
-        }
+        stored.write_if_many()?;
         if frozen.group < self.groups.len() {
             return Ok(false);
         }
-        stored.write()?;
-        stored.scan = Some(stored.store.scan(Space::Rows, &[])?);
+        stored.flushed()?;
         Ok(true)
+    }
+
+    /// Opens the store with its files of a checkpoint.
+    pub(super) fn restore_image(
+        &mut self,
+        operator: &OperatorUid,
+        state: &str,
+        rows: StoredRows<'_>,
+        stores: Option<&dyn Stores>,
+    ) -> Result<(), Failure> {
+        let image = rows.image.ok_or_else(|| {
+            Failure::job(format!(
+                "the checkpoint doesn't name the files that hold state \"{state}\" of operator {operator}"
+            ))
+        })?;
+        let Some(stores) = stores else {
+            return Err(files_refused(operator, image.format(), "state in memory"));
+        };
+        let mut stored = Stored::new(stores.open(operator, Some(&**image))?);
+        stored.rows = rows.rows;
+        stored.has_orders = true;
+        if let Some(evolution) = &rows.evolution {
+            stored.evolve::<K, V>(operator, state, evolution)?;
+        }
+        self.stored = Some(Box::new(stored));
+        Ok(())
     }
 
     /// Writes what the rows of the next group have changed to the store, so that a scan finds all. Returns whether that was
@@ -557,26 +701,13 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Puts a row of a snapshot into the store.
     pub(super) fn restore_stored(&mut self, hash: u64, body: &[u8]) -> Result<(), Failure> {
-        let mut rest = body;
-        let _: K = codec::decode_prefix(&mut rest)?;
-        let key = &body[..body.len() - rest.len()];
-        // Decoded and encoded again: what can't be read is found now, and all rows are of one form.
-        let value: V = codec::decode_prefix(&mut rest)?;
-        let Some(stored) = &mut self.stored else {
-            return Ok(());
-        };
-        let append_key = |out: &mut Vec<u8>| {
-            out.extend_from_slice(&hash.to_be_bytes());
-            out.extend_from_slice(key);
-            Ok::<_, Failure>(())
-        };
-        let append_value = |out: &mut Vec<u8>| Ok(codec::encode_into(&value, out)?);
-        stored.changes.put(Space::Rows, append_key, append_value)?;
-        stored.rows += 1;
-        if stored.changes.bytes() >= CHANGES_BYTES {
-            stored.write()?;
+        match &mut self.stored {
+            Some(stored) => {
+                stored.rows += 1;
+                stored.put::<K, V>(hash, body)
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Writes what a restore has left over.

@@ -28,13 +28,32 @@ fn delete(table: &mut Table<u32, i64>, key: u32) {
 fn contents(table: &mut Table<u32, i64>) -> BTreeMap<u32, i64> {
     let uid = OperatorUid::from("op");
     let mut snapshot = SnapshotBuilder::new(CheckpointId(7));
-    table.freeze(&uid, "s", &mut snapshot).unwrap();
+    table.freeze(&uid, "s", &mut [], &mut snapshot).unwrap();
     while !table.slice(1_000, &mut snapshot).unwrap() {}
-    let restored = RestoredState::parse(&[concat_chunks(snapshot.finish().chunks)]).unwrap();
+    let restored = restored(snapshot);
     let back = Table::restore(WHOLE, 16, &uid, "s", &restored, None).unwrap();
     back.ids()
         .map(|id| (*back.key(id), *back.value(id)))
         .collect()
+}
+
+/// What a snapshot holds; files of stores are made only now.
+fn restored(mut snapshot: SnapshotBuilder) -> RestoredState {
+    let frozen = snapshot.take_stores();
+    let bytes = concat_chunks(snapshot.finish().chunks);
+    let mut restored = RestoredState::parse(&[bytes]).unwrap();
+    for store in frozen {
+        restored.add_image(store.operator.clone(), store.image().unwrap());
+    }
+    restored
+}
+
+fn builder(id: u64, takes_files: bool) -> SnapshotBuilder {
+    let builder = SnapshotBuilder::new(CheckpointId(id));
+    match takes_files {
+        true => builder.with_files(),
+        false => builder,
+    }
 }
 
 fn change(model: &mut BTreeMap<u32, i64>, step: &Step) {
@@ -67,7 +86,9 @@ proptest! {
     fn a_snapshot_holds_the_table_as_it_was_at_the_barrier_whatever_happens_meanwhile(
         before in prop::collection::vec(step(), 0..120),
         during in prop::collection::vec(step(), 0..120),
+        after in prop::collection::vec(step(), 0..120),
         cache_bytes in prop_oneof![Just(None), Just(Some(1)), Just(Some(1_500))],
+        files in any::<bool>(),
     ) {
         let uid = OperatorUid::from("op");
         let stores = cache_bytes.map(|cache_bytes| MemoryStores { cache_bytes });
@@ -75,7 +96,7 @@ proptest! {
         let empty = RestoredState::default();
         let mut table = Table::restore(WHOLE, 16, &uid, "s", &empty, stores).unwrap();
         let mut model = BTreeMap::new();
-        let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
+        let mut snapshot = builder(1, files);
         for step in before {
             change(&mut model, &step);
             match step {
@@ -84,15 +105,17 @@ proptest! {
                 // A checkpoint that comes to nothing.
                 Step::Slice(rows) => {
                     if table.slice(rows, &mut snapshot).unwrap() {
-                        table.freeze(&uid, "s", &mut snapshot).unwrap();
+                        table.freeze(&uid, "s", &mut [], &mut snapshot).unwrap();
                     }
                 }
                 Step::Abort => table.thaw(),
             }
         }
+        // What was left of those is given up.
+        drop(snapshot);
         let frozen = model.clone();
-        let mut snapshot = SnapshotBuilder::new(CheckpointId(2));
-        table.freeze(&uid, "s", &mut snapshot).unwrap();
+        let mut snapshot = builder(2, files);
+        table.freeze(&uid, "s", &mut [], &mut snapshot).unwrap();
         for step in during {
             change(&mut model, &step);
             match step {
@@ -103,7 +126,16 @@ proptest! {
             }
         }
         while !table.slice(3, &mut snapshot).unwrap() {}
-        let restored = RestoredState::parse(&[concat_chunks(snapshot.finish().chunks)]).unwrap();
+        // The table is through; files of its store have not been made yet.
+        for step in after {
+            change(&mut model, &step);
+            match step {
+                Step::Add(key, by) => add(&mut table, key, by),
+                Step::Delete(key) => delete(&mut table, key),
+                Step::Slice(_) | Step::Abort => {}
+            }
+        }
+        let restored = restored(snapshot);
         let mut back = Table::restore(WHOLE, 16, &uid, "s", &restored, stores).unwrap();
         prop_assert_eq!(back.len(), frozen.len());
         prop_assert_eq!(contents(&mut back), frozen);
@@ -120,9 +152,9 @@ fn a_state_written_as_another_type_is_refused_in_one_line() {
         .find_or_insert(key_hash(&1_u32), &1, || (1, "x".into()))
         .unwrap();
     let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
-    table.freeze(&uid, "s", &mut snapshot).unwrap();
+    table.freeze(&uid, "s", &mut [], &mut snapshot).unwrap();
     while !table.slice(100, &mut snapshot).unwrap() {}
-    let restored = RestoredState::parse(&[concat_chunks(snapshot.finish().chunks)]).unwrap();
+    let restored = restored(snapshot);
     let Err(failure) = Table::<u32, u64>::restore(WHOLE, 16, &uid, "s", &restored, None) else {
         panic!("accepted");
     };
@@ -171,4 +203,131 @@ fn the_room_of_rows_that_have_left_is_given_back_whatever_their_key_group() {
     let slots: usize = table.groups.iter().map(|group| group.slots.len()).sum();
     // A group is looked at when the hand comes by its end; the last few thousand rows are still there.
     assert!(slots < 20_000, "{slots} slots");
+}
+
+/// An order's entries, all of them taken out.
+fn entries(table: &mut Table<u32, i64>, order: &mut RowOrder) -> Vec<(i64, u32)> {
+    let mut entries = Vec::new();
+    loop {
+        let mut taken = Vec::new();
+        order.take_groups(i64::MAX, 3, table, &mut taken).unwrap();
+        if taken.is_empty() {
+            entries.sort_unstable();
+            return entries;
+        }
+        entries.extend(taken.iter().map(|(place, id)| (*place, *table.key(*id))));
+    }
+}
+
+proptest! {
+    #[test]
+    fn orders_come_back_with_the_files_as_they_were_at_the_barrier(
+        rounds in prop::collection::vec(
+            prop::collection::vec((0..9_i64, 0..30_u32, any::<bool>()), 0..40),
+            3..7,
+        ),
+        cache_bytes in prop_oneof![Just(1), Just(1_500)],
+    ) {
+        let uid = OperatorUid::from("op");
+        let stores = MemoryStores { cache_bytes };
+        let empty = RestoredState::default();
+        let mut table = Table::restore(WHOLE, 16, &uid, "s", &empty, Some(&stores)).unwrap();
+        let mut order = RowOrder::new(&table, 1);
+        let mut model = std::collections::BTreeSet::new();
+        let mut id = 0;
+        // Each round but the last ends with a barrier; slices follow in the next, and files after that.
+        let mut open: Option<(SnapshotBuilder, std::collections::BTreeSet<(i64, u32)>)> = None;
+        for changes in rounds {
+            let half = changes.len() / 2;
+            for (number, (place, key, there)) in changes.into_iter().enumerate() {
+                if number == half && let Some((snapshot, _)) = &mut open {
+                    while !table.slice(2, snapshot).unwrap() {}
+                }
+                add(&mut table, key, 1);
+                let row = table.find(key_hash(&key), &key).unwrap();
+                if there && model.insert((place, key)) {
+                    order.insert(place, row, &table).unwrap();
+                } else if !there && model.remove(&(place, key)) {
+                    order.remove(place, row, &table).unwrap();
+                }
+            }
+            if let Some((mut snapshot, at_barrier)) = open.take() {
+                while !table.slice(2, &mut snapshot).unwrap() {}
+                let restored = restored(snapshot);
+                let mut back: Table<u32, i64> =
+                    Table::restore(WHOLE, 16, &uid, "s", &restored, Some(&stores)).unwrap();
+                back.visit(|_, _| panic!("a row was read to rebuild an order that has come")).unwrap();
+                let mut order = RowOrder::new(&back, 1);
+                let expected: Vec<(i64, u32)> = at_barrier.into_iter().collect();
+                prop_assert_eq!(entries(&mut back, &mut order), expected);
+            }
+            id += 1;
+            let mut snapshot = builder(id, true);
+            table.freeze(&uid, "s", &mut [&mut order], &mut snapshot).unwrap();
+            open = Some((snapshot, model.clone()));
+        }
+        let expected: Vec<(i64, u32)> = model.into_iter().collect();
+        prop_assert_eq!(entries(&mut table, &mut order), expected);
+    }
+}
+
+/// A value before and after its type got another field.
+mod forms {
+    #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq)]
+    pub(super) struct Old {
+        pub(super) count: u64,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq)]
+    #[serde(rename = "Old")]
+    pub(super) struct New {
+        #[serde(default)]
+        pub(super) name: String,
+        pub(super) count: u64,
+    }
+}
+
+#[test]
+fn rows_in_files_are_written_anew_when_their_type_is_another() {
+    let uid = OperatorUid::from("op");
+    let stores = MemoryStores { cache_bytes: 1 };
+    let empty = RestoredState::default();
+    let mut table: Table<u32, forms::Old> =
+        Table::restore(WHOLE, 16, &uid, "s", &empty, Some(&stores)).unwrap();
+    let mut order = RowOrder::new(&table, 0);
+    for key in 0..50 {
+        table.load(std::iter::once((key_hash(&key), &key))).unwrap();
+        let count = u64::from(key);
+        let new = || (key, forms::Old { count });
+        let id = table.find_or_insert(key_hash(&key), &key, new).unwrap();
+        order.insert(7, id, &table).unwrap();
+    }
+    let mut snapshot = builder(1, true);
+    table
+        .freeze(&uid, "s", &mut [&mut order], &mut snapshot)
+        .unwrap();
+    while !table.slice(9, &mut snapshot).unwrap() {}
+    let restored = restored(snapshot);
+    let mut table: Table<u32, forms::New> =
+        Table::restore(WHOLE, 16, &uid, "s", &restored, Some(&stores)).unwrap();
+    let mut visited = 0;
+    // The orders are rebuilt from the rows.
+    table
+        .visit(|_, row| {
+            assert_eq!(row.name, "");
+            visited += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!((visited, table.len()), (50, 50));
+    assert_eq!(RowOrder::new(&table, 0).first(i64::MIN).unwrap(), None);
+    let found = table.peek(key_hash(&9_u32), &9, |row| row.count).unwrap();
+    assert_eq!(found, Some(9));
+    // With state in memory they can't be read.
+    let refused = Table::<u32, forms::New>::restore(WHOLE, 16, &uid, "s", &restored, None);
+    let refusal = refused.err().unwrap().message;
+    assert!(
+        refusal.contains("files of state backend memory") && refusal.contains("savepoint"),
+        "{refusal}"
+    );
 }

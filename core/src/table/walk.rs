@@ -126,7 +126,7 @@ mod tests {
                 put(&mut rows, key, key % 10);
             }
             let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
-            rows.freeze(&OperatorUid("op".into()), "rows", &mut snapshot)
+            rows.freeze(&OperatorUid("op".into()), "rows", &mut [], &mut snapshot)
                 .unwrap();
             put(&mut rows, 7, 9);
             put(&mut rows, 200, 0);

@@ -143,7 +143,10 @@ impl<T: Record> OperatorFactory for IterationOperator<T> {
                     std::any::type_name::<T>(),
                 ))
             })?;
-        let store = cx.stores.map(|stores| stores.open(cx.uid)).transpose()?;
+        let store = cx
+            .stores
+            .map(|stores| stores.open(cx.uid, None))
+            .transpose()?;
         let mut queue = LoopQueue::new(cx.info, store);
         queue.restore(deal(items, Redistribution::Split, cx.instance()))?;
         Ok(AnyStage::new::<T>(Box::new(Looping {

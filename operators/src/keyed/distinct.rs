@@ -97,7 +97,7 @@ impl<In: Record, S: KeySelector<In>> Work<Hashed<In>> for Distinct<In, S> {
         cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
         match control {
-            Control::Barrier(_) => self.rows.freeze(cx)?,
+            Control::Barrier(_) => self.rows.freeze(&mut [], cx)?,
             Control::Aborted(checkpoint) => self.rows.abort(checkpoint),
             _ => {}
         }

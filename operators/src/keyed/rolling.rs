@@ -203,7 +203,7 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> Work<Hashed<In>> for Rollin
         cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
         match control {
-            Control::Barrier(_) => self.rows.freeze(cx)?,
+            Control::Barrier(_) => self.rows.freeze(&mut [], cx)?,
             Control::Aborted(checkpoint) => self.rows.abort(checkpoint),
             _ => {}
         }

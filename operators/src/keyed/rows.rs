@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use rivus_core::{
-    Asked, BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, StateAnswer,
-    StateQuery, Table, TaskContext,
+    Asked, BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, RowOrder,
+    StateAnswer, StateQuery, Table, TaskContext,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -86,14 +86,17 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
         &self.uid
     }
 
-    /// Begins to write the rows, as they are now, into the open snapshot.
-    pub(crate) fn freeze(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
+    /// Begins to write the rows, as they are now, into the open snapshot; and all orders of them.
+    pub(crate) fn freeze(
+        &mut self,
+        orders: &mut [&mut RowOrder],
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
         let rows = self.table.len() as u64;
         cx.metrics.state_rows.store(rows, Relaxed);
         let snapshot = cx.open_snapshot()?;
         self.frozen = Some(snapshot.checkpoint());
-        self.table.freeze(&self.uid, ROWS, snapshot)?;
-        Ok(())
+        self.table.freeze(&self.uid, ROWS, orders, snapshot)
     }
 
     /// The checkpoint will never complete. One that was begun since goes on.

@@ -1,7 +1,7 @@
 //! Timers: in the row, so that a snapshot has them, and in a queue, so that the next is found.
 //!
-//! The queue is only an order: it holds exactly the timers of the rows, and is rebuilt from them when
-//! state is restored. A timer that is taken back leaves it at once, so that a key which moves its timer at
+//! The queue is only an order: it holds exactly the timers of the rows. When state is restored it is rebuilt from them, or
+//! comes with their store. A timer that is taken back leaves it at once, so that a key which moves its timer at
 //! every record costs no more than one that doesn't.
 
 use rivus_core::{Failure, Key, RowId, RowOrder, Table, Timestamp, VisitedRow};
@@ -112,7 +112,7 @@ impl TimerQueue {
     ) -> Self {
         Self {
             order: RowOrder::new(table, list),
-            first: Some(None),
+            first: None,
             due: Vec::new(),
             firing: None,
         }
@@ -206,6 +206,12 @@ impl TimerQueue {
         let next = self.due.pop();
         self.firing = next.map(|(_, row)| row.group());
         Ok(next)
+    }
+
+    /// The order itself, for a snapshot: between two controls nothing has been taken out of it.
+    pub(crate) fn order(&mut self) -> &mut RowOrder {
+        debug_assert!(self.due.is_empty(), "a barrier while timers fire");
+        &mut self.order
     }
 
     /// Whether rows have been taken out that were not asked for yet. They can be found as long as no others are

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use rivus_core::{
     AttemptId, Barrier, Batch, CheckpointId, CheckpointKind, CommitRequest, Control, Event,
-    Failure, GivenBack, KeyGroup, MIN_TIMESTAMP, ManualClock, MemoryStores, OperatorUid, Outputs,
-    Progress, RestoredState, SnapshotBuilder, StateAnswer, StateQuery, Stores, SubtaskId,
-    SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp, VertexId, concat_chunks,
+    Failure, FrozenStore, GivenBack, KeyGroup, MIN_TIMESTAMP, ManualClock, MemoryStores,
+    OperatorUid, Outputs, Progress, RestoredState, SnapshotBuilder, StateAnswer, StateQuery,
+    StoreImage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
+    VertexId, concat_chunks,
 };
 
 use super::by_hand::{ByHand, Hand};
@@ -62,7 +63,8 @@ pub struct Delivery {
 /// How a [`Harness`] is set up.
 #[derive(Debug, Clone)]
 pub struct HarnessSettings {
-    /// Of the outputs' refusals; 0 never refuses. With odd ones rows lie in a store, and hardly any has room in memory.
+    /// Of the outputs' refusals; 0 never refuses. With odd ones rows lie in a store, and hardly any has room in memory; every
+    /// other of those gives its files to checkpoints, the others their rows.
     pub seed: u64,
     /// Number of subtasks.
     pub parallelism: u32,
@@ -120,11 +122,15 @@ impl HarnessSettings {
     }
 }
 
+type Images = Vec<(OperatorUid, Arc<dyn StoreImage>)>;
+
 /// A checkpoint.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Saved {
     /// What each subtask wrote.
     pub snapshots: Vec<Bytes>,
+    /// Files of each subtask's stores, if the snapshots are beside those.
+    images: Vec<Images>,
     /// How far event time had got.
     pub watermark: Timestamp,
     id: CheckpointId,
@@ -133,13 +139,25 @@ pub struct Saved {
     log: usize,
 }
 
+impl std::fmt::Debug for Saved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}", self.id, self.watermark)
+    }
+}
+
 /// A checkpoint that is being written.
 struct Open {
     position: usize,
     log: usize,
     watermark: Timestamp,
     id: CheckpointId,
-    written: Vec<Option<Bytes>>,
+    written: Vec<Option<(Bytes, Vec<FrozenStore>)>>,
+}
+
+impl Saved {
+    fn parts(&self) -> (&[Bytes], &[Images]) {
+        (&self.snapshots, &self.images)
+    }
 }
 
 /// A subtask that runs.
@@ -169,6 +187,8 @@ pub struct Harness<'a, In> {
     watermark: Timestamp,
     open: Option<Open>,
     last: Option<Saved>,
+    /// The last checkpoint, if files of stores haven't been made yet, by subtask.
+    frozen: Option<(Saved, Vec<Vec<FrozenStore>>)>,
     /// The checkpoint that has been completed and of which the operator doesn't know yet.
     completed: Option<CheckpointId>,
     checkpoints: u64,
@@ -184,8 +204,8 @@ impl<'a, In> Harness<'a, In> {
         settings: HarnessSettings,
         from: Option<&Saved>,
     ) -> Result<Self, Failure> {
-        let mut harness =
-            Self::from_snapshots(plan, settings, from.map_or(&[], |from| &from.snapshots))?;
+        let mut harness = Self::unbuilt(plan, settings);
+        harness.build(from.map_or((&[], &[]), Saved::parts))?;
         if let Some(from) = from {
             harness.checkpoints = from.id.0;
             harness.recover(from)?;
@@ -207,7 +227,13 @@ impl<'a, In> Harness<'a, In> {
         settings: HarnessSettings,
         snapshots: &[Bytes],
     ) -> Result<Self, Failure> {
-        let mut harness = Self {
+        let mut harness = Self::unbuilt(plan, settings);
+        harness.build((snapshots, &[]))?;
+        Ok(harness)
+    }
+
+    fn unbuilt(plan: Box<dyn Plan<In> + 'a>, settings: HarnessSettings) -> Self {
+        Self {
             plan,
             settings,
             subtasks: Vec::new(),
@@ -218,14 +244,13 @@ impl<'a, In> Harness<'a, In> {
             watermark: MIN_TIMESTAMP,
             open: None,
             last: None,
+            frozen: None,
             completed: None,
             checkpoints: 0,
-        };
-        harness.build(snapshots)?;
-        Ok(harness)
+        }
     }
 
-    fn build(&mut self, snapshots: &[Bytes]) -> Result<(), Failure> {
+    fn build(&mut self, (snapshots, images): (&[Bytes], &[Images])) -> Result<(), Failure> {
         let seed = self.settings.seed;
         // Odd seeds: over a store, with room in memory for hardly a row.
         let stores = MemoryStores { cache_bytes: 1 };
@@ -238,7 +263,11 @@ impl<'a, In> Harness<'a, In> {
                 true => &snapshots[index as usize..=index as usize],
                 false => snapshots,
             };
-            let restored = RestoredState::parse(from)?;
+            let mut restored = RestoredState::parse(from)?;
+            let images = images.get(index as usize).filter(|_| own);
+            for (uid, image) in images.into_iter().flatten() {
+                restored.add_image(uid.clone(), Arc::clone(image));
+            }
             let mut cx = self.settings.world(index, self.plan.uids());
             let by_hand = ByHand::new(&self.settings.clock);
             cx.set_futures(Arc::new(Hand(Arc::clone(&by_hand))));
@@ -414,9 +443,15 @@ impl<'a, In> Harness<'a, In> {
         let id = CheckpointId(self.checkpoints);
         // One that is still being written is given up.
         self.open = None;
+        self.make_files()?;
         let kind = CheckpointKind::Checkpoint;
+        let gives_files = self.gives_files();
         for subtask in &mut self.subtasks {
-            subtask.cx.snapshot = Some(SnapshotBuilder::new(id));
+            let snapshot = SnapshotBuilder::new(id);
+            subtask.cx.snapshot = Some(match gives_files {
+                true => snapshot.with_files(),
+                false => snapshot,
+            });
         }
         self.tell(Control::Barrier(Barrier { id, kind }))?;
         self.open = Some(Open {
@@ -424,9 +459,14 @@ impl<'a, In> Harness<'a, In> {
             log: self.log.len(),
             watermark: self.watermark,
             id,
-            written: vec![None; self.subtasks.len()],
+            written: self.subtasks.iter().map(|_| None).collect(),
         });
         self.write_slices()
+    }
+
+    /// Whether checkpoints are files of stores. Files are of the subtasks that made them: whoever goes on must be as many.
+    fn gives_files(&self) -> bool {
+        self.settings.seed % 4 == 3 && self.settings.parallelism == 1 && !self.plan.restores_all()
     }
 
     fn write_slices(&mut self) -> Result<(), Failure> {
@@ -434,23 +474,46 @@ impl<'a, In> Harness<'a, In> {
             return Ok(());
         };
         for (subtask, written) in self.subtasks.iter_mut().zip(&mut open.written) {
-            if written.is_none() && subtask.task.slice(self.slice, &mut subtask.cx)? {
-                let snapshot = subtask.cx.snapshot.take();
-                let chunks = snapshot.map(|snapshot| snapshot.finish().chunks);
-                *written = chunks.map(concat_chunks);
+            if written.is_none()
+                && subtask.task.slice(self.slice, &mut subtask.cx)?
+                && let Some(mut snapshot) = subtask.cx.snapshot.take()
+            {
+                let frozen = snapshot.take_stores();
+                *written = Some((concat_chunks(snapshot.finish().chunks), frozen));
             }
         }
         if open.written.iter().all(Option::is_some)
             && let Some(open) = self.open.take()
         {
-            self.completed = Some(open.id);
-            self.last = Some(Saved {
-                snapshots: open.written.into_iter().flatten().collect(),
+            let (snapshots, frozen): (_, Vec<_>) = open.written.into_iter().flatten().unzip();
+            let saved = Saved {
+                snapshots,
+                images: Vec::new(),
                 watermark: open.watermark,
                 id: open.id,
                 position: open.position,
                 log: open.log,
-            });
+            };
+            self.frozen = Some((saved, frozen));
+            if !self.gives_files() {
+                self.make_files()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the files of frozen stores, as late as can be: what happened since must not be in them. Then the
+    /// checkpoint is complete.
+    fn make_files(&mut self) -> Result<(), Failure> {
+        if let Some((mut saved, frozen)) = self.frozen.take() {
+            for stores in frozen {
+                let images = stores
+                    .into_iter()
+                    .map(|store| Ok((store.operator.clone(), store.image()?)));
+                saved.images.push(images.collect::<Result<_, Failure>>()?);
+            }
+            self.completed = Some(saved.id);
+            self.last = Some(saved);
         }
         Ok(())
     }
@@ -486,6 +549,7 @@ impl<'a, In> Harness<'a, In> {
         while self.open.is_some() {
             self.write_slices()?;
         }
+        self.make_files()?;
         self.end_step()?;
         self.last
             .as_ref()
@@ -498,16 +562,17 @@ impl<'a, In> Harness<'a, In> {
     /// Whatever keeps a subtask from starting.
     pub fn crash(&mut self, parallelism: u32) -> Result<usize, Failure> {
         self.open = None;
+        self.make_files()?;
         self.completed = None;
         self.settings.parallelism = parallelism;
         let Some(saved) = self.last.clone() else {
             self.log.truncate(0);
             self.watermark = MIN_TIMESTAMP;
-            self.build(&[])?;
+            self.build((&[], &[]))?;
             return Ok(0);
         };
         self.log.truncate(saved.log);
-        self.build(&saved.snapshots)?;
+        self.build(saved.parts())?;
         self.recover(&saved)?;
         Ok(saved.position)
     }

@@ -178,7 +178,7 @@ where
     }
 
     fn snapshot(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
-        self.rows.freeze(cx)?;
+        self.rows.freeze(&mut self.orders.all(), cx)?;
         let state = LiveState {
             assigner: self.assigner.to_string(),
             fired: self.reached.fired(),

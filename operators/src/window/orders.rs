@@ -1,6 +1,6 @@
 //! Which row has something to do next, by either clock.
 
-use rivus_core::{Failure, Key, Record, RowId, Table, TaskContext, Timestamp};
+use rivus_core::{Failure, Key, Record, RowId, RowOrder, Table, TaskContext, Timestamp};
 
 use super::row::{Due, WindowRow};
 use crate::keyed::{TimeDomain, TimerQueue};
@@ -29,6 +29,11 @@ impl Orders {
             armed: None,
             unmarked_source: unmarked_source.map(str::to_owned),
         }
+    }
+
+    /// Both, for a snapshot.
+    pub(super) fn all(&mut self) -> [&mut RowOrder; 2] {
+        [self.event.order(), self.processing.order()]
     }
 
     /// The orders follow from the rows.

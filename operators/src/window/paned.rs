@@ -146,7 +146,7 @@ where
     }
 
     fn snapshot(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {
-        self.rows.freeze(cx)?;
+        self.rows.freeze(self.index.orders().as_mut_slice(), cx)?;
         let state = WindowsState {
             figures: self.figures,
             fired: self.reached.fired(),

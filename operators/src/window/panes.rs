@@ -65,8 +65,8 @@ impl<A> PaneRing<A> {
     }
 }
 
-/// For each pane the rows that have it: exactly those, each once. Not in the snapshot, it follows from the
-/// rows.
+/// For each pane the rows that have it: exactly those, each once. Not among the snapshot's rows, it follows from
+/// them.
 pub(super) enum PaneIndex {
     Memory(BTreeMap<i64, Vec<RowId>>),
     Stored(RowOrder),
@@ -114,6 +114,14 @@ impl PaneIndex {
             (Self::Memory(_), VisitedRow::Stored(_)) => {
                 Err(Failure::job("rows in a store, panes in memory"))
             }
+        }
+    }
+
+    /// The order that lies in a store, for a snapshot.
+    pub(super) fn orders(&mut self) -> Vec<&mut RowOrder> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Stored(order) => vec![order],
         }
     }
 

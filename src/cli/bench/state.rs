@@ -1,4 +1,8 @@
-//! Read-modify-writes of state that is larger than its memory, beside a loop that does them by hand.
+//! Read-modify-writes of state that is larger than its memory: beside a loop that does them by hand, beside checkpoints of
+//! its files (`checkpoints.rs`, below), and its way back from them.
+
+mod checkpoints;
+mod restore;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,8 +11,8 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    AggregateFunction, Event, JobOptions, JobStatus, RocksDbBackend, RocksDbMemory, RuntimeMode,
-    StreamEnvironment,
+    AggregateFunction, Event, JobHandle, JobOptions, JobStatus, RocksDbBackend, RocksDbMemory,
+    RuntimeMode, Storage, StreamEnvironment,
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,9 +46,18 @@ pub(crate) struct Args {
     /// Without the loop.
     #[arg(long)]
     no_loop: bool,
-    /// Where the state lies.
+    /// Where the state lies, and its checkpoints.
     #[arg(long)]
     directory: Option<PathBuf>,
+    /// Measure with a checkpoint each so many seconds, in turns with none.
+    #[arg(long)]
+    checkpoints: Option<u64>,
+    /// Turns of each.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Measure how long the state takes to come back from a checkpoint.
+    #[arg(long)]
+    restore: bool,
 }
 
 impl Default for Args {
@@ -58,7 +71,16 @@ impl Default for Args {
             loop_rows: 100_000,
             no_loop: false,
             directory: None,
+            checkpoints: None,
+            rounds: 3,
+            restore: false,
         }
+    }
+}
+
+impl Args {
+    fn directory(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(std::env::temp_dir)
     }
 }
 
@@ -100,6 +122,12 @@ impl AggregateFunction for Carrying {
 }
 
 pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
+    if args.restore {
+        return restore::run(setup, args).await;
+    }
+    if let Some(seconds) = args.checkpoints {
+        return checkpoints::run(setup, args, Duration::from_secs(seconds)).await;
+    }
     println!(
         "\nstate: source -> keyed count -> sink on RocksDB, 2x2; {} keys of {} bytes, {} MiB for all of its memory, \
          no checkpoints; the loop with {} rows in memory",
@@ -121,6 +149,27 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A directory beside the state that goes with this.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new(args: &Args, name: &str) -> std::io::Result<Self> {
+        let path = args
+            .directory()
+            .join(format!("bench-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
 /// The key of a record: all of them once, one after the other, then anyone's.
 fn key(number: u64, keys: u64, hot_keys: u64) -> u64 {
     match number {
@@ -128,11 +177,6 @@ fn key(number: u64, keys: u64, hot_keys: u64) -> u64 {
         hot if hot_keys > 0 && !hot.is_multiple_of(10) => key_of(hot, hot_keys),
         other => key_of(other, keys),
     }
-}
-
-fn directory(args: &Args) -> PathBuf {
-    let given = args.directory.clone();
-    given.unwrap_or_else(std::env::temp_dir)
 }
 
 fn report(who: &str, keys: u64, filled: Used, records: u64, used: Used) {
@@ -146,7 +190,9 @@ fn report(who: &str, keys: u64, filled: Used, records: u64, used: Used) {
 
 /// The loop's pace.
 async fn by_hand(args: &Args, hot_keys: u64) -> anyhow::Result<()> {
-    let own = directory(args).join(format!("rivus-loop-{}", std::process::id()));
+    let own = args
+        .directory()
+        .join(format!("rivus-loop-{}", std::process::id()));
     let new = Carrying {
         bytes: args.value_bytes,
     }
@@ -176,13 +222,30 @@ async fn by_hand(args: &Args, hot_keys: u64) -> anyhow::Result<()> {
 /// What filling leaves behind is settled before anything is measured.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// The engine's pace.
-async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
-    let backend = RocksDbBackend::new(directory(args))?.memory(args.memory << 20);
+/// A job that has been given all keys once, and goes on with read-modify-writes.
+struct Filled {
+    env: StreamEnvironment,
+    backend: RocksDbBackend,
+    job: JobHandle,
+    /// Records that have reached the sink.
+    arrived: Arc<AtomicU64>,
+    /// What filling it took.
+    filling: Used,
+}
+
+async fn filled(
+    setup: &Setup,
+    args: &Args,
+    hot_keys: u64,
+    checkpoints: Option<(Duration, Storage)>,
+) -> anyhow::Result<Filled> {
+    let backend = RocksDbBackend::new(args.directory())?.memory(args.memory << 20);
+    let (interval, storage) = checkpoints.unzip();
     let env = StreamEnvironment::builder()
         .parallelism(2)
+        .storage(storage.unwrap_or(Storage::Memory))
         .options(JobOptions {
-            checkpoint_interval: None,
+            checkpoint_interval: interval,
             batch_records: setup.batch,
             ..JobOptions::default()
         })
@@ -217,18 +280,39 @@ async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let filled = filling.used();
+    Ok(Filled {
+        env,
+        backend,
+        job,
+        arrived,
+        filling: filling.used(),
+    })
+}
+
+impl Filled {
+    async fn end(self) {
+        self.job.cancel();
+        let _ = self.job.wait().await;
+        drop((self.env, self.backend));
+        meter::quiet().await;
+    }
+}
+
+/// The engine's pace.
+async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+    let filled = filled(setup, args, hot_keys, None).await?;
+    let arrived = &filled.arrived;
     tokio::time::sleep(SETTLING).await;
     let (reading, before) = (Reading::take(), arrived.load(Relaxed));
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let (used, records) = (reading.used(), arrived.load(Relaxed) - before);
-    report("by engine", keys, filled, records, used);
+    report("by engine", args.keys, filled.filling, records, used);
     let RocksDbMemory {
         rows,
         memtables,
         blocks,
         indexes,
-    } = backend.memory_used();
+    } = filled.backend.memory_used();
     println!(
         "    memory, MiB: rows {}, memtables {}, blocks {}, indexes and filters {}, together {}; the process's own {}, \
          with mapped files {}",
@@ -240,9 +324,6 @@ async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<
         meter::own_bytes() >> 20,
         meter::resident_bytes() >> 20,
     );
-    job.cancel();
-    let _ = job.wait().await;
-    drop((env, backend));
-    meter::quiet().await;
+    filled.end().await;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod contract;
 mod election;
+mod files;
 mod processes;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;

@@ -7,19 +7,62 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rivus_core::{
-    AttemptId, Changes, JobId, MemoryStores, Space, StateStore, StoreScan, SubtaskId, VertexId,
+    AttemptId, Changes, EachPiece, Failure, ImageFile, JobId, MemoryStores, Space, StateStore,
+    StoreImage, StoreScan, SubtaskId, VertexId,
 };
 use rivus_state::{RocksDbBackend, StateBackend};
 use uuid::Uuid;
 
 fn open(backend: &dyn StateBackend, attempt: u32, operator: &str) -> Arc<dyn StateStore> {
+    open_from(backend, attempt, operator, None)
+}
+
+fn open_from(
+    backend: &dyn StateBackend,
+    attempt: u32,
+    operator: &str,
+    from: Option<&dyn StoreImage>,
+) -> Arc<dyn StateStore> {
     let subtask = SubtaskId {
         vertex: VertexId(1),
         index: 0,
     };
     let attempt = AttemptId { subtask, attempt };
     let stores = backend.stores(JobId(Uuid::from_u128(7)), attempt);
-    stores.open(&operator.into()).unwrap()
+    stores.open(&operator.into(), from).unwrap()
+}
+
+/// An image that came from elsewhere: nobody knows what is behind it.
+#[derive(Debug)]
+struct Elsewhere(Arc<dyn StoreImage>);
+
+impl StoreImage for Elsewhere {
+    fn format(&self) -> &str {
+        self.0.format()
+    }
+
+    fn files(&self) -> &[ImageFile] {
+        self.0.files()
+    }
+
+    fn read(&self, file: &str, each: EachPiece<'_>) -> Result<(), Failure> {
+        self.0.read(file, each)
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+fn bytes_of(image: &dyn StoreImage, file: &ImageFile) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let each = &mut |piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    image.read(&file.name, each).unwrap();
+    assert_eq!(bytes.len() as u64, file.bytes, "{}", file.name);
+    bytes
 }
 
 /// Directories below `path` that are not empty of directories, and those that are.
@@ -66,6 +109,8 @@ enum Step {
     BeginScan(bool, Vec<u8>),
     EndScan(usize),
     Get(Vec<Vec<u8>>),
+    /// Another attempt goes on with an image, which lies here or comes from elsewhere.
+    GoOn(bool),
 }
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -81,6 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<bool>(), key()).prop_map(|(rows, from)| Step::BeginScan(rows, from)),
         1 => (1..5_usize).prop_map(Step::EndScan),
         2 => prop::collection::vec(key(), 0..6).prop_map(Step::Get),
+        1 => any::<bool>().prop_map(Step::GoOn),
     ]
 }
 
@@ -88,7 +134,11 @@ fn space(rows: bool) -> Space {
     if rows { Space::Rows } else { Space::Order }
 }
 
-fn check(store: &dyn StateStore, steps: &[Step]) -> Result<(), TestCaseError> {
+fn check(backend: &dyn StateBackend, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut attempt = 1;
+    let mut store = open(backend, attempt, "an operator");
+    // Of the images that a store was opened with and has made itself: what has a name keeps it.
+    let mut lasting: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut model: BTreeMap<(Space, Vec<u8>), Vec<u8>> = BTreeMap::new();
     let mut written = model.clone();
     let mut changes = Changes::default();
@@ -119,6 +169,26 @@ fn check(store: &dyn StateStore, steps: &[Step]) -> Result<(), TestCaseError> {
                 if let Some((mut scan, expected)) = scan.take() {
                     prop_assert_eq!(read(&mut *scan, *at_once), expected);
                 }
+            }
+            Step::GoOn(here) => {
+                let image = store.image().unwrap();
+                let files = image.files().iter().filter(|file| file.is_lasting);
+                let mut present = BTreeMap::new();
+                for file in files {
+                    let bytes = bytes_of(&*image, file);
+                    if let Some(before) = lasting.get(&file.name) {
+                        prop_assert_eq!(before, &bytes, "{} has changed", file.name);
+                    }
+                    present.insert(file.name.clone(), bytes);
+                }
+                lasting = present;
+                attempt += 1;
+                let elsewhere = Elsewhere(Arc::clone(&image));
+                let image: &dyn StoreImage = if *here { &*image } else { &elsewhere };
+                store = open_from(backend, attempt, "an operator", Some(image));
+                changes.clear();
+                model.clone_from(&written);
+                scan = None;
             }
             Step::Get(keys) => {
                 let mut keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
@@ -153,7 +223,7 @@ proptest! {
         let memory = MemoryStores { cache_bytes: 1 };
         let backends: [&dyn StateBackend; 2] = [&memory, &rocks];
         for backend in backends {
-            check(&*open(backend, 1, "an operator"), &steps)?;
+            check(backend, &steps)?;
         }
     }
 }
@@ -180,6 +250,84 @@ fn attempts_and_operators_have_stores_of_their_own_which_go_with_them() {
     assert_eq!(directories(directory.path()), empty);
     drop(backend);
     assert_eq!(directories(directory.path()), 0);
+}
+
+#[test]
+fn an_image_outlives_its_store_and_its_files_go_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = RocksDbBackend::new(directory.path()).unwrap();
+    let empty = directories(directory.path());
+    let mut changes = Changes::default();
+    put(&mut changes, Space::Rows, b"key", b"value");
+    put(&mut changes, Space::Order, b"place", b"");
+    let store = open(&backend, 1, "one");
+    store.write(&changes).unwrap();
+    let image = store.image().unwrap();
+    // What comes later is not in it.
+    put(&mut changes, Space::Rows, b"later", b"value");
+    store.write(&changes).unwrap();
+    drop(store);
+    let again = open_from(&backend, 2, "one", Some(&*image));
+    drop(image);
+    let rows = read(&mut *again.scan(Space::Rows, &[]).unwrap(), 9);
+    assert_eq!(rows, [(b"key".to_vec(), b"value".to_vec())]);
+    let order = read(&mut *again.scan(Space::Order, &[]).unwrap(), 9);
+    assert_eq!(order, [(b"place".to_vec(), Vec::new())]);
+    drop(again);
+    assert_eq!(directories(directory.path()), empty);
+}
+
+#[test]
+fn files_of_another_backend_are_refused_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let rocks = RocksDbBackend::new(directory.path()).unwrap();
+    let memory = MemoryStores { cache_bytes: 1 };
+    let backends: [&dyn StateBackend; 2] = [&memory, &rocks];
+    for (one, other) in [(0, 1), (1, 0)] {
+        let image = open(backends[one], 1, "sums").image().unwrap();
+        let subtask = SubtaskId {
+            vertex: VertexId(1),
+            index: 0,
+        };
+        let attempt = AttemptId {
+            subtask,
+            attempt: 2,
+        };
+        let stores = backends[other].stores(JobId(Uuid::from_u128(7)), attempt);
+        let refused = stores.open(&"sums".into(), Some(&*image));
+        let refusal = refused.err().unwrap().message;
+        assert!(
+            refusal.contains("operator sums") && refusal.contains("from a savepoint"),
+            "{refusal}"
+        );
+        assert!(!refusal.contains('\n'), "{refusal}");
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_goes_when_the_next_one_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let left = directory.path().join("rivus-1-0");
+    let living = directory.path().join("rivus-2-0");
+    let foreign = directory.path().join("not-ours");
+    for path in [&left, &living, &foreign] {
+        std::fs::create_dir_all(path.join("a store")).unwrap();
+    }
+    // As the operating system leaves it when a process has died; and as it is while one lives.
+    std::fs::File::create(left.join("owner")).unwrap();
+    let owner = std::fs::File::create(living.join("owner")).unwrap();
+    owner.lock().unwrap();
+    let backend = RocksDbBackend::new(directory.path()).unwrap();
+    let there = [&left, &living, &foreign].map(|path| path.exists());
+    assert_eq!(there, [false, true, true]);
+    // Others of this process are not gone either.
+    let store = open(&backend, 1, "one");
+    let other = RocksDbBackend::new(directory.path()).unwrap();
+    let mut changes = Changes::default();
+    put(&mut changes, Space::Rows, b"key", b"value");
+    store.write(&changes).unwrap();
+    store.image().unwrap();
+    drop((other, owner));
 }
 
 #[test]

@@ -178,7 +178,9 @@ impl Rig {
     fn barrier(&mut self) {
         self.begun += 1;
         let mut snapshot = SnapshotBuilder::new(CheckpointId(self.begun));
-        self.table.freeze(&"op".into(), "s", &mut snapshot).unwrap();
+        self.table
+            .freeze(&"op".into(), "s", &mut [], &mut snapshot)
+            .unwrap();
         self.open = Some((snapshot, rows(&self.model)));
     }
 
@@ -273,7 +275,9 @@ fn a_row_with_a_large_text_is_kept_without_it_and_one_of_plain_data_is_written()
     };
     all(&mut table, &text);
     let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
-    table.freeze(&"op".into(), "s", &mut snapshot).unwrap();
+    table
+        .freeze(&"op".into(), "s", &mut [], &mut snapshot)
+        .unwrap();
     all(&mut table, "");
     all(&mut table, "another");
     let frozen = table.frozen.as_ref().unwrap();

@@ -141,7 +141,7 @@ where
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
         let rows: Rows<S::Key, Waiting<A, B>> = Rows::restore(cx)?;
         let mut expiring = TimerQueue::new(&rows.table, 0);
-        // The order is not part of the snapshot: it follows from the rows.
+        // The order is not part of the snapshot's rows: it follows from them.
         rows.table
             .visit(|id, row| match row.expires(operator.interval) {
                 Some(expires) => expiring.enter(expires, id),
@@ -319,7 +319,7 @@ where
                 return self.expire();
             }
             Control::Barrier(_) => {
-                self.rows.freeze(cx)?;
+                self.rows.freeze(&mut [self.expiring.order()], cx)?;
                 let snapshot = cx.open_snapshot()?;
                 snapshot.blob(self.rows.uid(), STATE, &self.watermark)?;
             }

@@ -105,7 +105,7 @@ where
         load_made(&mut self.rows.table, hashes, keys)
     }
 
-    /// The order is not part of the snapshot: it follows from the rows.
+    /// The order is not part of the snapshot's rows: it follows from them.
     fn queue_timers(&mut self) -> Result<(), Failure> {
         let queues = &mut self.queues;
         self.rows.table.visit(|id, row| {
@@ -324,7 +324,7 @@ where
                 if !self.expire(cx.now())? {
                     return Ok(false);
                 }
-                self.rows.freeze(cx)?;
+                self.rows.freeze(&mut self.queues.orders(), cx)?;
                 let snapshot = cx.open_snapshot()?;
                 snapshot.blob(self.rows.uid(), STATE, &self.watermark)?;
                 true

@@ -1,6 +1,6 @@
 //! What is to happen to rows, in the order of its time.
 
-use rivus_core::{Failure, Key, RowId, StateSet, Table, TaskContext, Timestamp};
+use rivus_core::{Failure, Key, RowId, RowOrder, StateSet, Table, TaskContext, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -38,6 +38,15 @@ impl Queues {
             TimeDomain::Event => &mut self.event,
             TimeDomain::Processing => &mut self.processing,
         }
+    }
+
+    /// All orders, for a snapshot.
+    pub(super) fn orders(&mut self) -> [&mut RowOrder; 3] {
+        [
+            self.event.order(),
+            self.processing.order(),
+            self.expiry.order(),
+        ]
     }
 
     /// Puts the changes of a row's timers into the order.

@@ -6,9 +6,15 @@
 //! order   list:u8 place:i64 row-key -> nothing          the place is big-endian with its sign turned over
 //! ```
 
-use std::collections::BTreeMap;
+mod image;
+mod memory;
+
+pub use self::image::{EachPiece, FrozenStore, ImageFile, StoreImage, files_refused};
+pub(crate) use self::image::{Hold, Holding};
+pub use self::memory::{MemoryStore, MemoryStores};
+
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::failure::Failure;
 use crate::ids::OperatorUid;
@@ -50,6 +56,13 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// If the store can't be read.
     fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure>;
+
+    /// Files that hold what is in the store. It takes its time; whoever wants the store as it is now sees to it that
+    /// nothing is written meanwhile.
+    ///
+    /// # Errors
+    /// If the store or its files can't be written.
+    fn image(&self) -> Result<Arc<dyn StoreImage>, Failure>;
 }
 
 /// Entries of one moment, in the order of their keys.
@@ -63,11 +76,15 @@ pub trait StoreScan: Send {
 
 /// Opens stores for the operators of one attempt.
 pub trait Stores: Send + Sync {
-    /// An empty store for an operator.
+    /// A store for an operator: one that holds what an image does, or an empty one.
     ///
     /// # Errors
-    /// One line that names the place, if it can't be opened.
-    fn open(&self, operator: &OperatorUid) -> Result<Arc<dyn StateStore>, Failure>;
+    /// One line that names the place, if it can't be opened, or says why the image can't be.
+    fn open(
+        &self,
+        operator: &OperatorUid,
+        from: Option<&dyn StoreImage>,
+    ) -> Result<Arc<dyn StateStore>, Failure>;
 }
 
 /// Changes on their way into a store.
@@ -131,103 +148,5 @@ impl Changes {
             let value = value.clone().map(|value| &self.bytes[value]);
             (*space, &self.bytes[key.clone()], value)
         })
-    }
-}
-
-type Entries = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
-
-/// A store in memory: for simulations, and beside which others are tested.
-///
-/// ```
-/// use rivus_core::{Changes, MemoryStore, Space, StateStore};
-///
-/// let store = MemoryStore::default();
-/// let mut changes = Changes::default();
-/// changes.put(Space::Rows, |key| Ok::<_, ()>(key.push(1)), |value| Ok(value.push(7))).unwrap();
-/// store.write(&changes)?;
-/// let mut found = Vec::new();
-/// store.get_many(&[&[0], &[1]], &mut |place, value| {
-///     found.push((place, value.to_vec()));
-///     Ok(())
-/// })?;
-/// assert_eq!(found, [(1, vec![7])]);
-/// # Ok::<(), rivus_core::Failure>(())
-/// ```
-#[derive(Debug, Default)]
-pub struct MemoryStore {
-    entries: Mutex<Entries>,
-    cache_bytes: usize,
-}
-
-impl MemoryStore {
-    fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl StateStore for MemoryStore {
-    fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure> {
-        let entries = self.entries();
-        for (place, key) in keys.iter().enumerate() {
-            if let Some(value) = entries.get(&(Space::Rows, key.to_vec())) {
-                each(place, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&self, changes: &Changes) -> Result<(), Failure> {
-        let mut entries = self.entries();
-        for (space, key, value) in changes.iter() {
-            let key = (space, key.to_vec());
-            match value {
-                Some(value) => entries.insert(key, value.to_vec()),
-                None => entries.remove(&key),
-            };
-        }
-        Ok(())
-    }
-
-    fn cache_bytes(&self, _taken: usize) -> usize {
-        self.cache_bytes
-    }
-
-    fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
-        let entries = self.entries();
-        let from = entries.range((space, from.to_vec())..);
-        let of_space = from.take_while(|((other, _), _)| *other == space);
-        let entries: Vec<_> = of_space
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect();
-        Ok(Box::new(MemoryScan(entries.into_iter())))
-    }
-}
-
-struct MemoryScan(std::vec::IntoIter<(Vec<u8>, Vec<u8>)>);
-
-impl StoreScan for MemoryScan {
-    fn read(&mut self, each: EachEntry<'_>) -> Result<bool, Failure> {
-        for (key, value) in self.0.by_ref() {
-            if !each(&key, &value)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-}
-
-/// Stores in memory, with room for so many bytes of rows.
-#[derive(Debug, Clone, Copy)]
-pub struct MemoryStores {
-    /// Bytes that one operator's rows may take in memory.
-    pub cache_bytes: usize,
-}
-
-impl Stores for MemoryStores {
-    fn open(&self, _operator: &OperatorUid) -> Result<Arc<dyn StateStore>, Failure> {
-        Ok(Arc::new(MemoryStore {
-            entries: Mutex::default(),
-            cache_bytes: self.cache_bytes,
-        }))
     }
 }

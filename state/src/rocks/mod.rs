@@ -1,5 +1,7 @@
 //! The RocksDB backend: state that outgrows memory.
 
+mod image;
+mod process;
 mod tuning;
 
 use std::fs;
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rivus_core::{
     AttemptId, Changes, EachEntry, EachFound, Failure, JobId, OperatorUid, Space, StateStore,
-    StoreScan, Stores,
+    StoreImage, StoreScan, Stores,
 };
 use rocksdb::properties::ESTIMATE_TABLE_READERS_MEM;
 use rocksdb::{
@@ -19,7 +21,12 @@ use rocksdb::{
 };
 use self_cell::self_cell;
 
+use self::image::{RocksImage, lay_out};
+use self::process::Process;
 use crate::backend::StateBackend;
+
+/// What images of these stores are called.
+const FORMAT: &str = "RocksDB";
 
 /// Keyed state in RocksDB, one database per operator and attempt, in a directory of the attempt's own.
 ///
@@ -27,7 +34,11 @@ use crate::backend::StateBackend;
 /// read in order. The rest is for rows, decoded and shared out among the stores that are open, less what the indexes and
 /// filters of RocksDB's files take, about two bytes a key; a quarter of the budget is for rows in any case. A file's blocks of rows
 /// are not kept: of fifty rows in a block one is wanted, and that one is kept decoded. There is no write-ahead log; what a
-/// failure loses, the checkpoint has.
+/// failure loses, the checkpoint has: the database's files. Those of the last one stay on the disk, linked, so that a
+/// restart in this process begins with them.
+///
+/// The directory may be shared by processes. Each has its own part of it, which goes with it; what one left that was killed
+/// goes when the next one comes.
 ///
 /// ```
 /// use rivus_state::RocksDbBackend;
@@ -42,19 +53,6 @@ use crate::backend::StateBackend;
 pub struct RocksDbBackend {
     process: Arc<Process>,
     memory: Arc<Memory>,
-}
-
-/// A directory that no other process uses; gone when the last store is.
-#[derive(Debug)]
-struct Process {
-    directory: PathBuf,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Stores remove their own; what is left is only in the way.
-        let _ = fs::remove_dir_all(&self.directory);
-    }
 }
 
 /// What all stores of a process share.
@@ -140,7 +138,7 @@ impl RocksDbBackend {
     /// If a directory for this process can't be made there.
     pub fn new(directory: impl AsRef<Path>) -> io::Result<Self> {
         let directory = directory.as_ref();
-        let directory = own_directory(directory).map_err(|error| {
+        let process = Process::begin(directory).map_err(|error| {
             let message = format!(
                 "state can't be kept in {}: {error}: give a directory that can be written",
                 directory.display()
@@ -148,7 +146,7 @@ impl RocksDbBackend {
             io::Error::new(error.kind(), message)
         })?;
         Ok(Self {
-            process: Arc::new(Process { directory }),
+            process: Arc::new(process),
             memory: Arc::new(Memory::new(DEFAULT_MEMORY)),
         })
     }
@@ -182,6 +180,10 @@ impl StateBackend for RocksDbBackend {
         }
     }
 
+    fn format(&self) -> &str {
+        FORMAT
+    }
+
     fn stores(&self, job: JobId, attempt: AttemptId) -> Box<dyn Stores> {
         let AttemptId { subtask, attempt } = attempt;
         let name = format!("{job}-{}-{}-{attempt}", subtask.vertex, subtask.index);
@@ -190,20 +192,6 @@ impl StateBackend for RocksDbBackend {
             process: Arc::clone(&self.process),
             memory: Arc::clone(&self.memory),
         })
-    }
-}
-
-/// Makes a directory that no other backend has, of this process or another one.
-fn own_directory(directory: &Path) -> io::Result<PathBuf> {
-    fs::create_dir_all(directory)?;
-    let process = std::process::id();
-    let mut number = 0;
-    loop {
-        let own = directory.join(format!("rivus-{process}-{number}"));
-        match fs::create_dir(&own) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            made => return made.map(|()| own),
-        }
     }
 }
 
@@ -217,24 +205,38 @@ struct RocksStores {
 const ORDER: &str = "order";
 
 impl Stores for RocksStores {
-    fn open(&self, operator: &OperatorUid) -> Result<Arc<dyn StateStore>, Failure> {
+    fn open(
+        &self,
+        operator: &OperatorUid,
+        from: Option<&dyn StoreImage>,
+    ) -> Result<Arc<dyn StateStore>, Failure> {
         // A uid may hold anything; a directory's name may not.
         let name = format!("{:016x}", rivus_core::key_hash(operator));
-        let directory = self.directory.join(name);
+        let path = self.directory.join(name);
         let failed = |error: &dyn std::fmt::Display| {
             Failure::attempt(format!(
                 "state of operator {operator} can't be kept in {}: {error}",
-                directory.display()
+                path.display()
             ))
         };
         fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
+        fs::create_dir(&path).map_err(|error| failed(&error))?;
+        // It goes with what was laid out in it if the database can't be opened.
+        let directory = Directory {
+            directory: path.clone(),
+            attempt: self.directory.clone(),
+            process: Arc::clone(&self.process),
+        };
+        if let Some(image) = from {
+            lay_out(image, &directory.directory, operator)?;
+        }
         // What lasts is the checkpoint: nothing is written at the end only to be deleted.
         let mut options = Options::default();
         let mut options = options
             .get_options_from_string("avoid_flush_during_shutdown=true")
             .map_err(|error| failed(&error))?;
-        options.create_if_missing(true);
-        options.set_error_if_exists(true);
+        options.create_if_missing(from.is_none());
+        options.set_error_if_exists(from.is_none());
         options.set_max_open_files(256);
         options.create_missing_column_families(true);
         options.set_write_buffer_manager(&self.memory.memtables);
@@ -246,18 +248,11 @@ impl Stores for RocksStores {
             ColumnFamilyDescriptor::new("default", tuning::rows()),
             ColumnFamilyDescriptor::new(ORDER, tuning::order(&self.memory.blocks)),
         ];
-        let db = DB::open_cf_descriptors(&options, &directory, families)
+        let db = DB::open_cf_descriptors(&options, &directory.directory, families)
             .map_err(|error| failed(&error))?;
         self.memory.stores.fetch_add(1, Relaxed);
         Ok(Arc::new(RocksStore {
-            open: Arc::new(Open {
-                db,
-                _directory: Directory {
-                    directory,
-                    attempt: self.directory.clone(),
-                    _process: Arc::clone(&self.process),
-                },
-            }),
+            open: Arc::new(Open { db, directory }),
             memory: Arc::clone(&self.memory),
             rows: Part::default(),
             indexes: Part::default(),
@@ -269,19 +264,21 @@ impl Stores for RocksStores {
 /// An open database; its directory goes when it has been closed.
 struct Open {
     db: DB,
-    _directory: Directory,
+    directory: Directory,
 }
 
 struct Directory {
     directory: PathBuf,
     attempt: PathBuf,
     /// Goes last.
-    _process: Arc<Process>,
+    process: Arc<Process>,
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory) {
+        if let Err(error) = fs::remove_dir_all(&self.directory)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             let directory = self.directory.display();
             tracing::warn!(%directory, %error, "state that is not needed any more can't be removed");
         }
@@ -397,6 +394,11 @@ impl StateStore for RocksStore {
             Ok::<_, Failure>(iterator)
         })?;
         Ok(Box::new(iterator))
+    }
+
+    fn image(&self) -> Result<Arc<dyn StoreImage>, Failure> {
+        let image = RocksImage::of(&self.open, &self.open.directory.process)?;
+        Ok(Arc::new(image))
     }
 }
 

@@ -1,0 +1,270 @@
+//! Files of stores: made and stored for a checkpoint beside the snapshot, found again when an execution starts.
+//!
+//! A store that holds what it held at the barrier is frozen until its image has been made: that is done first, on the
+//! pool. Then the files that the storage doesn't have are stored, one job of the pool each, so that a checkpoint that is
+//! given up stops at the next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ractor::ActorProcessingErr;
+use rivus_core::job::{SnapshotPart, SnapshotRef, StoredFile, StoredFiles};
+use rivus_core::{
+    CheckpointId, EachPiece, Failure, FrozenStore, ImageFile, JobId, OperatorUid, RestoredState,
+    StoreImage, SubtaskId, SubtaskMetrics,
+};
+use rivus_state::{
+    LocalCopies, LocalCopy, SnapshotHandle, SnapshotWriter, StorageError, StoredImage,
+};
+
+use super::snapshot::Uploads;
+use super::{SubtaskMessage, SubtaskState};
+use crate::context::NodeContext;
+use crate::probe::Step;
+
+/// What the pool says of a store's files.
+pub struct FilesResult {
+    id: CheckpointId,
+    /// Which of the checkpoint's stores.
+    store: usize,
+    outcome: Result<FilesStep, String>,
+}
+
+enum FilesStep {
+    /// They have been made, and changes may reach the store again.
+    Made(Arc<dyn StoreImage>),
+    /// One is stored.
+    Stored(StoredFile),
+}
+
+/// A store's files on their way to the storage.
+pub(super) struct FilesUpload {
+    operator: OperatorUid,
+    /// None until they have been made.
+    image: Option<Arc<dyn StoreImage>>,
+    /// Not stored yet; the first is being.
+    todo: VecDeque<ImageFile>,
+    stored: Vec<StoredFile>,
+    /// Bytes of those that this checkpoint has stored.
+    pub(super) uploaded: u64,
+}
+
+impl FilesUpload {
+    pub(super) fn is_complete(&self) -> bool {
+        self.image.is_some() && self.todo.is_empty()
+    }
+
+    /// What the checkpoint names, and the same files here.
+    pub(super) fn finish(self) -> Option<LocalCopy> {
+        let image = self.image?;
+        let stored = StoredFiles {
+            operator: self.operator,
+            format: image.format().to_owned(),
+            files: self.stored,
+        };
+        Some(LocalCopy { stored, image })
+    }
+}
+
+impl Uploads {
+    /// Makes files of stores that are frozen.
+    pub(super) fn make_files(&mut self, frozen: Vec<FrozenStore>) {
+        let Some(upload) = &mut self.current else {
+            return;
+        };
+        for frozen in frozen {
+            let (id, store) = (upload.id, upload.stores.len());
+            upload.stores.push(FilesUpload {
+                operator: frozen.operator.clone(),
+                image: None,
+                todo: VecDeque::new(),
+                stored: Vec::new(),
+                uploaded: 0,
+            });
+            let myself = self.myself.clone();
+            self.blocking.run(Box::new(move || {
+                let image = Failure::caught(|| frozen.image());
+                let result = FilesResult {
+                    id,
+                    store,
+                    outcome: image
+                        .map(FilesStep::Made)
+                        .map_err(|failure| failure.message),
+                };
+                let _ = myself.cast(SubtaskMessage::FilesStored(result));
+            }));
+        }
+    }
+
+    /// Takes what the pool has done.
+    fn files_step(&mut self, store: usize, step: FilesStep) {
+        let Some(upload) = self
+            .current
+            .as_mut()
+            .and_then(|upload| upload.stores.get_mut(store))
+        else {
+            return;
+        };
+        match step {
+            FilesStep::Made(image) => {
+                for file in image.files() {
+                    match self.known.find(&upload.operator, file) {
+                        Some(stored) => upload.stored.push(stored.clone()),
+                        None => upload.todo.push_back(file.clone()),
+                    }
+                }
+                upload.image = Some(image);
+            }
+            FilesStep::Stored(file) => {
+                upload.uploaded += file.object.len;
+                upload.todo.pop_front();
+                upload.stored.push(file);
+            }
+        }
+        self.store_next(store);
+    }
+
+    /// Stores the next file of a store, if there is one.
+    fn store_next(&mut self, store: usize) {
+        let Some(upload) = &self.current else {
+            return;
+        };
+        let id = upload.id;
+        let Some(upload) = upload.stores.get(store) else {
+            return;
+        };
+        let (Some(image), Some(file)) = (&upload.image, upload.todo.front()) else {
+            return;
+        };
+        let (image, name) = (Arc::clone(image), file.name.clone());
+        let writer = self
+            .storage
+            .file_writer(self.job, id, self.attempt, &upload.operator, &name);
+        let myself = self.myself.clone();
+        self.blocking.run(Box::new(move || {
+            let stored = Failure::caught(|| store_file(&*image, &name, writer));
+            let result = FilesResult {
+                id,
+                store,
+                outcome: stored
+                    .map(FilesStep::Stored)
+                    .map_err(|failure| failure.message),
+            };
+            // If this was the last to need it, its files go here and not in the subtask's turn.
+            drop(image);
+            let _ = myself.cast(SubtaskMessage::FilesStored(result));
+        }));
+    }
+
+    /// Drops what deletes files when it goes: not in a turn.
+    pub(super) fn drop_elsewhere<T: Send + 'static>(&self, unneeded: Vec<T>) {
+        if !unneeded.is_empty() {
+            self.blocking.run(Box::new(move || drop(unneeded)));
+        }
+    }
+}
+
+/// Copies a file of an image into the storage.
+fn store_file(
+    image: &dyn StoreImage,
+    name: &str,
+    mut writer: SnapshotWriter,
+) -> Result<StoredFile, Failure> {
+    let failed = |error: StorageError| Failure::user(&error.into());
+    let write: EachPiece<'_> = &mut |piece| writer.write(piece.to_vec().into()).map_err(failed);
+    image.read(name, write)?;
+    let SnapshotHandle {
+        name: object,
+        len,
+        crc32c,
+    } = writer.finish().map_err(failed)?;
+    Ok(StoredFile {
+        name: name.to_owned(),
+        object: SnapshotRef {
+            name: object,
+            len,
+            crc32c,
+        },
+    })
+}
+
+impl SubtaskState {
+    /// The subtask is about to acknowledge a checkpoint with these.
+    pub(super) fn keep_files(&mut self, id: CheckpointId, copies: Vec<LocalCopy>) {
+        let stored = copies.iter().map(|copy| copy.stored.clone()).collect();
+        self.uploads.known.acknowledged(id, stored);
+        let (node, subtask) = (&self.args.node, self.args.attempt.subtask);
+        if !node.config.local_recovery {
+            self.uploads.drop_elsewhere(copies);
+        } else if !copies.is_empty() {
+            node.local.keep(self.args.job, subtask, id, copies);
+        }
+    }
+
+    /// What the subtask has acknowledged is complete, or will never be.
+    pub(super) fn settle_files(&mut self, id: CheckpointId, is_complete: bool) {
+        let (local, job) = (&self.args.node.local, self.args.job);
+        let subtask = self.args.attempt.subtask;
+        let unneeded = if is_complete {
+            self.uploads.known.completed(id);
+            local.completed(job, subtask, id)
+        } else {
+            self.uploads.known.aborted(id);
+            local.aborted(job, subtask, id)
+        };
+        self.uploads.drop_elsewhere(unneeded);
+    }
+
+    pub(super) fn files_stored(&mut self, result: FilesResult) -> Result<(), ActorProcessingErr> {
+        let FilesResult { id, store, outcome } = result;
+        let current = self.uploads.current.as_ref();
+        if current.is_none_or(|upload| upload.id != id) {
+            if let Ok(FilesStep::Made(image)) = outcome {
+                self.uploads.drop_elsewhere(vec![image]);
+            }
+            return Ok(());
+        }
+        match outcome {
+            Ok(step) => {
+                if let FilesStep::Stored(_) = step {
+                    let myself = self.myself.clone();
+                    self.pass(Step::FileStored, &myself)?;
+                }
+                self.uploads.files_step(store, step);
+                self.acknowledge_if_stored()
+            }
+            Err(reason) => self.upload_failed(id, reason),
+        }
+    }
+}
+
+/// Where the files are that an execution starts from.
+pub(super) struct RestoredFiles {
+    pub(super) node: Arc<NodeContext>,
+    pub(super) job: JobId,
+    pub(super) subtask: SubtaskId,
+    pub(super) checkpoint: CheckpointId,
+    pub(super) metrics: Arc<SubtaskMetrics>,
+}
+
+impl RestoredFiles {
+    /// Gives stores their files: those of this process's disk if they are whole, else the storage's.
+    pub(super) fn add(&self, parts: &[SnapshotPart], restored: &mut RestoredState) {
+        for stored in parts.iter().flat_map(|part| &part.stores) {
+            let bytes: u64 = stored.files.iter().map(|file| file.object.len).sum();
+            let copies: &LocalCopies = &self.node.local;
+            let (image, counter) =
+                match copies.find(self.job, self.subtask, self.checkpoint, stored) {
+                    Some(image) => (image, &self.metrics.restored_locally),
+                    None => {
+                        let image = StoredImage::new(self.node.checkpoints.clone(), stored);
+                        let image: Arc<dyn StoreImage> = Arc::new(image);
+                        (image, &self.metrics.restored_remotely)
+                    }
+                };
+            counter.fetch_add(bytes, Relaxed);
+            restored.add_image(stored.operator.clone(), image);
+        }
+    }
+}
