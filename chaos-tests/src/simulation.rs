@@ -189,7 +189,8 @@ impl<'a> Run<'a> {
             }
             (RuntimeMode::Threads { .. }, Some(bytes)) => {
                 let backend = RocksDbBackend::new(self.world.files.path())?;
-                builder.state_backend(backend.memory((4 << 20) + 2 * bytes))
+                let backend = backend.memory((4 << 20) + 2 * bytes);
+                builder.state_backend(backend.files_from(bytes as u64))
             }
         };
         Ok(builder

@@ -5,7 +5,8 @@
 //! frame    := kind:u8 section:u32 length:u32 crc32c:u32 payload
 //!   Section   payload = SectionHeader (MessagePack): which state of which operator, and its schema
 //!   Rows      payload = row*, row = length:u32 key-hash:u64 body
-//!   Stored    payload = number of rows:u64; they lie in files of a store, which the checkpoint names
+//!   Stored    payload = number of rows:u64, what their orders follow from beside them; they lie in files of a store,
+//!             which the checkpoint names
 //!   Blob      payload = an operator's own bytes
 //!   End       no payload; a snapshot without it is torn
 //! ```
@@ -157,9 +158,10 @@ impl SnapshotBuilder {
     }
 
     /// Notes that so many rows of a section lie in files.
-    pub(crate) fn stored(&mut self, section: SectionId, rows: u64) {
+    pub(crate) fn stored(&mut self, section: SectionId, rows: u64, basis: &str) {
         self.count(section, rows, 0);
-        self.frame(FrameKind::Stored, section, &rows.to_le_bytes());
+        let payload = [&rows.to_le_bytes(), basis.as_bytes()].concat();
+        self.frame(FrameKind::Stored, section, &payload);
     }
 
     /// Hands a store on that holds what it held at the barrier.
@@ -426,6 +428,8 @@ pub struct RestoredState {
 pub(crate) struct StoredRows<'a> {
     /// How many.
     pub(crate) rows: u64,
+    /// What their orders follow from beside them.
+    pub(crate) basis: &'a str,
     /// The files; none if the checkpoint doesn't name them.
     pub(crate) image: Option<&'a Arc<dyn StoreImage>>,
     /// What to do with each row, if its type was another.
@@ -450,8 +454,8 @@ struct RestoredSection {
     frames: Vec<Bytes>,
     /// Its number in a snapshot that is read when its rows are needed.
     streamed: Option<(Arc<dyn SnapshotBytes>, usize)>,
-    /// Rows that lie in files.
-    stored: Option<u64>,
+    /// Rows that lie in files, and what their orders follow from beside them.
+    stored: Option<(u64, String)>,
 }
 
 impl RestoredState {
@@ -534,8 +538,9 @@ impl RestoredState {
             } else if kind == FrameKind::Stored as u8 {
                 let rows = payload.split_first_chunk::<8>();
                 match (open.get_mut(section), rows) {
-                    (Some((_, section)), Some((rows, _))) => {
-                        section.stored = Some(u64::from_le_bytes(*rows));
+                    (Some((_, section)), Some((rows, basis))) => {
+                        let basis = String::from_utf8_lossy(basis).into_owned();
+                        section.stored = Some((u64::from_le_bytes(*rows), basis));
                     }
                     _ => return damaged("a snapshot's frame; its rows were never counted"),
                 }
@@ -613,9 +618,10 @@ impl RestoredState {
         own: &Schema,
     ) -> Result<Option<StoredRows<'_>>, Failure> {
         for section in self.sections(operator, state) {
-            if let Some(rows) = section.stored {
+            if let Some((rows, basis)) = &section.stored {
                 return Ok(Some(StoredRows {
-                    rows,
+                    rows: *rows,
+                    basis,
                     image: self.images.get(operator),
                     evolution: self.evolution(operator, state, section, own)?,
                 }));

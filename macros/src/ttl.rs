@@ -73,6 +73,7 @@ pub(crate) fn looks_expiring(ty: &Type) -> bool {
 /// What a row does as time passes: nothing, unless a field expires.
 #[derive(Default)]
 pub(crate) struct Lifetimes {
+    ttls: Vec<TokenStream>,
     expire: Vec<TokenStream>,
     stamp: Vec<TokenStream>,
     due: Vec<TokenStream>,
@@ -89,15 +90,22 @@ impl Lifetimes {
         });
         self.due
             .push(quote_spanned! { span => #krate::ExpiringField::due(&self.#field, #ttl) });
+        self.ttls.push(ttl);
     }
 
     pub(crate) fn expand(&self, krate: &Path) -> TokenStream {
-        let Self { expire, stamp, due } = self;
+        let Self {
+            ttls,
+            expire,
+            stamp,
+            due,
+        } = self;
         if due.is_empty() {
             return TokenStream::new();
         }
         quote! {
             const EXPIRES: bool = true;
+            const LIFETIMES: &'static [#krate::Ttl] = &[#(#ttls),*];
             fn expire(&mut self, now: #krate::Timestamp) {
                 #(#expire)*
             }

@@ -62,7 +62,7 @@ async fn life(dir: &Path, on_disk: bool) -> JobHandle {
         .storage(Storage::Directory(dir.join("state")));
     if on_disk {
         let rocks = RocksDbBackend::new(dir.join("rows")).expect("a backend");
-        builder = builder.state_backend(rocks.memory(1 << 20));
+        builder = builder.state_backend(rocks.memory(1 << 20).files_from(0));
     }
     let env = builder.build();
     let numbers = GeneratorSource::new(|n, _| n).count(4_000).rate(4_000);

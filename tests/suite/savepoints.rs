@@ -67,7 +67,8 @@ impl Life<'_> {
     }
 
     fn numbers(&self, env: &StreamEnvironment) -> DataStream<u64> {
-        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
+        // So long that there is something left in each life, however slow the machine.
+        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(1_000);
         // Two always: one reader of both splits would find those of the one behind late.
         env.from_source(numbers)
             .uid("numbers")
@@ -183,6 +184,8 @@ fn assert_rows(actual: &[String], expected: &[String]) {
 
 async fn checkpoints(job: &mut JobHandle, count: u64) {
     while job.view().checkpoints < count {
+        let ended = matches!(job.status(), JobStatus::Ended(_));
+        assert!(!ended, "{:?}", job.view());
         job.changed().await.expect("goes on");
     }
 }

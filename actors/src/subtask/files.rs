@@ -197,7 +197,8 @@ impl SubtaskState {
         let (node, subtask) = (&self.args.node, self.args.attempt.subtask);
         if !node.config.local_recovery {
             self.uploads.drop_elsewhere(copies);
-        } else if !copies.is_empty() {
+        } else if node.backend.is_some() {
+            // Without any it replaces those before it all the same.
             node.local.keep(self.args.job, subtask, id, copies);
         }
     }

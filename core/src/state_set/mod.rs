@@ -101,6 +101,9 @@ pub trait StateSet:
     /// Whether anything in it expires. What doesn't costs nothing for it.
     const EXPIRES: bool = false;
 
+    /// For how long its fields live. [`due`](Self::due) follows from them.
+    const LIFETIMES: &'static [Ttl] = &[];
+
     /// Whether any field [shares](StateField::SHARES).
     const SHARES: bool = false;
 

@@ -48,6 +48,14 @@ pub trait StateStore: Send + Sync {
     /// If the store can't be written.
     fn write(&self, changes: &Changes) -> Result<(), Failure>;
 
+    /// Writes rows of which it has none yet, many and in any order.
+    ///
+    /// # Errors
+    /// If the store can't be written.
+    fn load(&self, rows: &Changes) -> Result<(), Failure> {
+        self.write(rows)
+    }
+
     /// Bytes that rows of the table above may take in memory at the moment. They take `taken` now, by the table's estimate.
     fn cache_bytes(&self, taken: usize) -> usize;
 
@@ -56,6 +64,11 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// If the store can't be read.
     fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure>;
+
+    /// Bytes of rows from which on files cost a checkpoint less than the rows themselves.
+    fn files_from(&self) -> u64 {
+        0
+    }
 
     /// Files that hold what is in the store. It takes its time; whoever wants the store as it is now sees to it that
     /// nothing is written meanwhile.

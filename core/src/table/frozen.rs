@@ -184,9 +184,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         self.epoch += 1;
         if let Some(stored) = &mut self.stored {
             let files_of = snapshot.takes_files().then_some(operator);
-            stored.freeze(files_of, orders)?;
-            if files_of.is_some() {
-                snapshot.stored(section, stored.rows);
+            if stored.freeze(files_of, orders)? {
+                snapshot.stored(section, stored.rows, &stored.basis);
             }
         }
         self.frozen = Some(Frozen {

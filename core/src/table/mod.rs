@@ -10,6 +10,7 @@
 
 mod frozen;
 mod order;
+mod restore;
 mod room;
 mod stored;
 mod walk;
@@ -220,19 +221,21 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// Comes by all rows of a table that has just been restored, in the store too: to rebuild the orders that follow from
-    /// them. By none if the orders have come with the store.
+    /// them. By none if the orders have come with the store and were made on the same `basis`: what they follow from beside
+    /// the rows, such as a time to live.
     ///
     /// # Errors
     /// If the store can't be read, or whatever `each` returns.
     pub fn visit(
-        &self,
+        &mut self,
+        basis: &str,
         mut each: impl FnMut(VisitedRow<'_>, &V) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        match &self.stored {
+        match &mut self.stored {
             None => self
                 .ids()
                 .try_for_each(|id| each(VisitedRow::Id(id), self.value(id))),
-            Some(stored) => stored.visit(each),
+            Some(stored) => stored.visit(basis, each),
         }
     }
 

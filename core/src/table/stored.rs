@@ -21,19 +21,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::room::MOST_CREDIT;
-use super::{Row, RowId, RowOrder, Slot, Table, VisitedRow, WARM_TOGETHER};
+use super::{Row, RowId, RowOrder, Slot, Table, WARM_TOGETHER};
 use crate::codec::{self, CodecError};
-use crate::evolution::Evolution;
 use crate::failure::Failure;
 use crate::ids::OperatorUid;
 use crate::key::Key;
-use crate::snapshot::{RowFrames, SnapshotBuilder, StoredRows, evolve};
-use crate::store::{
-    Changes, FrozenStore, Hold, Holding, Space, StateStore, StoreScan, Stores, files_refused,
-};
+use crate::snapshot::{RowFrames, SnapshotBuilder};
+use crate::store::{Changes, FrozenStore, Hold, Holding, Space, StateStore, StoreScan};
 
 /// Bytes of the hash before a key.
-const HASH: usize = 8;
+pub(super) const HASH: usize = 8;
 
 /// Changes are written to the store when they have so many bytes.
 pub(super) const CHANGES_BYTES: usize = 1 << 20;
@@ -66,8 +63,10 @@ pub(super) struct Stored {
     /// Whose store it is, and what keeps it as it was at that barrier, for a snapshot that is its files.
     files: Option<(OperatorUid, Holding)>,
     pub(super) hold: Arc<Hold>,
-    /// Whether the orders of the rows have come with the store.
-    has_orders: bool,
+    /// What the orders follow from, beside the rows, if they have come with the store.
+    pub(super) came_with: Option<String>,
+    /// What they follow from here.
+    pub(super) basis: String,
 }
 
 /// What a table over a store knows of a row in memory.
@@ -114,40 +113,32 @@ impl Stored {
             scan: None,
             files: None,
             hold: Arc::default(),
-            has_orders: false,
+            came_with: None,
+            basis: String::new(),
         }
     }
 
-    /// Comes by all rows, unless the orders that follow from them have come with the store.
-    pub(super) fn visit<V: DeserializeOwned>(
-        &self,
-        mut each: impl FnMut(VisitedRow<'_>, &V) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        if self.has_orders {
-            return Ok(());
-        }
-        self.store.scan(Space::Rows, &[])?.read(&mut |key, value| {
-            each(VisitedRow::Stored(key), &codec::decode(value)?)?;
-            Ok(true)
-        })?;
-        Ok(())
-    }
-
-    /// The barrier has come; the snapshot is the files of the operator's store, or its rows.
+    /// The barrier has come; the snapshot is the rows, or the files of the operator's store if it takes those and they are
+    /// worth it. Returns which.
     pub(super) fn freeze(
         &mut self,
         files_of: Option<&OperatorUid>,
         orders: &mut [&mut RowOrder],
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         self.thaw();
         self.is_flushed = false;
         self.write_removed();
-        if let Some(operator) = files_of {
+        if let Some(operator) = files_of.filter(|_| self.is_worth_files()) {
             // As they would be when they have changed somewhat more.
             orders.iter_mut().try_for_each(|order| order.write())?;
             self.files = Some((operator.clone(), self.hold.hold()));
         }
-        Ok(())
+        Ok(self.files.is_some())
+    }
+
+    /// Whether the store's files cost a checkpoint less than its rows do.
+    fn is_worth_files(&self) -> bool {
+        self.rows.saturating_mul(self.row_bytes() as u64) >= self.store.files_from()
     }
 
     /// The snapshot is not wanted any more, or doesn't need the table any more.
@@ -166,55 +157,7 @@ impl Stored {
         Ok(())
     }
 
-    /// Writes all rows anew that were of another type. What follows from them is forgotten.
-    fn evolve<K: Key, V: Serialize + DeserializeOwned>(
-        &mut self,
-        operator: &OperatorUid,
-        state: &str,
-        evolution: &Evolution<'_>,
-    ) -> Result<(), Failure> {
-        let mut rows = self.store.scan(Space::Rows, &[])?;
-        let mut row = Vec::new();
-        rows.read(&mut |key, value| {
-            row.clear();
-            row.extend_from_slice(&key[HASH..]);
-            row.extend_from_slice(value);
-            evolve(evolution, operator, state, &row, |row| {
-                self.changes.delete(Space::Rows, key);
-                self.put::<K, V>(hash_of(key), row)
-            })?;
-            Ok(true)
-        })?;
-        let mut order = self.store.scan(Space::Order, &[])?;
-        order.read(&mut |entry, _| {
-            self.changes.delete(Space::Order, entry);
-            self.write_if_many()?;
-            Ok(true)
-        })?;
-        self.has_orders = false;
-        self.write()
-    }
-
-    /// Puts a row of a snapshot into the store.
-    fn put<K: Key, V: Serialize + DeserializeOwned>(
-        &mut self,
-        hash: u64,
-        body: &[u8],
-    ) -> Result<(), Failure> {
-        let mut rest = body;
-        // Decoded and encoded again: what can't be read is found now, and all rows are of one form.
-        let key: K = codec::decode_prefix(&mut rest)?;
-        let value: V = codec::decode_prefix(&mut rest)?;
-        let append_key = |out: &mut Vec<u8>| {
-            out.extend_from_slice(&hash.to_be_bytes());
-            codec::encode_into(&key, out)
-        };
-        let append_value = |out: &mut Vec<u8>| codec::encode_into(&value, out);
-        self.changes.put(Space::Rows, append_key, append_value)?;
-        self.write_if_many()
-    }
-
-    fn write_if_many(&mut self) -> Result<(), Failure> {
+    pub(super) fn write_if_many(&mut self) -> Result<(), Failure> {
         match self.changes.bytes() {
             ..CHANGES_BYTES => Ok(()),
             _ => self.write(),
@@ -306,7 +249,7 @@ impl Keys {
     }
 }
 
-fn hash_of(key: &[u8]) -> u64 {
+pub(super) fn hash_of(key: &[u8]) -> u64 {
     let mut hash = [0; HASH];
     hash.copy_from_slice(&key[..HASH]);
     u64::from_be_bytes(hash)
@@ -644,48 +587,30 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         Ok(true)
     }
 
-    /// Opens the store with its files of a checkpoint.
-    pub(super) fn restore_image(
+    /// Writes what the rows of the next group have changed to the store, so that a scan finds all; what must not get there
+    /// yet it notes in `lacking`, if the store doesn't have the key. Returns whether that was the last.
+    pub(super) fn settle(
         &mut self,
-        operator: &OperatorUid,
-        state: &str,
-        rows: StoredRows<'_>,
-        stores: Option<&dyn Stores>,
-    ) -> Result<(), Failure> {
-        let image = rows.image.ok_or_else(|| {
-            Failure::job(format!(
-                "the checkpoint doesn't name the files that hold state \"{state}\" of operator {operator}"
-            ))
-        })?;
-        let Some(stores) = stores else {
-            return Err(files_refused(operator, image.format(), "state in memory"));
-        };
-        let mut stored = Stored::new(stores.open(operator, Some(&**image))?);
-        stored.rows = rows.rows;
-        stored.has_orders = true;
-        if let Some(evolution) = &rows.evolution {
-            stored.evolve::<K, V>(operator, state, evolution)?;
-        }
-        self.stored = Some(Box::new(stored));
-        Ok(())
-    }
-
-    /// Writes what the rows of the next group have changed to the store, so that a scan finds all. Returns whether that was
-    /// the last.
-    pub(super) fn settle(&mut self, group: &mut usize) -> Result<bool, Failure> {
+        group: &mut usize,
+        lacking: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<bool, Failure> {
         // What changed since a barrier can't go before the snapshot has what was there before it.
         if self.is_flushing() {
             self.flush_rows(FLUSHED)?;
             return Ok(false);
         }
+        let (holds_back, epoch) = (self.holds_back(), self.epoch);
         let Some(stored) = &mut self.stored else {
             return Ok(true);
         };
         if let Some(rows) = self.groups.get_mut(*group) {
             for slot in &mut rows.slots {
-                if let Slot::Row(row) = slot
-                    && row.cached.is_dirty()
-                {
+                let Slot::Row(row) = slot else { continue };
+                if holds_back && row.epoch == epoch {
+                    if row.cached.state == RowState::New {
+                        lacking.insert(stored_key(row.hash, &row.key)?);
+                    }
+                } else if row.cached.is_dirty() {
                     let bytes = put_row(row, &mut stored.changes)?;
                     stored.note_bytes(bytes);
                     row.cached.state = RowState::Clean;
@@ -694,28 +619,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             *group += 1;
             return Ok(false);
         }
-        stored.write_removed();
+        if !holds_back {
+            stored.write_removed();
+        }
         stored.write()?;
         Ok(true)
-    }
-
-    /// Puts a row of a snapshot into the store.
-    pub(super) fn restore_stored(&mut self, hash: u64, body: &[u8]) -> Result<(), Failure> {
-        match &mut self.stored {
-            Some(stored) => {
-                stored.rows += 1;
-                stored.put::<K, V>(hash, body)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Writes what a restore has left over.
-    pub(super) fn end_restore(&mut self) -> Result<(), Failure> {
-        match &mut self.stored {
-            Some(stored) => stored.write(),
-            None => Ok(()),
-        }
     }
 }
 

@@ -232,6 +232,7 @@ proptest! {
         let stores = MemoryStores { cache_bytes };
         let empty = RestoredState::default();
         let mut table = Table::restore(WHOLE, 16, &uid, "s", &empty, Some(&stores)).unwrap();
+        table.visit("1h", |_, _| Ok(())).unwrap();
         let mut order = RowOrder::new(&table, 1);
         let mut model = std::collections::BTreeSet::new();
         let mut id = 0;
@@ -256,7 +257,7 @@ proptest! {
                 let restored = restored(snapshot);
                 let mut back: Table<u32, i64> =
                     Table::restore(WHOLE, 16, &uid, "s", &restored, Some(&stores)).unwrap();
-                back.visit(|_, _| panic!("a row was read to rebuild an order that has come")).unwrap();
+                back.visit("1h", |_, _| panic!("a row was read to rebuild an order that has come")).unwrap();
                 let mut order = RowOrder::new(&back, 1);
                 let expected: Vec<(i64, u32)> = at_barrier.into_iter().collect();
                 prop_assert_eq!(entries(&mut back, &mut order), expected);
@@ -313,7 +314,7 @@ fn rows_in_files_are_written_anew_when_their_type_is_another() {
     let mut visited = 0;
     // The orders are rebuilt from the rows.
     table
-        .visit(|_, row| {
+        .visit("", |_, row| {
             assert_eq!(row.name, "");
             visited += 1;
             Ok(())
@@ -330,4 +331,40 @@ fn rows_in_files_are_written_anew_when_their_type_is_another() {
         refusal.contains("files of state backend memory") && refusal.contains("savepoint"),
         "{refusal}"
     );
+}
+
+#[test]
+fn orders_in_files_are_made_anew_when_they_follow_from_something_else() {
+    let uid = OperatorUid::from("op");
+    let stores = MemoryStores { cache_bytes: 1 };
+    let mut from = RestoredState::default();
+    // Each row stands at as many hours as it lives, and is put there whenever that is another number.
+    for (lives, visited) in [("1", 0), ("1", 0), ("2", 9), ("2", 0)] {
+        let mut table: Table<u32, i64> =
+            Table::restore(WHOLE, 16, &uid, "s", &from, Some(&stores)).unwrap();
+        let place: i64 = lives.parse().unwrap();
+        let mut order = RowOrder::new(&table, 0);
+        let mut seen = 0;
+        let enter = |row: VisitedRow<'_>, _: &i64| {
+            seen += 1;
+            order.enter(place, row)
+        };
+        table.visit(lives, enter).unwrap();
+        assert_eq!(seen, visited);
+        for key in 0..9 {
+            add(&mut table, key, 1);
+            let row = table.find(key_hash(&key), &key).unwrap();
+            if *table.value(row) == 1 {
+                order.insert(place, row, &table).unwrap();
+            }
+        }
+        let mut snapshot = builder(1, true);
+        table
+            .freeze(&uid, "s", &mut [&mut order], &mut snapshot)
+            .unwrap();
+        while !table.slice(9, &mut snapshot).unwrap() {}
+        from = restored(snapshot);
+        let expected: Vec<(i64, u32)> = (0..9).map(|key| (place, key)).collect();
+        assert_eq!(entries(&mut table, &mut order), expected);
+    }
 }

@@ -174,7 +174,7 @@ where
         }
         self.reached
             .restore(states.into_iter().flat_map(|state| state.fired));
-        self.orders.restore(&self.rows.table)
+        self.orders.restore(&mut self.rows.table)
     }
 
     fn snapshot(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {

@@ -39,9 +39,9 @@ impl Orders {
     /// The orders follow from the rows.
     pub(super) fn restore<K: Key, H: Record, S: Record + Default + PartialEq>(
         &mut self,
-        table: &Table<K, WindowRow<H, S>>,
+        table: &mut Table<K, WindowRow<H, S>>,
     ) -> Result<(), Failure> {
-        table.visit(|id, row| {
+        table.visit("", |id, row| {
             for domain in DOMAINS {
                 if let Some(place) = row.place(domain) {
                     self.of(domain).enter(place, id)?;

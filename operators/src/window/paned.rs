@@ -140,9 +140,9 @@ where
             .restore(states.into_iter().flat_map(|state| state.fired));
         self.unfired = self.panes.first_unfired(self.reached.watermark());
         let index = &mut self.index;
-        self.rows
-            .table
-            .visit(|id, panes| panes.numbers().try_for_each(|pane| index.enter(pane, id)))
+        self.rows.table.visit("", |id, panes| {
+            panes.numbers().try_for_each(|pane| index.enter(pane, id))
+        })
     }
 
     fn snapshot(&mut self, cx: &mut TaskContext) -> Result<(), Failure> {

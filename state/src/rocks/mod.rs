@@ -16,8 +16,8 @@ use rivus_core::{
 };
 use rocksdb::properties::ESTIMATE_TABLE_READERS_MEM;
 use rocksdb::{
-    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, Options, ReadOptions,
-    WriteBatch, WriteBufferManager, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions,
+    Options, ReadOptions, SstFileWriter, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use self_cell::self_cell;
 
@@ -52,6 +52,7 @@ const FORMAT: &str = "RocksDB";
 #[derive(Debug, Clone)]
 pub struct RocksDbBackend {
     process: Arc<Process>,
+    files_from: u64,
     memory: Arc<Memory>,
 }
 
@@ -89,6 +90,9 @@ impl std::fmt::Debug for Memory {
 
 /// With less RocksDB would write tiny files all the time, and with none it would bound its memtables no more.
 const LEAST_MEMORY: usize = 1 << 20;
+
+/// Rows of so many bytes are written in some milliseconds; so long it takes to flush, link and store files.
+const FILES_FROM: u64 = 1 << 20;
 
 /// Without a word: as much as a small container allows.
 const DEFAULT_MEMORY: usize = 256 << 20;
@@ -148,12 +152,20 @@ impl RocksDbBackend {
         Ok(Self {
             process: Arc::new(process),
             memory: Arc::new(Memory::new(DEFAULT_MEMORY)),
+            files_from: FILES_FROM,
         })
     }
 
     /// So many bytes of memory for all stores together, at least 1 MiB; less is refused when the first job starts.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Arc::new(Memory::new(bytes));
+        self
+    }
+
+    /// An operator's rows in one subtask that have so many bytes, 1 MiB without a word, go into a checkpoint as files; fewer
+    /// are written each time, row by row, which is less work than making files and seeing them onto the disk.
+    pub fn files_from(mut self, bytes: u64) -> Self {
+        self.files_from = bytes;
         self
     }
 
@@ -191,6 +203,7 @@ impl StateBackend for RocksDbBackend {
             directory: self.process.directory.join(name),
             process: Arc::clone(&self.process),
             memory: Arc::clone(&self.memory),
+            files_from: self.files_from,
         })
     }
 }
@@ -200,6 +213,7 @@ struct RocksStores {
     directory: PathBuf,
     process: Arc<Process>,
     memory: Arc<Memory>,
+    files_from: u64,
 }
 
 const ORDER: &str = "order";
@@ -254,9 +268,11 @@ impl Stores for RocksStores {
         Ok(Arc::new(RocksStore {
             open: Arc::new(Open { db, directory }),
             memory: Arc::clone(&self.memory),
+            files_from: self.files_from,
             rows: Part::default(),
             indexes: Part::default(),
             writes: AtomicUsize::new(0),
+            loaded: AtomicUsize::new(0),
         }))
     }
 }
@@ -291,9 +307,12 @@ impl Drop for Directory {
 struct RocksStore {
     open: Arc<Open>,
     memory: Arc<Memory>,
+    files_from: u64,
     rows: Part,
     indexes: Part,
     writes: AtomicUsize,
+    /// Files of rows that it was loaded with.
+    loaded: AtomicUsize,
 }
 
 /// Writes after which indexes and filters are measured again: a memtable's worth, about.
@@ -380,6 +399,36 @@ impl StateStore for RocksStore {
         written.map_err(|error| self.open.failed(&error))
     }
 
+    /// Rows come as files of their own, past the memtables: written once, in order, and put where they stay.
+    fn load(&self, rows: &Changes) -> Result<(), Failure> {
+        let failed = |error: rocksdb::Error| self.open.failed(&error);
+        let mut rows: Vec<(&[u8], &[u8])> = rows
+            .iter()
+            .filter_map(|(_, key, value)| Some((key, value?)))
+            .collect();
+        // What another store wrote is in order already, and what a table in memory did nearly is.
+        rows.sort_by_key(|(key, _)| *key);
+        let number = self.loaded.fetch_add(1, Relaxed);
+        let file = self
+            .open
+            .directory
+            .directory
+            .join(format!("{number}.loaded"));
+        let options = tuning::loaded();
+        let mut writer = SstFileWriter::create(&options);
+        writer.open(&file).map_err(failed)?;
+        for (key, value) in rows {
+            writer.put(key, value).map_err(failed)?;
+        }
+        writer.finish().map_err(failed)?;
+        let mut into = IngestExternalFileOptions::default();
+        into.set_move_files(true);
+        let family = self.open.family(Space::Rows)?;
+        let taken = (self.open.db).ingest_external_file_cf_opts(family, &into, vec![file]);
+        self.measure_indexes();
+        taken.map_err(failed)
+    }
+
     fn cache_bytes(&self, taken: usize) -> usize {
         self.rows.set(&self.memory.rows, taken);
         self.memory.share()
@@ -394,6 +443,10 @@ impl StateStore for RocksStore {
             Ok::<_, Failure>(iterator)
         })?;
         Ok(Box::new(iterator))
+    }
+
+    fn files_from(&self) -> u64 {
+        self.files_from
     }
 
     fn image(&self) -> Result<Arc<dyn StoreImage>, Failure> {

@@ -31,6 +31,13 @@ pub(super) fn rows() -> Options {
     family
 }
 
+/// Rows that are loaded, by key: such a file lies at the bottom, unless another one has rows between its first and last.
+pub(super) fn loaded() -> Options {
+    let mut family = rows();
+    family.set_compression_type(DBCompressionType::Lz4);
+    family
+}
+
 /// What is read in order.
 pub(super) fn order(cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();

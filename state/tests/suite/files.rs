@@ -138,6 +138,7 @@ struct Pending {
 }
 
 struct World {
+    objects: ObjectStorage,
     storage: CheckpointStorage,
     subtasks: Vec<Subtask>,
     retain: usize,
@@ -151,8 +152,10 @@ struct World {
 
 impl World {
     fn new(retain: usize) -> Self {
+        let objects = ObjectStorage::in_memory();
         Self {
-            storage: CheckpointStorage::new(ObjectStorage::in_memory()),
+            storage: CheckpointStorage::new(objects.clone()),
+            objects,
             subtasks: (0..SUBTASKS)
                 .map(|index| Subtask::begin(index, 1, None))
                 .collect(),
@@ -348,6 +351,86 @@ proptest! {
         world.storage.clean_up(JOB, &[], true).unwrap();
         prop_assert_eq!(world.stored(), BTreeSet::new());
         prop_assert_eq!(world.storage.list(JOB).unwrap(), Vec::new());
+    }
+}
+
+impl World {
+    /// A checkpoint with a changed row in each subtask, that all acknowledge and hear of. Nothing is cleared away.
+    fn checkpoint(&mut self) {
+        for index in 0..SUBTASKS {
+            self.subtasks[index].write(self.last_id as u8, Some(1));
+        }
+        self.trigger();
+        (0..SUBTASKS).for_each(|index| self.acknowledge(index, usize::MAX));
+        self.complete();
+        (0..SUBTASKS).for_each(|index| self.hear(index));
+    }
+
+    /// Every file that a retained checkpoint names is there, and it can be gone on from.
+    fn expect_whole(&mut self) {
+        assert!(self.stored().is_superset(&self.named()), "a file is gone");
+        self.restart();
+    }
+}
+
+#[test]
+fn a_leader_that_was_replaced_deletes_no_file_that_a_later_checkpoint_names() {
+    let mut world = World::new(1);
+    (0..3).for_each(|_| world.checkpoint());
+    let shared = world.named();
+    // The third names files of the first two, which it built on; their leader clears up only now.
+    assert!(shared.iter().any(|file| file.contains("/files/1/")));
+    world.clean_up(2);
+    world.clean_up(1);
+    world.expect_whole();
+    world.clean_up(0);
+    assert_eq!(world.stored(), shared);
+}
+
+#[test]
+fn files_of_an_aborted_checkpoint_go_with_the_next_clean_up_and_take_no_other_along() {
+    let mut world = World::new(1);
+    world.checkpoint();
+    world.clean_up(0);
+    let before = world.stored();
+    // All of one subtask, one file of the other; then it is given up, and everybody hears of it.
+    (0..SUBTASKS).for_each(|index| world.subtasks[index].write(200, Some(2)));
+    world.trigger();
+    world.acknowledge(0, usize::MAX);
+    world.acknowledge(1, 1);
+    let left: BTreeSet<String> = world.stored().difference(&before).cloned().collect();
+    assert!(!left.is_empty());
+    world.trigger();
+    world.pending = None;
+    (0..SUBTASKS).for_each(|index| world.hear(index));
+    // They are of a later checkpoint than the last complete one: perhaps it is still under way.
+    world.clean_up(0);
+    assert!(world.stored().is_superset(&left));
+    world.expect_whole();
+    world.checkpoint();
+    world.clean_up(0);
+    assert!(world.stored().is_disjoint(&left));
+    world.expect_whole();
+}
+
+#[test]
+fn what_a_leader_did_not_get_to_delete_before_it_died_its_successor_deletes() {
+    for deleted in 0..4 {
+        let mut world = World::new(1);
+        world.checkpoint();
+        world.restart();
+        world.checkpoint();
+        // Its entry is in the log; it dies before the first deletion, or between two.
+        let unneeded: Vec<String> = world.stored().difference(&world.named()).cloned().collect();
+        assert!(!unneeded.is_empty());
+        for file in unneeded.iter().take(deleted) {
+            world.objects.delete(file).unwrap();
+        }
+        world.expect_whole();
+        world.checkpoint();
+        world.clean_up(0);
+        assert_eq!(world.stored(), world.named());
+        world.expect_whole();
     }
 }
 

@@ -106,6 +106,8 @@ enum Step {
     Put(bool, Vec<u8>, Vec<u8>),
     Delete(bool, Vec<u8>),
     Write,
+    /// Rows of which the store has none yet.
+    Load(BTreeMap<Vec<u8>, u8>),
     BeginScan(bool, Vec<u8>),
     EndScan(usize),
     Get(Vec<Vec<u8>>),
@@ -123,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<bool>(), key(), value).prop_map(|(rows, key, value)| Step::Put(rows, key, value)),
         2 => (any::<bool>(), key()).prop_map(|(rows, key)| Step::Delete(rows, key)),
         2 => Just(Step::Write),
+        1 => prop::collection::btree_map(key(), any::<u8>(), 1..9).prop_map(Step::Load),
         1 => (any::<bool>(), key()).prop_map(|(rows, from)| Step::BeginScan(rows, from)),
         1 => (1..5_usize).prop_map(Step::EndScan),
         2 => prop::collection::vec(key(), 0..6).prop_map(Step::Get),
@@ -156,6 +159,22 @@ fn check(backend: &dyn StateBackend, steps: &[Step]) -> Result<(), TestCaseError
             Step::Write => {
                 store.write(&changes).unwrap();
                 changes.clear();
+                written.clone_from(&model);
+            }
+            Step::Load(rows) => {
+                store.write(&changes).unwrap();
+                changes.clear();
+                let mut loaded = Changes::default();
+                let is_new = |key: &&Vec<u8>| !model.contains_key(&(Space::Rows, (*key).clone()));
+                // Whatever their order.
+                let new: Vec<&Vec<u8>> = rows.keys().rev().filter(is_new).collect();
+                for key in new {
+                    put(&mut loaded, Space::Rows, key, &[rows[key]]);
+                    model.insert((Space::Rows, key.clone()), vec![rows[key]]);
+                }
+                if !loaded.is_empty() {
+                    store.load(&loaded).unwrap();
+                }
                 written.clone_from(&model);
             }
             Step::BeginScan(rows, from) => {

@@ -139,11 +139,12 @@ where
         cx: &BuildContext<'_>,
     ) -> Result<Self, Failure> {
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
-        let rows: Rows<S::Key, Waiting<A, B>> = Rows::restore(cx)?;
+        let mut rows: Rows<S::Key, Waiting<A, B>> = Rows::restore(cx)?;
         let mut expiring = TimerQueue::new(&rows.table, 0);
         // The order is not part of the snapshot's rows: it follows from them.
+        let basis = format!("{:?}", operator.interval);
         rows.table
-            .visit(|id, row| match row.expires(operator.interval) {
+            .visit(&basis, |id, row| match row.expires(operator.interval) {
                 Some(expires) => expiring.enter(expires, id),
                 None => Ok(()),
             })?;

@@ -108,7 +108,8 @@ where
     /// The order is not part of the snapshot's rows: it follows from them.
     fn queue_timers(&mut self) -> Result<(), Failure> {
         let queues = &mut self.queues;
-        self.rows.table.visit(|id, row| {
+        let basis = format!("{:?}", P::State::LIFETIMES);
+        self.rows.table.visit(&basis, |id, row| {
             for ts in row.event_timers.iter() {
                 queues.event.enter(ts, id)?;
             }
