@@ -187,6 +187,8 @@ pub struct Harness<'a, In> {
     watermark: Timestamp,
     open: Option<Open>,
     last: Option<Saved>,
+    /// Whether another number of subtasks will go on from a checkpoint.
+    rescales: bool,
     /// The last checkpoint, if files of stores haven't been made yet, by subtask.
     frozen: Option<(Saved, Vec<Vec<FrozenStore>>)>,
     /// The checkpoint that has been completed and of which the operator doesn't know yet.
@@ -244,6 +246,7 @@ impl<'a, In> Harness<'a, In> {
             watermark: MIN_TIMESTAMP,
             open: None,
             last: None,
+            rescales: false,
             frozen: None,
             completed: None,
             checkpoints: 0,
@@ -466,7 +469,8 @@ impl<'a, In> Harness<'a, In> {
 
     /// Whether checkpoints are files of stores. Files are of the subtasks that made them: whoever goes on must be as many.
     fn gives_files(&self) -> bool {
-        self.settings.seed % 4 == 3 && self.settings.parallelism == 1 && !self.plan.restores_all()
+        let stays = self.settings.parallelism == 1 && !self.rescales;
+        self.settings.seed % 4 == 3 && stays && !self.plan.restores_all()
     }
 
     fn write_slices(&mut self) -> Result<(), Failure> {
@@ -612,6 +616,7 @@ impl<In: Clone> Harness<'_, In> {
     /// Whatever fails the attempt.
     pub fn play(&mut self, mut steps: Vec<Step<In>>) -> Result<(), Failure> {
         let mut at = 0;
+        self.rescales = (steps.iter()).any(|step| matches!(step, Step::Rescale(_)));
         while let Some(step) = steps.get(at).cloned() {
             at += 1;
             match step {
