@@ -75,7 +75,12 @@ impl Subtask {
         let mut changes = Changes::default();
         match value {
             Some(value) => {
-                let append = |byte| move |out: &mut Vec<u8>| Ok::<_, ()>(out.push(byte));
+                let append = |byte| {
+                    move |out: &mut Vec<u8>| {
+                        out.push(byte);
+                        Ok::<_, ()>(())
+                    }
+                };
                 changes
                     .put(Space::Rows, append(key), append(value))
                     .unwrap();
