@@ -13,6 +13,7 @@ mod mistakes;
 mod operator_kit;
 mod operator_state;
 mod queries;
+mod query_joins;
 mod refused;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;
