@@ -371,6 +371,8 @@ pub fn concat_chunks(chunks: Vec<SnapshotChunk>) -> Bytes {
 pub struct RestoredState {
     /// From old forms of state to those that the program has.
     pub migrations: Migrations,
+    /// Whether all that the snapshots allow to be committed has been.
+    pub committed: bool,
     sections: BTreeMap<(OperatorUid, String), Vec<RestoredSection>>,
 }
 
