@@ -8,7 +8,7 @@ use rivus_actors::{
     JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories, Programs,
     Remote, Seed, Submission, SubtaskMessage, TokioClock, Views,
 };
-use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
+use rivus_core::{AttemptId, Failure, JobGraph, JobId, Timestamp};
 use rivus_state::{Blocking, CheckpointStorage, Inline, LocalCopies, Pool, StateBackend};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -227,9 +227,9 @@ impl Cluster {
         self.context.peers.get(&(job, attempt))
     }
 
-    /// Where checkpoints and savepoints lie.
-    pub(crate) fn checkpoints(&self) -> &CheckpointStorage {
-        &self.context.checkpoints
+    /// What its actors share: where checkpoints, savepoints and logs lie, among other things.
+    pub(crate) fn context(&self) -> &Arc<NodeContext> {
+        &self.context
     }
 
     /// The directory of the storage, if it is one.
@@ -258,6 +258,23 @@ impl Cluster {
             let _ = sender.send(work());
         }));
         receiver.await.map_err(|_| JobError::NodeStopped)
+    }
+}
+
+impl Cluster {
+    /// Ends the node in good order: nobody here campaigns or writes any more, and what it led is given up, so that the next
+    /// process need not wait until a lease has run out.
+    pub(crate) async fn end(&self) {
+        let _ = self.node.kill_and_wait(None).await;
+        let (election, process) = (
+            Arc::clone(&self.context.election),
+            self.context.config.name.clone(),
+        );
+        let left = self.blocking(move || election.leave(&process)).await;
+        if let Ok(Err(error)) = left {
+            let why = Failure::user(&error.into()).message;
+            tracing::warn!(why, "can't resign, the lease will run out");
+        }
     }
 }
 

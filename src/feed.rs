@@ -74,6 +74,8 @@ pub(crate) struct Buffer<T> {
     /// Records before this number are covered by a completed checkpoint.
     settled: u64,
     lost: u64,
+    /// Those before this number that are lost have been counted.
+    counted: u64,
     handles: usize,
     finished: bool,
     closed: bool,
@@ -93,6 +95,7 @@ impl<T> Shared<T> {
                 offset: None,
                 settled: 0,
                 lost: 0,
+                counted: 0,
                 handles: 1,
                 finished: false,
                 closed: false,
@@ -142,7 +145,9 @@ impl<T: Clone> Buffer<T> {
         let offset = *self.offset.get_or_insert(position);
         let from = position.saturating_sub(offset);
         self.settle(from);
-        self.lost += self.base.saturating_sub(from);
+        // Who starts again from the same checkpoint misses what was missing before, too.
+        self.lost += self.base.saturating_sub(from.max(self.counted));
+        self.counted = self.counted.max(self.base);
         self.next = from.max(self.base);
         self.reader
     }
@@ -325,5 +330,25 @@ impl<T> std::fmt::Debug for ActorFeed<T> {
             .field("buffered", &buffer.records.len())
             .field("settled", &buffer.settled)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_counted_once_however_often_the_job_starts_from_the_same_checkpoint() {
+        let (shared, feed) = Shared::new(100);
+        for n in 0..20 {
+            assert_eq!(feed.try_send(n), Ok(n));
+        }
+        // From which position it is read, how far, and what is lost until then.
+        for (position, read, lost) in [(0, 6, 0), (4, 3, 2), (4, 1, 5), (8, 6, 6), (16, 4, 6)] {
+            let mut buffer = shared.buffer();
+            buffer.begin(position);
+            buffer.read(&mut Vec::new(), read);
+            assert_eq!(buffer.lost, lost, "from {position}");
+        }
     }
 }

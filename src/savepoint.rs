@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rivus_actors::NodeContext;
 use rivus_core::job::{SavepointManifest, StartState};
 use rivus_core::{Failure, JobGraph, JobId, Migrations, OperatorUid, codec};
 use rivus_state::{CheckpointStorage, ObjectStorage, SAVEPOINTS, savepoint_folder};
@@ -210,11 +212,11 @@ impl FromSavepoint {
         let (mut graph, cluster) = self.env.written().await?;
         graph.migrations = self.migrations;
         let job = JobId(cluster.new_id());
-        let storage = cluster.checkpoints().clone();
+        let node = Arc::clone(cluster.context());
         let foreign = self.savepoint.foreign_to(cluster.directory());
         let (savepoint, dropped) = (self.savepoint, self.dropped);
         let prepare = move || {
-            let start = prepare(job, &savepoint, foreign, &graph, &dropped, &storage);
+            let start = prepare(job, &savepoint, foreign, &graph, &dropped, &node);
             start.map(|start| (start, graph))
         };
         let (start, graph) = cluster.blocking(prepare).await??;
@@ -246,8 +248,9 @@ pub(crate) fn prepare(
     foreign: Option<PathBuf>,
     graph: &JobGraph,
     dropped: &BTreeSet<OperatorUid>,
-    storage: &CheckpointStorage,
+    node: &NodeContext,
 ) -> Result<StartState, JobError> {
+    let storage = &node.checkpoints;
     let failed = |error: rivus_state::StorageError| {
         JobError::Savepoint(Failure::user(&error.into()).message)
     };
@@ -262,10 +265,14 @@ pub(crate) fn prepare(
         }
     };
     let folder = savepoint_folder(&name);
-    let manifest = read_manifest(storage, &folder)?;
-    let (start, manifest) = manifest
+    let saved = read_manifest(storage, &folder)?;
+    // A log that isn't here, or can't be read, says nothing of an end: then it is committed once more.
+    let before = rivus_actors::replay(&node.log, saved.job).ok();
+    let outcome = before.and_then(|before| before.outcome);
+    let (start, mut manifest) = saved
         .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
+    manifest.committed = saved.is_committed(outcome.as_ref());
     let bytes = codec::encode(&manifest)
         .map_err(|error| JobError::Savepoint(Failure::from(error).message))?;
     storage

@@ -41,6 +41,7 @@ mod views;
 
 pub use context::{NodeConfig, NodeContext, Runtimes, Seed, Shared, TokioClock};
 pub use dispatcher::Submission;
+pub use job_master::replay;
 pub use node::{NodeActor, NodeMessage};
 pub use planted::Defect;
 #[cfg(feature = "planted-defects")]

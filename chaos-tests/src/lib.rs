@@ -33,6 +33,13 @@
 //!   each exactly once and in its own window; and each key's rolling results follow from its records in
 //!   *some* serial order, in which every source's records stand in their own order.
 //!
+//! - What comes from **outside** and can't be read again has the guarantee of its connector, no more and no less. A
+//!   *replayed feed* is read exactly once by the process that it was handed to; whoever feeds hands over again what no
+//!   checkpoint is known to cover, so over crashes it is at least once, and exactly once behind a function that drops numbers
+//!   it has seen. A feed *as it is*, and lines from a *socket*, come at most once: of a socket's connection a first part is
+//!   seen, without a gap, and of the last one all; what a feed counts as lost and what is seen add up to what it took.
+//! - An application's **actor** hears what is committed exactly once in each process, or, if it is told at once, at least
+//!   what is committed.
 //! - A third of the jobs that count records in windows, or show their numbers, runs **at least once**: there every window
 //!   has counted at least the records that it should, and each record is accepted or late somewhere.
 //!
@@ -67,11 +74,11 @@
 //! | `faults.rs`, `storage.rs` | breaking it |
 //! | `history.rs`, `cells.rs` | noting what happened, and who died |
 //! | `simulation.rs` | one run |
-//! | `oracle.rs`, `invariants.rs` | the verdict on its output, and on the rest |
+//! | `outside/` | who feeds a process, whom it sends to, and what comes while it runs |
+//! | `oracle/`, `invariants.rs` | the verdict on its output, and on the rest |
 //! | `coverage.rs` | directed runs for every cell |
 //! | `suite.rs` | many seeds on all cores |
 
-mod arrivals;
 mod cells;
 mod coverage;
 mod faults;
@@ -79,6 +86,7 @@ mod history;
 mod invariants;
 mod jobs;
 mod oracle;
+mod outside;
 mod paced;
 mod plan;
 mod simulation;
@@ -91,6 +99,7 @@ pub use faults::Faults;
 pub use history::keep_everything;
 pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, SECOND, Shape, World};
 pub use oracle::judge;
+pub use outside::Deliveries;
 pub use paced::{Pace, Paced};
 pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS};
 pub use simulation::{Outcome, run_on_threads, simulate};

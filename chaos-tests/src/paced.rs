@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rivus::{
-    Discovered, Event, ParallelInstance, ReadStatus, Source, SourceReader, SplitEnumerator,
-    Timestamp, UserError,
+    CheckpointId, Discovered, Event, ParallelInstance, ReadStatus, Source, SourceReader,
+    SplitEnumerator, Timestamp, UserError,
 };
 
-use crate::arrivals::Arrivals;
+use crate::outside::Arrivals;
 
 /// How fast a source is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +183,14 @@ impl<R: SourceReader> SourceReader for PacedReader<R> {
 
     fn snapshot(&self) -> Vec<R::Split> {
         self.inner.snapshot()
+    }
+
+    fn checkpoint_begun(&mut self, checkpoint: CheckpointId) {
+        self.inner.checkpoint_begun(checkpoint);
+    }
+
+    fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {
+        self.inner.checkpoint_completed(checkpoint);
     }
 
     fn position(&self) -> Option<String> {

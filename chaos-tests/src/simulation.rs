@@ -230,6 +230,7 @@ impl<'a> Run<'a> {
         self.violations
             .extend(over_budget(&self.world.spec, &queued));
         self.expect_unnoticed(&views);
+        self.world.application.hear_all().await;
         let mut committed = self.world.committed()?;
         if let Some(neighbour) = &self.neighbour {
             committed.neighbour = neighbour.committed()?.main;

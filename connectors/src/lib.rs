@@ -46,5 +46,5 @@ pub use files::{
 pub use files::{ParquetReader, ParquetSource, ParquetSplit};
 pub use generator::{GeneratorError, GeneratorReader, GeneratorSource, GeneratorSplit};
 pub use print::{PrintSink, PrintWriter};
-pub use socket::{SocketError, SocketReader, SocketSource, SocketSplit};
+pub use socket::{Network, SocketError, SocketReader, SocketSource, SocketSplit};
 pub use splitmix::SplitMix;

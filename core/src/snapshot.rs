@@ -420,6 +420,8 @@ pub trait SnapshotBytes: Send + Sync {
 pub struct RestoredState {
     /// From old forms of state to those that the program has.
     pub migrations: Migrations,
+    /// Whether all that the snapshots allow to be committed has been.
+    pub committed: bool,
     sections: BTreeMap<(OperatorUid, String), Vec<RestoredSection>>,
     images: BTreeMap<OperatorUid, Arc<dyn StoreImage>>,
 }

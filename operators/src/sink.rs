@@ -82,7 +82,9 @@ impl<S: Sink> SinkOperator<S> {
             if state.instance % instance.parallelism != instance.index {
                 continue;
             }
-            for (checkpoint, committables) in state.pending {
+            // What others have committed is no business of ours.
+            let left = (!cx.restored.committed).then_some(state.pending);
+            for (checkpoint, committables) in left.into_iter().flatten() {
                 pending.entry(checkpoint).or_default().extend(committables);
             }
             if state.instance == instance.index {

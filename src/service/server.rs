@@ -84,15 +84,18 @@ impl Service {
         self.cluster.control_address()
     }
 
-    /// Answers requests until `stop` is over. Returns when those under way are answered.
+    /// Answers requests until `stop` is over. Returns when those under way are answered, and nobody is led any more.
     pub(crate) async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        axum::serve(listener, router(self))
+        let cluster = Arc::clone(&self.cluster);
+        let served = axum::serve(listener, router(self))
             .with_graceful_shutdown(stop)
-            .await
+            .await;
+        cluster.end().await;
+        served
     }
 
     /// The job that is meant: by its id, the beginning of one, or its name.
@@ -201,10 +204,9 @@ impl Service {
         let Some(savepoint) = from else {
             return Ok(None);
         };
-        let storage = self.cluster.checkpoints().clone();
+        let node = Arc::clone(self.cluster.context());
         let foreign = savepoint.foreign_to(self.cluster.directory());
-        let prepare =
-            move || savepoint::prepare(job, &savepoint, foreign, &graph, &dropped, &storage);
+        let prepare = move || savepoint::prepare(job, &savepoint, foreign, &graph, &dropped, &node);
         Ok(Some(self.cluster.blocking(prepare).await??))
     }
 }

@@ -15,6 +15,7 @@ mod operator_kit;
 mod operator_state;
 mod processes;
 mod queries;
+mod query_joins;
 mod refused;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;

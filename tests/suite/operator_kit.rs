@@ -8,8 +8,8 @@ use std::time::Duration;
 use rivus::connectors::FileSink;
 use rivus::testing::OperatorTest;
 use rivus::{
-    BroadcastProcessFunction, DataStream, Either, Event, MapState, Output, SideOutputTag,
-    UserError, WatermarkStrategy, WindowAssigner,
+    AsyncRequests, BroadcastProcessFunction, DataStream, Either, Event, MapState, OnError, Output,
+    SideOutputTag, UserError, WatermarkStrategy, WindowAssigner,
 };
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -182,4 +182,38 @@ fn a_picture_that_is_wrong_says_so() {
         let message = panic.downcast_ref::<String>().unwrap();
         assert!(message.contains(told), "{message}");
     }
+}
+
+#[test]
+fn requests_are_pictured_in_order_and_not_with_little_room_and_at_another_parallelism() {
+    let answer = |pair: (String, u64)| async move {
+        rivus::testing::sleep(MS(pair.1)).await;
+        match pair.0.as_str() {
+            "bad" => Err("refused".to_owned()),
+            _ => Ok(pair),
+        }
+    };
+    let check = |requests: AsyncRequests<(String, u64)>, input: &str, output: &str| {
+        OperatorTest::of(|pairs: &Pairs| pairs.async_map(answer, requests.clone()))
+            .reads(pair)
+            .shows(|pair| format!("{}={}", pair.0, pair.1))
+            .check(input, output);
+    };
+    let (ordered, unordered) = (
+        || AsyncRequests::ordered(MS(100)),
+        || AsyncRequests::unordered(MS(100)),
+    );
+    check(ordered(), "a=30@1 b=10@2 !2 +30", "a=30@1 b=10@2 !2");
+    check(unordered(), "a=30@1 b=10@2 !2 +30", "b=10@2 a=30@1 !2");
+    // c has room when b is answered, and is before a.
+    let two = unordered().capacity(2);
+    check(two, "a=30@1 b=10@2 c=10@3 +30", "b=10@2 c=10@3 a=30@1");
+    let skipping = ordered().on_error(OnError::Skip);
+    check(skipping, "bad=10@1 b=10@2 !2 +10", "b=10@2 !2");
+    // Those under way at the barrier are dealt to three, and are all asked for again.
+    let all = "a=30@1 b=20@2 c=10@3 +5 | x3 +30";
+    check(unordered(), all, "| c=10@3 b=20@2 a=30@1");
+    OperatorTest::of(|pairs: &Pairs| pairs.async_map(answer, ordered()))
+        .reads(pair)
+        .check_fails("a=100@1 +100", "no answer within 100ms");
 }

@@ -73,7 +73,7 @@ impl KeyedBroadcastProcessFunction<u64, Order, u64> for Accounts {
 }
 
 /// Asks until there is an answer that is wanted.
-async fn answered<S: DeserializeOwned>(
+pub(crate) async fn answered<S: DeserializeOwned>(
     ask: impl AsyncFn() -> Result<Option<S>, QueryError>,
     wanted: impl Fn(&S) -> bool,
 ) -> S {
@@ -86,7 +86,7 @@ async fn answered<S: DeserializeOwned>(
     }
 }
 
-fn environments() -> [(StreamEnvironment, Option<tempfile::TempDir>); 2] {
+pub(crate) fn environments() -> [(StreamEnvironment, Option<tempfile::TempDir>); 2] {
     let builder = || {
         StreamEnvironment::builder()
             .parallelism(2)

@@ -549,3 +549,29 @@ async fn damage_is_found_and_named() {
         "{damaged}"
     );
 }
+
+#[tokio::test]
+async fn what_a_stopped_job_has_shown_the_next_one_does_not_show_again() {
+    let env = StreamEnvironment::builder()
+        .checkpoint_interval(Duration::from_millis(30))
+        .build();
+    let numbers = || {
+        let numbers = GeneratorSource::new(|n, _| n).count(600).rate(2_000);
+        env.from_source(numbers).uid("numbers").parallelism(1)
+    };
+    let first = numbers().collect();
+    let mut job = env.start("first").await.expect("starts");
+    while job.view().checkpoints < 2 {
+        job.changed().await.expect("goes on");
+    }
+    let savepoint = job.stop_with_savepoint().await.expect("stops");
+    let before = first.values();
+    assert!(!before.is_empty());
+    let second = numbers().collect();
+    let job = env.from_savepoint(&savepoint).execute("second").await;
+    job.expect("completes");
+    assert_eq!(
+        [before, second.values()].concat(),
+        (0..600).collect::<Vec<_>>()
+    );
+}

@@ -179,3 +179,29 @@ fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
     assert!(told.success());
     assert!(service.process.child.wait().expect("ends").success());
 }
+
+#[test]
+fn too_little_memory_for_rocksdb_is_refused_by_the_name_of_its_flag() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = rivus();
+    command
+        .args([
+            "cluster",
+            "--address",
+            "127.0.0.1:0",
+            "--rocksdb-memory",
+            "0",
+        ])
+        .arg("--rocksdb")
+        .arg(dir.path().join("rows"))
+        .arg("--storage")
+        .arg(dir.path().join("state"));
+    let refused = command.output().expect("runs");
+    let said = String::from_utf8(refused.stderr).expect("is text");
+    assert!(!refused.status.success());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("memory of 0 bytes is too little") && said.contains("--rocksdb-memory 1\n"),
+        "{said}"
+    );
+}

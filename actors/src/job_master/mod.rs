@@ -44,7 +44,7 @@ use uuid::Uuid;
 
 use self::log::{Appended, LogWriter, RETRY};
 use self::splits::Look;
-pub(crate) use self::takeover::replay;
+pub use self::takeover::replay;
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
 use crate::coordinator::CoordinatorMessage;

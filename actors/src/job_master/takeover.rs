@@ -81,8 +81,8 @@ fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
 /// What is true of a job by its log.
 ///
 /// # Errors
-/// As [`read`].
-pub(crate) fn replay(log: &JobLog, job: JobId) -> Result<JobState, Failure> {
+/// If the log can't be read or is damaged.
+pub fn replay(log: &JobLog, job: JobId) -> Result<JobState, Failure> {
     read(log, job).map(|replayed| replayed.state)
 }
 

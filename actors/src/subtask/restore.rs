@@ -35,6 +35,8 @@ pub struct Restore {
     pub stopped: bool,
     /// Whether other subtasks wrote it, over other channels.
     pub foreign: bool,
+    /// Whether all that it allows to be committed has been.
+    pub committed: bool,
     /// This subtask's part.
     pub snapshot: SubtaskSnapshot,
 }
@@ -66,6 +68,7 @@ impl Restore {
             checkpoint: manifest.id,
             stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
             foreign: manifest.foreign,
+            committed: manifest.committed,
             snapshot,
         }
     }
@@ -79,6 +82,7 @@ impl SubtaskState {
         let restore = self.args.restore.as_ref();
         let parts = restore.map_or(Vec::new(), |restore| restore.snapshot.parts.clone());
         let foreign = restore.is_some_and(|restore| restore.foreign);
+        let committed = restore.is_some_and(|restore| restore.committed);
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
         let stores = node.backend.as_ref();
         let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
@@ -94,6 +98,7 @@ impl SubtaskState {
             let built = Failure::caught(|| {
                 let mut restored = read_parts(&parts, foreign, &storage)?;
                 files.add(&parts, &mut restored);
+                restored.committed = committed;
                 if foreign {
                     // What the job writes itself is of the present form.
                     restored.migrations = graph.migrations.clone();

@@ -2,9 +2,11 @@
 
 mod aligned;
 mod asking;
+mod files;
 mod functions;
 mod lasting;
 mod looping;
+mod outside;
 mod records;
 mod shapes;
 mod spec;

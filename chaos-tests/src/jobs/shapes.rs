@@ -51,6 +51,9 @@ impl World {
             Shape::Watched => self.windowed(&self.timed(&self.watched(env)), false),
             Shape::Packed => return self.packed(env),
             Shape::Looping => return self.looping(env),
+            Shape::Fed => return self.fed(env),
+            Shape::Socket => return self.socket(env),
+            Shape::Parquet => return self.columns(env),
             Shape::Aligned => self.windowed(&self.aligned(env), false),
         };
         self.sink(&out, &self.main);
@@ -154,7 +157,7 @@ impl World {
         counts.map(line).parallelism(self.wide())
     }
 
-    fn rolling(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+    pub(super) fn rolling(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
         let keyed = readings.key_by(|reading| reading.key);
         let rolling = keyed.aggregate(InOrder).parallelism(self.wide());
         rolling

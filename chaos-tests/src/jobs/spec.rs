@@ -62,11 +62,17 @@ pub enum Shape {
     Aligned,
     /// A loop with requests and keyed state in its body.
     Looping,
+    /// A feed of the application's, replayed or as it is, and an actor of the application's that is sent to.
+    Fed,
+    /// Lines from a socket whose connections break: what nobody hears is lost.
+    Socket,
+    /// Parquet files in, windows, Parquet files out.
+    Parquet,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -93,6 +99,9 @@ impl Shape {
         Self::Async,
         Self::Aligned,
         Self::Looping,
+        Self::Fed,
+        Self::Socket,
+        Self::Parquet,
     ];
 }
 
@@ -266,6 +275,11 @@ impl JobSpec {
     /// Whether there is more than the job's first region.
     pub fn has_bystanders(&self) -> bool {
         self.neighbour.is_some() || self.shape == Shape::TwoPipelines
+    }
+
+    /// Whether its feed is read again after a failure.
+    pub fn is_replayed(&self) -> bool {
+        !self.seed.is_multiple_of(3)
     }
 
     /// Whether the undisturbed run's output is the only right one.

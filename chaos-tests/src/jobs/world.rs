@@ -1,18 +1,16 @@
 //! The world around a job: its input, its output, and what is committed of it.
 
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
-use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter, Compression};
+use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter};
 use rivus::{Committer, ParallelInstance, Record, Sink, UserError};
 use tempfile::TempDir;
 
-use crate::arrivals::Arrivals;
+use crate::outside::{Application, Arrivals, Deliveries, Server};
 
 use super::functions::Line;
 use super::records::Reading;
@@ -30,8 +28,13 @@ pub struct World {
     pub(super) main: Shelf<Line>,
     pub(super) late: Shelf<Line>,
     pub(super) serial: Shelf<Line>,
+    pub(super) came: Shelf<Line>,
     /// Input that comes while it runs.
     pub(super) arrivals: Arc<Arrivals>,
+    /// Who feeds it and hears of it.
+    pub(crate) application: Arc<Application>,
+    /// Who sends lines.
+    pub(super) server: Arc<Server>,
     /// Where its sinks and stores write.
     pub(crate) files: TempDir,
 }
@@ -79,6 +82,10 @@ pub struct Committed {
     pub late: Vec<Line>,
     /// What a rolling aggregate said of every record.
     pub serial: Vec<Line>,
+    /// Records that came from outside, by the delivery that they came with.
+    pub came: Vec<Line>,
+    /// What the world outside says of that.
+    pub outside: Deliveries,
     /// The output of the job beside it.
     pub neighbour: Vec<Line>,
 }
@@ -90,18 +97,24 @@ impl World {
     /// If the input files can't be written.
     pub fn new(spec: JobSpec) -> io::Result<Self> {
         let files = files()?;
+        // One subtask hears all lines, and reads as fast as it reads anything else.
+        let every = spec.pace.every / spec.pace.burst as u32;
         let mut world = Self {
+            server: Arc::new(Server::new(spec.seed, Reading::all(&spec), every)),
             wide: AtomicU32::new(spec.wide),
             spec,
             emitted: Arc::default(),
             main: Shelf::default(),
             late: Shelf::default(),
             serial: Shelf::default(),
+            came: Shelf::default(),
             arrivals: Arc::default(),
+            application: Arc::default(),
             files,
         };
         match world.spec.shape {
             Shape::TextFiles => world.write_input()?,
+            Shape::Parquet => world.write_columns()?,
             Shape::Watched => world.arrivals = Arc::new(world.hide_input()?),
             _ => {}
         }
@@ -118,7 +131,7 @@ impl World {
     pub fn rescale(&self, wide: u32) {
         if !matches!(
             self.spec.shape,
-            Shape::MultiStage | Shape::Broadcast | Shape::Packed
+            Shape::MultiStage | Shape::Broadcast | Shape::Packed | Shape::Parquet
         ) {
             self.wide.store(wide, Relaxed);
         }
@@ -133,44 +146,6 @@ impl World {
         self.inbox().join("_DONE")
     }
 
-    /// Writes files that are to come into the inbox, every other one packed, and what ends the watch.
-    fn hide_input(&self) -> io::Result<Arrivals> {
-        let inbox = self.inbox();
-        std::fs::create_dir(&inbox)?;
-        let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(6).max(1);
-        let mut files = Vec::new();
-        for (number, part) in readings.chunks(per_file).enumerate() {
-            let rows: String = part.iter().map(|reading| format!("{reading}\n")).collect();
-            let text = format!("id,key,ts,value\n{rows}");
-            let (name, bytes) = match number % 2 {
-                0 => (format!("in-{number}.csv"), text.into_bytes()),
-                _ => {
-                    let mut packer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                    packer.write_all(text.as_bytes())?;
-                    (format!("in-{number}.csv.gz"), packer.finish()?)
-                }
-            };
-            let hidden = inbox.join(format!(".{name}"));
-            std::fs::write(&hidden, bytes)?;
-            files.push((hidden, inbox.join(name)));
-        }
-        let hidden = inbox.join(".done");
-        std::fs::write(&hidden, "")?;
-        files.push((hidden, self.done()));
-        Ok(Arrivals::new(files, self.spec.lasts() / 8))
-    }
-
-    fn write_input(&self) -> io::Result<()> {
-        let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(4).max(1);
-        for (number, part) in readings.chunks(per_file).enumerate() {
-            let lines: String = part.iter().map(|reading| format!("{reading}\n")).collect();
-            std::fs::write(self.files.path().join(format!("in-{number}.csv")), lines)?;
-        }
-        Ok(())
-    }
-
     pub(super) fn out_dir(&self) -> PathBuf {
         self.files.path().join("out")
     }
@@ -181,53 +156,19 @@ impl World {
     /// If the output files can't be read.
     pub fn committed(&self) -> io::Result<Committed> {
         let main = match self.spec.shape {
-            Shape::MultiStage | Shape::Packed => self.read_files()?,
+            Shape::MultiStage | Shape::Packed | Shape::Parquet => self.read_files()?,
             _ => self.main.0.collected().values(),
         };
         Ok(Committed {
             main,
             late: self.late.0.collected().values(),
             serial: self.serial.0.collected().values(),
+            came: self.came.0.collected().values(),
+            outside: match self.spec.shape {
+                Shape::Socket => self.server.deliveries(),
+                _ => self.application.deliveries(),
+            },
             neighbour: Vec::new(),
         })
     }
-
-    /// Committed files only, by subtask and number.
-    fn read_files(&self) -> io::Result<Vec<Line>> {
-        let mut parts = Vec::new();
-        for entry in std::fs::read_dir(self.out_dir())? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.and_then(|name| name.split('.').next());
-            let numbers = name.and_then(|name| name.strip_prefix("part-")?.split_once('-'));
-            if let Some((subtask, sequence)) = numbers
-                && let (Ok(subtask), Ok(sequence)) =
-                    (subtask.parse::<u32>(), sequence.parse::<u64>())
-            {
-                parts.push((subtask, sequence, path));
-            }
-        }
-        parts.sort();
-        let mut lines = Vec::new();
-        for (_, _, path) in parts {
-            let text = text(&path)?;
-            lines.extend(text.lines().map(|line| {
-                let (key, value) = line.split_once('\t').unwrap_or((line, ""));
-                (key.to_owned(), value.to_owned())
-            }));
-        }
-        Ok(lines)
-    }
-}
-
-/// A file's text, unpacked by what others unpack with.
-fn text(path: &Path) -> io::Result<String> {
-    let file = std::fs::File::open(path)?;
-    let mut text = String::new();
-    match Compression::of(path) {
-        None => std::io::BufReader::new(file).read_to_string(&mut text)?,
-        Some(Compression::Gzip) => MultiGzDecoder::new(file).read_to_string(&mut text)?,
-        Some(Compression::Zstd) => zstd::Decoder::new(file)?.read_to_string(&mut text)?,
-    };
-    Ok(text)
 }

@@ -1,13 +1,15 @@
-//! Lines from a socket: a real server on this machine.
+//! Lines from a socket: a real server on this machine, and a recorded one.
 
 // clippy's test exemption doesn't reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rivus_connectors::SocketSource;
+use rivus_connectors::{Network, SocketSource};
 use rivus_core::{Failure, ParallelInstance, ReadStatus, Source, SourceReader, UserError};
 
 const INSTANCE: ParallelInstance = ParallelInstance {
@@ -114,4 +116,65 @@ fn what_is_no_address_and_what_is_no_line_is_said_in_one_line() {
     let told = message(read(&mut reader, 1).unwrap_err());
     let expected = format!("{address} sent a line of more than 10 bytes: is it text?");
     assert!(told.starts_with(&expected), "{told}");
+}
+
+/// What one connection yields, read by read; "..." is nothing yet, "!" breaks it.
+type Reads = VecDeque<&'static str>;
+
+/// Connections one after the other; those that are none are refused.
+#[derive(Debug)]
+struct Recorded(Mutex<VecDeque<Option<Reads>>>);
+
+impl Network for Recorded {
+    fn connect(&self, _address: &str) -> io::Result<Box<dyn Read + Send>> {
+        let next = self.0.lock().unwrap().pop_front().flatten();
+        let reads = next.ok_or(io::ErrorKind::ConnectionRefused)?;
+        Ok(Box::new(Played(reads)))
+    }
+}
+
+struct Played(Reads);
+
+impl Read for Played {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.0.pop_front() {
+            None => Ok(0),
+            Some("...") => Err(io::ErrorKind::WouldBlock.into()),
+            Some("!") => Err(io::ErrorKind::ConnectionReset.into()),
+            Some(text) => {
+                buf[..text.len()].copy_from_slice(text.as_bytes());
+                Ok(text.len())
+            }
+        }
+    }
+}
+
+#[test]
+fn over_another_network_it_is_read_in_turns_and_connects_again_after_longer_and_longer_waits() {
+    let connections = [
+        Some(["one\ntw", "...", "o\nhalf", "!"].into()),
+        None,
+        None,
+        Some(["three\n", "last"].into()),
+    ];
+    let network = Arc::new(Recorded(Mutex::new(connections.into())));
+    let source = SocketSource::lines("recorded:1")
+        .over(network)
+        .until_closed();
+    let mut reader = connect(&source);
+    let mut heard = Vec::new();
+    for now in 0..1_000 {
+        let mut out = Vec::new();
+        let status = reader.read(&mut out, 9, now).unwrap();
+        heard.extend(
+            out.into_iter()
+                .map(|event| format!("{} {now}", event.value)),
+        );
+        if status == ReadStatus::SplitsDone {
+            break;
+        }
+    }
+    // Broken at 1, refused after 100 and another 200 milliseconds.
+    assert_eq!(heard, ["one 0", "two 1", "three 701", "last 701"]);
+    assert_eq!(reader.snapshot(), []);
 }

@@ -376,6 +376,7 @@ impl CheckpointMachine {
                 fingerprint: self.fingerprint,
                 max_parallelism: self.max_parallelism,
                 foreign: false,
+                committed: false,
                 subtasks: pending.acknowledged.clone(),
             }));
         }

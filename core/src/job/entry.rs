@@ -282,6 +282,8 @@ pub struct Manifest {
     pub max_parallelism: u32,
     /// Whether it was written by other subtasks than those that start from it.
     pub foreign: bool,
+    /// Whether all that it allows to be committed has been, by the job that was stopped with it.
+    pub committed: bool,
     /// Every subtask's part.
     pub subtasks: BTreeMap<SubtaskId, SubtaskSnapshot>,
 }

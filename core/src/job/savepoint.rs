@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Manifest, SavedSplits, SnapshotPart, StartState, SubtaskSnapshot};
+use super::entry::{JobOutcome, Manifest, SavedSplits, SnapshotPart, StartState, SubtaskSnapshot};
 use super::splits::SplitPool;
 use crate::graph::{JobGraph, JobVertex};
 use crate::ids::{CheckpointId, JobId, OperatorUid, SubtaskId, VertexId};
@@ -113,6 +113,13 @@ impl SavepointManifest {
         }
     }
 
+    /// Whether the job that it is of ended with it, by what that job's log says of its end: then all output up to it is
+    /// visible, and whoever goes on from it has nothing to commit.
+    pub fn is_committed(&self, outcome: Option<&JobOutcome>) -> bool {
+        let savepoint = self.checkpoint;
+        outcome == Some(&JobOutcome::Stopped { savepoint })
+    }
+
     /// Uids of all operators that have state in it.
     pub fn stateful(&self) -> BTreeSet<&OperatorUid> {
         self.vertices
@@ -194,6 +201,7 @@ impl SavepointManifest {
             fingerprint: graph.fingerprint(),
             max_parallelism: self.max_parallelism,
             foreign: true,
+            committed: false,
             subtasks,
         };
         Ok((start, manifest))
@@ -333,6 +341,7 @@ mod tests {
             fingerprint: 0,
             max_parallelism: 128,
             foreign: false,
+            committed: false,
             subtasks: subtasks.collect(),
         };
         let split = |id| EncodedSplit {
@@ -402,5 +411,22 @@ mod tests {
         assert!(refused.contains("state of operator \"a\""), "{refused}");
         let unknown = start("a:2; out:2 <- a", &["c"]);
         assert!(unknown.contains("no operator of that uid"), "{unknown}");
+    }
+
+    #[test]
+    fn only_what_a_job_ended_with_is_known_to_be_committed() {
+        let savepoint = savepoint();
+        let stopped = |checkpoint| JobOutcome::Stopped {
+            savepoint: CheckpointId(checkpoint),
+        };
+        for (outcome, committed) in [
+            (Some(stopped(7)), true),
+            (Some(stopped(8)), false),
+            (Some(JobOutcome::Completed), false),
+            (Some(JobOutcome::Canceled), false),
+            (None, false),
+        ] {
+            assert_eq!(savepoint.is_committed(outcome.as_ref()), committed);
+        }
     }
 }

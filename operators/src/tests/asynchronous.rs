@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rivus_core::UserError;
+use rivus_core::{ParallelInstance, UserError};
 
 use super::rig::*;
 use crate::testing::sleep;
@@ -19,6 +21,35 @@ impl AsyncFunction<Pair> for Slow {
         let ms = u64::try_from(pair.1).map_err(|_| format!("{} is less than nothing", pair.1))?;
         sleep(MS(ms)).await;
         Ok(vec![pair])
+    }
+}
+
+/// A service that is busy as often as the number says, for each key, and then answers which try it was. Nothing for keys
+/// that it gave up.
+#[derive(Clone, Default)]
+struct Busy(Arc<Mutex<BTreeMap<String, i64>>>);
+
+impl AsyncFunction<Pair> for Busy {
+    type Out = Pair;
+
+    /// Each attempt asks a service of its own.
+    fn open(&mut self, _: ParallelInstance) -> Result<(), UserError> {
+        self.0 = Arc::default();
+        Ok(())
+    }
+
+    async fn call(&self, (key, times): Pair) -> Result<Vec<Pair>, UserError> {
+        let mut tries = self.0.lock().unwrap();
+        let tries = tries.entry(key.clone()).or_default();
+        *tries += 1;
+        match *tries > times {
+            true => Ok(vec![(key, *tries)]),
+            false => Err("busy".into()),
+        }
+    }
+
+    fn on_timeout(&self, (key, _): Pair, _: Duration) -> Result<Vec<Pair>, UserError> {
+        Ok(vec![(key, -1)])
     }
 }
 
@@ -102,4 +133,39 @@ fn errors_and_answers_that_are_too_late_go_where_the_requests_say() {
         failure.message.contains("no answer within 20ms"),
         "{failure}"
     );
+}
+
+#[test]
+fn a_request_that_fails_is_made_again_after_each_wait() {
+    let thrice = || AsyncRequests::ordered(MS(100)).retry(Retry::backoff(3, MS(5), MS(10)));
+    for (requests, input, output) in [
+        // After 5 ms, and after 10 more.
+        (
+            thrice(),
+            "a=1@1 +4 !2 +1 b=2@3 +14 !4 +1",
+            "a=2@1 !2 b=3@3 !4",
+        ),
+        // In order c waits for b, which takes longer.
+        (thrice(), "b=2@1 c=1@2 +5 +10", "b=3@1 c=2@2"),
+        (
+            AsyncRequests::unordered(MS(100)).retry(Retry::fixed(2, MS(5))),
+            "b=2@1 c=1@2 +5 +5",
+            "c=2@2 b=3@1",
+        ),
+        // The time runs from the first try.
+        (
+            AsyncRequests::ordered(MS(12)).retry(Retry::fixed(9, MS(5))),
+            "a=2@1 b=5@2 +10 +2",
+            "a=3@1 b=-1@2",
+        ),
+        // What was tried before the crash is forgotten with it.
+        (thrice(), "a=2@1 +6 | +9 x +5 +10", "| a=3@1"),
+    ] {
+        let operator = AsyncOperator::new(Busy::default(), requests);
+        check(&operator, &main_only(show), input, output);
+    }
+    let outlets = main_only(show);
+    let operator = AsyncOperator::new(Busy::default(), thrice());
+    let failure = Rig::new(&operator, &outlets, 0).play(picture("a=4@1 +5 +10 +10"));
+    assert!(failure.unwrap_err().message.contains("busy"));
 }

@@ -142,6 +142,17 @@ pub trait Election: Send + Sync {
     /// Gives the lease up, so that the next need not wait. Does nothing for who doesn't lead in this term.
     fn resign(&self, candidate: &str, term: u64) -> Result<(), ElectionError>;
 
+    /// The end of a process whose candidates' names begin like this: what one of them leads is given up, so that the next
+    /// process need not wait. What others lead stays theirs.
+    fn leave(&self, process: &str) -> Result<(), ElectionError> {
+        match self.leader()? {
+            Some(Leader { term, candidate }) if candidate.name.starts_with(process) => {
+                self.resign(&candidate.name, term)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Who leads, for those who look for it without contending. It may be gone by now, or its lease have run out.
     fn leader(&self) -> Result<Option<Leader>, ElectionError>;
 }

@@ -185,8 +185,10 @@ impl StateBackend for RocksDbBackend {
     fn check(&self) -> Result<(), String> {
         match self.memory.bytes {
             ..LEAST_MEMORY => Err(format!(
-                "state backend RocksDB: memory of {} bytes is too little: give .memory({LEAST_MEMORY}) or more",
-                self.memory.bytes
+                "state backend RocksDB: memory of {} bytes is too little: give .memory({LEAST_MEMORY}) or more, \
+                 or start the service with --rocksdb-memory {}",
+                self.memory.bytes,
+                LEAST_MEMORY.div_ceil(1 << 20)
             )),
             _ => Ok(()),
         }

@@ -130,6 +130,18 @@ pub(crate) fn who_resigned_makes_room_at_once_and_terms_go_on_growing(hall: &Hal
     assert_eq!(hall.wins(&*hall.one, "a"), 3);
 }
 
+pub(crate) fn a_process_that_leaves_gives_up_what_its_own_candidates_lead(hall: &Hall) {
+    hall.one.leave("one/").unwrap();
+    hall.wins(&*hall.one, "one/a");
+    hall.two.leave("two/").unwrap();
+    hall.renews(&*hall.one, "one/a", 1);
+    hall.one.leave("one/").unwrap();
+    hall.has_lost(&*hall.one, "one/a", 1, (1, None));
+    assert_eq!(hall.wins(&*hall.two, "two/b"), 2);
+    hall.one.leave("one/").unwrap();
+    hall.renews(&*hall.two, "two/b", 2);
+}
+
 pub(crate) fn the_leader_is_found_by_those_who_do_not_contend(hall: &Hall) {
     assert_eq!(hall.two.leader().unwrap(), None);
     hall.wins(&*hall.one, "a");
@@ -202,6 +214,7 @@ macro_rules! contract {
                 the_first_leads_and_the_others_follow_while_it_renews,
                 a_restarted_leader_gets_a_new_term_and_its_earlier_life_none,
                 who_resigned_makes_room_at_once_and_terms_go_on_growing,
+                a_process_that_leaves_gives_up_what_its_own_candidates_lead,
                 the_leader_is_found_by_those_who_do_not_contend,
                 terms_go_on_above_one_that_was_heard_of,
                 of_many_candidates_at_once_one_leads,

@@ -142,6 +142,7 @@ impl Job {
             fingerprint: 0,
             max_parallelism: 128,
             foreign: false,
+            committed: false,
             subtasks: subtasks
                 .into_iter()
                 .map(|subtask| {

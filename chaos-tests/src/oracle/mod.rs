@@ -1,22 +1,29 @@
 //! What must be true of a run's output.
 
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, fold};
+use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, Shape, fold};
 use rivus::connectors::SplitMix;
 
 /// Compares a run with the undisturbed one. Returns what is wrong.
 pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
     let may_repeat = spec.barriers == Barriers::PassBy;
-    let mut wrong = match spec.is_confluent() {
-        true if may_repeat => none_lost(&undisturbed.main, &run.main),
-        true => [
-            same_by_key(&undisturbed.main, &run.main),
-            same_by_key(&undisturbed.serial, &run.serial),
-        ]
-        .concat(),
-        false if may_repeat => each_somewhere(spec, run),
-        false => accepted_and_serial(spec, run),
+    let mut wrong = match spec.shape {
+        Shape::Fed if spec.is_replayed() => outside::replayed(spec, undisturbed, run),
+        Shape::Fed => outside::at_most_once(run),
+        Shape::Socket => outside::heard(&input(spec), run),
+        _ => match spec.is_confluent() {
+            true if may_repeat => none_lost(&undisturbed.main, &run.main),
+            true => [
+                same_by_key(&undisturbed.main, &run.main),
+                same_by_key(&undisturbed.serial, &run.serial),
+            ]
+            .concat(),
+            false if may_repeat => each_somewhere(spec, run),
+            false => accepted_and_serial(spec, run),
+        },
     };
     let beside = match may_repeat {
         true => none_lost(&undisturbed.neighbour, &run.neighbour),

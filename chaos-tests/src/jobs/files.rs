@@ -1,0 +1,151 @@
+//! Files that jobs read and write.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use rivus::connectors::{Compression, FileSink, ParquetSource};
+use rivus::{
+    CheckpointId, Event, ParallelInstance, ReadStatus, Sink, SinkWriter, Source, SourceReader,
+    UserError,
+};
+
+use super::functions::Line;
+use super::outside::Row;
+use super::records::Reading;
+use super::spec::Shape;
+use super::world::World;
+use crate::outside::Arrivals;
+
+/// Whoever reads or writes files beside the job.
+const ALONE: ParallelInstance = ParallelInstance {
+    index: 0,
+    parallelism: 1,
+    attempt: 1,
+};
+
+impl World {
+    /// Writes files that are to come into the inbox, every other one packed, and what ends the watch.
+    pub(super) fn hide_input(&self) -> io::Result<Arrivals> {
+        let inbox = self.inbox();
+        std::fs::create_dir(&inbox)?;
+        let readings = Reading::all(&self.spec);
+        let per_file = readings.len().div_ceil(6).max(1);
+        let mut files = Vec::new();
+        for (number, part) in readings.chunks(per_file).enumerate() {
+            let rows: String = part.iter().map(|reading| format!("{reading}\n")).collect();
+            let text = format!("id,key,ts,value\n{rows}");
+            let (name, bytes) = match number % 2 {
+                0 => (format!("in-{number}.csv"), text.into_bytes()),
+                _ => {
+                    let mut packer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                    packer.write_all(text.as_bytes())?;
+                    (format!("in-{number}.csv.gz"), packer.finish()?)
+                }
+            };
+            let hidden = inbox.join(format!(".{name}"));
+            std::fs::write(&hidden, bytes)?;
+            files.push((hidden, inbox.join(name)));
+        }
+        let hidden = inbox.join(".done");
+        std::fs::write(&hidden, "")?;
+        files.push((hidden, self.done()));
+        Ok(Arrivals::new(files, self.spec.lasts() / 8))
+    }
+
+    pub(super) fn write_input(&self) -> io::Result<()> {
+        let readings = Reading::all(&self.spec);
+        let per_file = readings.len().div_ceil(4).max(1);
+        for (number, part) in readings.chunks(per_file).enumerate() {
+            let lines: String = part.iter().map(|reading| format!("{reading}\n")).collect();
+            std::fs::write(self.files.path().join(format!("in-{number}.csv")), lines)?;
+        }
+        Ok(())
+    }
+
+    /// Writes Parquet files whose names are in the order of their records: so few that one digit numbers them.
+    pub(super) fn write_columns(&self) -> io::Result<()> {
+        let readings = Reading::all(&self.spec);
+        let per_file = readings.len().div_ceil(9).max(1);
+        self.write_parts(&readings, per_file)
+            .map_err(io::Error::other)
+    }
+
+    fn write_parts(&self, readings: &[Reading], per_file: usize) -> Result<(), UserError> {
+        let sink = FileSink::<Reading>::parquet(self.inbox());
+        let mut writer = sink.writer(ALONE, None)?;
+        let committer = sink.committer().ok_or("files are committed")?;
+        for (number, part) in readings.chunks(per_file).enumerate() {
+            writer.write(part.iter().cloned().map(|r| Event::at(r.ts, r)).collect())?;
+            for part in writer.prepare_commit(CheckpointId(number as u64 + 1), false)? {
+                committer.commit(&part)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Committed files only, by subtask and number.
+    pub(super) fn read_files(&self) -> io::Result<Vec<Line>> {
+        let mut parts = Vec::new();
+        for entry in std::fs::read_dir(self.out_dir())? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.and_then(|name| name.split('.').next());
+            let numbers = name.and_then(|name| name.strip_prefix("part-")?.split_once('-'));
+            if let Some((subtask, sequence)) = numbers
+                && let (Ok(subtask), Ok(sequence)) =
+                    (subtask.parse::<u32>(), sequence.parse::<u64>())
+            {
+                parts.push((subtask, sequence, path));
+            }
+        }
+        parts.sort();
+        let read = match self.spec.shape {
+            Shape::Parquet => rows,
+            _ => lines,
+        };
+        let files = parts.iter().map(|(_, _, path)| read(path));
+        Ok(files.collect::<io::Result<Vec<_>>>()?.concat())
+    }
+}
+
+fn lines(path: &Path) -> io::Result<Vec<Line>> {
+    let text = text(path)?;
+    let lines = text.lines().map(|line| {
+        let (key, value) = line.split_once('\t').unwrap_or((line, ""));
+        (key.to_owned(), value.to_owned())
+    });
+    Ok(lines.collect())
+}
+
+/// A Parquet file's rows, as any other job would read them.
+fn rows(path: &Path) -> io::Result<Vec<Line>> {
+    let read = || -> Result<Vec<Event<Row>>, UserError> {
+        let source = ParquetSource::new(path);
+        let mut reader = source.reader(ALONE)?;
+        for split in source.splits(1)? {
+            reader.add_split(split)?;
+        }
+        let mut rows = Vec::new();
+        while reader.read(&mut rows, usize::MAX, 0)? != ReadStatus::SplitsDone {}
+        Ok(rows)
+    };
+    let rows = read().map_err(io::Error::other)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.value.key, row.value.value))
+        .collect())
+}
+
+/// A file's text, unpacked by what others unpack with.
+fn text(path: &Path) -> io::Result<String> {
+    let file = std::fs::File::open(path)?;
+    let mut text = String::new();
+    match Compression::of(path) {
+        None => std::io::BufReader::new(file).read_to_string(&mut text)?,
+        Some(Compression::Gzip) => MultiGzDecoder::new(file).read_to_string(&mut text)?,
+        Some(Compression::Zstd) => zstd::Decoder::new(file)?.read_to_string(&mut text)?,
+    };
+    Ok(text)
+}

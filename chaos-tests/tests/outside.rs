@@ -1,0 +1,84 @@
+//! What comes from outside, and goes there: shapes whose guarantees are those of their connectors.
+
+use rivus_chaos::{JobSpec, Outcome, Plan, References, Shape, on_all_cores, simulate};
+
+fn undisturbed(shape: Shape, seed: u64) -> (JobSpec, Outcome) {
+    let spec = JobSpec::directed(shape, seed);
+    let outcome = simulate(&spec, &Plan::undisturbed()).expect("the job runs");
+    assert_eq!(outcome.violations, Vec::<String>::new());
+    (spec, outcome)
+}
+
+#[test]
+fn a_feed_of_either_kind_hands_over_everything_if_nothing_happens() {
+    for (seed, replayed) in [(1, true), (3, false)] {
+        let (spec, outcome) = undisturbed(Shape::Fed, seed);
+        assert_eq!(spec.is_replayed(), replayed);
+        let Outcome { committed, .. } = outcome;
+        let ids = committed.came.iter().map(|(delivery, id)| {
+            assert_eq!(delivery, "1");
+            id.parse::<u64>().expect("a number")
+        });
+        assert!(ids.eq(0..spec.records), "seed {seed}");
+        assert_eq!(committed.outside.told.len() as u64, spec.records);
+        assert_eq!(committed.outside.lost, 0);
+    }
+}
+
+#[test]
+fn of_a_socket_is_seen_what_was_heard_and_some_is_not_heard() {
+    let (spec, outcome) = undisturbed(Shape::Socket, 1);
+    let Outcome { committed, .. } = outcome;
+    let handed = &committed.outside.handed;
+    assert!(handed.len() > 1, "no connection broke");
+    let heard = handed.values().map(Vec::len).sum::<usize>();
+    assert_eq!(committed.came.len(), heard);
+    let heard = heard as u64;
+    assert!(heard > spec.records / 2, "only {heard} were heard");
+    assert!(
+        heard < spec.records,
+        "nothing was lost where connections broke"
+    );
+}
+
+/// Runs seeds of a shape. Returns the runs that went well, and what is wrong with the others.
+fn seeds(shape: Shape, count: u64) -> Vec<Outcome> {
+    let run = |seed| {
+        let spec = JobSpec::shaped(shape, seed);
+        let run = References::default().check(&spec, &Plan::of(seed, &spec));
+        run.map_err(|failed| {
+            let violations = failed.violations.join("\n");
+            format!("seed {seed}: {violations}\n{}", failed.story)
+        })
+    };
+    let results = on_all_cores(
+        (0..count).collect(),
+        |seed| format!("{shape:?} {seed}"),
+        run,
+    );
+    let (went_well, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    went_well.into_iter().flatten().collect()
+}
+
+#[test]
+fn whatever_a_seed_breaks_each_connector_keeps_its_word() {
+    let repeated = |outcome: &Outcome| {
+        let ids = outcome.committed.came.iter().map(|(_, id)| id);
+        let different = ids.collect::<std::collections::BTreeSet<_>>().len();
+        different < outcome.committed.came.len()
+    };
+    let fed = seeds(Shape::Fed, 60);
+    let lost = fed.iter().filter(|run| run.committed.outside.lost > 0);
+    assert!(lost.count() > 3, "feeds that aren't replayed lost nothing");
+    assert!(fed.iter().any(repeated), "no client sent anything again");
+    let heard = seeds(Shape::Socket, 30);
+    let lost = heard.iter().filter(|run| {
+        let handed = run.committed.outside.handed.values().map(Vec::len);
+        run.committed.came.len() < handed.sum::<usize>()
+    });
+    assert!(lost.count() > 8, "failures lost nothing that was heard");
+    assert!(!heard.iter().any(repeated));
+    seeds(Shape::Parquet, 30);
+}
