@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr};
-use rivus_core::job::{
-    CheckpointEvent, JobEvent, Manifest, SavepointManifest, TaskReport, Tasks,
-};
+use rivus_core::job::{CheckpointEvent, JobEvent, Manifest, SavepointManifest, TaskReport, Tasks};
 use rivus_core::{CheckpointId, Failure, codec, files_refused};
 use rivus_state::{StorageError, savepoint_folder, savepoint_name};
 

@@ -128,6 +128,7 @@ mod tests {
             fingerprint: u64::MAX,
             max_parallelism: 128,
             foreign: false,
+            committed: false,
             subtasks: BTreeMap::new(),
         };
         ToTaskManager::Command {

@@ -174,7 +174,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
                 number + 1,
                 (*began, *ended),
                 before,
-                (&samples, &cpu),
+                (&samples[..], &cpu[..]),
                 &writers,
             ),
             None => println!("  checkpoint {} began too early to be measured", number + 1),
@@ -236,11 +236,14 @@ fn pace_before(began: u64, samples: &[(u64, u64)]) -> Option<f64> {
     Some(rate(samples[first], samples[last]))
 }
 
+/// A count since the beginning, by the nanoseconds since then.
+type Counted = [(u64, u64)];
+
 fn report(
     number: usize,
     (began, ended): (u64, u64),
     before: f64,
-    (samples, cpu): (&[(u64, u64)], &[(u64, u64)]),
+    (samples, cpu): (&Counted, &Counted),
     writers: &[Writer; WRITERS],
 ) {
     let first = samples.partition_point(|sample| sample.0 < began);

@@ -236,6 +236,7 @@ impl World {
             fingerprint: 0,
             max_parallelism: 1,
             foreign: false,
+            committed: false,
             subtasks,
         };
         let bytes = codec::encode(&manifest).unwrap();
