@@ -11,7 +11,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rivus-state", &["rivus-core"]),
     ("rivus-operators", &["rivus-core"]),
     ("rivus-connectors", &["rivus-core"]),
-    ("rivus-actors", &["rivus-core", "rivus-state"]),
+    ("rivus-wire", &[]),
+    ("rivus-actors", &["rivus-core", "rivus-state", "rivus-wire"]),
     (
         "rivus",
         &[
@@ -19,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rivus-state",
             "rivus-operators",
             "rivus-connectors",
+            "rivus-wire",
             "rivus-actors",
         ],
     ),
@@ -37,6 +39,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("rivus-connectors", &["tokio", "ractor", "rand"]),
     ("rivus-state", &["ractor"]),
+    ("rivus-wire", &["ractor", "serde", "rand"]),
 ];
 
 #[test]
