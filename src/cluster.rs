@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
     JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories, Programs,
-    Seed, Submission, SubtaskMessage, TokioClock, Views,
+    Remote, Seed, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, JobGraph, JobId, Timestamp};
 use rivus_state::{Blocking, CheckpointStorage, Inline, Pool, StateBackend};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::error::JobError;
 use crate::runtimes::{OwnRuntimes, runtimes};
 use crate::storage::{Coordination, Storage};
+use crate::wire::{Wire, WireSettings};
 
 /// On which threads the actors run.
 ///
@@ -63,6 +64,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) backend: Option<Arc<dyn StateBackend>>,
     /// The jobs that have names.
     pub(crate) factories: Option<Arc<dyn ProgramFactories>>,
+    /// How it speaks with other processes; none: it is alone.
+    pub(crate) wire: Option<WireSettings>,
 }
 
 /// A node and the threads it runs on.
@@ -86,7 +89,7 @@ impl Cluster {
             Storage::Directory(path) => Some(path),
             _ => None,
         };
-        let (handles, runtimes) = runtimes(settings.mode)?;
+        let (handles, mut runtimes) = runtimes(settings.mode)?;
         let blocking: Arc<dyn Blocking> = match (settings.blocking, settings.mode) {
             (Some(blocking), _) => blocking,
             (None, RuntimeMode::Threads { .. }) => Arc::new(Pool::new(handles.control.clone())),
@@ -101,15 +104,23 @@ impl Cluster {
         let first_term = unix_millis.max(0) as u64;
         election.observe(first_term);
         let mut config = settings.node;
-        if settings.coordination.is_shared() {
+        if settings.coordination.is_shared() && config.name.is_empty() {
             config.name = format!("{}/", seed.uuid());
         }
         let control = handles.control.clone();
+        let mut wire = match settings.wire {
+            Some(wire) => {
+                let runtime = runtimes.wire()?;
+                Some(Wire::listen(wire, &mut config, control.clone(), runtime).await?)
+            }
+            None => None,
+        };
         let context = Arc::new(NodeContext {
             config,
             clock: Arc::new(TokioClock::starting_at(unix_millis)),
             seed,
             runtimes: handles,
+            remote: wire.as_mut().and_then(Wire::remote),
             blocking,
             checkpoints: CheckpointStorage::new(objects),
             backend: settings.backend,
@@ -134,6 +145,9 @@ impl Cluster {
             }
             Err(error) => return Err(JobError::Setup(format!("the node did not start: {error}"))),
         };
+        if let Some(wire) = wire {
+            wire.serve(&context, &node);
+        }
         Ok(Self {
             context,
             node,
@@ -146,8 +160,10 @@ impl Cluster {
     pub(crate) fn check_room(&self, graph: &JobGraph) -> Result<(), JobError> {
         let node = &self.context.config;
         let slots = node.slots.saturating_mul(node.task_managers);
+        // Where TaskManagers come and go, there may be enough of them some day.
+        let is_final = self.context.remote.is_none();
         match graph.widest() {
-            Some(widest) if widest.parallelism > slots => {
+            Some(widest) if is_final && widest.parallelism > slots => {
                 let each = widest.parallelism.div_ceil(node.task_managers);
                 Err(JobError::Setup(format!(
                     "operator {}: parallelism {} needs as many slots, and the environment has {slots}: \
@@ -218,6 +234,17 @@ impl Cluster {
     /// The directory of the storage, if it is one.
     pub(crate) fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
+    }
+
+    /// Where others send data to this process.
+    pub(crate) fn data_address(&self) -> &str {
+        let remote = self.context.remote.as_ref();
+        remote.map_or("", Remote::data_address)
+    }
+
+    /// Where its leaders are found.
+    pub(crate) fn control_address(&self) -> &str {
+        &self.context.config.address
     }
 
     /// Does what may block, where that may be done.

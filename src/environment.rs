@@ -147,6 +147,7 @@ impl StreamEnvironment {
                 blocking: None,
                 backend: None,
                 factories: None,
+                wire: None,
             },
         }
     }
@@ -356,7 +357,7 @@ impl StreamEnvironment {
                 settings.node.check().map_err(JobError::Setup)?;
                 settings.node.slots = self.slots.unwrap_or_else(|| {
                     let needed = graph.widest().map_or(0, |widest| widest.parallelism);
-                    let needed = needed.div_ceil(settings.node.task_managers);
+                    let needed = needed.div_ceil(settings.node.task_managers.max(1));
                     needed.max(settings.node.slots)
                 });
                 let started = Arc::new(Cluster::start(settings).await?);

@@ -76,6 +76,7 @@ pub mod testing;
 mod windowed;
 mod windowed_aggregates;
 mod windows;
+mod wire;
 
 pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
 pub use actor_source::{ActorSource, FeedReader, FeedSplit};
@@ -95,7 +96,9 @@ pub use keyed::KeyedStream;
 pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
-pub use service::command::{At, ClusterArgs, SavepointCommand, ServiceCommand, SubmitArgs};
+pub use service::command::{
+    At, ClusterArgs, JobManagerArgs, SavepointCommand, ServiceCommand, SubmitArgs, TaskManagerArgs,
+};
 pub use storage::{Coordination, Storage};
 pub use stream::{DataStream, SinkHandle};
 pub use windowed::WindowedStream;
@@ -161,4 +164,6 @@ pub mod guide {
     pub struct Testing;
     #[doc = include_str!("../docs/guide/changing-a-running-job.md")]
     pub struct ChangingARunningJob;
+    #[doc = include_str!("../docs/guide/several-processes.md")]
+    pub struct SeveralProcesses;
 }

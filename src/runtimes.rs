@@ -1,5 +1,5 @@
-//! The threads of a process: one runtime for control, one for the futures of operators, and one for each worker of the
-//! data plane.
+//! The threads of a process: one runtime for control, one for the futures of operators, one for each worker of the
+//! data plane, and one for data links where there are other processes.
 //!
 //! Workers don't steal from one another. A subtask that moves between cores leaves its state in the wrong cache, and
 //! its memory in the wrong thread's heap; where it runs is decided once, by
@@ -73,6 +73,8 @@ impl Threads {
 pub(crate) struct OwnRuntimes {
     control: Option<Runtime>,
     futures: Option<Runtime>,
+    /// Data links to other processes.
+    wire: Option<Runtime>,
     workers: Vec<Worker>,
     threads: Threads,
 }
@@ -84,7 +86,7 @@ struct Worker {
 
 impl Drop for OwnRuntimes {
     fn drop(&mut self) {
-        for runtime in [self.futures.take(), self.control.take()]
+        for runtime in [self.wire.take(), self.futures.take(), self.control.take()]
             .into_iter()
             .flatten()
         {
@@ -107,7 +109,7 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
     };
     let threads = Threads::default();
     let control = multi_thread("rivus-control", 1, &threads)
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(refused)?;
     let mut data = Vec::new();
@@ -115,6 +117,7 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
     let mut own = OwnRuntimes {
         control: Some(control),
         futures: None,
+        wire: None,
         workers: Vec::new(),
         threads: threads.clone(),
     };
@@ -131,6 +134,19 @@ pub(crate) fn runtimes(mode: RuntimeMode) -> Result<(Runtimes, OwnRuntimes), Job
     let runtimes = Runtimes::new(handle, data).with_futures(futures.handle().clone());
     own.futures = Some(futures);
     Ok((runtimes, own))
+}
+
+impl OwnRuntimes {
+    /// A runtime of its own for data links: they would hold up leaders where those are, and be held up by subtasks.
+    pub(crate) fn wire(&mut self) -> Result<Handle, JobError> {
+        let runtime = multi_thread("rivus-wire", 1, &self.threads)
+            .enable_all()
+            .build()
+            .map_err(refused)?;
+        let handle = runtime.handle().clone();
+        self.wire = Some(runtime);
+        Ok(handle)
+    }
 }
 
 fn multi_thread(name: &str, workers: usize, threads: &Threads) -> Builder {

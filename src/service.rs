@@ -1,4 +1,5 @@
-//! Rivus as a long-running service: one process with all roles, asked and told by HTTP.
+//! Rivus as a long-running service, asked and told by HTTP: one process with all roles, or JobManagers and TaskManagers in processes
+//! of their own.
 //!
 //! ```text
 //! POST   /v1/jobs                      SubmitRequest            -> Submitted
@@ -19,3 +20,4 @@ pub(crate) mod client;
 pub(crate) mod command;
 mod dot;
 mod server;
+mod settings;

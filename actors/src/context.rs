@@ -16,21 +16,23 @@ use uuid::Uuid;
 
 use crate::probe::{self, ActorKind, Probe, Step};
 use crate::programs::Programs;
+use crate::remote::Remote;
 use crate::subtask::SubtaskMessage;
 use crate::views::Views;
 
 /// Settings of a process.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// What its candidates' names begin with, where other processes have candidates too; empty where there are none.
+    /// What the names of its candidates and TaskManagers begin with, where other processes have some too; empty where there
+    /// are none.
     pub name: String,
     /// Where this process is reached by others, as its leaders advertise it; empty if it isn't.
     pub address: String,
-    /// TaskManagers in this process.
+    /// TaskManagers in this process; 0 in one that only leads.
     pub task_managers: u32,
     /// Slots of each.
     pub slots: u32,
-    /// JobManagers in this process: one leads, the others stand by.
+    /// JobManagers in this process: one leads, the others stand by; 0 in one that only runs tasks.
     pub job_managers: u32,
     /// How long a lease lasts; a candidate looks again after a third of it.
     pub lease: Duration,
@@ -68,21 +70,28 @@ impl Default for NodeConfig {
 }
 
 impl NodeConfig {
-    /// Refuses what can't work.
+    /// Refuses what can't work in a process that is alone.
     ///
     /// # Errors
     /// One line that names the setting and the mend.
     pub fn check(&self) -> Result<(), String> {
-        let zeros = [
+        refuse_zeros(&[
             ("task_managers", self.task_managers == 0),
             ("job_managers", self.job_managers == 0),
+        ])?;
+        self.check_in_cluster()
+    }
+
+    /// Refuses what can't work in one of several processes, which may do without leaders or without tasks.
+    ///
+    /// # Errors
+    /// One line that names the setting and the mend.
+    pub fn check_in_cluster(&self) -> Result<(), String> {
+        refuse_zeros(&[
             ("lease", self.lease.is_zero()),
             ("heartbeat_interval", self.heartbeat_interval.is_zero()),
             ("metrics_interval", self.metrics_interval.is_zero()),
-        ];
-        if let Some((setting, _)) = zeros.iter().find(|(_, zero)| *zero) {
-            return Err(format!("node setting {setting} is 0: give more"));
-        }
+        ])?;
         if self.heartbeat_timeout <= self.heartbeat_interval {
             return Err(format!(
                 "node setting heartbeat_timeout {:?} is not longer than heartbeat_interval {:?}: raise it",
@@ -90,6 +99,13 @@ impl NodeConfig {
             ));
         }
         Ok(())
+    }
+}
+
+fn refuse_zeros(settings: &[(&str, bool)]) -> Result<(), String> {
+    match settings.iter().find(|(_, zero)| *zero) {
+        Some((setting, _)) => Err(format!("node setting {setting} is 0: give more")),
+        None => Ok(()),
     }
 }
 
@@ -225,6 +241,11 @@ impl<K: Ord, V: Clone> Shared<K, V> {
         self.map().remove(key);
     }
 
+    /// All values.
+    pub(crate) fn values(&self) -> Vec<V> {
+        self.map().values().cloned().collect()
+    }
+
     /// Number of keys.
     pub fn len(&self) -> usize {
         self.map().len()
@@ -246,6 +267,8 @@ pub struct NodeContext {
     pub seed: Seed,
     /// Where actors run.
     pub runtimes: Runtimes,
+    /// How other processes are reached; none: this one is alone.
+    pub remote: Option<Remote>,
     /// Where blocking work is done.
     pub blocking: Arc<dyn Blocking>,
     /// Snapshots and manifests.

@@ -18,7 +18,7 @@ pub enum DispatcherMessage {
     /// Look which jobs have a log.
     Recover,
     /// Jobs that have a log.
-    Recovered(Result<Vec<JobId>, String>),
+    Recovered(Result<Found, String>),
     /// A new job. Asked for again by the client's process until a master has begun with it.
     Submit {
         /// Its id.
@@ -33,6 +33,15 @@ pub enum DispatcherMessage {
         /// What was asked for, to try again, and why it could not be written.
         failed: Option<(Submission, Failure)>,
     },
+}
+
+/// Jobs that have a log.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that this process can run.
+    jobs: Vec<JobId>,
+    /// Those that are over. A TaskManager that had no leader when they ended may not know it.
+    over: Vec<JobId>,
 }
 
 /// A new job.
@@ -104,8 +113,9 @@ impl Actor for DispatcherActor {
             DispatcherMessage::Recovered(jobs) => {
                 state.pass(Step::Recover)?;
                 match jobs {
-                    Ok(jobs) => {
+                    Ok(Found { jobs, over }) => {
                         state.args.node.views.recovered(&jobs);
+                        let _ = state.args.manager.cast(JobManagerMessage::JobsOver(over));
                         for job in jobs {
                             let _ = state.args.manager.cast(JobManagerMessage::StartMaster(job));
                         }
@@ -179,35 +189,45 @@ impl DispatcherState {
     }
 }
 
-/// The jobs that have a log here and that this process can run. Plans are built where they are not at hand.
-fn recoverable(node: &NodeContext) -> Result<Vec<JobId>, Failure> {
+/// The jobs that have a log here. Plans are built where they are not at hand.
+fn recoverable(node: &NodeContext) -> Result<Found, Failure> {
     let jobs = node
         .log
         .jobs()
         .map_err(|error| Failure::user(&error.into()))?;
-    let can_run = |job: &JobId| {
-        if node.programs.get(*job).is_some() {
-            return true;
+    let mut found = Found::default();
+    for job in jobs {
+        match recover(node, job) {
+            Ok(Recovered::CanRun) => found.jobs.push(job),
+            Ok(Recovered::Over) => found.over.push(job),
+            Ok(Recovered::Foreign) => {}
+            Err(failure) => tracing::warn!(%job, %failure, "the job is left alone here"),
         }
-        let built = program_of(node, *job).and_then(|program| match program {
-            Some(program) => node.programs.obtain(*job, Some(&program)).map(|_| true),
-            None => Ok(false),
-        });
-        built.unwrap_or_else(|failure| {
-            tracing::warn!(%job, %failure, "the job is left alone here");
-            false
-        })
-    };
-    Ok(jobs.into_iter().filter(can_run).collect())
+    }
+    Ok(found)
 }
 
-/// The program that a job's log names, unless the job is over.
-fn program_of(node: &NodeContext, job: JobId) -> Result<Option<ProgramRef>, Failure> {
+/// What a process can do about a job that has a log.
+enum Recovered {
+    CanRun,
+    Over,
+    /// Its program is in the process that wrote it.
+    Foreign,
+}
+
+fn recover(node: &NodeContext, job: JobId) -> Result<Recovered, Failure> {
+    if node.programs.get(job).is_some() {
+        return Ok(Recovered::CanRun);
+    }
     let state = crate::job_master::replay(&node.log, job)?;
-    Ok(match state.outcome {
-        Some(_) => None,
-        None => state.program,
-    })
+    match (state.outcome, state.program) {
+        (Some(_), _) => Ok(Recovered::Over),
+        (None, None) => Ok(Recovered::Foreign),
+        (None, Some(program)) => {
+            node.programs.obtain(job, Some(&program))?;
+            Ok(Recovered::CanRun)
+        }
+    }
 }
 
 /// Writes a job's first entry.

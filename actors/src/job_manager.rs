@@ -8,13 +8,16 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::JobId;
 use rivus_core::job::{JobOutcome, SavepointRequest};
+use rivus_wire::Connection;
 
 use crate::context::NodeContext;
 use crate::dispatcher::{DispatcherActor, DispatcherArgs, DispatcherMessage, Submission};
 use crate::job_master::{JobMasterActor, JobMasterArgs, JobMasterMessage};
 use crate::node::NodeMessage;
 use crate::probe::{ActorKind, Step};
+use crate::remote;
 use crate::resource_manager::{ResourceManagerActor, ResourceManagerMessage};
+use crate::task_manager::TaskManagerMessage;
 use crate::view::JobView;
 
 /// What the actor is told.
@@ -52,6 +55,10 @@ pub enum JobManagerMessage {
     Fenced,
     /// The actor of a TaskManager of this process has died.
     TaskManagerDied(ActorId),
+    /// A TaskManager of another process has connected.
+    TaskManagerCalled(Box<Connection>),
+    /// Jobs that had ended before this leader came.
+    JobsOver(Vec<JobId>),
 }
 
 /// What the actor is started with.
@@ -131,6 +138,8 @@ pub struct JobManagerState {
     dispatcher: ActorRef<DispatcherMessage>,
     resource_manager: ActorRef<ResourceManagerMessage>,
     masters: BTreeMap<JobId, ActorRef<JobMasterMessage>>,
+    /// Stand-ins for TaskManagers of other processes.
+    stand_ins: BTreeMap<ActorId, ActorRef<TaskManagerMessage>>,
     /// Jobs whose end was asked for; their masters are told when they start.
     cancels: BTreeSet<JobId>,
     deaths: Intensity,
@@ -157,6 +166,7 @@ impl Actor for JobManagerActor {
             dispatcher,
             resource_manager,
             masters: BTreeMap::new(),
+            stand_ins: BTreeMap::new(),
             cancels: BTreeSet::new(),
             deaths: Intensity::default(),
             backoffs: BTreeMap::new(),
@@ -214,6 +224,19 @@ impl Actor for JobManagerActor {
                 let _ = state
                     .resource_manager
                     .cast(ResourceManagerMessage::Died(id));
+            }
+            JobManagerMessage::TaskManagerCalled(connection) => {
+                let resources = state.resource_manager.clone();
+                let supervisor = state.myself.get_cell();
+                let node = &state.args.node;
+                let stand_in = remote::take_on(node, *connection, resources, supervisor).await?;
+                state.stand_ins.insert(stand_in.get_id(), stand_in);
+            }
+            JobManagerMessage::JobsOver(jobs) => {
+                for job in jobs {
+                    let release = ResourceManagerMessage::ReleaseJob(job);
+                    let _ = state.resource_manager.cast(release);
+                }
             }
         }
         Ok(())
@@ -328,6 +351,11 @@ impl JobManagerState {
 
     async fn child_ended(&mut self, actor: &ActorCell) -> Result<(), ActorProcessingErr> {
         let id = actor.get_id();
+        if self.stand_ins.remove(&id).is_some() {
+            let gone = ResourceManagerMessage::Died(id);
+            let _ = self.resource_manager.cast(gone);
+            return Ok(());
+        }
         let job = self
             .masters
             .iter()
@@ -349,6 +377,10 @@ impl JobManagerState {
                 let changed =
                     JobMasterMessage::ResourceManagerChanged(self.resource_manager.clone());
                 let _ = master.cast(changed);
+            }
+            for stand_in in self.stand_ins.values() {
+                let found = TaskManagerMessage::LeaderFound(self.resource_manager.clone());
+                let _ = stand_in.cast(found);
             }
             self.announce();
         } else if let Some(job) = job {

@@ -13,6 +13,9 @@
 //!         +-- Subtask                one execution of a chain
 //! ```
 //!
+//! Where they are in several processes, a *stand-in* takes each message that is meant for an actor of another one, and puts
+//! it on the wire (`remote/`): whoever it stands for doesn't know the difference.
+//!
 //! An actor's file holds its messages and carries decisions out; the decisions are `rivus_core`'s. No
 //! handler awaits a peer, storage or a lock: what may block goes to [`Blocking`](rivus_state::Blocking)
 //! and comes back as a message. The two exceptions wait for nothing but the scheduler: `yield_now`, and
@@ -29,6 +32,7 @@ mod node;
 mod planted;
 mod probe;
 mod programs;
+mod remote;
 mod resource_manager;
 mod subtask;
 mod task_manager;
@@ -43,6 +47,7 @@ pub use planted::Defect;
 pub use planted::plant;
 pub use probe::{ActorKind, Fault, InjectedFault, Probe, Step};
 pub use programs::{ProgramFactories, Programs};
+pub use remote::{ControlDoor, DataDoor, Remote};
 pub use subtask::SubtaskMessage;
 pub use view::{JobStatus, JobView, SubtaskView};
 pub use views::Views;

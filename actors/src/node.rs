@@ -8,6 +8,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{JobOutcome, SavepointRequest};
 use rivus_core::{JobId, TaskManagerId};
 use rivus_state::Candidate;
+use rivus_wire::Connection;
 
 use crate::context::NodeContext;
 use crate::dispatcher::Submission;
@@ -69,6 +70,8 @@ pub enum NodeMessage {
         /// How it ended.
         outcome: JobOutcome,
     },
+    /// A TaskManager of another process has connected.
+    TaskManagerCalled(Box<Connection>),
     /// Kill the leading JobManager, as a test or a demonstration.
     KillLeader,
 }
@@ -127,7 +130,7 @@ impl Actor for NodeActor {
             node,
         };
         for index in 0..state.node.config.task_managers {
-            let id = TaskManagerId(format!("tm-{index}"));
+            let id = TaskManagerId(format!("{}tm-{index}", state.node.config.name));
             state.start_task_manager(id).await?;
         }
         for index in 0..state.node.config.job_managers {
@@ -176,6 +179,7 @@ impl Actor for NodeActor {
             } => state.leading(term, &manager, resource_manager),
             NodeMessage::View(view) => state.view(*view),
             NodeMessage::JobEnded { job, outcome } => state.job_ended(job, outcome),
+            NodeMessage::TaskManagerCalled(connection) => state.task_manager_called(connection),
             NodeMessage::KillLeader => {
                 if let Some(leader) = &state.leader {
                     leader.manager.kill();
@@ -239,6 +243,7 @@ impl NodeState {
     }
 
     async fn elected(&mut self, candidate: String, term: u64) -> Result<(), ActorProcessingErr> {
+        self.tell_who_leads(0);
         if let Some(old) = self.leader.take() {
             // Two candidates of one process: the later term is right, and the log will say so too.
             old.manager.kill();
@@ -279,9 +284,25 @@ impl NodeState {
         }
     }
 
+    /// Passed on to whoever leads; if nobody does any more, it is closed, and its TaskManager looks on.
+    fn task_manager_called(&self, connection: Box<Connection>) {
+        if let Some(leader) = &self.leader {
+            let called = JobManagerMessage::TaskManagerCalled(connection);
+            let _ = leader.manager.cast(called);
+        }
+    }
+
     fn tell_leader_lost(&self) {
+        self.tell_who_leads(0);
         for task_manager in self.task_managers.values() {
             let _ = task_manager.cast(TaskManagerMessage::LeaderLost);
+        }
+    }
+
+    /// TaskManagers of other processes are let in only while this one leads.
+    fn tell_who_leads(&self, term: u64) {
+        if let Some(remote) = &self.node.remote {
+            remote.lead(term);
         }
     }
 
@@ -304,6 +325,7 @@ impl NodeState {
             return;
         }
         leader.resource_manager = Some(resource_manager.clone());
+        self.tell_who_leads(term);
         for task_manager in self.task_managers.values() {
             let found = TaskManagerMessage::LeaderFound(resource_manager.clone());
             let _ = task_manager.cast(found);

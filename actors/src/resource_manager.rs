@@ -8,24 +8,34 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use rivus_core::{Incarnation, JobId, Slot, TaskManagerId};
+use serde::{Deserialize, Serialize};
 
 use crate::context::NodeContext;
 use crate::job_master::JobMasterMessage;
 use crate::probe::{ActorKind, Step};
 use crate::task_manager::TaskManagerMessage;
 
+/// What a TaskManager says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Its name.
+    pub id: TaskManagerId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// How many slots it has.
+    pub slots: u32,
+    /// Jobs that run in it already.
+    pub jobs: Vec<JobId>,
+    /// Where it takes data from other processes; empty if it doesn't.
+    pub data_address: String,
+}
+
 /// What the actor is told.
 pub enum ResourceManagerMessage {
     /// A TaskManager is there.
     Register {
-        /// Its name.
-        id: TaskManagerId,
-        /// Which life of it.
-        incarnation: Incarnation,
-        /// How many slots it has.
-        slots: u32,
-        /// Jobs that run in it already.
-        jobs: Vec<JobId>,
+        /// What it says of itself.
+        registration: Registration,
         /// Its actor.
         actor: ActorRef<TaskManagerMessage>,
     },
@@ -78,6 +88,7 @@ struct TaskManagerEntry {
     /// Jobs that run in it and whose masters have not said yet which slots they hold.
     unclear: BTreeSet<JobId>,
     last_heard: Duration,
+    data_address: String,
 }
 
 /// What the actor remembers.
@@ -127,14 +138,11 @@ impl Actor for ResourceManagerActor {
         };
         match message {
             ResourceManagerMessage::Register {
-                id,
-                incarnation,
-                slots,
-                jobs,
+                registration,
                 actor,
             } => {
                 pass(state, Step::Register)?;
-                state.register(id, incarnation, slots, &jobs, actor);
+                state.register(registration, actor);
             }
             ResourceManagerMessage::Heartbeat { incarnation, actor } => {
                 let now = state.node.now();
@@ -194,26 +202,33 @@ fn joined(incarnation: Incarnation, entry: &TaskManagerEntry) -> JobMasterMessag
         id: entry.id.clone(),
         incarnation,
         actor: entry.actor.clone(),
+        data_address: entry.data_address.clone(),
     }
 }
 
 impl ResourceManagerState {
-    fn register(
-        &mut self,
-        id: TaskManagerId,
-        incarnation: Incarnation,
-        slots: u32,
-        jobs: &[JobId],
-        actor: ActorRef<TaskManagerMessage>,
-    ) {
-        // A new life proves the end of the old one.
+    fn register(&mut self, registration: Registration, actor: ActorRef<TaskManagerMessage>) {
+        let Registration {
+            id,
+            incarnation,
+            slots,
+            jobs,
+            data_address,
+        } = registration;
+        // A new life proves the end of the old one. The same life over another link may have missed commands, which nobody
+        // says again: it is as one that was lost and has come back.
         self.lose(|entry| entry.id == id && entry.actor.get_id() != actor.get_id());
+        for job in jobs.iter().filter(|job| self.released.contains(job)) {
+            // It had lost its leader when the job ended.
+            let _ = actor.cast(TaskManagerMessage::ForgetJob(*job));
+        }
         let mut entry = TaskManagerEntry {
             id,
             actor,
             slots: vec![None; slots as usize],
             unclear: BTreeSet::new(),
             last_heard: self.node.now(),
+            data_address,
         };
         if let Some(known) = self.task_managers.get(&incarnation) {
             entry.slots.clone_from(&known.slots);

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::{Incarnation, JobId, LeaderEpoch, TaskManagerId};
 
 use crate::context::NodeContext;
+use crate::job_manager::Intensity;
 use crate::job_master::JobMasterMessage;
 use crate::job_tasks::{JobCommand, JobTasksActor, JobTasksArgs, JobTasksMessage};
 use crate::probe::{ActorKind, Step};
-use crate::resource_manager::ResourceManagerMessage;
+use crate::remote::{LeaderLinkActor, LeaderLinkArgs, Life, Remote};
+use crate::resource_manager::{Registration, ResourceManagerMessage};
 
 /// What the actor is told.
 pub enum TaskManagerMessage {
@@ -59,6 +61,11 @@ pub struct TaskManagerState {
     args: TaskManagerArgs,
     incarnation: Incarnation,
     resource_manager: Option<ActorRef<ResourceManagerMessage>>,
+    /// What finds the leader, where it is in another process.
+    link: Option<ActorId>,
+    link_deaths: Intensity,
+    /// Others may open data links to it as long as this is here.
+    life: Option<Life>,
     jobs: BTreeMap<JobId, JobEntry>,
 }
 
@@ -77,12 +84,18 @@ impl Actor for TaskManagerActor {
         let interval = args.node.config.heartbeat_interval;
         args.node
             .send_later(&myself, interval, TaskManagerMessage::Heartbeat);
-        Ok(TaskManagerState {
-            incarnation: Incarnation(args.node.seed.uuid()),
+        let incarnation = Incarnation(args.node.seed.uuid());
+        let mut state = TaskManagerState {
+            life: Remote::begin_life(&args.node, incarnation),
+            incarnation,
             args,
             resource_manager: None,
+            link: None,
+            link_deaths: Intensity::default(),
             jobs: BTreeMap::new(),
-        })
+        };
+        state.look_for_leader(&myself).await?;
+        Ok(state)
     }
 
     async fn handle(
@@ -95,10 +108,7 @@ impl Actor for TaskManagerActor {
             TaskManagerMessage::LeaderFound(resource_manager) => {
                 state.pass(Step::LeaderFound, &myself)?;
                 let _ = resource_manager.cast(ResourceManagerMessage::Register {
-                    id: state.args.id.clone(),
-                    incarnation: state.incarnation,
-                    slots: state.args.node.config.slots,
-                    jobs: state.jobs.keys().copied().collect(),
+                    registration: state.registration(),
                     actor: myself,
                 });
                 state.resource_manager = Some(resource_manager);
@@ -139,6 +149,10 @@ impl Actor for TaskManagerActor {
                 if let Some(entry) = state.jobs.remove(&job) {
                     entry.tasks.stop(None);
                 }
+                if state.link.is_some() {
+                    // Nobody else in this process knows of the job.
+                    state.args.node.programs.remove(job);
+                }
             }
         }
         Ok(())
@@ -146,13 +160,16 @@ impl Actor for TaskManagerActor {
 
     async fn handle_supervisor_evt(
         &self,
-        _myself: ActorRef<TaskManagerMessage>,
+        myself: ActorRef<TaskManagerMessage>,
         event: SupervisionEvent,
         state: &mut TaskManagerState,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(actor, _)
         | SupervisionEvent::ActorTerminated(actor, _, _) = event
         {
+            if state.link == Some(actor.get_id()) {
+                return state.link_died(&myself).await;
+            }
             let lost = state
                 .jobs
                 .iter()
@@ -169,6 +186,47 @@ impl Actor for TaskManagerActor {
 }
 
 impl TaskManagerState {
+    fn registration(&self) -> Registration {
+        let life = self.life.as_ref();
+        Registration {
+            id: self.args.id.clone(),
+            incarnation: self.incarnation,
+            slots: self.args.node.config.slots,
+            jobs: self.jobs.keys().copied().collect(),
+            data_address: life.map_or_else(String::new, |life| life.data_address().to_owned()),
+        }
+    }
+
+    /// Where no candidate is in this process, its leader is in another one.
+    async fn look_for_leader(
+        &mut self,
+        myself: &ActorRef<TaskManagerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let node = &self.args.node;
+        if node.remote.is_none() || node.config.job_managers > 0 {
+            return Ok(());
+        }
+        let args = LeaderLinkArgs {
+            node: Arc::clone(node),
+            id: self.args.id.clone(),
+            task_manager: myself.clone(),
+        };
+        let (link, _) = Actor::spawn_linked(None, LeaderLinkActor, args, myself.get_cell()).await?;
+        self.link = Some(link.get_id());
+        Ok(())
+    }
+
+    async fn link_died(
+        &mut self,
+        myself: &ActorRef<TaskManagerMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.link_deaths.exceeded(self.args.node.now()) {
+            return Err("links to the leader die too often".into());
+        }
+        myself.cast(TaskManagerMessage::LeaderLost)?;
+        self.look_for_leader(myself).await
+    }
+
     fn pass(
         &self,
         step: Step,

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp};
 use crate::ids::{AttemptId, SubtaskId};
 
@@ -34,7 +36,7 @@ pub struct WatermarkAlignment {
 }
 
 /// How far a subtask has got in event time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reached {
     /// Its watermark.
     Time(Timestamp),

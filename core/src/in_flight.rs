@@ -3,21 +3,20 @@
 //!
 //! ```text
 //! section "rivus.in-flight" of a subtask's snapshot, one frame for each element, in order:
-//!   end:u8 (0 input, 1 output) channel:u32 kind:u8 body
-//!     0 batch      body = its wire form
-//!     1 watermark  body = its time, i64
-//!     2 idle       no body
+//!   end:u8 (0 input, 1 output) channel:u32 element
 //! ```
 //!
 //! They are encoded when they are recorded, so a batch that is lent goes home as always. Barriers are not recorded, nor
-//! is the end of input, which is said again after a restore by whoever had said it. Numbers are little-endian.
+//! is the end of input, which is said again after a restore by whoever had said it. Numbers are little-endian; the element stands in its wire form (`element.rs`).
+
+use bytes::Bytes;
 
 use crate::batch::Batch;
 use crate::codec::CodecError;
+use crate::element::Element;
 use crate::failure::Failure;
 use crate::graph::JobGraph;
 use crate::ids::{OperatorUid, SubtaskId};
-use crate::outputs::Element;
 use crate::snapshot::{RestoredState, SectionHeader, SnapshotBuilder};
 
 /// Where a subtask's recorded elements stand in its snapshot: a section of this name, of its first operator.
@@ -31,10 +30,6 @@ pub enum End {
     /// Parked by its sender.
     Output = 1,
 }
-
-const BATCH: u8 = 0;
-const WATERMARK: u8 = 1;
-const IDLE: u8 = 2;
 
 /// Recorded elements, encoded.
 #[derive(Debug, Default)]
@@ -74,24 +69,12 @@ impl InFlight {
         channel: usize,
         element: &Element,
     ) -> Result<(), CodecError> {
+        if !element.spends_credit() {
+            return Ok(());
+        }
         let mut frame = vec![end as u8];
         frame.extend_from_slice(&(channel as u32).to_le_bytes());
-        match element {
-            Element::Batch(batch) => {
-                frame.push(BATCH);
-                batch.encode(&mut frame)?;
-            }
-            Element::Watermark(time) => {
-                frame.push(WATERMARK);
-                frame.extend_from_slice(&time.to_le_bytes());
-            }
-            Element::Idle => frame.push(IDLE),
-            Element::Barrier(_)
-            | Element::Overtaking(_)
-            | Element::CancelBarrier(_)
-            | Element::Round(_)
-            | Element::EndOfInput => return Ok(()),
-        }
+        element.encode(&mut frame)?;
         self.bytes += frame.len();
         self.frames.push(frame);
         Ok(())
@@ -193,14 +176,10 @@ fn split(frame: &[u8]) -> Result<(End, usize, &[u8]), CodecError> {
 }
 
 fn element(bytes: &[u8], decode: &DecodeBatch<'_>) -> Result<Element, CodecError> {
-    match bytes.split_first() {
-        Some((&BATCH, body)) => Ok(Element::Batch(decode(body)?)),
-        Some((&WATERMARK, body)) => {
-            let time = body.try_into().map_err(|_| DAMAGED)?;
-            Ok(Element::Watermark(i64::from_le_bytes(time)))
-        }
-        Some((&IDLE, [])) => Ok(Element::Idle),
-        _ => Err(DAMAGED),
+    let element = Element::decode(Bytes::copy_from_slice(bytes))?;
+    match element.spends_credit() {
+        true => element.unpacked(decode),
+        false => Err(DAMAGED),
     }
 }
 

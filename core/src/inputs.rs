@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 
 use crate::alignment::{Alignment, AlignmentAction};
+use crate::element::Element;
 use crate::failure::Failure;
 use crate::ids::CheckpointId;
 use crate::in_flight::{End, InFlight};
-use crate::outputs::Element;
 use crate::watermark::{ChannelTime, WatermarkMerge};
 
 /// Most elements that a sender may have under way on one channel.
@@ -156,7 +156,11 @@ impl Inputs {
         seq: u64,
         element: Element,
     ) -> Result<Vec<AlignmentAction>, Failure> {
-        let state = &mut self.channels[channel];
+        let Some(state) = self.channels.get_mut(channel) else {
+            return Err(Failure::attempt(format!(
+                "element {seq} arrived on input channel {channel}, which isn't there"
+            )));
+        };
         if seq != state.next_seq {
             return Err(Failure::attempt(format!(
                 "input channel {channel}: element {seq} arrived where {} was due",
@@ -497,6 +501,7 @@ mod tests {
                 let rows: Vec<Event<u32>> = crate::codec::decode(&bytes).unwrap();
                 rows[0].value.to_string()
             }
+            Element::Encoded(_) => "encoded".into(),
             Element::Watermark(time) => format!("w{time}"),
             Element::Idle => "i".into(),
             Element::Barrier(barrier) => format!("|{}", barrier.id),

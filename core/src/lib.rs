@@ -14,6 +14,7 @@ pub mod codec;
 mod context;
 mod drift;
 mod either;
+mod element;
 mod event;
 mod evolution;
 mod failure;
@@ -48,6 +49,7 @@ pub use codec::CodecError;
 pub use context::{GivenBack, OperatorIndex, SubtaskInfo, TURN, TaskContext};
 pub use drift::{AlignedTime, AlignmentGroup, Announcement, Reached, WatermarkAlignment};
 pub use either::{AsFirst, AsItIs, AsSecond, Carry, Either, InHashed};
+pub use element::{Element, EncodedBatch};
 pub use event::{Event, Hashed, MAX_TIMESTAMP, MIN_TIMESTAMP, Record, Timestamp};
 pub use evolution::Migrations;
 pub use failure::{Failure, FailureScope, UserError};
@@ -67,7 +69,7 @@ pub use key::{
     DEFAULT_MAX_PARALLELISM, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, key_hash,
 };
 pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
-pub use outputs::{Element, Outgoing, Outputs};
+pub use outputs::{Outgoing, Outputs};
 pub use query::{Asked, Cut, KeyTimers, StateAnswer, StateQuery};
 pub use router::{Broadcast, Forward, Global, HashBy, Partition, PartitionBy, Rebalance, Shuffle};
 pub use schema::{Schema, Shape};

@@ -7,53 +7,11 @@
 
 use std::collections::VecDeque;
 
-use crate::batch::Batch;
 use crate::codec::CodecError;
-use crate::event::Timestamp;
+use crate::element::Element;
 use crate::ids::CheckpointId;
 use crate::in_flight::{End, InFlight};
 use crate::stage::Barrier;
-
-/// What travels on a channel, in order.
-pub enum Element {
-    /// Records. Spends a credit.
-    Batch(Box<dyn Batch>),
-    /// Spends a credit; merged at the sender while there is none.
-    Watermark(Timestamp),
-    /// The sender is idle until it sends something else. Spends a credit; merged like a watermark.
-    Idle,
-    /// Free of credit.
-    Barrier(Barrier),
-    /// A barrier that has gone ahead of what its sender had parked, and is to go ahead of what its receiver has queued. Free
-    /// of credit.
-    Overtaking(Barrier),
-    /// The checkpoint was declined upstream: don't wait for its barrier. Free of credit.
-    CancelBarrier(CheckpointId),
-    /// All that came before it in a loop has been worked on. Free of credit.
-    Round(u32),
-    /// No record will follow; barriers will. Free of credit.
-    EndOfInput,
-}
-
-impl Element {
-    /// Whether sending it needs a credit.
-    pub fn spends_credit(&self) -> bool {
-        matches!(self, Self::Batch(_) | Self::Watermark(_) | Self::Idle)
-    }
-
-    /// Whether it goes ahead of what is parked.
-    fn overtakes(&self) -> bool {
-        matches!(self, Self::Overtaking(_) | Self::CancelBarrier(_))
-    }
-
-    /// What it weighs among what is parked or queued.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Batch(batch) => batch.bytes(),
-            _ => 0,
-        }
-    }
-}
 
 /// An element that waits for its actor to send it.
 pub struct Outgoing {
@@ -258,6 +216,7 @@ impl Outputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Timestamp;
     use crate::stage::CheckpointKind;
 
     #[test]

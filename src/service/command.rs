@@ -1,5 +1,6 @@
 //! The service's commands: run it, and ask it.
 
+mod roles;
 mod savepoint;
 mod show;
 
@@ -7,30 +8,24 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rivus_actors::NodeConfig;
-use rivus_state::{RocksDbBackend, StateBackend};
-use tokio::net::TcpListener;
 
+pub use self::roles::{ClusterArgs, JobManagerArgs, TaskManagerArgs};
 pub use self::savepoint::SavepointCommand;
 use super::api::{
     FactoryDetails, JobDetails, JobSummary, SavepointMade, SavepointOptions, SubmitRequest,
     Submitted,
 };
 use super::client::{Client, ClientError};
-use super::server::{ADDRESS, Service, ServiceSettings};
+use super::server::ADDRESS;
 use crate::error::JobError;
 use crate::jobs::Jobs;
 
 /// The exit code of a command that found no service.
 const UNREACHABLE: u8 = 3;
-
-/// How long a service may take to lead before it says that it stands by.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a live table is drawn anew.
 const REDRAW: Duration = Duration::from_millis(500);
@@ -64,6 +59,12 @@ const REDRAW: Duration = Duration::from_millis(500);
 pub enum ServiceCommand {
     /// Run a service: all roles in this process, until it is told to stop (SIGINT or SIGTERM)
     Cluster(ClusterArgs),
+    /// Lead: run jobs in TaskManagers of other processes, and answer for them; or stand by for who does
+    #[command(name = "jobmanager")]
+    JobManager(JobManagerArgs),
+    /// Run tasks for whoever leads
+    #[command(name = "taskmanager")]
+    TaskManager(TaskManagerArgs),
     /// Run a job on a service
     Submit(SubmitArgs),
     /// List a service's jobs
@@ -132,29 +133,6 @@ pub struct At {
     json: bool,
 }
 
-/// How a service runs.
-#[derive(Debug, Args)]
-pub struct ClusterArgs {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, env = "RIVUS_ADDRESS", default_value_t = ADDRESS)]
-    address: SocketAddr,
-    /// Where job logs, checkpoints and savepoints lie
-    #[arg(long, env = "RIVUS_STORAGE", default_value = "rivus-storage")]
-    storage: PathBuf,
-    /// Subtasks of the widest operators that can run at the same time, of all jobs together
-    #[arg(long, env = "RIVUS_SLOTS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
-    slots: u32,
-    /// Threads that subtasks run on; 0: one per core
-    #[arg(long, env = "RIVUS_WORKERS", default_value_t = 0)]
-    workers: usize,
-    /// Keep state in RocksDB below this directory, instead of in memory
-    #[arg(long, env = "RIVUS_ROCKSDB")]
-    rocksdb: Option<PathBuf>,
-    /// MiB of memory for all state in RocksDB
-    #[arg(long, default_value_t = 256, requires = "rocksdb")]
-    rocksdb_memory: usize,
-}
-
 /// A job to run.
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
@@ -200,7 +178,9 @@ impl ServiceCommand {
     /// Does it. What goes wrong is one line on standard error.
     pub fn run(self, jobs: Jobs) -> ExitCode {
         let done = match self {
-            Self::Cluster(args) => cluster(jobs, args),
+            Self::Cluster(args) => args.run(jobs),
+            Self::JobManager(args) => args.run(jobs),
+            Self::TaskManager(args) => args.run(jobs),
             Self::Submit(args) => submit(args),
             Self::List { at } => list(&at),
             Self::Status { job, once, at } => status(&job, once, &at),
@@ -220,79 +200,6 @@ impl ServiceCommand {
             CommandError::Client(ClientError::Unreachable { .. }) => ExitCode::from(UNREACHABLE),
             _ => ExitCode::FAILURE,
         }
-    }
-}
-
-fn cluster(jobs: Jobs, args: ClusterArgs) -> Result<(), CommandError> {
-    let failed = |what: String| move |source| CommandError::Io { what, source };
-    let backend = match &args.rocksdb {
-        Some(directory) => {
-            let opened = RocksDbBackend::new(directory).map_err(failed("--rocksdb".to_owned()))?;
-            let backend = opened.memory(args.rocksdb_memory << 20);
-            Some(Arc::new(backend) as Arc<dyn StateBackend>)
-        }
-        None => None,
-    };
-    let settings = ServiceSettings {
-        storage: args.storage.clone(),
-        node: NodeConfig {
-            slots: args.slots,
-            ..NodeConfig::default()
-        },
-        workers: args.workers,
-        backend,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed("can't start a runtime".to_owned()))?;
-    runtime.block_on(async {
-        let cant_listen = || format!("can't listen on {}: give another --address", args.address);
-        let listener = TcpListener::bind(args.address)
-            .await
-            .map_err(failed(cant_listen()))?;
-        let address = listener.local_addr().map_err(failed(cant_listen()))?;
-        let names = jobs.names().collect::<Vec<_>>().join(", ");
-        let Some(service) = lead(Service::start(jobs, settings)).await? else {
-            return Ok(());
-        };
-        show::say(&format!(
-            "listening on {address}; storage in {}; {} slots; jobs: {names}",
-            args.storage.display(),
-            args.slots,
-        ));
-        let served = service.serve(listener, told_to_stop()).await;
-        served.map_err(failed("the service failed".to_owned()))
-    })
-}
-
-/// Waits until the service leads; none if it is told to stop before.
-async fn lead(
-    starting: impl Future<Output = Result<Arc<Service>, JobError>>,
-) -> Result<Option<Arc<Service>>, JobError> {
-    let mut starting = std::pin::pin!(starting);
-    tokio::select! {
-        started = &mut starting => return started.map(Some),
-        () = tokio::time::sleep(PATIENCE) => {}
-    }
-    show::say("standing by: another process serves this storage");
-    tokio::select! {
-        started = starting => started.map(Some),
-        () = told_to_stop() => Ok(None),
-    }
-}
-
-/// When the process is told to stop. Its jobs go on in the next process on the same storage.
-async fn told_to_stop() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use rivus_actors::{JobStatus, JobView, NodeConfig, ProgramFactories, Submission};
+use rivus_actors::{JobStatus, JobView, ProgramFactories, Submission};
 use rivus_core::job::{JobOptions, JobOutcome, ProgramRef, StartState};
 use rivus_core::{Failure, JobId, OperatorUid};
-use rivus_state::StateBackend;
 use tokio::net::TcpListener;
 
 use super::api::{
@@ -23,25 +21,17 @@ use super::api::{
     SubmitRequest, Submitted,
 };
 use super::dot::dot;
-use crate::cluster::{Cluster, ClusterSettings, RuntimeMode};
+use super::settings::ProcessSettings;
+use crate::cluster::Cluster;
 use crate::error::JobError;
 use crate::handle::JobHandle;
 use crate::jobs::Jobs;
 use crate::savepoint::{self, Savepoint};
-use crate::storage::{Coordination, Storage};
 
-/// A process with all roles.
+/// A process that leads.
 pub(crate) struct Service {
     cluster: Arc<Cluster>,
     jobs: Jobs,
-}
-
-/// How a service is set up.
-pub(crate) struct ServiceSettings {
-    pub(crate) storage: PathBuf,
-    pub(crate) node: NodeConfig,
-    pub(crate) workers: usize,
-    pub(crate) backend: Option<Arc<dyn StateBackend>>,
 }
 
 /// Why a request was not carried out.
@@ -81,27 +71,17 @@ impl Service {
     /// Starts the process's actors, and waits until they lead. Jobs that lie in the storage go on.
     pub(crate) async fn start(
         jobs: Jobs,
-        settings: ServiceSettings,
+        settings: ProcessSettings,
     ) -> Result<Arc<Self>, JobError> {
-        settings.node.check().map_err(JobError::Setup)?;
-        let settings = ClusterSettings {
-            node: settings.node,
-            mode: RuntimeMode::Threads {
-                workers: settings.workers,
-            },
-            // Another process on the same storage stands by.
-            coordination: Coordination::Directory(settings.storage.join("leaders")),
-            storage: Storage::Directory(settings.storage),
-            seed: None,
-            starts_at: None,
-            probe: None,
-            blocking: None,
-            backend: settings.backend,
-            factories: Some(Arc::new(jobs.clone())),
-        };
+        let settings = settings.cluster(&jobs)?;
         let cluster = Arc::new(Cluster::start(settings).await?);
         cluster.views().until_recovered().await;
         Ok(Arc::new(Self { cluster, jobs }))
+    }
+
+    /// Where TaskManagers of other processes come to.
+    pub(crate) fn control_address(&self) -> &str {
+        self.cluster.control_address()
     }
 
     /// Answers requests until `stop` is over. Returns when those under way are answered.

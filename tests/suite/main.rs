@@ -4,6 +4,7 @@ mod aligned;
 mod architecture;
 mod async_io;
 mod backends;
+mod cluster;
 mod docs;
 mod embedded;
 mod end_to_end;
@@ -12,6 +13,7 @@ mod iterate;
 mod mistakes;
 mod operator_kit;
 mod operator_state;
+mod processes;
 mod queries;
 mod refused;
 #[cfg(all(feature = "etcd", feature = "s3"))]

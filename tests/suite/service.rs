@@ -1,148 +1,37 @@
 //! The service as a process: asked by its own commands, killed, and gone on with by the next one.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::ops::Deref;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use serde_json::Value;
+use crate::processes::{Asked, Process, committed, expected, listening, rivus};
 
-/// A running service. Killed when the test is over, however it ends.
+/// A running service.
 struct Service {
-    process: Child,
-    address: String,
+    process: Process,
+    asked: Asked,
 }
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+impl Deref for Service {
+    type Target = Asked;
+
+    fn deref(&self) -> &Asked {
+        &self.asked
     }
-}
-
-fn rivus() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
-    command.env_remove("RUST_LOG");
-    command
 }
 
 impl Service {
     fn start(storage: &Path, options: &[&str]) -> Self {
         let mut command = rivus();
-        command.args([
-            "cluster",
-            "--address",
-            "127.0.0.1:0",
-            "--workers",
-            "2",
-            "--storage",
-        ]);
-        let mut process = command
-            .arg(storage)
-            .args(options)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let out = process.stdout.take().expect("is piped");
-        let mut line = String::new();
-        BufReader::new(out)
-            .read_line(&mut line)
-            .expect("says where it listens");
-        let address = line
-            .strip_prefix("listening on ")
-            .expect("says where it listens");
-        let (address, _) = address.split_once(';').expect("and more");
+        command.args(["cluster", "--address", "127.0.0.1:0", "--workers", "2"]);
+        command.arg("--storage").arg(storage).args(options);
+        let mut process = Process::start(&mut command);
+        let address = listening(&process.line());
         Self {
-            address: address.to_owned(),
             process,
+            asked: Asked { address },
         }
     }
-
-    fn ask(&self, words: &[&str]) -> Output {
-        // Options go before a job's own arguments.
-        let (command, rest) = words.split_first().expect("a command");
-        let mut asking = rivus();
-        asking.arg(command);
-        let mut rest = rest;
-        if *command == "savepoint" {
-            asking.arg(rest[0]);
-            rest = &rest[1..];
-        }
-        asking
-            .args(["--json", "--address", &self.address])
-            .args(rest);
-        asking.output().expect("runs")
-    }
-
-    /// What it answers, as JSON.
-    fn answer(&self, words: &[&str]) -> Value {
-        let output = self.ask(words);
-        assert!(output.status.success(), "{words:?}: {output:?}");
-        serde_json::from_slice(&output.stdout).expect("is JSON")
-    }
-
-    /// The line that says why not, and the exit code.
-    fn refusal(&self, words: &[&str]) -> (String, Option<i32>) {
-        let output = self.ask(words);
-        let said = String::from_utf8(output.stderr).expect("is text");
-        (said, output.status.code())
-    }
-
-    /// Looks at a job until it is as it should be.
-    fn wait_for(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..1_200 {
-            let status = self.answer(&["status", job]);
-            if is_so(&status) {
-                return status;
-            }
-            pause();
-        }
-        panic!("it never came to that: {}", self.answer(&["status", job]));
-    }
-
-    /// As a machine that fails: nobody is told.
-    fn kill(mut self) {
-        self.process.kill().expect("is killed");
-    }
-}
-
-/// Between two looks at another process, whose clock can't be paused.
-#[allow(clippy::disallowed_methods)]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(50));
-}
-
-/// Rows of committed files by window and page, each of which may stand there once.
-fn committed(out: &Path) -> BTreeMap<(i64, String), u64> {
-    let mut rows = BTreeMap::new();
-    for part in std::fs::read_dir(out).into_iter().flatten() {
-        let path = part.expect("is listed").path();
-        if path.extension().is_none_or(|extension| extension != "csv") {
-            continue;
-        }
-        for line in std::fs::read_to_string(&path).expect("is read").lines() {
-            let mut fields = line.split(',');
-            let mut next = || fields.next().expect("three fields");
-            let key = (next().parse().expect("a time"), next().to_owned());
-            let count = next().parse().expect("a count");
-            let twice = rows.insert(key.clone(), count);
-            assert_eq!(twice, None, "{key:?} stands there twice");
-        }
-    }
-    rows
-}
-
-/// What `clicks` gives by its description, without an engine.
-fn expected(clicks: u64, rate: u64) -> BTreeMap<(i64, String), u64> {
-    let mut rows = BTreeMap::new();
-    for n in 0..clicks {
-        let window = 1_767_225_600_000 + (n / rate * 1_000) as i64;
-        *rows
-            .entry((window, format!("/{}", n * n % 11)))
-            .or_insert(0) += 1;
-    }
-    rows
 }
 
 #[test]
@@ -166,7 +55,7 @@ fn a_job_outlives_its_service_and_goes_on_from_a_savepoint_at_another_parallelis
     let submitted = first.answer(&[&submit[..], &clicks].concat());
     let job = submitted["id"].as_str().expect("an id").to_owned();
     first.wait_for(&job, |status| status["checkpoints"].as_u64() > Some(3));
-    first.kill();
+    first.process.kill();
 
     // Nobody submits it again: its log names the program.
     let second = Service::start(&storage, &[]);
@@ -282,11 +171,11 @@ fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
     assert_eq!(factories[0]["name"], "clicks");
     service.answer(&["cancel", "for ever"]);
     service.wait_for(job, |status| status["status"] == "canceled");
-    let id = service.process.id().to_string();
+    let id = service.process.child.id().to_string();
     let told = Command::new("kill")
         .args(["-TERM", &id])
         .status()
         .expect("kill is there");
     assert!(told.success());
-    assert!(service.process.wait().expect("ends").success());
+    assert!(service.process.child.wait().expect("ends").success());
 }

@@ -99,6 +99,11 @@ impl Outbox {
         self.frames.send(sealed).is_ok()
     }
 
+    /// The longest frame that it carries.
+    pub fn frame_bytes(&self) -> usize {
+        self.shared.limits.frame_bytes
+    }
+
     /// Closes the link now; what has not been written yet is dropped.
     pub fn close(&self) {
         self.shared.closed.store(true, Ordering::Relaxed);

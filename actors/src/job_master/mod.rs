@@ -7,16 +7,24 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `mod.rs` | the mailbox, and what the decisions ask for |
+//! | `mod.rs` | the mailbox |
 //! | `takeover.rs` | from the fence to the decision |
+//! | `actions.rs` | what the decisions ask for |
+//! | `commands.rs` | what TaskManagers are told |
+//! | `checkpoints.rs` | the coordinator, and what is stored |
 //! | `aligned.rs` | sources that wait for each other |
 //! | `splits.rs` | what sources find, at first and while the job runs |
 //! | `log.rs` | the one writer of the job's log |
+//! | `view.rs` | the job as it is seen from outside |
 
+mod actions;
 mod aligned;
+mod checkpoints;
+mod commands;
 mod log;
 mod splits;
 mod takeover;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,15 +32,14 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{
-    CheckpointEvent, JobAction, JobEvent, JobMachine, JobOptions, JobOutcome, JobReport, JobTimer,
-    LogEntry, Manifest, SavepointManifest, SavepointRequest, TaskReport, Tasks,
+    CheckpointEvent, JobEvent, JobMachine, JobOptions, JobReport, JobTimer, LogEntry, Manifest,
+    SavepointRequest, Tasks,
 };
 use rivus_core::{
     AlignmentGroup, AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure,
-    Incarnation, JobGraph, JobId, Slot, SubtaskFigures, TaskManagerId, VertexId, codec,
+    Incarnation, JobGraph, JobId, Slot, SubtaskFigures, TaskManagerId, VertexId,
 };
 
-use rivus_state::{StorageError, savepoint_folder, savepoint_name};
 use uuid::Uuid;
 
 use self::log::{Appended, LogWriter, RETRY};
@@ -40,15 +47,13 @@ use self::splits::Look;
 pub(crate) use self::takeover::replay;
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
-use crate::coordinator::{
-    CoordinatorActor, CoordinatorArgs, CoordinatorMessage, delete_checkpoints_below,
-};
+use crate::coordinator::CoordinatorMessage;
 use crate::job_manager::{Intensity, JobManagerMessage};
 use crate::job_tasks::{JobCommand, TaskEvent};
 use crate::probe::{ActorKind, Step};
 use crate::resource_manager::ResourceManagerMessage;
 use crate::task_manager::TaskManagerMessage;
-use crate::view::{JobStatus, JobView, SubtaskView};
+use crate::view::JobStatus;
 
 /// What the actor is told.
 pub enum JobMasterMessage {
@@ -64,6 +69,8 @@ pub enum JobMasterMessage {
         incarnation: Incarnation,
         /// Its actor.
         actor: ActorRef<TaskManagerMessage>,
+        /// Where it takes data from other processes.
+        data_address: String,
     },
     /// A TaskManager is gone, or what it ran of this job.
     TaskManagerLost(Incarnation),
@@ -169,7 +176,7 @@ pub struct JobMasterState {
     coordinator_deaths: Intensity,
     /// Whether acknowledgements may have died with a coordinator that was to be told to begin.
     forgetful: bool,
-    task_managers: BTreeMap<Incarnation, ActorRef<TaskManagerMessage>>,
+    task_managers: BTreeMap<Incarnation, KnownTaskManager>,
     options: Arc<JobOptions>,
     figures: BTreeMap<AttemptId, SubtaskFigures>,
     /// What goes on finding splits, while it isn't looking.
@@ -188,6 +195,13 @@ pub struct JobMasterState {
     /// Whether somebody asked for the job's end before this leader had decided how things stand.
     cancel_asked: bool,
     ended: bool,
+}
+
+/// A TaskManager that is there.
+struct KnownTaskManager {
+    actor: ActorRef<TaskManagerMessage>,
+    /// Where it takes data from other processes.
+    data_address: String,
 }
 
 /// What the coordinator was told last.
@@ -301,7 +315,14 @@ impl Actor for JobMasterActor {
                 id,
                 incarnation,
                 actor,
-            } => state.task_manager_joined(&id, incarnation, actor)?,
+                data_address,
+            } => {
+                let known = KnownTaskManager {
+                    actor,
+                    data_address,
+                };
+                state.task_manager_joined(&id, incarnation, known)?;
+            }
             JobMasterMessage::TaskManagerLost(incarnation) => {
                 state.task_manager_lost(incarnation)?;
             }
@@ -357,75 +378,6 @@ impl JobMasterState {
         Ok(())
     }
 
-    fn act(&mut self, action: JobAction) -> Result<(), ActorProcessingErr> {
-        match action {
-            JobAction::Append(entry) => self.append(entry)?,
-            JobAction::FindSplits(source) => self.find_splits(source),
-            JobAction::DiscoverSplits(source) => self.discover_splits(source),
-            JobAction::RequestSlots(count) => {
-                let job = self.args.job;
-                let request = ResourceManagerMessage::RequestSlots { job, count };
-                let _ = self.args.resource_manager.cast(request);
-            }
-            JobAction::ReadManifest(id) => self.read_manifest(id),
-            JobAction::Deploy { attempts, restore } => {
-                self.pass(Step::Deploy)?;
-                self.deploy(&attempts, restore)?;
-            }
-            JobAction::Run(attempts) => {
-                self.pass(Step::Connect)?;
-                self.command_all(|| JobCommand::Connect(attempts.clone()));
-            }
-            JobAction::Cancel(attempts) => {
-                self.command_all(|| JobCommand::Cancel(attempts.clone()));
-            }
-            JobAction::Finish(attempts) => {
-                self.command_all(|| JobCommand::Finish(attempts.clone()));
-            }
-            JobAction::AssignSplits {
-                attempt,
-                splits,
-                no_more,
-            } => {
-                self.pass(Step::AssignSplit)?;
-                let command = JobCommand::AddSplits {
-                    attempt,
-                    splits,
-                    no_more,
-                };
-                self.command_at(attempt, command);
-            }
-            JobAction::SetTimer(timer, after) => {
-                let message = JobMasterMessage::Timer(timer);
-                self.args.node.send_later(&self.myself, after, message);
-            }
-            JobAction::StartCheckpoints { tasks, reports } => {
-                self.start_checkpoints(tasks, reports);
-            }
-            JobAction::Quiesce => {
-                self.checkpointing = Checkpointing::Quiescing;
-                self.coordinate(CheckpointEvent::Quiesce);
-            }
-            JobAction::AllDrained => self.coordinate(CheckpointEvent::AllDrained),
-            JobAction::Ended(mut outcome) => {
-                if let JobOutcome::Failed(failure) = &mut outcome
-                    && self.takeover.found_ended
-                {
-                    let again = "; to run it again, give it another id";
-                    failure.message.push_str(again);
-                }
-                self.ended = true;
-                self.clean_up(&outcome);
-                self.publish();
-                let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
-                    job: self.args.job,
-                    outcome,
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn cancel(&mut self) -> Result<(), ActorProcessingErr> {
         if self.takeover.is_over() {
             return self.decide(JobEvent::Cancel);
@@ -441,8 +393,6 @@ impl JobMasterState {
         }
         self.decide(JobEvent::Savepoint(request))
     }
-
-    // --- tasks ---------------------------------------------------------------------------------------
 
     fn task(&mut self, attempt: AttemptId, event: TaskEvent) -> Result<(), ActorProcessingErr> {
         match event {
@@ -481,302 +431,5 @@ impl JobMasterState {
                 Ok(())
             }
         }
-    }
-
-    fn command(&self, to: &ActorRef<TaskManagerMessage>, command: JobCommand) {
-        let Some(machine) = &self.machine else {
-            return;
-        };
-        let _ = to.cast(TaskManagerMessage::Command {
-            job: self.args.job,
-            epoch: machine.state().epoch,
-            master: self.myself.clone(),
-            command,
-        });
-    }
-
-    fn command_all(&self, command: impl Fn() -> JobCommand) {
-        for task_manager in self.task_managers.values() {
-            self.command(task_manager, command());
-        }
-    }
-
-    fn command_at(&self, attempt: AttemptId, command: JobCommand) {
-        let place = self.machine.as_ref().and_then(|machine| {
-            let execution = machine.state().executions.get(&attempt.subtask)?;
-            self.task_managers.get(&execution.slot.incarnation)
-        });
-        if let Some(task_manager) = place {
-            self.command(task_manager, command);
-        }
-    }
-
-    fn deploy(
-        &self,
-        attempts: &[(AttemptId, Slot)],
-        restore: Option<CheckpointId>,
-    ) -> Result<(), ActorProcessingErr> {
-        let manifest = self
-            .machine
-            .as_ref()
-            .and_then(JobMachine::manifest)
-            .filter(|manifest| Some(manifest.id) == restore)
-            .map(|manifest| Arc::new(manifest.clone()));
-        if restore.is_some() && manifest.is_none() {
-            // Without it the tasks would begin with nothing.
-            return Err("the manifest of the checkpoint to restore is not the one at hand".into());
-        }
-        let program = self
-            .machine
-            .as_ref()
-            .and_then(|machine| machine.state().program.clone());
-        let program = program.map(Box::new);
-        for (incarnation, task_manager) in &self.task_managers {
-            let here: Vec<(AttemptId, Slot)> = attempts
-                .iter()
-                .filter(|(_, slot)| slot.incarnation == *incarnation)
-                .cloned()
-                .collect();
-            if !here.is_empty() {
-                let command = JobCommand::Deploy {
-                    program: program.clone(),
-                    fingerprint: self.args.graph.fingerprint(),
-                    options: Arc::clone(&self.options),
-                    attempts: here,
-                    restore: manifest.clone(),
-                };
-                self.command(task_manager, command);
-            }
-        }
-        Ok(())
-    }
-
-    fn read_manifest(&self, id: CheckpointId) {
-        let (job, myself) = (self.args.job, self.myself.clone());
-        let storage = self.args.node.checkpoints.clone();
-        self.args.node.blocking.run(Box::new(move || {
-            let manifest = match storage.read_manifest(job, id) {
-                Ok(bytes) => codec::decode::<Manifest>(&bytes)
-                    .map(Box::new)
-                    .map_err(Failure::permanent),
-                Err(error)
-                    if error.is_damage() || matches!(error, StorageError::Missing { .. }) =>
-                {
-                    // Asking again won't help.
-                    Err(Failure::permanent(error))
-                }
-                Err(error) => {
-                    tracing::warn!(%job, %error, "a manifest can't be read, again soon");
-                    let _ = myself.cast(JobMasterMessage::ManifestUnread(id));
-                    return;
-                }
-            };
-            let _ = myself.cast(JobMasterMessage::ManifestRead(manifest));
-        }));
-    }
-
-    // --- checkpoints ---------------------------------------------------------------------------------
-
-    /// Writes what a savepoint says of itself; and if the job ends with it, the manifest that it ends from.
-    fn store_savepoint(&self, manifest: Manifest) {
-        let (Some(machine), Some(coordinator)) = (&self.machine, self.coordinator.clone()) else {
-            return;
-        };
-        let (job, id) = (self.args.job, manifest.id);
-        let savepoint = SavepointManifest::describe(
-            job,
-            &machine.state().name,
-            &self.args.graph,
-            &manifest,
-            &machine.state().splits,
-            &savepoint_folder(&savepoint_name(job, id)),
-        );
-        let storage = self.args.node.checkpoints.clone();
-        let myself = self.myself.clone();
-        self.args.node.blocking.run(Box::new(move || {
-            let store = || -> Result<(), Failure> {
-                let failed = |error: StorageError| Failure::user(&error.into());
-                let bytes = codec::encode(&savepoint)?;
-                storage.write_savepoint(job, id, &bytes).map_err(failed)?;
-                if manifest.kind.is_last() {
-                    let bytes = codec::encode(&manifest)?;
-                    storage.write_manifest(job, id, &bytes).map_err(failed)?;
-                }
-                Ok(())
-            };
-            let stored = Failure::caught(store);
-            if stored.is_ok() && manifest.kind.is_last() {
-                let _ = myself.cast(JobMasterMessage::ManifestStored(Box::new(manifest)));
-            }
-            let event = CheckpointEvent::ManifestStored {
-                id,
-                error: stored.err().map(|failure| failure.message),
-            };
-            let _ = coordinator.cast(CoordinatorMessage::Event(Box::new(event)));
-        }));
-    }
-
-    /// Deletes what a savepoint left that will not be.
-    fn delete_savepoint(&self, id: CheckpointId) {
-        let (job, storage) = (self.args.job, self.args.node.checkpoints.clone());
-        self.args.node.blocking.run(Box::new(move || {
-            if let Err(error) = storage.delete_savepoint(job, id) {
-                tracing::warn!(%job, %error, "what is left of a savepoint could not be deleted");
-            }
-        }));
-    }
-
-    fn coordinate(&self, event: CheckpointEvent) {
-        if let Some(coordinator) = &self.coordinator {
-            let _ = coordinator.cast(CoordinatorMessage::Event(Box::new(event)));
-        }
-    }
-
-    fn start_checkpoints(&mut self, tasks: Tasks, reports: Vec<TaskReport>) {
-        if std::mem::take(&mut self.forgetful) {
-            self.checkpointing = Checkpointing::Recollecting(tasks);
-            self.collect_again();
-            return;
-        }
-        self.checkpointing = Checkpointing::On(tasks.clone());
-        self.coordinate(CheckpointEvent::Started { tasks, reports });
-    }
-
-    async fn spawn_coordinator(&mut self) -> Result<(), ActorProcessingErr> {
-        let Some(machine) = &self.machine else {
-            return Ok(());
-        };
-        let max_parallelism = self.args.graph.written.max_parallelism;
-        let mut known = machine.state().clone();
-        // What a predecessor has asked for is about to be true; its ids are taken.
-        known.last_checkpoint = known.last_checkpoint.max(self.log.last_checkpoint());
-        for failed in self.log.savepoints_failed() {
-            known.apply(failed);
-        }
-        let args = CoordinatorArgs {
-            node: Arc::clone(&self.args.node),
-            job: self.args.job,
-            graph: Arc::clone(&self.args.graph),
-            master: self.myself.clone(),
-            machine: rivus_core::job::CheckpointMachine::new(
-                &known,
-                max_parallelism,
-                self.args.node.now(),
-            ),
-        };
-        let supervisor = self.myself.get_cell();
-        let (coordinator, _) =
-            Actor::spawn_linked(None, CoordinatorActor, args, supervisor).await?;
-        self.coordinator = Some(coordinator);
-        Ok(())
-    }
-
-    /// The coordinator has died: another goes on from the log and from fresh reports.
-    async fn restart_coordinator(&mut self) -> Result<(), ActorProcessingErr> {
-        if self.coordinator_deaths.exceeded(self.args.node.now()) {
-            return Err("its checkpoint coordinators die too often".into());
-        }
-        tracing::warn!(job = %self.args.job, "the checkpoint coordinator died, another goes on");
-        self.spawn_coordinator().await?;
-        match std::mem::replace(&mut self.checkpointing, Checkpointing::Quiet) {
-            // What was acknowledged to it since the reports died with it.
-            Checkpointing::Quiet => self.forgetful = true,
-            Checkpointing::Quiescing => {
-                self.checkpointing = Checkpointing::Quiescing;
-                self.coordinate(CheckpointEvent::Quiesce);
-            }
-            Checkpointing::On(tasks) | Checkpointing::Recollecting(tasks) => {
-                self.checkpointing = Checkpointing::Recollecting(tasks);
-                self.collect_again();
-            }
-        }
-        Ok(())
-    }
-
-    // --- the outside ---------------------------------------------------------------------------------
-
-    fn publish(&self) {
-        let view = match &self.machine {
-            Some(machine) => self.view(machine),
-            None => return,
-        };
-        let _ = self
-            .args
-            .manager
-            .cast(JobManagerMessage::View(Box::new(view)));
-    }
-
-    fn manifest_stored(&mut self, manifest: Manifest) {
-        let Some(machine) = &mut self.machine else {
-            return;
-        };
-        if let Some(bytes) = manifest.in_flight() {
-            tracing::debug!(job = %self.args.job, checkpoint = %manifest.id, bytes, "barriers have overtaken");
-            self.in_flight.insert(manifest.id, bytes);
-        }
-        let latest = machine.state().latest().map(|(id, _)| id);
-        self.in_flight.retain(|id, _| Some(*id) >= latest);
-        machine.set_manifest(manifest);
-    }
-
-    fn view(&self, machine: &JobMachine) -> JobView {
-        let state = machine.state();
-        let status = if let Some(outcome) = &state.outcome {
-            JobStatus::Ended(outcome.clone())
-        } else if !self.takeover.is_over() {
-            JobStatus::Recovering
-        } else if state.failing.is_some() || state.cancel_requested {
-            JobStatus::Ending
-        } else if machine.is_running() {
-            JobStatus::Running
-        } else {
-            self.short_of_slots.clone().unwrap_or(JobStatus::Starting)
-        };
-        let subtasks = state.executions.values().filter_map(|execution| {
-            let figures = self.figures.get(&execution.attempt)?;
-            let vertex = self.args.graph.vertex(execution.attempt.subtask.vertex);
-            Some(SubtaskView {
-                attempt: execution.attempt,
-                name: vertex.name.clone(),
-                figures: *figures,
-            })
-        });
-        JobView {
-            job: self.args.job,
-            name: state.name.clone(),
-            status,
-            epoch: state.epoch,
-            subtasks: subtasks.collect(),
-            savepoints: state.savepoints.clone(),
-            last_checkpoint: state.latest().map(|(id, _)| id),
-            checkpoints: state.completed_in_all,
-            last_checkpoint_took: self.checkpoint_took,
-            last_checkpoint_in_flight: state
-                .latest()
-                .and_then(|(id, _)| self.in_flight.get(&id).copied()),
-            restarts: state.restarts,
-            takeovers: state.takeovers,
-            restarted_by_takeover: state.restarted_by_takeover,
-            last_failure: state.last_failure.as_ref().map(ToString::to_string),
-        }
-    }
-
-    /// The terminal entry is in the log; now what the job left may go. A failed job's checkpoints stay,
-    /// for whoever wants to know why.
-    fn clean_up(&self, outcome: &JobOutcome) {
-        let Some(machine) = &self.machine else {
-            return;
-        };
-        let keep = match outcome {
-            JobOutcome::Failed(_) => machine.state().oldest().unwrap_or_default(),
-            JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => {
-                CheckpointId(u64::MAX)
-            }
-        };
-        delete_checkpoints_below(&self.args.node, self.args.job, keep);
-        let _ = self
-            .args
-            .resource_manager
-            .cast(ResourceManagerMessage::ReleaseJob(self.args.job));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ractor::{ActorProcessingErr, ActorRef};
+use ractor::ActorProcessingErr;
 use rivus_core::job::{
     CheckpointEvent, JobEvent, JobMachine, JobOutcome, JobReport, JobState, LogEntry,
 };
@@ -11,12 +11,11 @@ use rivus_core::{Failure, FailureScope, Incarnation, JobId, TaskManagerId, codec
 use rivus_state::{Append, JobLog, StorageError};
 
 use super::log::{RETRIES, RETRY};
-use super::{Checkpointing, JobMasterMessage, JobMasterState};
+use super::{Checkpointing, JobMasterMessage, JobMasterState, KnownTaskManager};
 use crate::job_manager::JobManagerMessage;
 use crate::job_tasks::JobCommand;
 use crate::probe::Step;
 use crate::resource_manager::ResourceManagerMessage;
-use crate::task_manager::TaskManagerMessage;
 
 /// A log that has been fenced and read.
 pub struct Replayed {
@@ -232,12 +231,12 @@ impl JobMasterState {
         &mut self,
         id: &TaskManagerId,
         incarnation: Incarnation,
-        actor: ActorRef<TaskManagerMessage>,
+        known: KnownTaskManager,
     ) -> Result<(), ActorProcessingErr> {
         tracing::debug!(job = %self.args.job, task_manager = %id, "a TaskManager is there");
-        self.command(&actor, JobCommand::Report);
+        self.command(&known, JobCommand::Report);
         self.hold_slots(incarnation);
-        self.task_managers.insert(incarnation, actor);
+        self.task_managers.insert(incarnation, known);
         for earlier in self.earlier_lives(id, incarnation) {
             self.task_managers.remove(&earlier);
             self.task_manager_lost(earlier)?;

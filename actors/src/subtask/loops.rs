@@ -3,8 +3,8 @@
 //! Channels that come round are the last of a head's. What is filed there is taken in at the beginning of the next turn, also
 //! by a chain that is blocked, and its credit goes back at once: so nobody waits for a head.
 
+use super::SubtaskState;
 use super::work::{Effect, Then, Todo, Turn, Work};
-use super::{SubtaskMessage, SubtaskState};
 use rivus_core::{
     AlignmentAction, CheckpointId, CheckpointKind, Control, Element, Failure, Inputs, JobGraph,
     LoopBarrierAction, LoopBarriers, LoopRounds, LoopStep, LoopWaiting, RoundMerge, SubtaskId,
@@ -92,6 +92,10 @@ impl Work {
             if element.spends_credit() {
                 self.effects.push(Effect::CameRound(channel));
             }
+            let element = self.unpacked(self.inputs.len() + channel, element)?;
+            let Some(head) = &mut self.head else {
+                return Ok(());
+            };
             let action = match element {
                 Element::Batch(batch) if head.rounds.is_over() => {
                     // A timer of processing time has sent it, which nobody waits for at the end of input.
@@ -116,9 +120,10 @@ impl Work {
                     LoopBarrierAction::None
                 }
                 // Time comes from outside only. Barriers don't overtake in a job with a loop: it is refused.
-                Element::Watermark(_) | Element::Idle | Element::Overtaking(_) => {
-                    LoopBarrierAction::None
-                }
+                Element::Watermark(_)
+                | Element::Idle
+                | Element::Overtaking(_)
+                | Element::Encoded(_) => LoopBarrierAction::None,
             };
             self.barrier_came_round(action);
         }
@@ -253,9 +258,9 @@ impl Work {
 
 impl SubtaskState {
     /// Gives the credit of what has come round back to its sender.
-    pub(super) fn return_credit_back(&mut self, channel: usize) {
+    pub(super) fn return_credit_back(&mut self, channel: usize) -> Result<(), Failure> {
         let Some(work) = &mut self.work else {
-            return;
+            return Ok(());
         };
         let outside = work.inputs.len();
         let granted = work
@@ -265,11 +270,8 @@ impl SubtaskState {
         if let Some(granted) = granted
             && let Some(sender) = self.senders.get(outside + channel)
         {
-            let _ = sender.actor.cast(SubtaskMessage::Credit {
-                lane: sender.lane,
-                granted,
-                given_back: Vec::new(),
-            });
+            sender.credit(granted, Vec::new())?;
         }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `mod.rs` | the mailbox |
 //! | `aligned.rs` | waiting for other sources |
+//! | `channels.rs` | the other ends of its channels, in this process and others |
 //! | `futures.rs` | futures of operators |
 //! | `loops.rs` | heads of loops, and rounds |
 //! | `work.rs` | turns: what is worked on next, and how far it got |
@@ -18,6 +19,7 @@
 
 mod aligned;
 mod barriers;
+mod channels;
 mod commits;
 mod futures;
 mod loops;
@@ -36,12 +38,14 @@ use rivus_core::{
 };
 use tokio::sync::oneshot;
 
+pub use self::channels::{Peer, Receiver, Sender};
 pub use self::restore::{BuiltTask, Restore};
 use self::snapshot::{UploadResult, Uploads};
 use self::work::Work;
 use crate::context::NodeContext;
 use crate::job_tasks::{JobTasksMessage, TaskEvent};
 use crate::probe::{ActorKind, OfJob, Step};
+use crate::remote::LinkId;
 
 /// What a subtask is told.
 pub enum SubtaskMessage {
@@ -89,6 +93,13 @@ pub enum SubtaskMessage {
     LookAgain,
     /// A slice of frozen state may be written again.
     SliceDue,
+    /// A link to another process is lost, and with it the channels that went over it.
+    LinkLost {
+        /// Which.
+        link: LinkId,
+        /// How that came.
+        reason: String,
+    },
     /// Begin a checkpoint. Sources only.
     TriggerCheckpoint(Barrier),
     /// A barrier has been awaited long enough: the checkpoint is given up.
@@ -138,26 +149,6 @@ pub enum SubtaskMessage {
         /// Where the answer goes; none if no operator shows its state.
         reply: oneshot::Sender<Result<Option<StateAnswer>, Failure>>,
     },
-}
-
-/// The sending end of an input channel.
-pub struct Sender {
-    /// Which execution.
-    pub attempt: AttemptId,
-    /// Its actor.
-    pub actor: ActorRef<SubtaskMessage>,
-    /// The channel, as it counts.
-    pub lane: usize,
-}
-
-/// The receiving end of an output channel.
-pub struct Receiver {
-    /// Which execution.
-    pub attempt: AttemptId,
-    /// Its actor.
-    pub actor: ActorRef<SubtaskMessage>,
-    /// The channel, as it counts.
-    pub channel: usize,
 }
 
 /// What an execution is started with.
@@ -258,10 +249,12 @@ impl Actor for SubtaskActor {
                 granted,
                 given_back,
             } => {
-                let work = state.work()?;
-                work.credit(lane, granted);
-                work.came_home.extend(given_back);
-                state.step();
+                if lane < state.receivers.len() {
+                    let work = state.work()?;
+                    work.credit(lane, granted);
+                    work.came_home.extend(given_back);
+                    state.step();
+                }
             }
             SubtaskMessage::Built(built) => {
                 state.pass(Step::Built, &myself)?;
@@ -272,6 +265,7 @@ impl Actor for SubtaskActor {
                 state.built(built)?;
             }
             SubtaskMessage::Connect(senders) => state.connect(senders)?,
+            SubtaskMessage::LinkLost { link, reason } => state.link_lost(link, &reason)?,
             SubtaskMessage::Open {
                 lane,
                 producer,
@@ -400,33 +394,6 @@ impl SubtaskState {
             batch_bytes: options.batch_bytes,
             loop_bytes: options.loop_bytes,
         }
-    }
-
-    /// Opens every input channel at its sender.
-    fn connect(&mut self, senders: Vec<Sender>) -> Result<(), Failure> {
-        if self.connected {
-            // A new leader connects again what the old one may have connected.
-            return Ok(());
-        }
-        for (channel, sender) in senders.iter().enumerate() {
-            let granted = self.work()?.granted(channel);
-            let _ = sender.actor.cast(SubtaskMessage::Open {
-                lane: sender.lane,
-                producer: sender.attempt,
-                receiver: Receiver {
-                    attempt: self.args.attempt,
-                    actor: self.myself.clone(),
-                    channel,
-                },
-                granted,
-            });
-        }
-        self.senders = senders;
-        self.connected = true;
-        self.tell(TaskEvent::Running);
-        self.begin_alignment();
-        self.step();
-        Ok(())
     }
 }
 

@@ -147,6 +147,11 @@ impl SubtaskState {
         let unaligned_after = options.unaligned_after;
         let mut work = Work::new(built.task, cx, inputs, restored, unaligned_after);
         let budget = self.args.options.input_bytes;
+        let senders = graph.senders(subtask);
+        let routes = senders
+            .iter()
+            .map(|(edge, _)| Arc::clone(graph.route(edge)));
+        work.routes = routes.collect();
         work.head = Head::of(graph, subtask, restored.unwrap_or_default(), budget);
         let channels = graph.loop_channels(subtask);
         work.rounds = channels.map(|of_loop| RoundMerge::new(&of_loop));

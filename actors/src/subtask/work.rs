@@ -1,14 +1,15 @@
 //! Turns: what a subtask works on next, and how far it got.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use rivus_core::{
     AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, GivenBack,
-    InFlight, Inputs, MIN_TIMESTAMP, Progress, RoundMerge, SourceTurn, SplitId, SubtaskMetrics,
-    Task, TaskContext, TimeChange, Timestamp,
+    InFlight, Inputs, MIN_TIMESTAMP, Progress, RoundMerge, RouteFactory, SourceTurn, SplitId,
+    SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
@@ -96,6 +97,8 @@ pub(super) struct Work {
     /// The processing time for which a wake-up is on its way.
     wake_due: Option<Timestamp>,
     pub(super) commits: Commits,
+    /// By input channel, what its batches are decoded with that come from another process.
+    pub(super) routes: Vec<Arc<dyn RouteFactory>>,
     /// Batches that receivers have done with, to be dropped in a turn.
     pub(super) came_home: Vec<GivenBack>,
     /// By input channel, what goes back to its sender with the next credit.
@@ -164,6 +167,7 @@ impl Work {
         Self {
             task,
             cx,
+            routes: Vec::new(),
             came_home: Vec::new(),
             given_back,
             inputs,
@@ -362,12 +366,15 @@ impl Work {
     }
 
     fn element(&mut self, channel: usize, element: Element) -> Result<Turn, Failure> {
+        let element = self.unpacked(channel, element)?;
         let then = if element.spends_credit() {
             Then::Credit(channel)
         } else {
             Then::Nothing
         };
         match element {
+            // Made records of when it was taken.
+            Element::Encoded(_) => Ok(Turn::Again),
             Element::Batch(batch) => {
                 self.inputs.time.on_records(channel);
                 let input = self.inputs.input(channel);
@@ -404,6 +411,12 @@ impl Work {
                 Ok(Turn::Again)
             }
         }
+    }
+
+    /// Makes records of a batch that has come from another process.
+    pub(super) fn unpacked(&self, channel: usize, element: Element) -> Result<Element, Failure> {
+        let decode = |bytes: &[u8]| self.routes[channel].decode(bytes);
+        Ok(element.unpacked(decode)?)
     }
 
     fn time_changed(&mut self, change: TimeChange, then: Then) -> Result<Turn, Failure> {
@@ -485,32 +498,9 @@ impl SubtaskState {
         Ok(())
     }
 
-    fn send_outgoing(&mut self) -> Result<(), ActorProcessingErr> {
+    fn return_credit(&mut self, channel: usize) -> Result<(), Failure> {
         let Some(work) = &mut self.work else {
             return Ok(());
-        };
-        for outgoing in work.cx.outputs.drain() {
-            // A closed channel has granted no credit, and barriers flow only when all are open; if the
-            // receiver has died since, its region, which is this one's, is about to restart.
-            if let Some(receiver) = &self.receivers[outgoing.lane] {
-                let _ = receiver.actor.cast(SubtaskMessage::Element {
-                    channel: receiver.channel,
-                    seq: outgoing.seq,
-                    element: outgoing.element,
-                });
-            } else {
-                return Err(Box::new(Failure::attempt(format!(
-                    "output {} was used before its receiver opened it",
-                    outgoing.lane
-                ))));
-            }
-        }
-        Ok(())
-    }
-
-    fn return_credit(&mut self, channel: usize) {
-        let Some(work) = &mut self.work else {
-            return;
         };
         let queued = work.inputs.queued_bytes() as u64;
         work.cx.metrics.queued_bytes.store(queued, Relaxed);
@@ -519,12 +509,9 @@ impl SubtaskState {
         if let Some(granted) = granted
             && let Some(sender) = self.senders.get(channel)
         {
-            let _ = sender.actor.cast(SubtaskMessage::Credit {
-                lane: sender.lane,
-                granted: work.slips.granted(channel, granted),
-                given_back,
-            });
+            sender.credit(work.slips.granted(channel, granted), given_back)?;
         }
+        Ok(())
     }
 
     fn run_effects(&mut self) -> Result<(), ActorProcessingErr> {
@@ -534,8 +521,8 @@ impl SubtaskState {
         let myself = self.myself.clone();
         for effect in std::mem::take(&mut work.effects) {
             match effect {
-                Effect::Credit(channel) => self.return_credit(channel),
-                Effect::CameRound(channel) => self.return_credit_back(channel),
+                Effect::Credit(channel) => self.return_credit(channel)?,
+                Effect::CameRound(channel) => self.return_credit_back(channel)?,
                 Effect::Tell(event) => {
                     match event {
                         TaskEvent::Drained => self.pass(Step::Drained, &myself)?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::loops::in_loop;
 use super::written::{Exchange, GraphError, NodeId, Operator, StreamEdge, StreamGraph, StreamNode};
@@ -180,11 +181,11 @@ impl JobGraph {
     }
 
     /// What an edge's records are sent with.
-    pub fn route(&self, edge: &JobEdge) -> &dyn RouteFactory {
+    pub fn route(&self, edge: &JobEdge) -> &Arc<dyn RouteFactory> {
         let written = self.node(edge.node).edge(edge.input);
         match (&written.rebalance, edge.exchange) {
-            (Some(rebalance), Exchange::Rebalance) => &**rebalance,
-            _ => &*written.route,
+            (Some(rebalance), Exchange::Rebalance) => rebalance,
+            _ => &written.route,
         }
     }
 

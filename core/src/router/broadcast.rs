@@ -7,10 +7,10 @@ use super::MEASURE_EVERY;
 use crate::batch::{Rows, batch_records, record_bytes};
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::either::Carry;
+use crate::element::Element;
 use crate::event::{Event, Record, Timestamp};
 use crate::failure::Failure;
 use crate::metrics::SubtaskMetrics;
-use crate::outputs::Element;
 use crate::stage::{Control, Progress, Stage};
 
 /// Sends every record to every subtask; the records are shared, not copied, until they are read.

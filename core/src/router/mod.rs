@@ -24,11 +24,11 @@ use crate::batch::{Batch, Rows, batch_records, record_bytes};
 use crate::codec::CodecError;
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::either::{AsItIs, Carry};
+use crate::element::Element;
 use crate::event::{Event, Hashed, Record, Timestamp};
 use crate::failure::Failure;
 use crate::key::KeyGroup;
 use crate::metrics::SubtaskMetrics;
-use crate::outputs::Element;
 use crate::stage::{AnyStage, Control, Progress, Stage};
 use crate::task::RouteFactory;
 

@@ -110,7 +110,7 @@ impl Bench {
                 Element::Barrier(barrier) => Seen::Barrier(barrier.id.0),
                 Element::Overtaking(barrier) => Seen::Overtaking(barrier.id.0),
                 Element::Round(claim) => Seen::Round(claim),
-                Element::CancelBarrier(_) => continue,
+                Element::Encoded(_) | Element::CancelBarrier(_) => continue,
                 Element::EndOfInput => Seen::End,
             };
             self.seen[lane].push(seen);

@@ -1,0 +1,81 @@
+//! What the decisions ask for.
+
+use ractor::ActorProcessingErr;
+use rivus_core::job::{CheckpointEvent, JobAction, JobOutcome};
+
+use super::{Checkpointing, JobMasterMessage, JobMasterState};
+use crate::job_manager::JobManagerMessage;
+use crate::job_tasks::JobCommand;
+use crate::probe::Step;
+use crate::resource_manager::ResourceManagerMessage;
+
+impl JobMasterState {
+    pub(super) fn act(&mut self, action: JobAction) -> Result<(), ActorProcessingErr> {
+        match action {
+            JobAction::Append(entry) => self.append(entry)?,
+            JobAction::FindSplits(source) => self.find_splits(source),
+            JobAction::DiscoverSplits(source) => self.discover_splits(source),
+            JobAction::RequestSlots(count) => {
+                let job = self.args.job;
+                let request = ResourceManagerMessage::RequestSlots { job, count };
+                let _ = self.args.resource_manager.cast(request);
+            }
+            JobAction::ReadManifest(id) => self.read_manifest(id),
+            JobAction::Deploy { attempts, restore } => {
+                self.pass(Step::Deploy)?;
+                self.deploy(&attempts, restore)?;
+            }
+            JobAction::Run(attempts) => {
+                self.pass(Step::Connect)?;
+                self.connect(&attempts);
+            }
+            JobAction::Cancel(attempts) => {
+                self.command_all(|| JobCommand::Cancel(attempts.clone()));
+            }
+            JobAction::Finish(attempts) => {
+                self.command_all(|| JobCommand::Finish(attempts.clone()));
+            }
+            JobAction::AssignSplits {
+                attempt,
+                splits,
+                no_more,
+            } => {
+                self.pass(Step::AssignSplit)?;
+                let command = JobCommand::AddSplits {
+                    attempt,
+                    splits,
+                    no_more,
+                };
+                self.command_at(attempt, command);
+            }
+            JobAction::SetTimer(timer, after) => {
+                let message = JobMasterMessage::Timer(timer);
+                self.args.node.send_later(&self.myself, after, message);
+            }
+            JobAction::StartCheckpoints { tasks, reports } => {
+                self.start_checkpoints(tasks, reports);
+            }
+            JobAction::Quiesce => {
+                self.checkpointing = Checkpointing::Quiescing;
+                self.coordinate(CheckpointEvent::Quiesce);
+            }
+            JobAction::AllDrained => self.coordinate(CheckpointEvent::AllDrained),
+            JobAction::Ended(mut outcome) => {
+                if let JobOutcome::Failed(failure) = &mut outcome
+                    && self.takeover.found_ended
+                {
+                    let again = "; to run it again, give it another id";
+                    failure.message.push_str(again);
+                }
+                self.ended = true;
+                self.clean_up(&outcome);
+                self.publish();
+                let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
+                    job: self.args.job,
+                    outcome,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! The job as it is seen from outside, and what it leaves.
+
+use rivus_core::CheckpointId;
+use rivus_core::job::{JobMachine, JobOutcome};
+
+use super::JobMasterState;
+use crate::coordinator::delete_checkpoints_below;
+use crate::job_manager::JobManagerMessage;
+use crate::resource_manager::ResourceManagerMessage;
+use crate::view::{JobStatus, JobView, SubtaskView};
+
+impl JobMasterState {
+    pub(super) fn publish(&self) {
+        let view = match &self.machine {
+            Some(machine) => self.view(machine),
+            None => return,
+        };
+        let _ = self
+            .args
+            .manager
+            .cast(JobManagerMessage::View(Box::new(view)));
+    }
+
+    pub(super) fn view(&self, machine: &JobMachine) -> JobView {
+        let state = machine.state();
+        let status = if let Some(outcome) = &state.outcome {
+            JobStatus::Ended(outcome.clone())
+        } else if !self.takeover.is_over() {
+            JobStatus::Recovering
+        } else if state.failing.is_some() || state.cancel_requested {
+            JobStatus::Ending
+        } else if machine.is_running() {
+            JobStatus::Running
+        } else {
+            self.short_of_slots.clone().unwrap_or(JobStatus::Starting)
+        };
+        let subtasks = state.executions.values().filter_map(|execution| {
+            let figures = self.figures.get(&execution.attempt)?;
+            let vertex = self.args.graph.vertex(execution.attempt.subtask.vertex);
+            Some(SubtaskView {
+                attempt: execution.attempt,
+                name: vertex.name.clone(),
+                figures: *figures,
+            })
+        });
+        JobView {
+            job: self.args.job,
+            name: state.name.clone(),
+            status,
+            epoch: state.epoch,
+            subtasks: subtasks.collect(),
+            savepoints: state.savepoints.clone(),
+            last_checkpoint: state.latest().map(|(id, _)| id),
+            checkpoints: state.completed_in_all,
+            last_checkpoint_took: self.checkpoint_took,
+            last_checkpoint_in_flight: state
+                .latest()
+                .and_then(|(id, _)| self.in_flight.get(&id).copied()),
+            restarts: state.restarts,
+            takeovers: state.takeovers,
+            restarted_by_takeover: state.restarted_by_takeover,
+            last_failure: state.last_failure.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// The terminal entry is in the log; now what the job left may go. A failed job's checkpoints stay,
+    /// for whoever wants to know why.
+    pub(super) fn clean_up(&self, outcome: &JobOutcome) {
+        let Some(machine) = &self.machine else {
+            return;
+        };
+        let keep = match outcome {
+            JobOutcome::Failed(_) => machine.state().oldest().unwrap_or_default(),
+            JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => {
+                CheckpointId(u64::MAX)
+            }
+        };
+        delete_checkpoints_below(&self.args.node, self.args.job, keep);
+        let _ = self
+            .args
+            .resource_manager
+            .cast(ResourceManagerMessage::ReleaseJob(self.args.job));
+    }
+}

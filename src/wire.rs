@@ -1,0 +1,115 @@
+//! What a process listens at for others of its cluster.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use rivus_actors::{ControlDoor, DataDoor, NodeConfig, NodeContext, NodeMessage, Remote};
+use rivus_wire::{ConnectError, Limits, Listener, Secret};
+use tokio::runtime::Handle;
+
+use crate::error::JobError;
+
+/// How a process speaks with others.
+#[derive(Clone)]
+pub(crate) struct WireSettings {
+    /// What all of them know.
+    pub(crate) secret: Secret,
+    /// Where TaskManagers come to its leaders, if it has candidates.
+    pub(crate) control: Option<SocketAddr>,
+    /// Where others send data, if it has TaskManagers.
+    pub(crate) data: Option<SocketAddr>,
+}
+
+/// Listeners, before there is anybody to let in.
+pub(crate) struct Wire {
+    remote: Option<Remote>,
+    control: Option<Listener>,
+    data: Option<Listener>,
+    control_runtime: Handle,
+    runtime: Handle,
+}
+
+impl Wire {
+    /// Listens. What the election is to tell of the address goes into `config`.
+    pub(crate) async fn listen(
+        settings: WireSettings,
+        config: &mut NodeConfig,
+        control_runtime: Handle,
+        runtime: Handle,
+    ) -> Result<Self, JobError> {
+        let limits = Limits {
+            heartbeat: config.heartbeat_interval,
+            silence: config.heartbeat_timeout,
+            ..Limits::default()
+        };
+        let WireSettings {
+            secret,
+            control,
+            data,
+        } = settings;
+        let control = bind(control, &secret, &limits, &control_runtime).await?;
+        let data = bind(data, &secret, &limits, &runtime).await?;
+        let at = |listener: &Option<Listener>| {
+            let listener = listener.as_ref();
+            listener.map_or_else(String::new, |listener| listener.address().to_string())
+        };
+        config.address = at(&control);
+        let remote = Remote::new(secret, limits, at(&data), runtime.clone());
+        Ok(Self {
+            remote: Some(remote),
+            control,
+            data,
+            control_runtime,
+            runtime,
+        })
+    }
+
+    /// What the actors have of it.
+    pub(crate) fn remote(&mut self) -> Option<Remote> {
+        self.remote.take()
+    }
+
+    /// Lets others in.
+    pub(crate) fn serve(self, node: &Arc<NodeContext>, root: &ActorRef<NodeMessage>) {
+        let nonces = || {
+            let node = Arc::clone(node);
+            move || node.seed.nonce()
+        };
+        if let Some(control) = self.control {
+            let door = Arc::new(ControlDoor::new(Arc::clone(node), root.clone()));
+            self.control_runtime.spawn(control.serve(nonces(), door));
+        }
+        if let Some(data) = self.data {
+            let door = Arc::new(DataDoor::new(Arc::clone(node)));
+            self.runtime.spawn(data.serve(nonces(), door));
+        }
+    }
+}
+
+async fn bind(
+    address: Option<SocketAddr>,
+    secret: &Secret,
+    limits: &Limits,
+    runtime: &Handle,
+) -> Result<Option<Listener>, JobError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    if address.ip().is_unspecified() {
+        return Err(JobError::Setup(format!(
+            "others can't connect to {address}: give the address of this machine that they reach"
+        )));
+    }
+    let (secret, limits) = (secret.clone(), limits.clone());
+    let bound = runtime.spawn(Listener::bind(address, secret, limits)).await;
+    match bound {
+        Ok(Ok(listener)) => Ok(Some(listener)),
+        Ok(Err(error @ ConnectError::Open(_))) => Err(JobError::Setup(error.line())),
+        Ok(Err(error)) => Err(JobError::Setup(format!(
+            "can't listen on {address}: {}",
+            error.line()
+        ))),
+        Err(_) => Err(JobError::NodeStopped),
+    }
+}

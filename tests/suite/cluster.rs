@@ -1,0 +1,291 @@
+//! JobManagers and TaskManagers in processes of their own, any of which may be killed.
+//!
+//! Each test runs `clicks`, whose results are known without an engine, and compares what was committed.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::processes::{Asked, Process, committed, expected, listening, pause, rivus};
+
+/// Clicks a second.
+const RATE: u64 = 4_000;
+
+/// Processes that share a storage.
+struct Cluster {
+    dir: TempDir,
+}
+
+/// A JobManager that leads.
+struct Leader {
+    process: Process,
+    asked: Asked,
+    /// Where TaskManagers connect.
+    control: String,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn process(&self, role: &str, options: &[&str]) -> Process {
+        let mut command = rivus();
+        command.arg(role).arg("--storage").arg(self.path("storage"));
+        command.args(["--lease", "1s"]).args(options);
+        Process::start(&mut command)
+    }
+
+    fn job_manager(&self, options: &[&str]) -> Process {
+        self.process(
+            "jobmanager",
+            &[&["--address", "127.0.0.1:0"], options].concat(),
+        )
+    }
+
+    fn leader(&self, options: &[&str]) -> Leader {
+        Leader::of(self.job_manager(options))
+    }
+
+    /// One that waits for its turn.
+    fn standby(&self) -> Process {
+        let mut process = self.job_manager(&[]);
+        let line = process.line();
+        assert!(line.starts_with("standing by"), "{line}");
+        process
+    }
+
+    fn task_manager(&self, slots: &str, options: &[&str]) -> Process {
+        let wanted = ["--workers", "1", "--slots", slots];
+        let mut process = self.process("taskmanager", &[&wanted[..], options].concat());
+        let line = process.line();
+        assert!(line.contains("slots; data at 127.0.0.1:"), "{line}");
+        process
+    }
+
+    fn out(&self) -> PathBuf {
+        self.path("out")
+    }
+
+    /// Asks for so many clicks.
+    fn submit(&self, leader: &Asked, clicks: u64) -> String {
+        let (out, rate, count) = (self.out(), RATE.to_string(), clicks.to_string());
+        let out = out.to_str().expect("is text");
+        let submitted = leader.answer(&[
+            "submit",
+            "-p",
+            "2",
+            "--checkpoint-interval",
+            "100ms",
+            "clicks",
+            "--",
+            "--out",
+            out,
+            "--rate",
+            &rate,
+            "--count",
+            &count,
+        ]);
+        submitted["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// The job's last view, after its output was compared with what it has to be.
+    fn completed(&self, leader: &Asked, job: &str, clicks: u64) -> Value {
+        let last = leader.wait_for(job, |status| status["status"] == "completed");
+        assert_eq!(committed(&self.out()), expected(clicks, RATE), "{last}");
+        last
+    }
+}
+
+impl Leader {
+    /// A JobManager, when it leads.
+    fn of(mut process: Process) -> Self {
+        let line = process.line();
+        let (_, control) = line.split_once("TaskManagers at ").expect("a JobManager's");
+        let (control, _) = control.split_once(';').expect("and more");
+        Self {
+            asked: Asked {
+                address: listening(&line),
+            },
+            control: control.to_owned(),
+            process,
+        }
+    }
+}
+
+fn checkpoints(status: &Value) -> u64 {
+    status["checkpoints"].as_u64().expect("a number")
+}
+
+/// Whether all tasks are in their first life.
+fn nothing_restarted(status: &Value) -> bool {
+    let tasks = status["tasks"].as_array().expect("a list");
+    let is_first = |task: &Value| task["task"].as_str().expect("a name").ends_with("#1");
+    status["restarts"] == 0 && !tasks.is_empty() && tasks.iter().all(is_first)
+}
+
+#[test]
+fn a_leader_that_is_killed_is_followed_by_another_and_no_task_restarts() {
+    let cluster = Cluster::new();
+    let first = cluster.leader(&[]);
+    let _tasks = cluster.task_manager("2", &[]);
+    let second = cluster.standby();
+    let job = cluster.submit(&first.asked, 24_000);
+    let running = first.asked.wait_for(&job, |status| checkpoints(status) > 3);
+    first.process.kill();
+
+    let second = Leader::of(second);
+    let before = checkpoints(&running);
+    let after = second
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > before + 3);
+    assert_eq!(after["takeovers"], 1, "{after}");
+    assert!(nothing_restarted(&after), "{after}");
+    let last = cluster.completed(&second.asked, &job, 24_000);
+    assert_eq!(last["restarts"], 0, "{last}");
+}
+
+#[test]
+fn tasks_go_on_while_nobody_leads_and_the_next_leader_adopts_them() {
+    let cluster = Cluster::new();
+    let first = cluster.leader(&[]);
+    let tasks = [(); 2].map(|()| cluster.task_manager("1", &[]));
+    let job = cluster.submit(&first.asked, 32_000);
+    first.asked.wait_for(&job, |status| checkpoints(status) > 3);
+    first.process.kill();
+    let visible = committed(&cluster.out()).len();
+    // Longer than the lease: what was committed stays as it is, since nobody says what may be.
+    for _ in 0..40 {
+        pause();
+    }
+    assert!(committed(&cluster.out()).len() <= visible + 22);
+
+    let second = cluster.leader(&[]);
+    let adopted = second.asked.wait_for(&job, |status| {
+        status["status"] == "running" && checkpoints(status) > 6
+    });
+    assert_eq!(adopted["takeovers"], 1, "{adopted}");
+    assert!(nothing_restarted(&adopted), "{adopted}");
+    cluster.completed(&second.asked, &job, 32_000);
+    drop(tasks);
+}
+
+#[test]
+fn a_task_manager_that_is_killed_is_replaced_by_a_spare() {
+    let cluster = Cluster::new();
+    let leader = cluster.leader(&[]);
+    let [first, second] = [(); 2].map(|()| cluster.task_manager("1", &[]));
+    let job = cluster.submit(&leader.asked, 24_000);
+    leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > 3);
+    let _spare = cluster.task_manager("1", &[]);
+    first.kill();
+    let restarted = leader.asked.wait_for(&job, |status| {
+        status["restarts"] == 1 && status["status"] == "running"
+    });
+    assert_eq!(restarted["takeovers"], 0, "{restarted}");
+    cluster.completed(&leader.asked, &job, 24_000);
+    drop(second);
+}
+
+#[test]
+fn a_job_waits_for_slots_and_a_task_manager_that_joins_is_used() {
+    let cluster = Cluster::new();
+    let leader = cluster.leader(&[]);
+    let _first = cluster.task_manager("1", &[]);
+    let job = cluster.submit(&leader.asked, 4_000);
+    let waits = leader
+        .asked
+        .wait_for(&job, |status| status["status"] == "waiting");
+    assert_eq!(waits["reason"], "needs 2 slots, and there are 1", "{waits}");
+    let _second = cluster.task_manager("1", &[]);
+    let last = cluster.completed(&leader.asked, &job, 4_000);
+    assert_eq!(last["restarts"], 0, "{last}");
+}
+
+#[test]
+fn who_has_another_secret_is_refused_and_strangers_are_dropped() {
+    let cluster = Cluster::new();
+    let secrets = [("ours", "0123456789abcdef"), ("theirs", "fedcba9876543210")];
+    let [ours, theirs] = secrets.map(|(name, secret)| {
+        let path = cluster.path(name);
+        std::fs::write(&path, secret).expect("is written");
+        path
+    });
+    let with = |path: &Path| ["--secret-file".to_owned(), path.display().to_string()];
+    let (ours, theirs) = (with(&ours), with(&theirs));
+    let [ours, theirs] = [&ours, &theirs].map(|words| words.each_ref().map(String::as_str));
+    let leader = cluster.leader(&ours);
+    let _stranger = cluster.task_manager("2", &theirs);
+    let job = cluster.submit(&leader.asked, 8_000);
+    for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 5_000]] {
+        let mut stranger = TcpStream::connect(&leader.control).expect("connects");
+        // It may have been dropped before all of it was written.
+        let _ = stranger.write_all(nonsense);
+    }
+    for _ in 0..20 {
+        pause();
+    }
+    let waits = leader.asked.answer(&["status", &job]);
+    assert_eq!(waits["reason"], "needs 2 slots, and there are 0", "{waits}");
+    let _known = cluster.task_manager("2", &ours);
+    cluster.completed(&leader.asked, &job, 8_000);
+}
+
+#[test]
+fn what_a_process_cannot_do_is_refused_in_one_line() {
+    let cluster = Cluster::new();
+    let short = cluster.path("short");
+    std::fs::write(&short, "secret\n").expect("is written");
+    let short = short.display().to_string();
+    let table: [(&str, &[&str], &str); 5] = [
+        (
+            "jobmanager",
+            &["--control-address", "0.0.0.0:0"],
+            "others can't connect to 0.0.0.0:0: give the address of this machine that they reach",
+        ),
+        (
+            "taskmanager",
+            &["--data-address", "192.0.2.1:0"],
+            "192.0.2.1:0 can be reached from other machines, and there is no secret",
+        ),
+        (
+            "taskmanager",
+            &["--secret-file", &short],
+            "6 bytes can be guessed: give 16 or more",
+        ),
+        (
+            "jobmanager",
+            &["--coordination", "zookeeper://a"],
+            "give a directory or etcd://HOST:PORT",
+        ),
+        (
+            "cluster",
+            &["--coordination", "leaders", "--lease", "0s"],
+            "node setting lease is 0: give more",
+        ),
+    ];
+    for (role, options, reason) in table {
+        let mut command = rivus();
+        command
+            .arg(role)
+            .arg("--storage")
+            .arg(cluster.path("storage"));
+        let refused = command.args(options).output().expect("runs");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(reason) && said.lines().count() == 1,
+            "{options:?}: {said}"
+        );
+    }
+}

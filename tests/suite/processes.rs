@@ -1,0 +1,143 @@
+//! Processes of the binary: started, asked, killed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub(crate) fn rivus() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
+    command.env_remove("RUST_LOG");
+    command
+}
+
+/// A running process. Killed when the test is over, however it ends.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
+        let said = BufReader::new(child.stdout.take().expect("is piped"));
+        Self { child, said }
+    }
+
+    /// The next line that it says.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("is read");
+        line
+    }
+
+    /// As a machine that fails: nobody is told.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("is killed");
+    }
+}
+
+/// Where a process listens for commands, by the line that it says.
+pub(crate) fn listening(line: &str) -> String {
+    let address = line.strip_prefix("listening on ");
+    let address = address.unwrap_or_else(|| panic!("says where it listens, not {line:?}"));
+    let (address, _) = address.split_once(';').expect("and more");
+    address.to_owned()
+}
+
+/// Whoever answers for a service's jobs.
+pub(crate) struct Asked {
+    pub(crate) address: String,
+}
+
+impl Asked {
+    pub(crate) fn ask(&self, words: &[&str]) -> Output {
+        // Options go before a job's own arguments.
+        let (command, rest) = words.split_first().expect("a command");
+        let mut asking = rivus();
+        asking.arg(command);
+        let mut rest = rest;
+        if *command == "savepoint" {
+            asking.arg(rest[0]);
+            rest = &rest[1..];
+        }
+        asking
+            .args(["--json", "--address", &self.address])
+            .args(rest);
+        asking.output().expect("runs")
+    }
+
+    /// What it answers, as JSON.
+    pub(crate) fn answer(&self, words: &[&str]) -> Value {
+        let output = self.ask(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).expect("is JSON")
+    }
+
+    /// The line that says why not, and the exit code.
+    pub(crate) fn refusal(&self, words: &[&str]) -> (String, Option<i32>) {
+        let output = self.ask(words);
+        let said = String::from_utf8(output.stderr).expect("is text");
+        (said, output.status.code())
+    }
+
+    /// Looks at a job until it is as it should be.
+    pub(crate) fn wait_for(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..1_200 {
+            let status = self.answer(&["status", job]);
+            if is_so(&status) {
+                return status;
+            }
+            pause();
+        }
+        panic!("it never came to that: {}", self.answer(&["status", job]));
+    }
+}
+
+/// Between two looks at another process, whose clock can't be paused.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+/// Rows of committed files by window and page, each of which may stand there once.
+pub(crate) fn committed(out: &Path) -> BTreeMap<(i64, String), u64> {
+    let mut rows = BTreeMap::new();
+    for part in std::fs::read_dir(out).into_iter().flatten() {
+        let path = part.expect("is listed").path();
+        if path.extension().is_none_or(|extension| extension != "csv") {
+            continue;
+        }
+        for line in std::fs::read_to_string(&path).expect("is read").lines() {
+            let mut fields = line.split(',');
+            let mut next = || fields.next().expect("three fields");
+            let key = (next().parse().expect("a time"), next().to_owned());
+            let count = next().parse().expect("a count");
+            let twice = rows.insert(key.clone(), count);
+            assert_eq!(twice, None, "{key:?} stands there twice");
+        }
+    }
+    rows
+}
+
+/// What `clicks` gives by its description, without an engine.
+pub(crate) fn expected(clicks: u64, rate: u64) -> BTreeMap<(i64, String), u64> {
+    let mut rows = BTreeMap::new();
+    for n in 0..clicks {
+        let window = 1_767_225_600_000 + (n / rate * 1_000) as i64;
+        *rows
+            .entry((window, format!("/{}", n * n % 11)))
+            .or_insert(0) += 1;
+    }
+    rows
+}
