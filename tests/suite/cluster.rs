@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -151,6 +152,39 @@ fn a_leader_that_is_killed_is_followed_by_another_and_no_task_restarts() {
     assert!(nothing_restarted(&after), "{after}");
     let last = cluster.completed(&second.asked, &job, 24_000);
     assert_eq!(last["restarts"], 0, "{last}");
+}
+
+/// Says something to a process as an operating system does.
+fn signal(process: &Process, signal: &str) {
+    let id = process.child.id().to_string();
+    let told = Command::new("kill").args([signal, &id]).status();
+    assert!(told.expect("kill is there").success());
+}
+
+#[test]
+fn a_leader_that_is_stopped_is_left_for_the_next_and_changes_nothing_when_it_wakes() {
+    let cluster = Cluster::new();
+    let first = cluster.leader(&[]);
+    let tasks = [(); 2].map(|()| cluster.task_manager("1", &[]));
+    let second = cluster.standby();
+    let job = cluster.submit(&first.asked, 28_000);
+    let running = first.asked.wait_for(&job, |status| checkpoints(status) > 3);
+    signal(&first.process, "-STOP");
+
+    let second = Leader::of(second);
+    let before = checkpoints(&running);
+    let after = second
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > before + 3);
+    signal(&first.process, "-CONT");
+    // It finds its links closed, takes its TaskManagers for lost, and learns from the log that this is not for it to say.
+    let woken = second.asked.wait_for(&job, |status| {
+        checkpoints(status) > checkpoints(&after) + 10 || status["status"] == "completed"
+    });
+    assert_eq!(woken["takeovers"], 1, "{woken}");
+    assert!(nothing_restarted(&woken), "{woken}");
+    cluster.completed(&second.asked, &job, 28_000);
+    drop(tasks);
 }
 
 #[test]
