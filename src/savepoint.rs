@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rivus_actors::NodeContext;
 use rivus_core::job::{SavepointManifest, StartState};
-use rivus_core::{Failure, JobGraph, JobId, Migrations, OperatorUid, codec};
+use rivus_core::{Failure, JobGraph, JobId, LeaderEpoch, Migrations, OperatorUid, codec};
 use rivus_state::{CheckpointStorage, ObjectStorage, SAVEPOINTS, savepoint_folder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -203,7 +203,8 @@ impl FromSavepoint {
         self
     }
 
-    /// Starts the job.
+    /// Starts the job. Returns when its log says what it goes on from: whoever resumes it then, after whatever crash, goes on from
+    /// there too.
     ///
     /// # Errors
     /// [`JobError::Savepoint`] if there is no such savepoint, or the job doesn't fit it; and as
@@ -221,7 +222,12 @@ impl FromSavepoint {
         };
         let (start, graph) = cluster.blocking(prepare).await??;
         let view = cluster.submit(job, graph, self.env.submission(name, Some(start)));
-        Ok(JobHandle { job, view, cluster })
+        let mut handle = JobHandle { job, view, cluster };
+        // A leader leads what is in the log. A job that couldn't begin has ended: its handle says how.
+        match handle.wait_until(|view| view.epoch > LeaderEpoch(0)).await {
+            Err(JobError::NodeStopped) => Err(JobError::NodeStopped),
+            _ => Ok(handle),
+        }
     }
 
     /// Runs the job and waits for its end.

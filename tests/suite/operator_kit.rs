@@ -215,5 +215,5 @@ fn requests_are_pictured_in_order_and_not_with_little_room_and_at_another_parall
     check(unordered(), all, "| c=10@3 b=20@2 a=30@1");
     OperatorTest::of(|pairs: &Pairs| pairs.async_map(answer, ordered()))
         .reads(pair)
-        .check_fails("a=100@1 +100", "no answer within 100ms");
+        .check_fails("a=150@1 +100", "no answer within 100ms");
 }
