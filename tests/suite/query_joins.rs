@@ -22,8 +22,11 @@ type Payment = (u64, String);
 /// What a join keeps of a key: by window the records of both streams, as they came.
 type Groups = Vec<(Window, Vec<Either<Order, Payment>>)>;
 
+/// Records by stream.
+type Sides = (Vec<Order>, Vec<Payment>);
+
 /// The only window that is open, and its records by stream.
-fn sides(open: &Groups) -> Option<(Window, (Vec<Order>, Vec<Payment>))> {
+fn sides(open: &Groups) -> Option<(Window, Sides)> {
     let [(window, records)] = &open[..] else {
         return None;
     };
@@ -138,8 +141,8 @@ async fn joins_and_windows_show_what_they_keep_of_a_key() {
             assert_eq!(sides(&groups), expected, "{uid}");
         }
         // The watermark is at 2,599: nobody can pay for the first order any more.
-        type Sides = (Vec<Event<Order>>, Vec<Event<Payment>>);
-        let open = seven::<Sides>(&job, "soon", |(orders, _)| {
+        type Soon = (Vec<Event<Order>>, Vec<Event<Payment>>);
+        let open = seven::<Soon>(&job, "soon", |(orders, _)| {
             orders.iter().map(|order| order.ts).eq([3_000])
         });
         assert_eq!(open.await.0, [Event::at(3_000, (7, 3))]);
