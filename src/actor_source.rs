@@ -60,8 +60,10 @@ pub struct FeedSplit {
 /// Reads a feed.
 pub struct FeedReader<T> {
     shared: Arc<Shared<T>>,
-    /// Its number among the feed's readers, once it has been given the feed and until it has read all.
+    /// Its number among the feed's readers, once it has been given the feed.
     reader: Option<u64>,
+    /// Whether it has read all.
+    over: bool,
     /// How far it had read at checkpoints that are under way.
     begun: BTreeMap<CheckpointId, u64>,
 }
@@ -99,6 +101,7 @@ impl<T: Record> Source for ActorSource<T> {
         Ok(FeedReader {
             shared: Arc::clone(&self.shared),
             reader: None,
+            over: false,
             begun: BTreeMap::new(),
         })
     }
@@ -126,7 +129,7 @@ impl<T: Record> SourceReader for FeedReader<T> {
         max: usize,
         now: Timestamp,
     ) -> Result<ReadStatus, UserError> {
-        let Some(reader) = self.reader else {
+        let Some(reader) = self.reader.filter(|_| !self.over) else {
             return Ok(ReadStatus::SplitsDone);
         };
         let mut buffer = self.shared.buffer();
@@ -137,7 +140,7 @@ impl<T: Record> SourceReader for FeedReader<T> {
                 return Ok(ReadStatus::More);
             }
             if buffer.is_over() {
-                self.reader = None;
+                self.over = true;
                 return Ok(ReadStatus::SplitsDone);
             }
         }
@@ -146,18 +149,22 @@ impl<T: Record> SourceReader for FeedReader<T> {
 
     fn snapshot(&self) -> Vec<FeedSplit> {
         let next = self.shared.buffer().position();
-        let split = self.reader.map(|_| FeedSplit { next });
+        let reader = self.reader.filter(|_| !self.over);
+        let split = reader.map(|_| FeedSplit { next });
         split.into_iter().collect()
     }
 
     fn checkpoint_begun(&mut self, checkpoint: CheckpointId) {
-        self.begun.insert(checkpoint, self.shared.buffer().next());
+        // How far another has read is not in this one's snapshot: its barrier may come when that one is further on.
+        let buffer = self.shared.buffer();
+        if self.reader.is_some_and(|own| buffer.is_read_by(own)) {
+            self.begun.insert(checkpoint, buffer.next());
+        }
     }
 
     fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {
         let later = self.begun.split_off(&CheckpointId(checkpoint.0 + 1));
         let covered = std::mem::replace(&mut self.begun, later);
-        // A reader that was never given the feed covers nothing of it.
         if let Some((_, number)) = covered.into_iter().next_back() {
             self.shared.buffer().settle(number);
             self.shared.changed();
@@ -167,5 +174,70 @@ impl<T: Record> SourceReader for FeedReader<T> {
     fn position(&self) -> Option<String> {
         let read = self.shared.buffer().position();
         self.reader.map(|_| format!("feed[{read}]"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A feed of ten records, and the readers of two subtasks, the first of which is given the feed.
+    fn ten() -> (ActorFeed<u64>, FeedReader<u64>, FeedReader<u64>) {
+        let (source, feed) = ActorSource::bounded(10);
+        let source = source.replayed();
+        for n in 0..10 {
+            assert_eq!(feed.try_send(n), Ok(n));
+        }
+        let reader = |index| {
+            let instance = ParallelInstance {
+                index,
+                parallelism: 2,
+                attempt: 1,
+            };
+            source.reader(instance).expect("a reader")
+        };
+        let (mut first, second) = (reader(0), reader(1));
+        first.add_split(FeedSplit { next: 0 }).expect("a split");
+        (feed, first, second)
+    }
+
+    fn read(reader: &mut FeedReader<u64>, max: usize) -> (Vec<u64>, ReadStatus) {
+        let mut out = Vec::new();
+        let status = reader.read(&mut out, max, 0).expect("a feed can be read");
+        (out.into_iter().map(|event| event.value).collect(), status)
+    }
+
+    #[test]
+    fn a_checkpoint_covers_what_was_read_at_the_barrier_of_the_reader_that_has_the_feed() {
+        let (feed, mut first, mut second) = ten();
+        read(&mut first, 4);
+        first.checkpoint_begun(CheckpointId(1));
+        let covered = first.snapshot();
+        read(&mut first, 3);
+        second.checkpoint_begun(CheckpointId(1));
+        for reader in [&mut first, &mut second] {
+            reader.checkpoint_completed(CheckpointId(1));
+            assert_eq!(feed.settled(), 4);
+        }
+        // It fails, and the other is given the feed.
+        second.add_split(covered[0]).expect("a split");
+        assert_eq!(read(&mut second, 2).0, [4, 5]);
+        // The one that was replaced has a barrier still.
+        read(&mut second, 2);
+        first.checkpoint_begun(CheckpointId(2));
+        first.checkpoint_completed(CheckpointId(2));
+        assert_eq!(feed.settled(), 4);
+    }
+
+    #[test]
+    fn the_checkpoint_after_the_last_record_covers_all() {
+        let (feed, mut first, _) = ten();
+        feed.finish();
+        read(&mut first, 10);
+        assert_eq!(read(&mut first, 10).1, ReadStatus::SplitsDone);
+        first.checkpoint_begun(CheckpointId(1));
+        assert!(first.snapshot().is_empty());
+        first.checkpoint_completed(CheckpointId(1));
+        assert_eq!(feed.settled(), 10);
     }
 }
