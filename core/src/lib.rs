@@ -28,6 +28,7 @@ pub mod job;
 mod key;
 mod metrics;
 mod outputs;
+mod prefetch;
 mod query;
 mod router;
 mod schema;
@@ -91,7 +92,7 @@ pub use store::{
     Changes, EachEntry, EachFound, EachPiece, FrozenStore, ImageFile, MemoryStore, MemoryStores,
     Space, StateStore, StoreImage, StoreScan, Stores, files_refused,
 };
-pub use table::{OrderCursor, RowId, RowOrder, Table, TableWalk, VisitedRow};
+pub use table::{OrderCursor, RowId, RowOrder, Sharing, Table, TableWalk, VisitedRow};
 pub use task::{
     AnyEnumerator, BuildContext, LoopHead, LoopWaiting, OperatorFactory, Outlets, OutputFactory,
     RouteFactory, SideTag, SidesRead, SourceFactory, SourceTask, SourceTurn, Task, no_side_outputs,

@@ -25,6 +25,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         empty,
         shares,
         share,
+        read_ahead,
         lifetime,
     } = parts;
     let lifetime = lifetime.expand(&krate);
@@ -40,6 +41,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             fn share(&mut self) -> Self {
                 Self { #(#share),* }
             }
+            fn read_ahead(&self) {
+                #(#read_ahead;)*
+            }
             #lifetime
         }
     })
@@ -51,6 +55,7 @@ struct Parts {
     empty: Vec<TokenStream>,
     shares: Vec<TokenStream>,
     share: Vec<TokenStream>,
+    read_ahead: Vec<TokenStream>,
     lifetime: Lifetimes,
 }
 
@@ -72,6 +77,8 @@ impl Parts {
                 .push(quote_spanned! { span => <#ty as #krate::StateField>::SHARES });
             self.share
                 .push(quote_spanned! { span => #name: #krate::StateField::share(&mut self.#name) });
+            self.read_ahead
+                .push(quote_spanned! { span => #krate::StateField::read_ahead(&self.#name) });
             return Ok(());
         };
         let empty = quote_spanned! { span => #krate::ExpiringField::is_vacant(&self.#name) };
@@ -82,6 +89,8 @@ impl Parts {
         self.share.push(
             quote_spanned! { span => #name: #krate::ExpiringField::share(&mut self.#name, #lives) },
         );
+        self.read_ahead
+            .push(quote_spanned! { span => #krate::ExpiringField::read_ahead(&self.#name) });
         self.lifetime.add(name, ttl, span, krate);
         Ok(())
     }

@@ -133,6 +133,9 @@ pub trait ExpiringField: Sized {
 
     /// As [`StateField::share`].
     fn share(&mut self, ttl: Ttl) -> Self;
+
+    /// As [`StateField::read_ahead`].
+    fn read_ahead(&self);
 }
 
 impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
@@ -172,6 +175,11 @@ impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
             renewed: self.renewed,
             used: AtomicU8::new(0),
         }
+    }
+
+    #[inline]
+    fn read_ahead(&self) {
+        self.state.read_ahead();
     }
 }
 

@@ -242,6 +242,11 @@ impl<K: Ord + Clone, V: Clone> ExpiringField for ExpiringMapState<K, V> {
         let entries = self.entries.share();
         Self { entries, ..*self }
     }
+
+    #[inline]
+    fn read_ahead(&self) {
+        self.entries.read_ahead();
+    }
 }
 
 impl<V: Clone> Clone for Entry<V> {

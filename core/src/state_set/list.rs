@@ -115,6 +115,11 @@ impl<V: Clone> StateField for ListState<V> {
         }
         Self(self.0.share())
     }
+
+    #[inline]
+    fn read_ahead(&self) {
+        self.0.read_ahead();
+    }
 }
 
 impl<V: Clone> Extend<V> for ListState<V> {

@@ -185,6 +185,11 @@ impl<K: Clone, V: Clone> StateField for MapState<K, V> {
         }
         Self(self.0.share())
     }
+
+    #[inline]
+    fn read_ahead(&self) {
+        self.0.read_ahead();
+    }
 }
 
 impl<'a, K, V> IntoIterator for &'a MapState<K, V> {

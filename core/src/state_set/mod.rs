@@ -58,6 +58,10 @@ pub trait StateField {
     {
         self.clone()
     }
+
+    /// Asks for the memory that [`share`](Self::share) will need beside its own.
+    #[inline]
+    fn read_ahead(&self) {}
 }
 
 /// All state of a key, usually a struct of [`StateField`]s. Derive it.
@@ -133,6 +137,10 @@ pub trait StateSet:
     fn share(&mut self) -> Self {
         self.clone()
     }
+
+    /// Asks for the memory that [`share`](Self::share) will need beside its own.
+    #[inline]
+    fn read_ahead(&self) {}
 }
 
 /// No state at all, only timers.
@@ -156,6 +164,11 @@ macro_rules! single_state {
             #[inline]
             fn share(&mut self) -> Self {
                 StateField::share(self)
+            }
+
+            #[inline]
+            fn read_ahead(&self) {
+                StateField::read_ahead(self);
             }
         }
     };

@@ -79,4 +79,9 @@ impl<V: Clone> StateField for ReducingState<V> {
     fn share(&mut self) -> Self {
         Self(self.0.share())
     }
+
+    #[inline]
+    fn read_ahead(&self) {
+        StateField::read_ahead(&self.0);
+    }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::prefetch;
+
 /// A value that is its owner's alone, mostly. A copy for a snapshot doesn't copy it: from then on the two have it in
 /// common. Whoever changes it first takes a copy, and whoever is left with it alone takes it as it is.
 ///
@@ -52,6 +54,14 @@ impl<T: Clone + Default> Shared<T> {
         match std::mem::take(self) {
             Self::Own(value) => value,
             Self::Common(value) => Arc::unwrap_or_clone(value),
+        }
+    }
+
+    /// Asks for the memory that [`share`](Self::share) will need: the count of owners, where there is one.
+    #[inline]
+    pub(super) fn read_ahead(&self) {
+        if let Self::Common(value) = self {
+            prefetch::before(Arc::as_ptr(value));
         }
     }
 

@@ -114,4 +114,9 @@ impl<V: Clone> StateField for ValueState<V> {
             self.clone()
         }
     }
+
+    #[inline]
+    fn read_ahead(&self) {
+        self.0.read_ahead();
+    }
 }

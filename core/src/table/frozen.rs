@@ -18,7 +18,7 @@ use std::vec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Row, RowOrder, Slot, Table};
+use super::{Row, RowOrder, Sharing, Slot, Table};
 use crate::codec::{self, CodecError};
 use crate::failure::Failure;
 use crate::ids::OperatorUid;
@@ -44,12 +44,13 @@ impl<V: Serialize> Frozen<V> {
     pub(super) fn save<K: Serialize>(
         &mut self,
         row: &mut Row<K, V>,
-        share: Option<fn(&mut V) -> V>,
+        share: Option<&Sharing<V>>,
     ) -> Result<(), CodecError> {
         match share {
             Some(share) => {
                 self.ahead += size_of::<KeptRow<V>>() as u64;
-                self.kept.push(row.hash, &row.key, share(&mut row.value))
+                self.kept
+                    .push(row.hash, &row.key, (share.copy)(&mut row.value))
             }
             None => {
                 self.ahead += write_row(row, &mut self.rows)? as u64;

@@ -30,6 +30,7 @@ use crate::codec::{self, CodecError};
 use crate::failure::Failure;
 use crate::ids::OperatorUid;
 use crate::key::{Key, KeyGroup, KeyGroupRange, key_hash};
+use crate::prefetch::prefetch;
 use crate::schema::Schema;
 use crate::snapshot::RestoredState;
 use crate::store::Stores;
@@ -116,10 +117,19 @@ pub struct Table<K, V> {
     len: usize,
     epoch: u32,
     frozen: Option<Frozen<V>>,
-    /// Copies a row so that the two have in common what doesn't change; none if that costs more than to write it.
-    share: Option<fn(&mut V) -> V>,
+    /// How a row is copied for a snapshot; none if that costs more than to write it.
+    share: Option<Sharing<V>>,
     /// Where the rows lie that are not in memory; none if all are.
     stored: Option<Box<Stored>>,
+}
+
+/// How rows are copied so that copy and row have in common what doesn't change.
+#[derive(Debug, Clone, Copy)]
+pub struct Sharing<V> {
+    /// Makes the copy.
+    pub copy: fn(&mut V) -> V,
+    /// Asks for the memory that this will need, beside the row's own.
+    pub read_ahead: fn(&V),
 }
 
 /// A row that [`Table::visit`] comes by.
@@ -199,10 +209,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         Ok(table)
     }
 
-    /// Rows that change during a snapshot are kept as copies, made by this function, until their turn; for values that it copies for
+    /// Rows that change during a snapshot are kept as copies until their turn; for values that are copied for
     /// less than it costs to write them. Over a store, rows go there instead.
     #[must_use]
-    pub fn sharing(mut self, share: fn(&mut V) -> V) -> Self {
+    pub fn sharing(mut self, share: Sharing<V>) -> Self {
         self.share = Some(share);
         self
     }
@@ -299,7 +309,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             Some(frozen) => match &mut self.groups[id.group as usize].slots[id.row as usize] {
                 Slot::Row(row) if row.epoch != self.epoch => {
                     row.epoch = self.epoch;
-                    frozen.save(row, self.share)
+                    frozen.save(row, self.share.as_ref())
                 }
                 _ => Ok(()),
             },
@@ -349,16 +359,19 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                 Slot::Free(_) => None,
             }
         });
-        std::hint::black_box(rows.clone().fold(0, |epochs, row| epochs ^ row.epoch));
+        rows.clone().for_each(prefetch);
         // The key's own memory, which is compared; and what a snapshot will need of the row.
         std::hint::black_box(
             rows.clone()
                 .fold(0, |hashes, row| hashes ^ key_hash(&row.key)),
         );
-        if self.frozen.is_some() && self.share.is_none() {
-            for row in rows.filter(|row| row.epoch != self.epoch) {
-                codec::read_ahead(&row.value);
-            }
+        if self.frozen.is_some() {
+            let needed = self
+                .share
+                .as_ref()
+                .map_or(codec::read_ahead as fn(&V), |share| share.read_ahead);
+            rows.filter(|row| row.epoch != self.epoch)
+                .for_each(|row| needed(&row.value));
         }
     }
 

@@ -79,6 +79,11 @@ impl<Acc: Clone> StateField for AggregatingState<Acc> {
     fn share(&mut self) -> Self {
         Self(StateField::share(&mut self.0))
     }
+
+    #[inline]
+    fn read_ahead(&self) {
+        StateField::read_ahead(&self.0);
+    }
 }
 
 impl<Acc: Record> StateSet for AggregatingState<Acc> {
@@ -92,5 +97,10 @@ impl<Acc: Record> StateSet for AggregatingState<Acc> {
     #[inline]
     fn share(&mut self) -> Self {
         StateField::share(self)
+    }
+
+    #[inline]
+    fn read_ahead(&self) {
+        StateField::read_ahead(self);
     }
 }

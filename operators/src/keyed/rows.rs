@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use rivus_core::{
-    Asked, BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, RowOrder,
+    Asked, BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, RowOrder, Sharing,
     StateAnswer, StateQuery, Table, TaskContext,
 };
 use serde::Serialize;
@@ -38,7 +38,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
     }
 
     /// Rows whose copies share what is large are copied when they change during a snapshot.
-    pub(crate) fn sharing(mut self, share: fn(&mut V) -> V) -> Self {
+    pub(crate) fn sharing(mut self, share: Sharing<V>) -> Self {
         self.table = self.table.sharing(share);
         self
     }

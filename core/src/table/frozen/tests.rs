@@ -14,6 +14,13 @@ use crate::state_set::{
 };
 use crate::store::{MemoryStores, Stores};
 
+fn sharing<S: StateSet>() -> Sharing<S> {
+    Sharing {
+        copy: S::share,
+        read_ahead: S::read_ahead,
+    }
+}
+
 const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };
 
 /// A state of each kind.
@@ -136,7 +143,7 @@ impl Rig {
         let empty = RestoredState::default();
         let table = Table::restore(WHOLE, 16, &"op".into(), "s", &empty, stores).unwrap();
         Self {
-            table: table.sharing(All::share),
+            table: table.sharing(sharing()),
             model: BTreeMap::new(),
             now: 1_000,
             open: None,
@@ -261,7 +268,7 @@ fn a_row_with_a_large_text_is_kept_without_it_and_one_of_plain_data_is_written()
     }
     const { assert!(All::SHARES && !Plain::SHARES && !<() as StateSet>::SHARES) };
 
-    let mut table: Table<u32, ValueState<String>> = Table::new(WHOLE, 16).sharing(StateSet::share);
+    let mut table: Table<u32, ValueState<String>> = Table::new(WHOLE, 16).sharing(sharing());
     let text = "x".repeat(1_000);
     let rows = 100;
     let all = |table: &mut Table<u32, ValueState<String>>, text: &str| {

@@ -32,6 +32,11 @@ impl<S: StateSet> ProcessRow<S> {
         }
     }
 
+    /// Asks for what that needs.
+    pub(super) fn read_ahead(&self) {
+        self.state.read_ahead();
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.event_timers.is_empty() && self.processing_timers.is_empty() && self.state.is_empty()

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, Asked, BuildContext, Chain, Control, Event, Failure, Hashed, KeyTimers,
-    MIN_TIMESTAMP, OperatorFactory, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery,
-    StateSet, TableWalk, Task, TaskContext, Timestamp, UserError, codec,
+    MIN_TIMESTAMP, OperatorFactory, Outlets, Record, RowId, Sharing, SidesRead, StateAnswer,
+    StateQuery, StateSet, TableWalk, Task, TaskContext, Timestamp, UserError, codec,
 };
 
 use super::KeyedProcessFunction;
@@ -79,7 +79,10 @@ where
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
         let mut rows = Rows::restore(cx)?;
         if P::State::SHARES {
-            rows = rows.sharing(ProcessRow::share);
+            rows = rows.sharing(Sharing {
+                copy: ProcessRow::share,
+                read_ahead: ProcessRow::read_ahead,
+            });
         }
         let queues = Queues::new(&rows.table);
         let mut work = Self {
