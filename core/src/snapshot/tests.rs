@@ -1,0 +1,133 @@
+//! Snapshots: whole, torn, altered, in pieces.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::codec;
+use crate::failure::Failure;
+use crate::ids::CheckpointId;
+use crate::key::KeyGroupRange;
+use crate::store::EachPiece;
+
+fn sample() -> (Bytes, u64, Vec<SectionSummary>) {
+    let mut builder = SnapshotBuilder::new(CheckpointId(3));
+    let section = builder
+        .section(&SectionHeader {
+            operator: "count".into(),
+            state: "rows".into(),
+            schema: Some(Schema::of::<u64>()),
+        })
+        .unwrap();
+    builder.blob(&"source".into(), "splits", &7_u32).unwrap();
+    let mut rows = RowFrames::default();
+    for hash in [0_u64, u64::MAX / 2, u64::MAX] {
+        let encode = |out: &mut Vec<u8>| codec::encode_into(&hash, out);
+        rows.row(hash, encode).unwrap();
+    }
+    rows.seal();
+    builder.row_frame(section, &mut rows);
+    let end = builder.finish();
+    (concat_chunks(end.chunks), end.head, end.sections)
+}
+
+#[test]
+fn rows_come_back_for_the_key_groups_asked_for() {
+    let state = RestoredState::parse(&[sample().0]).unwrap();
+    let mut seen = Vec::new();
+    let own = Schema::of::<u64>();
+    let range = KeyGroupRange {
+        start: 64,
+        end: 128,
+    };
+    state
+        .rows(&"count".into(), "rows", &own, range, 128, |hash, body| {
+            assert_eq!(codec::decode::<u64>(body)?, hash);
+            seen.push(hash);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(seen, [u64::MAX]);
+    let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
+    assert_eq!(splits, [7]);
+}
+
+#[test]
+fn a_snapshot_damaged_anywhere_is_refused_and_never_panics() {
+    let (whole, ..) = sample();
+    for length in 0..whole.len() {
+        assert!(RestoredState::parse(&[whole.slice(..length)]).is_err());
+    }
+    for at in 0..whole.len() {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 0x40;
+        if let Ok(state) = RestoredState::parse(&[bytes.into()]) {
+            // Only a frame's section number is not covered by its checksum.
+            let _ = state.blobs::<u32>(&"source".into(), "splits");
+        }
+    }
+}
+
+/// A snapshot that comes in pieces of a size.
+struct Pieces(Bytes, usize);
+
+impl SnapshotBytes for Pieces {
+    fn read(&self, each: EachPiece<'_>) -> Result<(), Failure> {
+        self.0.chunks(self.1).try_for_each(each)
+    }
+}
+
+#[test]
+fn rows_that_are_streamed_are_those_that_were_written_whatever_the_pieces() {
+    let (whole, head, _) = sample();
+    let read = |bytes: Bytes, piece: usize| {
+        let mut state = RestoredState::default();
+        let bytes: Arc<dyn SnapshotBytes> = Arc::new(Pieces(bytes, piece));
+        let head = whole.slice(..head as usize);
+        state.add_streamed(&head, &bytes, |_, _| true).unwrap();
+        let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
+        assert_eq!(splits, [7]);
+        let (own, mut seen) = (Schema::of::<u64>(), Vec::new());
+        let all = KeyGroupRange { start: 0, end: 128 };
+        let each = |hash: u64, _: &[u8]| {
+            seen.push(hash);
+            Ok(())
+        };
+        let read = state.rows(&"count".into(), "rows", &own, all, 128, each);
+        read.map(|()| seen)
+    };
+    for piece in 1..=whole.len() {
+        let rows = read(whole.clone(), piece).unwrap();
+        assert_eq!(rows, [0, u64::MAX / 2, u64::MAX], "pieces of {piece}");
+    }
+    for length in 0..whole.len() {
+        assert!(read(whole.slice(..length), 9).is_err(), "torn at {length}");
+    }
+}
+
+#[test]
+fn the_head_of_a_snapshot_holds_the_operators_own_state_and_no_row() {
+    let (whole, head, sections) = sample();
+    let mut state = RestoredState::default();
+    state
+        .add(&whole.slice(..head as usize), true, |_, _| true)
+        .unwrap();
+    let splits: Vec<u32> = state.blobs(&"source".into(), "splits").unwrap();
+    assert_eq!(splits, [7]);
+    let all = KeyGroupRange { start: 0, end: 128 };
+    let none = |_, _: &[u8]| panic!("a row in the head");
+    let own = Schema::of::<u64>();
+    state
+        .rows(&"count".into(), "rows", &own, all, 128, none)
+        .unwrap();
+    let counted: Vec<_> = sections.iter().map(|s| (&*s.state, s.rows)).collect();
+    assert_eq!(counted, [("rows", Some(3)), ("splits", None)]);
+    // Torn inside the head, it is refused.
+    let torn = state.add(&whole.slice(..head as usize - 1), true, |_, _| true);
+    assert!(torn.is_err());
+    let mut state = RestoredState::default();
+    let counts = |operator: &OperatorUid, _: &str| operator.0 == "count";
+    state.add(&whole, false, counts).unwrap();
+    assert_eq!(state.operators().collect::<Vec<_>>(), [&"count".into()]);
+}
