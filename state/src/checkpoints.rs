@@ -1,5 +1,7 @@
 //! Snapshots and manifests of checkpoints.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use rivus_core::{AttemptId, CheckpointId, JobId};
 use serde::{Deserialize, Serialize};
@@ -311,6 +313,16 @@ impl SnapshotWriter {
     /// Appends a piece. After the first error the snapshot can't be finished any more.
     pub fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
         self.object.write(piece)
+    }
+
+    /// The same, of a piece that is copied if need be.
+    pub fn write_from(&mut self, piece: &[u8]) -> Result<(), StorageError> {
+        self.object.write_from(piece)
+    }
+
+    /// The pieces that follow are those of a file: see [`ObjectWriter::links`].
+    pub fn links(&mut self, file: PathBuf) {
+        self.object.links(file);
     }
 
     /// Publishes the snapshot, durably and whole.

@@ -87,6 +87,17 @@ pub enum StorageError {
         /// The object.
         name: String,
     },
+    /// The file that it was to be a link to can't be read.
+    #[error("{name:?} was not published: {} can't be read", file.display())]
+    LinkedFile {
+        /// The object.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
     /// An earlier write of this object failed, so it can't be finished.
     #[error("{name:?} was not published: an earlier part of it could not be written")]
     Unfinished {

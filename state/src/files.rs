@@ -12,8 +12,8 @@
 //!   been replaced meanwhile that is right all the same (`rivus_core::job::KnownFiles` says why); and if it can't
 //!   read one of those manifests any more, for its successor has deleted it, it deletes nothing.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use rivus_core::job::{Manifest, StoredFile, StoredFiles};
 use rivus_core::{
@@ -240,7 +240,13 @@ impl StoreImage for StoredImage {
         read_pieces(&self.storage, handle, each)
     }
 
-    fn as_any(&self) -> &dyn Any {
-        self
+    /// It is read first: what a database opens must be what was stored.
+    fn on_disk(&self, file: &str) -> Option<PathBuf> {
+        let handle = self.handles.get(file)?;
+        let path = self.storage.objects().on_disk(&handle.name)?;
+        let whole = self
+            .storage
+            .read_pieces(handle, |_| Ok::<(), StorageError>(()));
+        whole.ok().map(|()| path)
     }
 }

@@ -1,7 +1,9 @@
 //! Folders that vanish under a writer.
 
 use std::error::Error;
+use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 
 /// How often in a row a folder may vanish before the write fails. Each time takes another's delete in just that moment.
 const ATTEMPTS: usize = 32;
@@ -21,6 +23,27 @@ where
         }
     }
     write().await
+}
+
+/// Puts a file, whole and on the disk, under another name too, durably.
+///
+/// # Errors
+/// If the two are not on one disk, or the disk's files have no links, or something has the name.
+pub(crate) fn link(file: &Path, name: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    let folder = name.parent().unwrap_or(Path::new("."));
+    for _ in 1..ATTEMPTS {
+        let new: Vec<&Path> = folder.ancestors().take_while(|dir| !dir.exists()).collect();
+        match fs::create_dir_all(folder).and_then(|()| fs::hard_link(file, name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            linked => linked?,
+        }
+        let parents = new.iter().filter_map(|dir| dir.parent());
+        return parents
+            .chain([folder])
+            .try_for_each(|dir| File::open(dir)?.sync_all());
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// Whether the operating system's own "not found" is at the bottom of the error.

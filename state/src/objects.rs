@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::path::{self, Path as Directory};
+use std::path::{self, Path as Directory, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,6 +52,8 @@ pub enum Created {
 #[derive(Clone)]
 pub struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
+    /// The same, if it is a directory.
+    disk: Option<Arc<LocalFileSystem>>,
     prefix: Path,
     drive: Drive,
     faults: Option<Arc<dyn StorageFaults>>,
@@ -83,7 +85,11 @@ impl ObjectStorage {
             .map_err(|error| failed(io::Error::other(error)))?
             .with_fsync(true)
             .with_automatic_cleanup(true);
-        Ok(Self::new(Arc::new(store), Path::ROOT, Drive::OffRuntime))
+        let store = Arc::new(store);
+        Ok(Self {
+            disk: Some(Arc::clone(&store)),
+            ..Self::new(store, Path::ROOT, Drive::OffRuntime)
+        })
     }
 
     /// Objects of any other store, below a prefix (which may be empty). Its futures run on the given multi-threaded
@@ -127,6 +133,7 @@ impl ObjectStorage {
     fn new(store: Arc<dyn ObjectStore>, prefix: Path, drive: Drive) -> Self {
         Self {
             store,
+            disk: None,
             prefix,
             drive,
             faults: None,
@@ -275,6 +282,12 @@ impl ObjectStorage {
     /// Begins to write an object piece by piece. Nothing is visible under the name until it is finished.
     pub fn writer(&self, name: &str) -> ObjectWriter {
         ObjectWriter::new(self.clone(), name.to_owned())
+    }
+
+    /// Where an object of this name lies, if the objects are files. Others may link to it: objects are replaced, never changed.
+    pub(crate) fn on_disk(&self, name: &str) -> Option<PathBuf> {
+        let disk = self.disk.as_ref()?;
+        disk.path_to_filesystem(&self.path(name).ok()?).ok()
     }
 
     pub(crate) fn store(&self) -> &dyn ObjectStore {

@@ -1,17 +1,23 @@
 //! Objects written piece by piece.
 
+use std::fs::File;
+use std::io::Read;
 use std::mem;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 
 use crate::error::StorageError;
 use crate::faults::{Fault, StorageOp};
-use crate::folders::despite_vanishing;
+use crate::folders::{despite_vanishing, link};
 use crate::objects::{ObjectStorage, report};
 
 /// Pieces are gathered to this many bytes before they go to the store. (S3 wants parts of at least 5 MiB.)
 const PART_BYTES: usize = 8 << 20;
+
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 1 << 20;
 
 /// An object that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +54,8 @@ pub struct ObjectWriter {
     pending_bytes: usize,
     /// Begun when the object turns out to be larger than one part.
     upload: Option<Box<dyn MultipartUpload>>,
+    /// The file that has the same bytes, and is to be linked to.
+    linked: Option<PathBuf>,
     len: u64,
     crc32c: u32,
     failed: bool,
@@ -61,6 +69,7 @@ impl ObjectWriter {
             pending: Vec::new(),
             pending_bytes: 0,
             upload: None,
+            linked: None,
             len: 0,
             crc32c: 0,
             failed: false,
@@ -72,10 +81,23 @@ impl ObjectWriter {
     /// # Errors
     /// After the first error the object can't be finished any more.
     pub fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
-        self.check()?;
-        let result = self.try_write(piece);
-        self.failed = result.is_err();
-        result
+        self.try_write(&piece, || piece.clone())
+    }
+
+    /// Appends a piece, which is copied if need be.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_from(&mut self, piece: &[u8]) -> Result<(), StorageError> {
+        self.try_write(piece, || Bytes::copy_from_slice(piece))
+    }
+
+    /// The pieces that follow are the bytes of a file of this machine's disk that nobody ever changes. Where the storage is a
+    /// directory on the same disk, a link to it is published and nothing is written once more. To be called before the first piece.
+    pub fn links(&mut self, file: PathBuf) {
+        if self.storage.on_disk(&self.name).is_some() {
+            self.linked = Some(file);
+        }
     }
 
     /// Publishes the object, durably and whole.
@@ -104,20 +126,53 @@ impl ObjectWriter {
         })
     }
 
-    fn try_write(&mut self, piece: Bytes) -> Result<(), StorageError> {
+    fn try_write(
+        &mut self,
+        piece: &[u8],
+        owned: impl FnOnce() -> Bytes,
+    ) -> Result<(), StorageError> {
+        self.check()?;
         let op = StorageOp::Write;
-        report(self.storage.fault(op, &self.name)?, op, &self.name)?;
-        if piece.is_empty() {
-            return Ok(());
+        let fault = self.storage.fault(op, &self.name);
+        let mut result = fault.and_then(|fault| report(fault, op, &self.name));
+        if result.is_ok() && !piece.is_empty() {
+            self.len += piece.len() as u64;
+            self.crc32c = crc32c::crc32c_append(self.crc32c, piece);
+            if self.linked.is_none() {
+                result = self.append(op, owned());
+            }
         }
+        self.failed = result.is_err();
+        result
+    }
+
+    fn append(&mut self, op: StorageOp, piece: Bytes) -> Result<(), StorageError> {
         if self.pending_bytes >= PART_BYTES {
             self.flush(op)?;
         }
-        self.len += piece.len() as u64;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, &piece);
         self.pending_bytes += piece.len();
         self.pending.push(piece);
         Ok(())
+    }
+
+    /// Appends a file that couldn't be linked to, which lies on another disk, mostly.
+    fn append_file(&mut self, op: StorageOp, path: &Path) -> Result<(), StorageError> {
+        let name = self.name.clone();
+        let unreadable = |source| StorageError::LinkedFile {
+            name: name.clone(),
+            file: path.to_owned(),
+            source,
+        };
+        let mut file = File::open(path).map_err(unreadable)?;
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = file.read(&mut piece).map_err(unreadable)?;
+            if read == 0 {
+                return Ok(());
+            }
+            piece.truncate(read);
+            self.append(op, piece.into())?;
+        }
     }
 
     /// Sends what is pending as one part.
@@ -147,6 +202,16 @@ impl ObjectWriter {
     fn publish(&mut self) -> Result<(), StorageError> {
         let op = StorageOp::Finish;
         let fault = self.storage.fault(op, &self.name)?;
+        if let Some(file) = self.linked.take() {
+            let object = self.storage.on_disk(&self.name);
+            // What is torn is not linked: the file is another's, too.
+            if fault != Some(Fault::Torn)
+                && object.is_some_and(|object| link(&file, &object).is_ok())
+            {
+                return report(fault, op, &self.name);
+            }
+            self.append_file(op, &file)?;
+        }
         if fault == Some(Fault::Torn) {
             self.tear();
         }

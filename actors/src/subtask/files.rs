@@ -165,14 +165,17 @@ impl Uploads {
     }
 }
 
-/// Copies a file of an image into the storage.
+/// Stores a file of an image; by a link to it, if it lies where the storage does.
 fn store_file(
     image: &dyn StoreImage,
     name: &str,
     mut writer: SnapshotWriter,
 ) -> Result<StoredFile, Failure> {
     let failed = |error: StorageError| Failure::user(&error.into());
-    let write: EachPiece<'_> = &mut |piece| writer.write(piece.to_vec().into()).map_err(failed);
+    if let Some(file) = image.on_disk(name) {
+        writer.links(file);
+    }
+    let write: EachPiece<'_> = &mut |piece| writer.write_from(piece).map_err(failed);
     image.read(name, write)?;
     let SnapshotHandle {
         name: object,

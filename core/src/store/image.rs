@@ -3,8 +3,8 @@
 //! A checkpoint over a store is its files, most of which an earlier checkpoint had already. What is in them is the store's
 //! own business; everybody else sees names, lengths and bytes.
 
-use std::any::Any;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -41,8 +41,12 @@ pub trait StoreImage: fmt::Debug + Send + Sync {
     /// If it can't be read or is damaged, or whatever `each` returns.
     fn read(&self, file: &str, each: EachPiece<'_>) -> Result<(), Failure>;
 
-    /// Itself: a store of the same kind may know how to do better than reading.
-    fn as_any(&self) -> &dyn Any;
+    /// Where a file lies on this machine's disk, if it does, is whole, and nobody ever changes it: a link to it is then as good as a
+    /// copy. It may read all of it. None if not, or if it can't be read.
+    fn on_disk(&self, file: &str) -> Option<PathBuf> {
+        let _ = file;
+        None
+    }
 
     /// Why a store of another kind can't be opened with it.
     fn refused_by(&self, operator: &OperatorUid, other: &str) -> Failure {

@@ -10,7 +10,6 @@
 //! merged into one. Numbers go on from those of the image that a store was opened with, so two attempts
 //! that begin with the same image make different files of the same name.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -255,10 +254,6 @@ impl StoreImage for MemoryImage {
             return Err(Failure::attempt(format!("an image has no file {file}")));
         };
         content.chunks(PIECE).try_for_each(each)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -1,6 +1,5 @@
 //! Images of a database: hard links to its files, which never change, and a copy of what says how they hang together.
 
-use std::any::Any;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -98,8 +97,8 @@ impl StoreImage for RocksImage {
         Self::read(self, file, each)
     }
 
-    fn as_any(&self) -> &dyn Any {
-        self
+    fn on_disk(&self, file: &str) -> Option<PathBuf> {
+        is_table(file).then(|| self.directory.join(file))
     }
 }
 
@@ -108,7 +107,8 @@ fn is_table(name: &str) -> bool {
     name.ends_with(".sst") || name.ends_with(".blob")
 }
 
-/// Fills a database's directory with the files of an image: links where they lie on this disk, else copies.
+/// Fills a database's directory with the files of an image: those that never change are linked if they lie on the same disk, in
+/// another database or in a storage, else copied.
 pub(super) fn lay_out(
     image: &dyn StoreImage,
     directory: &Path,
@@ -123,7 +123,6 @@ pub(super) fn lay_out(
             "state of operator {operator} can't be laid out in {directory}: {error}"
         ))
     };
-    let local = image.as_any().downcast_ref::<RocksImage>();
     for file in image.files() {
         if file.name.contains(['/', '\\']) {
             return Err(Failure::attempt(format!(
@@ -132,8 +131,9 @@ pub(super) fn lay_out(
             )));
         }
         let to = directory.join(&file.name);
-        if let Some(local) = local.filter(|_| file.is_lasting)
-            && fs::hard_link(local.directory.join(&file.name), &to).is_ok()
+        if is_table(&file.name)
+            && let Some(from) = image.on_disk(&file.name)
+            && fs::hard_link(from, &to).is_ok()
         {
             continue;
         }

@@ -538,10 +538,6 @@ impl StoreImage for Flipped {
             each(&piece)
         })
     }
-
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod contract;
 mod election;
 mod files;
+mod linked;
 mod processes;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;

@@ -48,10 +48,6 @@ impl StoreImage for Elsewhere {
     fn read(&self, file: &str, each: EachPiece<'_>) -> Result<(), Failure> {
         self.0.read(file, each)
     }
-
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
 }
 
 fn bytes_of(image: &dyn StoreImage, file: &ImageFile) -> Vec<u8> {
