@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use tracing_subscriber::EnvFilter;
 
 /// Reads the command line. Help and version are printed; a mistake is one line on standard error. What the engine says goes
@@ -49,10 +49,14 @@ pub fn command_line<A: Parser>() -> Result<A, ExitCode> {
     Ok(read)
 }
 
-/// The first paragraph of clap's message, on one line.
+/// The first paragraph of clap's message, on one line; with the flag that may have been meant.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
     let words: Vec<&str> = paragraph.flat_map(str::split_whitespace).collect();
-    words.join(" ")
+    let line = words.join(" ");
+    match error.get(ContextKind::SuggestedArg) {
+        Some(similar) => format!("{line}: did you mean {similar}?"),
+        None => line,
+    }
 }

@@ -31,7 +31,8 @@ type Factory = Arc<dyn Fn(&StreamEnvironment, &JobArgs) -> Result<(), UserError>
 #[derive(Clone)]
 pub(crate) struct NamedJob {
     pub(crate) about: String,
-    pub(crate) options: JobOptions,
+    /// None: what the service is set up with.
+    pub(crate) options: Option<JobOptions>,
     write: Factory,
 }
 
@@ -79,10 +80,10 @@ impl Jobs {
     where
         F: Fn(&StreamEnvironment, &JobArgs) -> Result<(), UserError> + Send + Sync + 'static,
     {
-        self.job_with(name, about, JobOptions::default(), write)
+        self.add(name, about, None, write)
     }
 
-    /// The same, with other settings than the default ones, for whoever doesn't give any.
+    /// The same, with settings of its own instead of those of the service's configuration.
     ///
     /// ```
     /// use rivus::connectors::{DiscardSink, GeneratorSource};
@@ -100,7 +101,14 @@ impl Jobs {
     /// # Panics
     /// If there is a job of that name already.
     #[must_use]
-    pub fn job_with<F>(mut self, name: &str, about: &str, options: JobOptions, write: F) -> Self
+    pub fn job_with<F>(self, name: &str, about: &str, options: JobOptions, write: F) -> Self
+    where
+        F: Fn(&StreamEnvironment, &JobArgs) -> Result<(), UserError> + Send + Sync + 'static,
+    {
+        self.add(name, about, Some(options), write)
+    }
+
+    fn add<F>(mut self, name: &str, about: &str, options: Option<JobOptions>, write: F) -> Self
     where
         F: Fn(&StreamEnvironment, &JobArgs) -> Result<(), UserError> + Send + Sync + 'static,
     {

@@ -49,6 +49,7 @@ mod asynchronous;
 mod broadcasted;
 mod cluster;
 mod command_line;
+mod config;
 mod connected;
 mod environment;
 mod error;
@@ -97,7 +98,8 @@ pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use savepoint::{FromSavepoint, Savepoint};
 pub use service::command::{
-    At, ClusterArgs, JobManagerArgs, SavepointCommand, ServiceCommand, SubmitArgs, TaskManagerArgs,
+    At, ClusterArgs, ConfigCommand, JobManagerArgs, SavepointCommand, ServiceCommand, ShowArgs,
+    SubmitArgs, TaskManagerArgs,
 };
 pub use storage::{Coordination, Storage};
 pub use stream::{DataStream, SinkHandle};
@@ -166,4 +168,6 @@ pub mod guide {
     pub struct ChangingARunningJob;
     #[doc = include_str!("../docs/guide/several-processes.md")]
     pub struct SeveralProcesses;
+    #[doc = include_str!("../docs/guide/configuration.md")]
+    pub struct Configuration;
 }

@@ -20,4 +20,4 @@ pub(crate) mod client;
 pub(crate) mod command;
 mod dot;
 mod server;
-mod settings;
+pub(crate) mod settings;

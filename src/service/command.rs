@@ -1,11 +1,11 @@
 //! The service's commands: run it, and ask it.
 
+mod configuration;
 mod roles;
 mod savepoint;
 mod show;
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+pub use self::configuration::{ConfigCommand, ShowArgs};
 pub use self::roles::{ClusterArgs, JobManagerArgs, TaskManagerArgs};
 pub use self::savepoint::SavepointCommand;
 use super::api::{
@@ -20,9 +21,12 @@ use super::api::{
     Submitted,
 };
 use super::client::{Client, ClientError};
-use super::server::ADDRESS;
+use crate::config::{Config, ConfigError, Flags, ForCommand, declared};
 use crate::error::JobError;
 use crate::jobs::Jobs;
+
+/// The exit code of a command that is written wrong, as clap has it.
+const USAGE: u8 = 2;
 
 /// The exit code of a command that found no service.
 const UNREACHABLE: u8 = 3;
@@ -114,6 +118,9 @@ pub enum ServiceCommand {
         #[command(flatten)]
         at: At,
     },
+    /// Show how a process would be set up, and what can be set
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// List the jobs that a service can run
     Jobs {
         /// Which service
@@ -125,9 +132,8 @@ pub enum ServiceCommand {
 /// Which service, and how its answers are shown.
 #[derive(Debug, Args)]
 pub struct At {
-    /// Where the service listens
-    #[arg(long, env = "RIVUS_ADDRESS", default_value_t = ADDRESS)]
-    address: SocketAddr,
+    #[command(flatten)]
+    flags: Flags<ForCommand>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -167,6 +173,8 @@ enum CommandError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Job(#[from] JobError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("{what}: {source}")]
     Io {
         what: String,
@@ -190,6 +198,7 @@ impl ServiceCommand {
             }
             Self::Savepoint(command) => command.run(),
             Self::Dot { job, at } => dot(&job, &at),
+            Self::Config(command) => command.run(),
             Self::Jobs { at } => factories(&at),
         };
         let Err(error) = done else {
@@ -198,8 +207,16 @@ impl ServiceCommand {
         eprintln!("error: {error}");
         match error {
             CommandError::Client(ClientError::Unreachable { .. }) => ExitCode::from(UNREACHABLE),
+            CommandError::Config(error) if error.is_usage() => ExitCode::from(USAGE),
             _ => ExitCode::FAILURE,
         }
+    }
+}
+
+impl At {
+    fn client(&self) -> Result<Client, ConfigError> {
+        let config = Config::read(&self.flags)?;
+        Ok(Client::new(config.get(&declared::ADDRESS)))
     }
 }
 
@@ -217,7 +234,7 @@ fn submit(args: SubmitArgs) -> Result<(), CommandError> {
             .map(|path| absolute(path).display().to_string()),
         drop_state_of: args.drop_state_of,
     };
-    let submitted: Submitted = Client::new(args.at.address).post("jobs", &request)?;
+    let submitted: Submitted = args.at.client()?.post("jobs", &request)?;
     show::one(args.at.json, &submitted, |submitted| submitted.id.clone());
     Ok(())
 }
@@ -228,13 +245,13 @@ fn absolute(path: PathBuf) -> PathBuf {
 }
 
 fn list(at: &At) -> Result<(), CommandError> {
-    let jobs: Vec<JobSummary> = Client::new(at.address).get("jobs")?;
+    let jobs: Vec<JobSummary> = at.client()?.get("jobs")?;
     show::one(at.json, &jobs, |jobs| show::jobs(jobs));
     Ok(())
 }
 
 fn status(job: &str, once: bool, at: &At) -> Result<(), CommandError> {
-    let client = Client::new(at.address);
+    let client = at.client()?;
     let path = of_job(job, "");
     let ask = || client.get::<JobDetails>(&path);
     if once || at.json || !std::io::stdout().is_terminal() {
@@ -265,7 +282,7 @@ fn wait(time: Duration) {
 
 fn cancel(job: &str, at: &At) -> Result<(), CommandError> {
     let path = of_job(job, "/cancel");
-    let summary: JobSummary = Client::new(at.address).post(&path, &())?;
+    let summary: JobSummary = at.client()?.post(&path, &())?;
     show::one(at.json, &summary, |summary| {
         format!("{} is being canceled", summary.id)
     });
@@ -274,7 +291,7 @@ fn cancel(job: &str, at: &At) -> Result<(), CommandError> {
 
 fn make_savepoint(job: &str, options: SavepointOptions, at: &At) -> Result<(), CommandError> {
     let path = of_job(job, "/savepoints");
-    let made: SavepointMade = Client::new(at.address).post(&path, &options)?;
+    let made: SavepointMade = at.client()?.post(&path, &options)?;
     show::one(at.json, &made, |made| {
         made.path.clone().unwrap_or_else(|| made.name.clone())
     });
@@ -282,13 +299,13 @@ fn make_savepoint(job: &str, options: SavepointOptions, at: &At) -> Result<(), C
 }
 
 fn dot(job: &str, at: &At) -> Result<(), CommandError> {
-    let drawn = Client::new(at.address).text(&of_job(job, "/graph"))?;
+    let drawn = at.client()?.text(&of_job(job, "/graph"))?;
     show::one(at.json, &drawn, |drawn| drawn.trim_end().to_owned());
     Ok(())
 }
 
 fn factories(at: &At) -> Result<(), CommandError> {
-    let all: Vec<FactoryDetails> = Client::new(at.address).get("factories")?;
+    let all: Vec<FactoryDetails> = at.client()?.get("factories")?;
     show::one(at.json, &all, |all| show::factories(all));
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The service's end of the conversation.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +31,8 @@ use crate::savepoint::{self, Savepoint};
 pub(crate) struct Service {
     cluster: Arc<Cluster>,
     jobs: Jobs,
+    /// Of jobs that have none of their own.
+    options: JobOptions,
 }
 
 /// Why a request was not carried out.
@@ -73,10 +74,15 @@ impl Service {
         jobs: Jobs,
         settings: ProcessSettings,
     ) -> Result<Arc<Self>, JobError> {
+        let options = settings.options.clone();
         let settings = settings.cluster(&jobs)?;
         let cluster = Arc::new(Cluster::start(settings).await?);
         cluster.views().until_recovered().await;
-        Ok(Arc::new(Self { cluster, jobs }))
+        Ok(Arc::new(Self {
+            cluster,
+            jobs,
+            options,
+        }))
     }
 
     /// Where TaskManagers of other processes come to.
@@ -137,13 +143,10 @@ impl Service {
 
     async fn submit(&self, request: SubmitRequest) -> Result<JobId, Refused> {
         let factory = self.jobs.get(&request.job)?;
-        let options = JobOptions {
-            checkpoint_interval: match request.checkpoint_interval_ms {
-                Some(ms) => Some(Duration::from_millis(ms)),
-                None => factory.options.checkpoint_interval,
-            },
-            ..factory.options.clone()
-        };
+        let mut options = factory.options.as_ref().unwrap_or(&self.options).clone();
+        if let Some(ms) = request.checkpoint_interval_ms {
+            options.checkpoint_interval = Some(Duration::from_millis(ms));
+        }
         options
             .check()
             .map_err(|error| Refused(StatusCode::BAD_REQUEST, error))?;
@@ -300,7 +303,3 @@ async fn factories(State(service): Shared) -> Json<Vec<FactoryDetails>> {
     });
     Json(details.collect())
 }
-
-/// Where a service listens, unless it is told otherwise.
-pub(crate) const ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7_878);

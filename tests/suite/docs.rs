@@ -16,7 +16,9 @@ fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guide = std::fs::read_dir(root.join("docs/guide")).expect("the guide is there");
     let mut pages: Vec<PathBuf> = guide.map(|page| page.expect("is listed").path()).collect();
-    pages.extend(["README.md", "docs/features.md"].map(|page| root.join(page)));
+    pages.extend(
+        ["README.md", "docs/features.md", "docs/configuration.md"].map(|page| root.join(page)),
+    );
     pages
 }
 

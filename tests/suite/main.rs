@@ -5,6 +5,7 @@ mod architecture;
 mod async_io;
 mod backends;
 mod cluster;
+mod config;
 mod docs;
 mod embedded;
 mod end_to_end;

@@ -8,9 +8,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// The binary, set up by nothing but what a test says.
 pub(crate) fn rivus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
     command.env_remove("RUST_LOG");
+    for (name, _) in std::env::vars_os() {
+        // Such as the number of seeds that the chaos tests are to try.
+        if name.to_string_lossy().starts_with("RIVUS_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -190,9 +190,9 @@ fn too_little_memory_for_rocksdb_is_refused_by_the_name_of_its_flag() {
             "--address",
             "127.0.0.1:0",
             "--rocksdb-memory",
-            "0",
+            "0B",
         ])
-        .arg("--rocksdb")
+        .arg("--rocksdb-directory")
         .arg(dir.path().join("rows"))
         .arg("--storage")
         .arg(dir.path().join("state"));
@@ -201,7 +201,7 @@ fn too_little_memory_for_rocksdb_is_refused_by_the_name_of_its_flag() {
     assert!(!refused.status.success());
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(
-        said.contains("memory of 0 bytes is too little") && said.contains("--rocksdb-memory 1\n"),
+        said.contains("--rocksdb-memory: 0B: ") && said.contains("rocksdb.memory to 1MiB\n"),
         "{said}"
     );
 }

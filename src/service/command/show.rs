@@ -23,7 +23,7 @@ pub(super) fn one<T: Serialize>(json: bool, answer: &T, people: impl FnOnce(&T) 
 }
 
 /// Columns as wide as what stands in them; the last one is left as it is.
-fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     let heads = heads.map(str::to_owned);
     let all = || std::iter::once(&heads).chain(rows);
     let widths: Vec<usize> = (0..N)

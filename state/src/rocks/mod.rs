@@ -186,7 +186,7 @@ impl StateBackend for RocksDbBackend {
         match self.memory.bytes {
             ..LEAST_MEMORY => Err(format!(
                 "state backend RocksDB: memory of {} bytes is too little: give .memory({LEAST_MEMORY}) or more, \
-                 or start the service with --rocksdb-memory {}",
+                 or set a service's rocksdb.memory to {}MiB",
                 self.memory.bytes,
                 LEAST_MEMORY.div_ceil(1 << 20)
             )),
