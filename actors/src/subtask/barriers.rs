@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rivus_core::{
     AlignmentAction, Barrier, CheckpointId, CheckpointKind, Control, Element, Failure,
-    MAX_TIMESTAMP, OperatorIndex,
+    MAX_TIMESTAMP, OperatorIndex, SnapshotBuilder,
 };
 
 use super::work::{Effect, Then, Todo, Turn, Work};
@@ -37,14 +37,14 @@ impl Work {
             _ => None,
         };
         let actions = self.inputs.file(channel, seq, element)?;
-        self.align(actions, CALLED_OFF);
-        if let Some(barrier) = in_sight {
-            self.announce(barrier);
+        self.align(actions, CALLED_OFF)?;
+        match in_sight {
+            Some(barrier) => self.announce(barrier),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    pub(super) fn trigger(&mut self, barrier: Barrier) {
+    pub(super) fn trigger(&mut self, barrier: Barrier) -> Result<(), Failure> {
         if self.inputs.is_empty() && barrier.id > self.inputs.alignment.over() {
             if let CheckpointKind::Stop { drain } = barrier.kind {
                 self.held = Some(barrier.id);
@@ -55,29 +55,30 @@ impl Work {
                 }
             }
             let actions = self.inputs.alignment.on_trigger(barrier);
-            self.align(actions, "a newer checkpoint has begun");
-            self.announce(barrier);
+            self.align(actions, "a newer checkpoint has begun")?;
+            self.announce(barrier)?;
         }
+        Ok(())
     }
 
     /// A barrier has come into sight: its time runs.
-    fn announce(&mut self, barrier: Barrier) {
+    fn announce(&mut self, barrier: Barrier) -> Result<(), Failure> {
         let Some(wait) = self.unaligned_after else {
-            return;
+            return Ok(());
         };
         if barrier.kind.is_always_aligned() || barrier.id <= self.announced {
-            return;
+            return Ok(());
         }
         self.announced = barrier.id;
         if wait == Duration::ZERO {
-            self.overtake(barrier);
-        } else {
-            self.effects.push(Effect::OvertakeAfter(barrier, wait));
+            return self.overtake(barrier);
         }
+        self.effects.push(Effect::OvertakeAfter(barrier, wait));
+        Ok(())
     }
 
     /// A barrier has waited long enough, unless it has gone out.
-    pub(super) fn overtake(&mut self, barrier: Barrier) {
+    pub(super) fn overtake(&mut self, barrier: Barrier) -> Result<(), Failure> {
         let is_stuck = self.kept == Some(Then::Frozen(barrier));
         let mut todo = self.todo.iter();
         if is_stuck {
@@ -86,8 +87,9 @@ impl Work {
             self.overdraw(barrier.id, self.inputs.budget_bytes());
         } else {
             let actions = self.inputs.alignment.on_overtake(barrier);
-            self.align(actions, CALLED_OFF);
+            self.align(actions, CALLED_OFF)?;
         }
+        Ok(())
     }
 
     /// Lets the chain get done with what it keeps inside, whether there is credit or not.
@@ -106,7 +108,7 @@ impl Work {
         let actions = self.inputs.record(barrier.id)?;
         let is_declined = |action: &AlignmentAction| matches!(action, AlignmentAction::Decline(_));
         let declined = actions.iter().any(is_declined);
-        self.align(actions, CALLED_OFF);
+        self.align(actions, CALLED_OFF)?;
         if declined {
             return Ok(Turn::Again);
         }
@@ -115,18 +117,20 @@ impl Work {
     }
 
     /// The barrier has gone out: if it was to overtake, what is parked belongs to its checkpoint.
-    pub(super) fn record_parked(&mut self, id: CheckpointId) -> Result<(), Failure> {
+    fn record_parked(&mut self, id: CheckpointId) -> Result<(), Failure> {
         if self.cx.outputs.is_overdrawing() {
             self.in_flight = Some(self.cx.outputs.record()?);
         }
-        if self
-            .overtaking
-            .take_if(|overtaking| *overtaking <= id)
-            .is_some()
-        {
+        self.end_overdraft(id);
+        Ok(())
+    }
+
+    /// The barrier of a checkpoint, or of an older one, has overtaken, or will not.
+    fn end_overdraft(&mut self, id: CheckpointId) {
+        let overtaking = &mut self.overtaking;
+        if overtaking.take_if(|barrier| *barrier <= id).is_some() {
             self.cx.outputs.end_overdraft();
         }
-        Ok(())
     }
 
     /// Writes what the open snapshot's barrier has overtaken, once all of it has come. Returns whether nothing is missing.
@@ -151,27 +155,33 @@ impl Work {
         }
     }
 
-    pub(super) fn alignment_timeout(&mut self, id: CheckpointId) {
+    pub(super) fn alignment_timeout(&mut self, id: CheckpointId) -> Result<(), Failure> {
         if self.inputs.alignment.waits_for() == Some(id) {
             let actions = self.inputs.alignment.on_decline(id);
-            self.align(actions, "its barriers did not all arrive in time");
+            self.align(actions, "its barriers did not all arrive in time")?;
         }
+        Ok(())
     }
 
-    pub(super) fn aborted(&mut self, id: CheckpointId) {
+    pub(super) fn aborted(&mut self, id: CheckpointId) -> Result<(), Failure> {
         let actions = self.inputs.alignment.on_decline(id);
-        self.align(actions, "it was given up");
+        self.align(actions, "it was given up")?;
         self.loop_gives_up(id);
-        self.drop_snapshot(id);
+        self.drop_snapshot(id)?;
         if self.held.is_some_and(|held| held <= id) {
             self.held = None;
         }
         self.todo
             .push_back(Todo::Control(Control::Aborted(id), Then::Nothing));
+        Ok(())
     }
 
     /// Does what an alignment decided; `reason` is why it declines, if it does.
-    pub(super) fn align(&mut self, actions: Vec<AlignmentAction>, reason: &str) {
+    pub(super) fn align(
+        &mut self,
+        actions: Vec<AlignmentAction>,
+        reason: &str,
+    ) -> Result<(), Failure> {
         for action in actions {
             match action {
                 AlignmentAction::Snapshot(barrier) => {
@@ -198,19 +208,12 @@ impl Work {
                     self.inputs.apply(action);
                 }
                 AlignmentAction::Decline(id) => {
-                    if self
-                        .overtaking
-                        .take_if(|overtaking| *overtaking <= id)
-                        .is_some()
-                    {
-                        self.cx.outputs.end_overdraft();
-                    }
+                    self.end_overdraft(id);
                     self.cx.outputs.cancel_barrier(id);
                     self.loop_gives_up(id);
-                    self.drop_snapshot(id);
-                    // Tables stop keeping rows for it.
-                    let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);
-                    self.todo.push_back(thaw);
+                    self.drop_snapshot(id)?;
+                    let aborted = Todo::Control(Control::Aborted(id), Then::Nothing);
+                    self.todo.push_back(aborted);
                     self.effects.push(Effect::Tell(TaskEvent::Declined {
                         id,
                         reason: reason.to_owned(),
@@ -218,22 +221,52 @@ impl Work {
                 }
             }
         }
+        Ok(())
     }
 
-    /// Gives up what is being written for a checkpoint, or for an older one.
-    pub(super) fn drop_snapshot(&mut self, id: CheckpointId) {
-        let is_frozen = self.slicing || self.sliced;
-        if self.cx.checkpoint().is_some_and(|open| open <= id) && is_frozen {
-            self.close_snapshot();
-        }
+    /// Gives up what is being written for a checkpoint, or for an older one; or what was to be.
+    pub(super) fn drop_snapshot(&mut self, id: CheckpointId) -> Result<(), Failure> {
+        self.given_up = self.given_up.max(id);
         self.effects.push(Effect::Abandon(id));
+        match self.cx.checkpoint() {
+            Some(open) if open <= id => {
+                self.close_snapshot()?;
+                if matches!(self.kept, Some(Then::Frozen(_))) {
+                    // Stages that the barrier has yet to reach are to find one open. Nobody reads it.
+                    self.cx.snapshot = Some(SnapshotBuilder::new(open));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Forgets the open snapshot.
-    pub(super) fn close_snapshot(&mut self) {
+    /// The checkpoint was given up before its barrier's turn came: nobody is to wait for it.
+    pub(super) fn call_off(&mut self, barrier: Barrier) {
+        self.end_overdraft(barrier.id);
+        self.inputs.apply(AlignmentAction::Snapshot(barrier));
+        self.cx.outputs.cancel_barrier(barrier.id);
+    }
+
+    /// The barrier has gone out: what is frozen is written from now on, unless the checkpoint was given up meanwhile.
+    pub(super) fn frozen(&mut self, barrier: Barrier) -> Result<(), Failure> {
+        self.inputs.apply(AlignmentAction::Snapshot(barrier));
+        self.record_parked(barrier.id)?;
+        if barrier.id <= self.given_up {
+            return self.close_snapshot();
+        }
+        self.slicing = true;
+        self.effects.push(Effect::Frozen(barrier));
+        Ok(())
+    }
+
+    /// Forgets the open snapshot. What stages keep for it goes at once, also while the chain can't be given anything.
+    pub(super) fn close_snapshot(&mut self) -> Result<(), Failure> {
         self.cx.snapshot = None;
         self.slicing = false;
         self.sliced = false;
         self.in_flight = None;
+        // Without an open snapshot a slice lets go.
+        self.task.slice(0, &mut self.cx).map(drop)
     }
 }

@@ -125,12 +125,12 @@ impl Work {
                 | Element::Overtaking(_)
                 | Element::Encoded(_) => LoopBarrierAction::None,
             };
-            self.barrier_came_round(action);
+            self.barrier_came_round(action)?;
         }
         Ok(())
     }
 
-    fn barrier_came_round(&mut self, action: LoopBarrierAction) {
+    fn barrier_came_round(&mut self, action: LoopBarrierAction) -> Result<(), Failure> {
         match action {
             LoopBarrierAction::None => {}
             LoopBarrierAction::Park(channel) => {
@@ -141,23 +141,29 @@ impl Work {
             // The slice that finds nothing left ends the snapshot.
             LoopBarrierAction::Complete => self.pace.hurry(),
             LoopBarrierAction::GiveUp(id) => {
-                self.drop_snapshot(id);
-                let thaw = Todo::Control(Control::Aborted(id), Then::Nothing);
-                self.todo.push_back(thaw);
+                self.drop_snapshot(id)?;
+                let aborted = Todo::Control(Control::Aborted(id), Then::Nothing);
+                self.todo.push_back(aborted);
             }
         }
+        Ok(())
     }
 
     /// The head's own barrier sets out. With a stop what waits stays where it is.
-    pub(super) fn barrier_sets_out(&mut self, id: CheckpointId, kind: CheckpointKind) {
+    pub(super) fn barrier_sets_out(
+        &mut self,
+        id: CheckpointId,
+        kind: CheckpointKind,
+    ) -> Result<(), Failure> {
         if let Some(head) = &mut self.head {
             if matches!(kind, CheckpointKind::Stop { .. }) {
                 self.held = Some(id);
             }
             let action = head.barriers.on_frozen(id);
             head.park();
-            self.barrier_came_round(action);
+            self.barrier_came_round(action)?;
         }
+        Ok(())
     }
 
     /// Checkpoints up to this one will not be.

@@ -20,6 +20,8 @@
 
 mod aligned;
 mod barriers;
+#[cfg(test)]
+mod barriers_tests;
 mod channels;
 mod commits;
 mod files;
@@ -295,15 +297,15 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::SliceDue => state.step(),
             SubtaskMessage::TriggerCheckpoint(barrier) => {
-                state.work()?.trigger(barrier);
+                state.work()?.trigger(barrier)?;
                 state.step();
             }
             SubtaskMessage::AlignmentTimeout(id) => {
-                state.work()?.alignment_timeout(id);
+                state.work()?.alignment_timeout(id)?;
                 state.step();
             }
             SubtaskMessage::Overtake(barrier) => {
-                state.work()?.overtake(barrier);
+                state.work()?.overtake(barrier)?;
                 state.step();
             }
             SubtaskMessage::SnapshotStored(result) => state.snapshot_stored(result)?,
@@ -316,7 +318,7 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::CheckpointAborted(id) => {
                 state.settle_files(id, false);
-                state.work()?.aborted(id);
+                state.work()?.aborted(id)?;
                 state.step();
             }
             SubtaskMessage::CommitDone { id, result } => {

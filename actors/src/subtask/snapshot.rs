@@ -36,9 +36,13 @@ const WAITING_BYTES: usize = 32 << 20;
 impl Work {
     /// Freezes the state: the barrier passes through the chain, then out on every channel.
     pub(super) fn freeze(&mut self, barrier: Barrier) -> Result<Turn, Failure> {
+        if barrier.id <= self.given_up {
+            self.call_off(barrier);
+            return Ok(Turn::Again);
+        }
         if let Some(older) = self.cx.checkpoint() {
             // The coordinator has given it up, or it would not have begun another.
-            self.close_snapshot();
+            self.close_snapshot()?;
             self.effects.push(Effect::Abandon(older));
         }
         if self.overtaking == Some(barrier.id) {
@@ -58,7 +62,7 @@ impl Work {
             None => Vec::new(),
         };
         let turn = self.control(Control::Barrier(barrier), Then::Frozen(barrier))?;
-        self.barrier_sets_out(barrier.id, barrier.kind);
+        self.barrier_sets_out(barrier.id, barrier.kind)?;
         Ok(turn)
     }
 
@@ -353,7 +357,7 @@ impl SubtaskState {
     ) -> Result<(), ActorProcessingErr> {
         self.uploads.abandon();
         self.tell(TaskEvent::Declined { id, reason });
-        self.work()?.aborted(id);
+        self.work()?.aborted(id)?;
         self.step();
         Ok(())
     }

@@ -113,6 +113,8 @@ pub(super) struct Work {
     pub(super) unaligned_after: Option<Duration>,
     /// The last checkpoint whose barrier has come into sight.
     pub(super) announced: CheckpointId,
+    /// Checkpoints up to here were given up, if they had not been acknowledged.
+    pub(super) given_up: CheckpointId,
     /// The checkpoint for whose barrier there is an overdraft.
     pub(super) overtaking: Option<CheckpointId>,
     /// Splits that the source had been given at the barrier.
@@ -187,6 +189,7 @@ impl Work {
             in_flight: None,
             unaligned_after,
             announced: CheckpointId::default(),
+            given_up: CheckpointId::default(),
             overtaking: None,
             received: Vec::new(),
             pace: Pace::default(),
@@ -250,7 +253,7 @@ impl Work {
     }
 
     /// One turn: some pieces of work, then a slice of a snapshot.
-    fn turn(&mut self, waiting_bytes: usize) -> Result<Turn, Failure> {
+    pub(super) fn turn(&mut self, waiting_bytes: usize) -> Result<Turn, Failure> {
         self.cx.begin_turn();
         self.turn_began = self.cx.monotonic();
         self.came_home.clear();
@@ -311,12 +314,7 @@ impl Work {
                 self.given_back[channel].extend(self.cx.take_given_back());
                 self.effects.push(Effect::Credit(channel));
             }
-            Then::Frozen(barrier) => {
-                self.inputs.apply(AlignmentAction::Snapshot(barrier));
-                self.record_parked(barrier.id)?;
-                self.slicing = true;
-                self.effects.push(Effect::Frozen(barrier));
-            }
+            Then::Frozen(barrier) => self.frozen(barrier)?,
             Then::Drained => {
                 self.drained = true;
                 self.effects.push(Effect::Tell(TaskEvent::Drained));
@@ -394,12 +392,12 @@ impl Work {
             }
             Element::Barrier(barrier) | Element::Overtaking(barrier) => {
                 let actions = self.inputs.alignment.on_barrier(channel, barrier);
-                self.align(actions, "a newer checkpoint's barrier has arrived");
+                self.align(actions, "a newer checkpoint's barrier has arrived")?;
                 Ok(Turn::Again)
             }
             Element::CancelBarrier(id) => {
                 let actions = self.inputs.alignment.on_decline(id);
-                self.align(actions, "a subtask before it has declined it");
+                self.align(actions, "a subtask before it has declined it")?;
                 Ok(Turn::Again)
             }
             Element::Round(claim) => {
