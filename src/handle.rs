@@ -220,10 +220,11 @@ impl JobHandle {
         }
     }
 
-    /// Waits until something about the job has changed.
+    /// Waits until something about the job has changed since this handle was last told so.
     ///
     /// # Errors
-    /// [`JobError::NodeStopped`] if nothing will change any more.
+    /// If nothing will change any more: the job has ended, as [`wait`](Self::wait) says; [`JobError::Ended`] if it ended well;
+    /// [`JobError::NodeStopped`]. The end itself is a change like any other.
     ///
     /// ```
     /// use rivus::connectors::{DiscardSink, GeneratorSource};
@@ -239,6 +240,11 @@ impl JobHandle {
     /// # Ok(()) }
     /// ```
     pub async fn changed(&mut self) -> Result<(), JobError> {
+        let status = self.status();
+        if let (JobStatus::Ended(outcome), Ok(false)) = (status, self.view.has_changed()) {
+            JobError::of(outcome)?;
+            return Err(JobError::Ended);
+        }
         self.view.changed().await.map_err(|_| JobError::NodeStopped)
     }
 
@@ -267,10 +273,6 @@ impl JobHandle {
             let view = self.view.borrow_and_update().clone();
             if wanted(&view) {
                 return Ok(view);
-            }
-            if let JobStatus::Ended(outcome) = view.status {
-                JobError::of(outcome)?;
-                return Err(JobError::Ended);
             }
             self.changed().await?;
         }

@@ -106,6 +106,40 @@ async fn windows_fire_though_no_record_of_one_subtask_gets_as_far_as_the_waterma
     assert!(matches!(job.wait().await, Err(JobError::Canceled)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_change_of_a_job_that_is_over_is_told_so() {
+    let env = StreamEnvironment::builder()
+        .runtime(RuntimeMode::Current)
+        .seed(1)
+        .build();
+    for canceled in [false, true] {
+        let numbers = GeneratorSource::new(|index, _| index).rate(1_000);
+        let numbers = match canceled {
+            true => numbers,
+            false => numbers.count(100),
+        };
+        let _out = env.from_source(numbers).collect();
+        let mut job = env.start("numbers").await.unwrap();
+        if canceled {
+            job.cancel();
+        }
+        let last_change = async {
+            loop {
+                if let Err(told) = job.changed().await {
+                    break told;
+                }
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(3_600), last_change).await;
+        match told.expect("nothing will change any more") {
+            JobError::Ended => assert!(!canceled),
+            JobError::Canceled => assert!(canceled),
+            other => panic!("{other}"),
+        }
+        assert!(matches!(job.status(), JobStatus::Ended(_)));
+    }
+}
+
 /// A record that knows which thread made it, and tells on which it was dropped.
 #[derive(Debug, Serialize, Deserialize)]
 struct Native {
