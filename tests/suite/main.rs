@@ -6,6 +6,7 @@ mod async_io;
 mod backends;
 mod cluster;
 mod config;
+mod command_lines;
 mod docs;
 mod embedded;
 mod end_to_end;

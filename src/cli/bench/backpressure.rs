@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rivus::{Count, Event, JobOptions};
 
-use super::Setup;
 use super::job;
 use super::meter;
 use super::observed::ObservedSink;
 use super::source::Bids;
+use super::{Setup, at_least_one};
 
 const PARALLELISM: u32 = 2;
 
@@ -18,10 +18,10 @@ const PARALLELISM: u32 = 2;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Keys of the state.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = at_least_one::<u64>())]
     keys: u64,
     /// Seconds for which the sink stands still.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = at_least_one::<u64>())]
     seconds: u64,
 }
 

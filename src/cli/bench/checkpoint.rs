@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rivus::{DataStream, Event};
 
-use super::Setup;
 use super::bid::Bid;
 use super::copies;
 use super::document::{Document, Documents, HasDocument, WholeDocument};
@@ -15,6 +14,7 @@ use super::latency::Weighty;
 use super::meter;
 use super::observed::{Barriers, ObservedSink};
 use super::source::Bids;
+use super::{Setup, at_least_one};
 
 const BAR_PAUSE: Duration = Duration::from_millis(50);
 const BAR_SHARE: f64 = 0.7;
@@ -24,16 +24,16 @@ const WRITERS: usize = 2;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Keys of the state.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = at_least_one::<u64>())]
     keys: u64,
     /// Bytes that each key's state holds beside its key.
     #[arg(long, default_value_t = 1_000)]
     value_bytes: usize,
     /// Seconds between checkpoints.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 15, value_parser = at_least_one::<u64>())]
     interval: u64,
     /// Checkpoints that are measured.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = at_least_one::<u64>())]
     checkpoints: u64,
     /// What a key's state is made of.
     #[arg(long, value_enum, default_value_t = State::Fields)]

@@ -17,7 +17,7 @@ use super::job;
 use super::meter::{Reading, quiet};
 use super::observed::ObservedSink;
 use super::source::Bids;
-use super::{Setup, meter};
+use super::{Setup, at_least_one, meter};
 
 const BAR: f64 = 0.6;
 
@@ -25,13 +25,13 @@ const BAR: f64 = 0.6;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Records of each run.
-    #[arg(long, default_value_t = 10_000_000)]
+    #[arg(long, default_value_t = 10_000_000, value_parser = at_least_one::<u64>())]
     records: u64,
     /// Numbers of keys.
-    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000], value_parser = at_least_one::<u64>())]
     keys: Vec<u64>,
     /// Rounds, each of every contestant.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one::<u32>())]
     rounds: u32,
     /// No checkpoints but the last.
     #[arg(long)]

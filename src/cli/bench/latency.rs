@@ -8,12 +8,12 @@ use hdrhistogram::Histogram;
 use rivus::{AggregateFunction, Event};
 use serde::{Deserialize, Serialize};
 
-use super::Setup;
 use super::bid::Bid;
 use super::job;
 use super::meter::{self, Reading};
 use super::observed::ObservedSink;
 use super::source::{Bids, Pace};
+use super::{Setup, at_least_one};
 
 const BAR: Duration = Duration::from_millis(2);
 
@@ -21,16 +21,16 @@ const BAR: Duration = Duration::from_millis(2);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Records a second.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = at_least_one::<u64>())]
     rate: u64,
     /// Keys of the state.
-    #[arg(long, default_value_t = 500_000)]
+    #[arg(long, default_value_t = 500_000, value_parser = at_least_one::<u64>())]
     keys: u64,
     /// Bytes that each key's state holds beside its key.
     #[arg(long, default_value_t = 200)]
     value_bytes: usize,
     /// Seconds that are measured.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = at_least_one::<u64>())]
     seconds: u64,
     /// Milliseconds between checkpoints; 0: none.
     #[arg(long, default_value_t = 1_000)]

@@ -31,6 +31,7 @@ mod stateless;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args as ClapArgs, Subcommand};
 use rivus::Storage;
 
@@ -41,7 +42,7 @@ pub struct Args {
     #[command(subcommand)]
     bench: Bench,
     /// Records in a full batch.
-    #[arg(long, global = true, default_value_t = rivus::JobOptions::default().batch_records)]
+    #[arg(long, global = true, default_value_t = rivus::JobOptions::default().batch_records, value_parser = at_least_one::<usize>())]
     batch: usize,
     /// Directory for checkpoints; without it they are kept in memory.
     #[arg(long, global = true)]
@@ -67,6 +68,11 @@ enum Bench {
     State(state::Args),
     /// All of them, with their defaults.
     All,
+}
+
+/// Reads how many there are to be of something: with none there would be nothing to measure, or to wait for.
+fn at_least_one<T: TryFrom<u64> + Clone + Send + Sync>() -> RangedU64ValueParser<T> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 /// What all benchmarks have in common.

@@ -16,32 +16,32 @@ use rivus::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Setup;
 use super::bid::key_of;
 use super::meter::{self, Reading, Used};
 use super::observed::ObservedSink;
 use super::rocks_loop::Loop;
+use super::{Setup, at_least_one};
 
 /// How state beyond memory is measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Keys of the state.
-    #[arg(long, default_value_t = 10_000_000)]
+    #[arg(long, default_value_t = 10_000_000, value_parser = at_least_one::<u64>())]
     keys: u64,
     /// Bytes that each key's state holds beside its key and a count.
     #[arg(long, default_value_t = 64)]
     value_bytes: usize,
     /// MiB of memory for blocks, memtables and rows together.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one::<usize>())]
     memory: usize,
     /// Nine of ten records have one of so many keys.
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, default_value_t = 50_000, value_parser = at_least_one::<u64>())]
     hot_keys: u64,
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = at_least_one::<u64>())]
     seconds: u64,
     /// Rows that the loop keeps in memory.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = at_least_one::<usize>())]
     loop_rows: usize,
     /// Without the loop.
     #[arg(long)]
@@ -50,10 +50,10 @@ pub(crate) struct Args {
     #[arg(long)]
     directory: Option<PathBuf>,
     /// Measure with a checkpoint each so many seconds, in turns with none.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<u64>())]
     checkpoints: Option<u64>,
     /// Turns of each.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = at_least_one::<u32>())]
     rounds: u32,
     /// Measure how long the state takes to come back from a checkpoint.
     #[arg(long)]

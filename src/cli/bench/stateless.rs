@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rivus::Event;
 
-use super::Setup;
 use super::bid::{Bid, Draft, key_of};
 use super::comparison::{Comparison, Pace};
 use super::job;
 use super::meter::{Reading, quiet};
 use super::observed::ObservedSink;
 use super::source::Bids;
+use super::{Setup, at_least_one};
 
 const BAR: f64 = 0.9;
 const KEYS: u64 = 1_000;
@@ -25,13 +25,13 @@ const RUN: u64 = 256;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Records of each run.
-    #[arg(long, default_value_t = 20_000_000)]
+    #[arg(long, default_value_t = 20_000_000, value_parser = at_least_one::<u64>())]
     records: u64,
     /// Rounds, each of every contestant.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one::<u32>())]
     rounds: u32,
     /// Subtasks of the chain.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one::<u32>())]
     parallelism: u32,
     /// Only the engine, for a profile.
     #[arg(long)]
