@@ -36,6 +36,7 @@ mod objects;
 mod rocks;
 #[cfg(feature = "s3")]
 mod s3;
+mod serving;
 mod writer;
 
 pub use backend::StateBackend;

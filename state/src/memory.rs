@@ -3,9 +3,8 @@
 //! A snapshot comes in thousands of buffers. To join them at the end, as `object_store`'s own memory does, takes a core for more than a
 //! second a gigabyte, while the job wants that core; here they are joined when somebody reads the whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -15,10 +14,12 @@ use futures::future::ready;
 use futures::stream::{self, BoxStream};
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result, UploadPart,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
 };
+
+use crate::serving::{got, in_folder, meta, put};
 
 /// All objects. Each is replaced as a whole; whoever reads one has its pieces.
 #[derive(Debug, Clone, Default)]
@@ -55,11 +56,7 @@ impl Memory {
         drop(objects);
         // Giving a large object's memory back takes a while.
         drop(old);
-        Ok(PutResult {
-            e_tag: None,
-            version: None,
-            extensions: Default::default(),
-        })
+        Ok(put())
     }
 
     fn refused(&self, operation: &str) -> Error {
@@ -76,34 +73,9 @@ impl fmt::Display for Memory {
     }
 }
 
-fn len(pieces: &[Bytes]) -> u64 {
-    pieces.iter().map(|piece| piece.len() as u64).sum()
-}
-
-/// There is no clock here, and nobody asks for an object's age.
-fn meta(path: &Path, pieces: &[Bytes]) -> ObjectMeta {
-    ObjectMeta {
-        location: path.clone(),
-        last_modified: Default::default(),
-        size: len(pieces),
-        e_tag: None,
-        version: None,
-    }
-}
-
-/// The part of some pieces that lies in a range.
-fn cut(pieces: &[Bytes], range: &Range<u64>) -> Vec<Bytes> {
-    let mut begin = 0;
-    let mut cut = Vec::new();
-    for piece in pieces {
-        let end = begin + piece.len() as u64;
-        let (from, to) = (range.start.max(begin), range.end.min(end));
-        if from < to {
-            cut.push(piece.slice((from - begin) as usize..(to - begin) as usize));
-        }
-        begin = end;
-    }
-    cut
+fn meta_of(path: &Path, pieces: &[Bytes]) -> ObjectMeta {
+    let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+    meta(path.clone(), size)
 }
 
 #[async_trait]
@@ -135,24 +107,7 @@ impl ObjectStore for Memory {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let pieces = self.find(location)?;
-        let meta = meta(location, &pieces);
-        options.check_preconditions(&meta)?;
-        let range = match options.range {
-            None => 0..meta.size,
-            Some(range) => range.as_range(meta.size).map_err(|source| Error::Generic {
-                store: "memory",
-                source: source.into(),
-            })?,
-        };
-        let pieces = cut(&pieces, &range).into_iter().map(Ok);
-        Ok(GetResult {
-            payload: GetResultPayload::Stream(stream::iter(pieces).boxed()),
-            meta,
-            range,
-            attributes: Default::default(),
-            extensions: Default::default(),
-        })
+        got("memory", location, &self.find(location)?, &options)
     }
 
     fn delete_stream(
@@ -178,29 +133,16 @@ impl ObjectStore for Memory {
         };
         let objects = self.objects();
         let found = objects.iter().filter(|(path, _)| below(path));
-        let found: Vec<_> = found.map(|(path, object)| Ok(meta(path, object))).collect();
+        let found: Vec<_> = found
+            .map(|(path, object)| Ok(meta_of(path, object)))
+            .collect();
         stream::iter(found).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let root = Path::ROOT;
-        let prefix = prefix.unwrap_or(&root);
-        let (mut folders, mut objects) = (BTreeSet::new(), Vec::new());
-        for (path, object) in &*self.objects() {
-            let Some(mut rest) = path.prefix_match(prefix) else {
-                continue;
-            };
-            match (rest.next(), rest.next()) {
-                (Some(folder), Some(_)) => drop(folders.insert(prefix.clone().join(folder))),
-                (Some(_), None) => objects.push(meta(path, object)),
-                (None, _) => {}
-            }
-        }
-        Ok(ListResult {
-            objects,
-            common_prefixes: folders.into_iter().collect(),
-            extensions: Default::default(),
-        })
+        let objects = self.objects();
+        let metas = objects.iter().map(|(path, object)| meta_of(path, object));
+        Ok(in_folder(prefix, metas))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -262,19 +204,5 @@ mod tests {
         assert_eq!(storage.list("folder").unwrap(), ["folder/object"]);
         storage.delete("folder/object").unwrap();
         assert_eq!(storage.get("folder/object").unwrap(), None);
-    }
-
-    #[test]
-    fn a_part_of_pieces_is_cut_out_wherever_it_begins_and_ends() {
-        let pieces: Vec<Bytes> = ["ab", "c", "def"].map(Bytes::from).into();
-        for start in 0..7 {
-            for end in start..7 {
-                let expected = &"abcdef"[start.min(6)..end.min(6)];
-                assert_eq!(
-                    cut(&pieces, &(start as u64..end as u64)).concat(),
-                    expected.as_bytes()
-                );
-            }
-        }
     }
 }

@@ -5,22 +5,20 @@
 //! `--auto-compaction-retention`.
 
 use std::fmt;
-use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::DateTime;
 use etcd_client::{Compare, CompareOp, GetOptions as Query, Txn, TxnOp};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::{Etcd, EtcdError};
+use crate::serving::{got, in_folder, meta, put};
 
 /// Keys of one page of a listing.
 const PAGE: i64 = 4_096;
@@ -82,12 +80,12 @@ impl ObjectStore for EtcdStore {
         opts: PutOptions,
     ) -> Result<PutResult> {
         let (key, value) = (location.as_ref(), Bytes::from(payload));
-        let put = || TxnOp::put(key, &*value, None);
+        let write = || TxnOp::put(key, &*value, None);
         let txn = match opts.mode {
-            PutMode::Overwrite => Txn::new().and_then([put()]),
+            PutMode::Overwrite => Txn::new().and_then([write()]),
             PutMode::Create => {
                 let absent = Compare::create_revision(key, CompareOp::Equal, 0);
-                Txn::new().when([absent]).and_then([put()])
+                Txn::new().when([absent]).and_then([write()])
             }
             PutMode::Update(_) => return Err(self.not_there("replace one version by another")),
         };
@@ -101,11 +99,7 @@ impl ObjectStore for EtcdStore {
                 source: "the key has a revision".into(),
             });
         }
-        Ok(PutResult {
-            e_tag: None,
-            version: None,
-            extensions: Default::default(),
-        })
+        Ok(put())
     }
 
     async fn put_multipart_opts(
@@ -129,24 +123,7 @@ impl ObjectStore for EtcdStore {
             });
         };
         let value = Bytes::from(found.into_key_value().1);
-        let meta = meta(location.clone(), value.len() as u64);
-        options.check_preconditions(&meta)?;
-        let range = match &options.range {
-            Some(range) => range.as_range(meta.size).map_err(|error| Error::Generic {
-                store: STORE,
-                source: Box::new(error),
-            })?,
-            None => 0..meta.size,
-        };
-        let Range { start, end } = range;
-        let bytes = value.slice(start as usize..end as usize);
-        Ok(GetResult {
-            payload: GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed()),
-            meta,
-            range,
-            attributes: Default::default(),
-            extensions: Default::default(),
-        })
+        got(STORE, location, &[value], &options)
     }
 
     fn delete_stream(
@@ -178,29 +155,8 @@ impl ObjectStore for EtcdStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let root = Path::ROOT;
-        let prefix = prefix.unwrap_or(&root);
-        let mut listed = ListResult {
-            common_prefixes: Vec::new(),
-            objects: Vec::new(),
-            extensions: Default::default(),
-        };
-        for key in self.keys(Some(prefix)).await? {
-            let Some(mut below) = key.prefix_match(prefix) else {
-                continue;
-            };
-            let Some(first) = below.next() else { continue };
-            if below.next().is_none() {
-                drop(below);
-                listed.objects.push(meta(key, 0));
-                continue;
-            }
-            let folder = prefix.clone().join(first);
-            if listed.common_prefixes.last() != Some(&folder) {
-                listed.common_prefixes.push(folder);
-            }
-        }
-        Ok(listed)
+        let keys = self.keys(prefix).await?;
+        Ok(in_folder(prefix, keys.into_iter().map(|key| meta(key, 0))))
     }
 
     async fn copy_opts(&self, _from: &Path, _to: &Path, _options: CopyOptions) -> Result<()> {
@@ -241,15 +197,5 @@ impl EtcdError {
                 .map_err(|source| Error::Generic { store, source }),
             other => Err(other),
         }
-    }
-}
-
-fn meta(location: Path, size: u64) -> ObjectMeta {
-    ObjectMeta {
-        location,
-        last_modified: DateTime::UNIX_EPOCH,
-        size,
-        e_tag: None,
-        version: None,
     }
 }
