@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rivus::connectors::{FileSink, GeneratorSource};
-use rivus::engine::core::CheckpointId;
+use rivus::connectors::GeneratorSource;
 use rivus::{
-    Count, EnvironmentBuilder, JobHandle, JobId, JobStatus, RocksDbBackend, Storage,
-    StreamEnvironment, Sum, WatermarkStrategy, WindowAssigner,
+    Count, EnvironmentBuilder, JobHandle, RocksDbBackend, Storage, StreamEnvironment, Sum,
+    WatermarkStrategy, WindowAssigner,
 };
+
+use crate::resume::{assert_each_record_is_written_once, life_in};
+use crate::waits::checkpoint_after;
 
 const RECORDS: u64 = 300_000;
 const KEYS: u64 = 60_000;
@@ -54,6 +56,9 @@ async fn the_output_is_the_same_with_a_hundredth_of_the_memory() {
     assert!(run(builder).await == in_memory, "the output differs");
 }
 
+/// So many that they are not all in memory.
+const KEYS_OF_A_LIFE: u64 = 1_000;
+
 /// A life of the program on one backend or the other.
 async fn life(dir: &Path, on_disk: bool) -> JobHandle {
     let mut builder = StreamEnvironment::builder()
@@ -64,24 +69,7 @@ async fn life(dir: &Path, on_disk: bool) -> JobHandle {
         let rocks = RocksDbBackend::new(dir.join("rows")).expect("a backend");
         builder = builder.state_backend(rocks.memory(1 << 20).files_from(0));
     }
-    let env = builder.build();
-    let numbers = GeneratorSource::new(|n, _| n).count(4_000).rate(4_000);
-    env.from_source(numbers)
-        .key_by(|n| n % 1_000)
-        .count()
-        .sink_to(FileSink::csv(dir.join("out")));
-    let id = "67e55044-10b1-426f-9247-bb680e5fe0c8"
-        .parse()
-        .expect("is one");
-    env.resume("numbers", JobId(id)).await.expect("starts")
-}
-
-/// Waits until a job has completed a checkpoint after `last`, if one is given. Returns its last one.
-async fn checkpointed(job: &mut JobHandle, last: Option<CheckpointId>) -> Option<CheckpointId> {
-    while job.view().last_checkpoint <= last && !matches!(job.status(), JobStatus::Ended(_)) {
-        job.changed().await.expect("goes on");
-    }
-    job.view().last_checkpoint
+    life_in(builder, dir, KEYS_OF_A_LIFE).await
 }
 
 #[tokio::test]
@@ -90,7 +78,7 @@ async fn a_job_goes_on_on_disk_and_not_back_but_by_a_savepoint() {
     let mut last = None;
     for on_disk in [false, true, true] {
         let mut job = life(dir.path(), on_disk).await;
-        last = checkpointed(&mut job, last).await;
+        last = checkpoint_after(&mut job, last).await;
     }
     // Files of a store are nothing that memory could read. The job is as it was.
     let refused = life(dir.path(), false).await.wait().await;
@@ -104,19 +92,7 @@ async fn a_job_goes_on_on_disk_and_not_back_but_by_a_savepoint() {
     let job = life(dir.path(), true).await;
     let view = job.wait().await.expect("completes").view;
     assert!(view.last_checkpoint >= last, "{view:?}");
-    let mut rows = Vec::new();
-    for part in std::fs::read_dir(dir.path().join("out")).expect("is there") {
-        let part = part.expect("is listed").path();
-        if part.extension().is_some_and(|extension| extension == "csv") {
-            let text = std::fs::read_to_string(part).expect("is read");
-            rows.extend(text.lines().map(str::to_owned));
-        }
-    }
-    rows.sort();
-    let counts = (0..1_000).flat_map(|key| (1..=4).map(move |count| format!("{key},{count}")));
-    let mut expected: Vec<String> = counts.collect();
-    expected.sort();
-    assert_eq!(rows, expected);
+    assert_each_record_is_written_once(dir.path(), KEYS_OF_A_LIFE);
 }
 
 #[tokio::test]

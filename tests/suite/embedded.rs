@@ -9,8 +9,8 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus::connectors::{DiscardSink, GeneratorSource};
 use rivus::{
-    ActorSink, ActorSource, EnvironmentBuilder, JobError, JobHandle, JobStatus, QueryError,
-    RestartStrategy, RocksDbBackend, StreamEnvironment, ValueState,
+    ActorSink, ActorSource, EnvironmentBuilder, JobError, JobHandle, JobStatus, JobView,
+    QueryError, RestartStrategy, RocksDbBackend, StreamEnvironment, ValueState,
 };
 
 /// Keeps what it is sent.
@@ -48,10 +48,8 @@ fn environment() -> EnvironmentBuilder {
         .restart(restart)
 }
 
-async fn until(job: &mut JobHandle, what: impl Fn(&JobHandle) -> bool) {
-    while !what(job) {
-        job.changed().await.unwrap();
-    }
+fn ended(view: &JobView) -> bool {
+    matches!(view.status, JobStatus::Ended(_))
 }
 
 /// Feeds 0..2000, with a failure at 1000; what the actor behind the job was sent, in order of their numbers, and how many
@@ -169,7 +167,7 @@ async fn ask(builder: EnvironmentBuilder) {
         assert_eq!(none, Ok(None));
         if restarts == 0 {
             feed.send(u64::MAX).await.unwrap();
-            until(&mut job, |job| job.view().restarts == 1).await;
+            job.wait_until(|view| view.restarts == 1).await.unwrap();
         }
     }
     let refused = [
@@ -198,7 +196,7 @@ async fn ask(builder: EnvironmentBuilder) {
         );
     }
     job.cancel();
-    until(&mut job, |job| matches!(job.status(), JobStatus::Ended(_))).await;
+    job.wait_until(ended).await.unwrap();
     let over = job.query::<str, u64>("counts", "key 0").await;
     assert_eq!(over, Err(QueryError::Ended));
 }
@@ -301,7 +299,9 @@ async fn a_job_that_fails_leaves_the_other_alone() {
     let counts = env.from_source(source).key_by(|n: &u64| n % 7).count();
     let counts = counts.uid("counts").collect();
     let mut calm = env.start("calm").await.unwrap();
-    until(&mut calm, |job| job.status() == JobStatus::Running).await;
+    calm.wait_until(|view| view.status == JobStatus::Running)
+        .await
+        .unwrap();
     let before = calm.view();
 
     let numbers = env.from_source(GeneratorSource::new(|n, _| n).rate(1_000));
@@ -314,7 +314,7 @@ async fn a_job_that_fails_leaves_the_other_alone() {
     for n in 0..3_000 {
         feed.send(n).await.unwrap();
     }
-    until(&mut wild, |job| matches!(job.status(), JobStatus::Ended(_))).await;
+    wild.wait_until(ended).await.unwrap();
     assert!(
         wild.view().restarts > 0,
         "it restarts before it is given up"

@@ -16,6 +16,8 @@ use rivus::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::written::csv_lines;
+
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// On one thread; or on several, with rows on disk.
@@ -304,19 +306,12 @@ async fn records_under_way_survive_a_failure() {
 
 /// What has been committed to files.
 fn rows(dir: &Path) -> Vec<(u64, u32)> {
-    let Ok(parts) = std::fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    let parts = parts.map(|part| part.expect("is listed").path());
-    let whole = parts.filter(|part| part.extension().is_some_and(|end| end == "csv"));
-    let texts = whole.map(|part| std::fs::read_to_string(part).expect("is read"));
-    let mut rows: Vec<(u64, u32)> = Vec::new();
-    for text in texts {
-        rows.extend(text.lines().map(|line| {
-            let (first, steps) = line.split_once(',').expect("two numbers");
-            (first.parse().expect("one"), steps.parse().expect("one"))
-        }));
-    }
+    let lines = csv_lines(dir).into_iter();
+    let rows = lines.map(|line| {
+        let (first, steps) = line.split_once(',').expect("two numbers");
+        (first.parse().expect("one"), steps.parse().expect("one"))
+    });
+    let mut rows: Vec<(u64, u32)> = rows.collect();
     rows.sort_unstable();
     rows
 }

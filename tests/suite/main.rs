@@ -30,4 +30,6 @@ mod takeover;
 mod telemetry;
 mod two_inputs;
 mod unaligned;
+mod waits;
 mod watched;
+mod written;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rivus::connectors::{BadLines, GeneratorSource, PrintSink, TextFileSource};
 use rivus::{
-    EnvironmentBuilder, Failure, FailureScope, JobError, JobHandle, JobOptions, JobStatus,
+    EnvironmentBuilder, Failure, FailureScope, JobError, JobOptions, JobStatus, JobView,
     NodeConfig, RestartStrategy, RuntimeMode, Storage, StreamEnvironment,
 };
 use tempfile::TempDir;
@@ -164,26 +164,24 @@ async fn the_first_job_gets_the_slots_it_needs_and_a_wider_one_is_refused() {
     assert_eq!(refused(&env).await, expected);
 }
 
-async fn until(job: &mut JobHandle, wanted: impl Fn(&JobStatus) -> bool) {
-    while !wanted(&job.status()) {
-        job.changed().await.unwrap();
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_job_that_waits_behind_another_says_so_and_runs_when_that_has_ended() {
     let env = builder().build();
     let numbers = GeneratorSource::new(|index, _| index).rate(1_000);
     let _unbounded = env.from_source(numbers).collect();
     let mut first = env.start("first").await.unwrap();
-    until(&mut first, |status| *status == JobStatus::Running).await;
+    let running = |view: &JobView| view.status == JobStatus::Running;
+    first.wait_until(running).await.unwrap();
     let out = wide(&env, 2);
     let mut second = env.start("second").await.unwrap();
     let waiting = JobStatus::WaitingForSlots {
         needed: 2,
         available: 1,
     };
-    until(&mut second, |status| *status == waiting).await;
+    second
+        .wait_until(|view| view.status == waiting)
+        .await
+        .unwrap();
     first.cancel();
     second.wait().await.unwrap();
     assert_eq!(out.len(), 3);

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::written::csv_lines;
+
 /// The binary, set up by nothing but what a test says.
 pub(crate) fn rivus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
@@ -120,19 +122,13 @@ pub(crate) fn pause() {
 /// Rows of committed files by window and page, each of which may stand there once.
 pub(crate) fn committed(out: &Path) -> BTreeMap<(i64, String), u64> {
     let mut rows = BTreeMap::new();
-    for part in std::fs::read_dir(out).into_iter().flatten() {
-        let path = part.expect("is listed").path();
-        if path.extension().is_none_or(|extension| extension != "csv") {
-            continue;
-        }
-        for line in std::fs::read_to_string(&path).expect("is read").lines() {
-            let mut fields = line.split(',');
-            let mut next = || fields.next().expect("three fields");
-            let key = (next().parse().expect("a time"), next().to_owned());
-            let count = next().parse().expect("a count");
-            let twice = rows.insert(key.clone(), count);
-            assert_eq!(twice, None, "{key:?} stands there twice");
-        }
+    for line in csv_lines(out) {
+        let mut fields = line.split(',');
+        let mut next = || fields.next().expect("three fields");
+        let key = (next().parse().expect("a time"), next().to_owned());
+        let count = next().parse().expect("a count");
+        let twice = rows.insert(key.clone(), count);
+        assert_eq!(twice, None, "{key:?} stands there twice");
     }
     rows
 }

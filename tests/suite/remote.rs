@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use rivus::connectors::{FileSink, GeneratorSource};
 use rivus::{
-    Coordination, EnvironmentBuilder, EtcdOptions, JobHandle, JobId, JobStatus, NodeConfig,
-    RestartStrategy, RuntimeMode, S3Options, Storage, StreamEnvironment,
+    Coordination, EnvironmentBuilder, EtcdOptions, JobHandle, JobId, NodeConfig, RestartStrategy,
+    RuntimeMode, S3Options, Storage, StreamEnvironment,
 };
+
+use crate::waits::checkpoint_after;
+use crate::written::csv_lines;
 
 #[path = "../../state/tests/suite/servers.rs"]
 mod servers;
@@ -51,13 +54,7 @@ async fn life(builder: EnvironmentBuilder, dir: &Path, dies: &'static AtomicBool
 /// Waits for another checkpoint; `false` if the job is over.
 async fn gets_on(job: &mut JobHandle) -> bool {
     let last = job.view().last_checkpoint;
-    while job.view().last_checkpoint <= last {
-        if matches!(job.status(), JobStatus::Ended(_)) {
-            return false;
-        }
-        job.changed().await.expect("goes on");
-    }
-    true
+    checkpoint_after(job, last).await > last
 }
 
 /// A life that loses its leader and then dies itself, one that loses a subtask and its leader, and the lines they wrote.
@@ -79,16 +76,7 @@ async fn lines_of_two_lives(
     second.wait().await.expect("completes");
     assert!(!dies.load(Ordering::Relaxed), "nobody died");
 
-    let parts = std::fs::read_dir(dir.path()).expect("is there");
-    let parts = parts.map(|part| part.expect("is listed").path());
-    let visible = parts.filter(|part| part.extension().is_some_and(|end| end == "csv"));
-    let mut lines = Vec::new();
-    for part in visible {
-        let text = std::fs::read_to_string(part).expect("is read");
-        lines.extend(text.lines().map(str::to_owned));
-    }
-    lines.sort();
-    lines
+    csv_lines(dir.path())
 }
 
 fn each_once() -> Vec<String> {

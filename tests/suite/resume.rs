@@ -4,7 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rivus::connectors::{FileSink, GeneratorSource};
-use rivus::{EnvironmentBuilder, JobHandle, JobId, JobStatus, Storage, StreamEnvironment};
+use rivus::{EnvironmentBuilder, JobHandle, JobId, Storage, StreamEnvironment};
+
+use crate::waits::checkpoint_after;
+use crate::written::csv_lines;
 
 const RECORDS: u64 = 2_000;
 
@@ -18,15 +21,15 @@ async fn life_of(dir: &Path, parallelism: u32) -> JobHandle {
         .parallelism(parallelism)
         .checkpoint_interval(Duration::from_millis(20))
         .storage(Storage::Directory(dir.join("state")));
-    life_in(builder, dir).await
+    life_in(builder, dir, 10).await
 }
 
-/// The same in any environment; only its files lie in the directory.
-pub(crate) async fn life_in(builder: EnvironmentBuilder, dir: &Path) -> JobHandle {
+/// The same in any environment, with so many keys; only its files lie in the directory.
+pub(crate) async fn life_in(builder: EnvironmentBuilder, dir: &Path, keys: u64) -> JobHandle {
     let env = builder.build();
     let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
     env.from_source(numbers)
-        .key_by(|n| n % 10)
+        .key_by(move |n| n % keys)
         .count()
         .sink_to(FileSink::csv(dir.join("out")));
     let id = "67e55044-10b1-426f-9247-bb680e5fe0c8"
@@ -35,33 +38,13 @@ pub(crate) async fn life_in(builder: EnvironmentBuilder, dir: &Path) -> JobHandl
     env.resume("numbers", JobId(id)).await.expect("starts")
 }
 
-/// What is visible of the job's files, in order.
-fn rows(dir: &Path) -> Vec<(u64, u64)> {
-    let parts = std::fs::read_dir(dir.join("out")).expect("is there");
-    let mut rows = Vec::new();
-    for part in parts.map(|part| part.expect("is listed").path()) {
-        if part.extension().is_some_and(|extension| extension == "csv") {
-            let text = std::fs::read_to_string(part).expect("is read");
-            rows.extend(text.lines().map(|line| {
-                let (key, count) = line.split_once(',').expect("two fields");
-                (key.parse().expect("a key"), count.parse().expect("a count"))
-            }));
-        }
-    }
-    rows.sort();
-    rows
-}
-
 #[tokio::test]
 async fn a_job_goes_on_in_the_next_process_and_writes_each_record_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut last = None;
     for _ in 0..3 {
         let mut job = life(dir.path()).await;
-        while job.view().last_checkpoint <= last && !matches!(job.status(), JobStatus::Ended(_)) {
-            job.changed().await.expect("goes on");
-        }
-        last = job.view().last_checkpoint;
+        last = checkpoint_after(&mut job, last).await;
     }
     // Another plan is refused, and nothing comes of it.
     let refused = life_of(dir.path(), 1).await.wait().await;
@@ -69,12 +52,14 @@ async fn a_job_goes_on_in_the_next_process_and_writes_each_record_once() {
     assert!(refusal.contains("submitted with another plan"), "{refusal}");
     let view = life(dir.path()).await.wait().await.expect("completes").view;
     assert!(view.last_checkpoint >= last, "{view:?}");
-    assert_each_record_is_written_once(dir.path());
+    assert_each_record_is_written_once(dir.path(), 10);
 }
 
 #[track_caller]
-pub(crate) fn assert_each_record_is_written_once(dir: &Path) {
-    let counts = 1..=RECORDS / 10;
-    let expected = (0..10).flat_map(|key| counts.clone().map(move |count| (key, count)));
-    assert_eq!(rows(dir), expected.collect::<Vec<_>>());
+pub(crate) fn assert_each_record_is_written_once(dir: &Path, keys: u64) {
+    let counts = 1..=RECORDS / keys;
+    let lines = (0..keys).flat_map(|key| counts.clone().map(move |n| format!("{key},{n}")));
+    let mut expected: Vec<String> = lines.collect();
+    expected.sort();
+    assert_eq!(csv_lines(&dir.join("out")), expected);
 }

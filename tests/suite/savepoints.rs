@@ -11,6 +11,9 @@ use rivus::{
     WatermarkStrategy, WindowAssigner,
 };
 
+use crate::waits::checkpoints;
+use crate::written::csv_lines;
+
 const RECORDS: u64 = 4_000;
 const KEYS: u64 = 200;
 
@@ -53,7 +56,15 @@ impl KeyedProcessFunction<u64, u64> for Bursts {
     }
 }
 
-impl Life<'_> {
+impl<'a> Life<'a> {
+    fn in_memory(dir: &'a Path) -> Self {
+        Self {
+            dir,
+            parallelism: 2,
+            on_disk: false,
+        }
+    }
+
     fn env(&self) -> StreamEnvironment {
         let mut builder = StreamEnvironment::builder()
             .parallelism(self.parallelism)
@@ -113,6 +124,13 @@ impl Life<'_> {
         env.start("numbers").await.expect("starts")
     }
 
+    /// Begins the job, and stops it behind its first checkpoint.
+    async fn begun_and_stopped(&self) -> Savepoint {
+        let mut job = self.start().await;
+        checkpoints(&mut job, 1).await;
+        job.stop_with_savepoint().await.expect("stops")
+    }
+
     async fn go_on(&self, savepoint: &Savepoint) -> JobHandle {
         let env = self.env();
         self.write(&env);
@@ -125,15 +143,8 @@ impl Life<'_> {
 fn rows(dir: &Path) -> Vec<String> {
     let mut rows = Vec::new();
     for name in ["counts", "bursts", "windows"] {
-        let Ok(parts) = std::fs::read_dir(dir.join(name)) else {
-            continue;
-        };
-        for part in parts.map(|part| part.expect("is listed").path()) {
-            if part.extension().is_some_and(|extension| extension == "csv") {
-                let text = std::fs::read_to_string(part).expect("is read");
-                rows.extend(text.lines().map(|line| format!("{name} {line}")));
-            }
-        }
+        let lines = csv_lines(&dir.join(name)).into_iter();
+        rows.extend(lines.map(|line| format!("{name} {line}")));
     }
     rows.sort();
     rows
@@ -182,21 +193,13 @@ fn assert_rows(actual: &[String], expected: &[String]) {
     );
 }
 
-async fn checkpoints(job: &mut JobHandle, count: u64) {
-    while job.view().checkpoints < count {
-        let ended = matches!(job.status(), JobStatus::Ended(_));
-        assert!(!ended, "{:?}", job.view());
-        job.changed().await.expect("goes on");
-    }
-}
-
 #[tokio::test]
 async fn a_stopped_job_goes_on_at_another_parallelism_and_on_the_other_backend() {
     let dir = tempfile::tempdir().expect("a directory");
     let life = |parallelism, on_disk| Life {
-        dir: dir.path(),
         parallelism,
         on_disk,
+        ..Life::in_memory(dir.path())
     };
     let mut job = life(2, false).start().await;
     let mut lives = [(3, true), (1, true), (4, false), (2, true)].into_iter();
@@ -219,11 +222,7 @@ async fn a_stopped_job_goes_on_at_another_parallelism_and_on_the_other_backend()
 #[tokio::test]
 async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life {
-        dir: dir.path(),
-        parallelism: 2,
-        on_disk: false,
-    };
+    let life = Life::in_memory(dir.path());
     let mut job = life.start().await;
     checkpoints(&mut job, 2).await;
     let savepoint = job.savepoint().await.expect("is made");
@@ -271,14 +270,8 @@ async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
 #[tokio::test]
 async fn a_job_that_does_not_fit_is_refused_in_one_line() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life {
-        dir: dir.path(),
-        parallelism: 1,
-        on_disk: false,
-    };
-    let mut job = life.start().await;
-    checkpoints(&mut job, 1).await;
-    let savepoint = job.stop_with_savepoint().await.expect("stops");
+    let life = Life::in_memory(dir.path());
+    let savepoint = life.begun_and_stopped().await;
     let without_bursts = |env: &StreamEnvironment| {
         let by_key = life.numbers(env).key_by(|n| n % KEYS);
         let counts = by_key.count().uid("counts");
@@ -328,11 +321,7 @@ async fn a_job_that_does_not_fit_is_refused_in_one_line() {
 #[tokio::test]
 async fn a_job_that_is_drained_fires_what_was_not_due() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life {
-        dir: dir.path(),
-        parallelism: 2,
-        on_disk: false,
-    };
+    let life = Life::in_memory(dir.path());
     let mut job = life.start().await;
     checkpoints(&mut job, 2).await;
     job.drain_with_savepoint().await.expect("stops");
@@ -350,11 +339,7 @@ async fn a_job_that_is_drained_fires_what_was_not_due() {
 #[tokio::test]
 async fn a_request_outlives_the_leader_that_it_was_told_to() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life {
-        dir: dir.path(),
-        parallelism: 2,
-        on_disk: false,
-    };
+    let life = Life::in_memory(dir.path());
     let mut job = life.start().await;
     checkpoints(&mut job, 1).await;
     let (savepoint, ()) = tokio::join!(job.stop_with_savepoint(), async { job.kill_leader() });
@@ -423,11 +408,7 @@ mod versions {
 #[tokio::test]
 async fn state_follows_its_type_from_version_to_version_of_the_program() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life {
-        dir: dir.path(),
-        parallelism: 2,
-        on_disk: false,
-    };
+    let life = Life::in_memory(dir.path());
     let write = |env: &StreamEnvironment, version: u32| {
         let by_key = life.numbers(env).key_by(|n| n % KEYS);
         let counts = match version {
@@ -512,14 +493,8 @@ fn inspect(folder: &Path, options: &[&str]) -> Result<String, String> {
 #[tokio::test]
 async fn damage_is_found_and_named() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life {
-        dir: dir.path(),
-        parallelism: 1,
-        on_disk: false,
-    };
-    let mut job = life.start().await;
-    checkpoints(&mut job, 1).await;
-    let savepoint = job.stop_with_savepoint().await.expect("stops");
+    let life = Life::in_memory(dir.path());
+    let savepoint = life.begun_and_stopped().await;
     let folder = savepoint.path().expect("has a folder").to_owned();
     let files = savepoint.inspect(true).expect("is whole").files;
     let largest = files
@@ -561,9 +536,7 @@ async fn what_a_stopped_job_has_shown_the_next_one_does_not_show_again() {
     };
     let first = numbers().collect();
     let mut job = env.start("first").await.expect("starts");
-    while job.view().checkpoints < 2 {
-        job.changed().await.expect("goes on");
-    }
+    checkpoints(&mut job, 2).await;
     let savepoint = job.stop_with_savepoint().await.expect("stops");
     let before = first.values();
     assert!(!before.is_empty());

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rivus::{
-    Coordination, EnvironmentBuilder, JobHandle, JobStatus, RuntimeMode, Storage, StreamEnvironment,
-};
+use rivus::{Coordination, EnvironmentBuilder, JobHandle, RuntimeMode, Storage, StreamEnvironment};
 
 use crate::resume::{assert_each_record_is_written_once, life_in};
+use crate::waits::checkpoints;
 
 fn process(dir: &Path) -> EnvironmentBuilder {
     StreamEnvironment::builder()
@@ -17,28 +16,25 @@ fn process(dir: &Path) -> EnvironmentBuilder {
         .coordination(Coordination::Directory(dir.join("leaders")))
 }
 
-async fn checkpoints(job: &mut JobHandle, more: u64) {
-    let enough = job.view().checkpoints + more;
-    while job.view().checkpoints < enough {
-        assert!(!matches!(job.status(), JobStatus::Ended(_)), "too soon");
-        job.changed().await.expect("goes on");
-    }
+async fn more_checkpoints(job: &mut JobHandle, more: u64) {
+    let before = job.view().checkpoints;
+    checkpoints(job, before + more).await;
 }
 
 #[tokio::test]
 async fn a_process_stands_by_while_another_leads_and_goes_on_with_its_job_when_that_is_gone() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut first = life_in(process(dir.path()), dir.path()).await;
-    checkpoints(&mut first, 2).await;
-    let mut second = life_in(process(dir.path()), dir.path()).await;
-    checkpoints(&mut first, 5).await;
+    let mut first = life_in(process(dir.path()), dir.path(), 10).await;
+    more_checkpoints(&mut first, 2).await;
+    let mut second = life_in(process(dir.path()), dir.path(), 10).await;
+    more_checkpoints(&mut first, 5).await;
     // It has no say as long as the first is there, and doesn't disturb it.
     assert_eq!(second.view().checkpoints, 0);
     assert_eq!((first.view().restarts, first.view().takeovers), (0, 0));
     drop(first);
-    checkpoints(&mut second, 1).await;
+    more_checkpoints(&mut second, 1).await;
     second.wait().await.expect("completes");
-    assert_each_record_is_written_once(dir.path());
+    assert_each_record_is_written_once(dir.path(), 10);
 }
 
 #[tokio::test]

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use rivus::connectors::{Collected, DiscardSink, GeneratorSource};
 use rivus::{
-    JobHandle, JobId, JobStatus, JobView, NodeConfig, RestartStrategy, RocksDbBackend, Storage,
+    JobHandle, JobId, JobView, NodeConfig, RestartStrategy, RocksDbBackend, Storage,
     StreamEnvironment,
 };
+
+use crate::waits::checkpoints;
 
 /// All files below a directory, with their paths as text.
 fn files_below(path: &Path) -> Vec<PathBuf> {
@@ -114,9 +116,7 @@ async fn a_restart_begins_with_files_of_its_own_disk_if_they_are_what_was_stored
         let fails = Arc::new(AtomicBool::new(false));
         let (env, counts) = counting(dir.path(), local, &fails);
         let mut job = env.start("counts").await.expect("starts");
-        while job.view().checkpoints < 3 {
-            job.changed().await.expect("goes on");
-        }
+        checkpoints(&mut job, 3).await;
         fails.store(true, SeqCst);
         let view = job.wait().await.expect("completes").view;
         assert_eq!(view.restarts, 1, "{local:?}: {view:?}");
@@ -194,17 +194,14 @@ async fn a_checkpoint_stores_what_has_changed_and_clean_up_leaves_what_is_needed
     drop((env, job));
     let env = mostly_cold(dir.path(), &storage);
     let mut job = resumed(&env).await;
-    while sum(&job.view(), |figures| figures.restored_remotely) <= 400_000 {
-        job.changed().await.expect("goes on");
-    }
-    let view = job.view();
+    let restored = |view: &JobView| sum(view, |figures| figures.restored_remotely) > 400_000;
+    let view = job.wait_until(restored).await.expect("goes on");
     // The one that the new process began with.
     assert_eq!(view.restarts, 1, "{view:?}");
     assert_eq!(sum(&view, |figures| figures.restored_locally), 0);
     // Subtasks say one after the other how many rows they have.
-    while sum(&job.view(), |figures| figures.state_rows) < 60_000 {
-        job.changed().await.expect("goes on");
-    }
+    let whole = |view: &JobView| sum(view, |figures| figures.state_rows) >= 60_000;
+    job.wait_until(whole).await.expect("goes on");
     // When it ends nothing of it is left.
     job.cancel();
     let _ = job.wait().await;
@@ -223,9 +220,8 @@ async fn a_damaged_file_of_a_checkpoint_is_named() {
     let env = mostly_cold(dir.path(), &storage);
     let mut job = resumed(&env).await;
     // Until it is large enough for files.
-    while sum(&job.view(), |figures| figures.snapshot_bytes) < 400_000 {
-        job.changed().await.expect("goes on");
-    }
+    let large = |view: &JobView| sum(view, |figures| figures.snapshot_bytes) >= 400_000;
+    job.wait_until(large).await.expect("goes on");
     drop((env, job));
     for file in files_below(&storage) {
         if file.extension().is_some_and(|extension| extension == "sst") {
@@ -242,14 +238,9 @@ async fn a_damaged_file_of_a_checkpoint_is_named() {
     let mut job = resumed(&env).await;
     // The first failure is that the process was gone.
     let of_a_file = |failure: &String| failure.contains("/files/");
-    let failure = loop {
-        if let Some(failure) = job.view().last_failure.filter(of_a_file) {
-            break failure;
-        }
-        let ended = matches!(job.status(), JobStatus::Ended(_));
-        assert!(!ended, "{:?}", job.view());
-        job.changed().await.expect("goes on");
-    };
+    let found = |view: &JobView| view.last_failure.as_ref().is_some_and(of_a_file);
+    let view = job.wait_until(found).await.expect("goes on");
+    let failure = view.last_failure.unwrap_or_default();
     assert!(failure.contains(".sst\" is damaged: checksum"), "{failure}");
     job.cancel();
     let _ = job.wait().await;

@@ -9,7 +9,8 @@ use ractor::ActorCell;
 use rivus::connectors::GeneratorSource;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
 use rivus::{
-    EnvironmentBuilder, JobHandle, JobStatus, RuntimeMode, StreamEnvironment, WatermarkStrategy,
+    EnvironmentBuilder, JobHandle, JobStatus, JobView, RuntimeMode, StreamEnvironment,
+    WatermarkStrategy,
 };
 
 /// A job of a few virtual seconds: counts by key, with a checkpoint every 100 ms.
@@ -176,13 +177,11 @@ async fn a_sources_subtask_shows_the_watermark_that_its_chain_assigns() {
     let marked = numbers.assign_watermarks(WatermarkStrategy::monotonous());
     let _out = marked.collect();
     let mut job = env.start("numbers").await.expect("starts");
-    let seen = |job: &JobHandle| {
-        let subtasks = job.view().subtasks;
+    let seen = |view: &JobView| {
+        let subtasks = &view.subtasks;
         subtasks.len() == 2 && subtasks.iter().all(|task| task.figures.watermark > 0)
     };
-    while !seen(&job) {
-        job.changed().await.expect("goes on");
-    }
+    job.wait_until(seen).await.expect("goes on");
     job.cancel();
 }
 

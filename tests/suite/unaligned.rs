@@ -11,9 +11,11 @@ use rivus::connectors::{Collected, GeneratorSource};
 use rivus::engine::core::MemoryStores;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
 use rivus::{
-    AsyncRequests, CheckpointMode, Count, DataStream, EnvironmentBuilder, JobHandle, JobOptions,
-    JobView, RuntimeMode, StreamEnvironment,
+    AsyncRequests, CheckpointMode, Count, DataStream, EnvironmentBuilder, JobOptions, RuntimeMode,
+    StreamEnvironment,
 };
+
+use crate::waits::checkpoints;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -83,14 +85,6 @@ fn exact() -> Vec<(u64, u64)> {
     (0..KEYS).flat_map(counts).collect()
 }
 
-/// Waits until so many checkpoints are complete.
-async fn checkpoints(job: &mut JobHandle, count: u64) -> JobView {
-    while job.view().checkpoints < count {
-        job.changed().await.expect("goes on");
-    }
-    job.view()
-}
-
 /// Counts how often something that was overtaken is put back.
 #[derive(Default)]
 struct PutBack(AtomicU32);
@@ -146,9 +140,8 @@ async fn what_barriers_have_overtaken_comes_back_after_a_failure() {
                 let view = checkpoints(&mut job, seen).await;
                 assert!(view.last_checkpoint_in_flight > Some(1_000), "{view:?}");
                 fail.store(true, Relaxed);
-                while job.view().restarts < failures {
-                    job.changed().await.expect("goes on");
-                }
+                let view = job.wait_until(|view| view.restarts >= failures).await;
+                view.expect("goes on");
             }
             let view = job.wait().await.expect("ends").view;
             assert_eq!(view.restarts, 3);
@@ -171,9 +164,8 @@ async fn a_leader_that_dies_leaves_unaligned_checkpoints_to_the_next() {
         // In the middle of the next one, whose barriers still wait.
         tokio::time::sleep(MS(70)).await;
         job.kill_leader();
-        while job.view().takeovers < death {
-            job.changed().await.expect("goes on");
-        }
+        let view = job.wait_until(|view| view.takeovers >= death).await;
+        view.expect("goes on");
     }
     let view = job.wait().await.expect("ends").view;
     assert_eq!((view.takeovers, view.restarts), (3, 0));
