@@ -1,26 +1,26 @@
 //! Orders that get their customers' names from a service, many requests at a time.
 //!
-//! The service is part of the example: it answers after a while, says every so often that it is busy, and takes much too long
-//! for some. So some requests are tried again, and some orders go on without a name. A customer who was found once isn't asked
+//! The service is made up (`world/customers.rs`): it answers after a while, says every so often that it is busy, and takes much
+//! too long for some. So some requests are tried again, and some orders go on without a name. A customer who was found once isn't asked
 //! for again.
 //!
 //! ```text
 //! cargo run --example enrich_async -- --orders 50 --ordered
 //! ```
 
+#[path = "world/customers.rs"]
+pub mod customers;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::routing::get;
 use clap::Parser;
 use rivus::connectors::GeneratorSource;
 use rivus::{AsyncFunction, AsyncRequests, DataStream, Retry, StreamEnvironment, UserError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// Enriches orders by requests.
 #[derive(Parser)]
@@ -45,7 +45,7 @@ pub type Order = (u64, u32, Option<String>);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let (service, _) = serve().await?;
+    let (service, _) = customers::serve().await?;
     let env = StreamEnvironment::default();
     let named = enriched(&env, &args, service);
     named
@@ -109,34 +109,5 @@ async fn http_get(service: SocketAddr, path: &str) -> Result<String, UserError> 
     match answer.split_once("\r\n\r\n") {
         Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
         _ => Err(format!("{path}: {}", answer.lines().next().unwrap_or("no answer")).into()),
-    }
-}
-
-/// How often the service was asked for each customer.
-pub type Asked = Arc<Mutex<BTreeMap<u32, u32>>>;
-
-/// Starts the service.
-pub async fn serve() -> std::io::Result<(SocketAddr, Asked)> {
-    let asked = Asked::default();
-    let routes = axum::Router::new().route("/customers/{id}", get(customer));
-    let routes = routes.with_state(Arc::clone(&asked));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    Ok((address, asked))
-}
-
-async fn customer(State(asked): State<Asked>, Path(id): Path<u32>) -> (StatusCode, String) {
-    let times = {
-        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-        *asked.entry(id).and_modify(|times| *times += 1).or_insert(1)
-    };
-    match id {
-        13 => tokio::time::sleep(Duration::from_secs(60)).await,
-        _ => tokio::time::sleep(Duration::from_millis(u64::from(id % 5))).await,
-    }
-    match id % 4 {
-        0 if times < 3 => (StatusCode::SERVICE_UNAVAILABLE, "busy".to_owned()),
-        _ => (StatusCode::OK, format!("customer {id}")),
     }
 }

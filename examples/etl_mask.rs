@@ -9,7 +9,7 @@
 //! cargo run --features parquet --example etl_mask -- examples/data/events.jsonl out --key $(openssl rand -hex 16)
 //! ```
 
-#[path = "logs/pseudonym.rs"]
+#[path = "world/pseudonym.rs"]
 pub mod pseudonym;
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use pseudonym::Masks;
 use rivus::connectors::{BadLine, FileSink, RollingPolicy, TextFileSource};
-use rivus::{OnError, SideOutputTag, StreamEnvironment};
+use rivus::{OnError, RunArgs, SideOutputTag, StreamEnvironment};
 use serde::{Deserialize, Serialize};
 
 /// Masks personal data in events.
@@ -37,9 +37,8 @@ pub struct Args {
     /// A file is closed when it has so many bytes, and at each checkpoint.
     #[arg(long, default_value_t = 64 << 20)]
     max_bytes: u64,
-    /// How many subtasks every step has.
-    #[arg(long, default_value_t = 2)]
-    parallelism: u32,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 fn key(digits: &str) -> Result<[u64; 2], String> {
@@ -69,12 +68,10 @@ pub struct Shown {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let env = StreamEnvironment::builder()
-        .parallelism(args.parallelism)
-        .checkpoint_interval(Duration::from_secs(10))
-        .build();
+    let env = args.run.environment();
+    let env = env.checkpoint_interval(Duration::from_secs(10)).build();
     etl_mask(&env, &args);
-    env.execute("mask").await?;
+    args.run.execute(&env, "mask").await?;
     Ok(())
 }
 

@@ -9,20 +9,17 @@
 //! cargo run --example fraud_rules -- examples/data/fraud_rules.csv --payments 2000
 //! ```
 
-#[path = "logs/payments.rs"]
-mod payments;
+#[path = "world/payments.rs"]
+pub mod payments;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Parser;
-use jiff::Timestamp;
-pub use payments::Payment;
-use payments::{DELAY, LONGEST, Limit, Rule, payment, rule};
-use rivus::connectors::{GeneratorSource, TextFileSource};
+use payments::{DELAY, LONGEST, Limit, Payment, Payments, Rule, rule, text};
+use rivus::connectors::TextFileSource;
 use rivus::{
-    DataStream, Event, Keyed, KeyedBroadcastProcessFunction, MapState, Output, StreamEnvironment,
-    Timer, UserError, WatermarkStrategy,
+    DataStream, Event, Keyed, KeyedBroadcastProcessFunction, MapState, Output, RunArgs,
+    StreamEnvironment, Timer, UserError, WatermarkStrategy,
 };
 
 /// Reports cards that spend more than a rule allows.
@@ -30,40 +27,19 @@ use rivus::{
 pub struct Args {
     /// The rules, lines `FROM,NAME,CENTS,WITHIN` in order of time; without CENTS and WITHIN the rule is withdrawn.
     rules: PathBuf,
-    /// How many payments to make up, one a second.
-    #[arg(long, default_value_t = 2_000)]
-    payments: u64,
-    /// Make up others.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// How many payments to make up in a second of the clock; as many as can be if it isn't given.
-    #[arg(long)]
-    rate: Option<u64>,
-    /// How many subtasks every step has, but for the one that reads the rules.
-    #[arg(long, default_value_t = 2)]
-    parallelism: u32,
+    #[command(flatten)]
+    pub(crate) payments: Payments,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let env = StreamEnvironment::builder()
-        .parallelism(args.parallelism)
-        .build();
+    let env = args.run.environment().build();
     alerts(&env, &args).print();
-    env.execute("fraud rules").await?;
+    args.run.execute(&env, "fraud rules").await?;
     Ok(())
-}
-
-/// The payments, before they are checked.
-pub fn payments(env: &StreamEnvironment, args: &Args) -> DataStream<Payment> {
-    let mut source = GeneratorSource::new(payment)
-        .seed(args.seed)
-        .count(args.payments);
-    if let Some(rate) = args.rate {
-        source = source.rate(rate);
-    }
-    env.from_source(source)
 }
 
 /// The job: a line for each payment that takes its card over what a rule allows.
@@ -74,7 +50,7 @@ pub fn alerts(env: &StreamEnvironment, args: &Args) -> DataStream<String> {
         .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|rule: &Rule| rule.0))
         .parallelism(1);
     let nearly_sorted = WatermarkStrategy::bounded_out_of_orderness(DELAY);
-    payments(env, args)
+    env.from_source(args.payments.source())
         .assign_watermarks(nearly_sorted.with_timestamps(|payment: &Payment| payment.at))
         .key_by(|payment| payment.card)
         .connect_broadcast(&rules.broadcast())
@@ -88,8 +64,8 @@ impl KeyedBroadcastProcessFunction<u64, Payment, Rule> for Check {
     type Out = String;
     /// What the card has spent, by time.
     type State = MapState<i64, u64>;
-    /// Rules by their name and the time from which they hold.
-    type Broadcast = MapState<(String, i64), Option<Limit>>;
+    /// Each rule's versions by the time from which they hold.
+    type Broadcast = MapState<String, MapState<i64, Option<Limit>>>;
 
     fn process(
         &mut self,
@@ -112,10 +88,11 @@ impl KeyedBroadcastProcessFunction<u64, Payment, Rule> for Check {
     ) -> Result<(), UserError> {
         let (from, name, limit) = rule.value;
         // Of the versions that the watermark has passed, only the last is still asked for.
-        let passed = |at: &(String, i64)| at.0 == name && at.1 <= out.watermark();
-        let holds = rules.keys().filter(|at| passed(at)).map(|at| at.1).max();
-        rules.retain(|at, _| at.0 != name || Some(at.1) >= holds);
-        rules.insert((name, from), limit);
+        let versions = rules.entry(name).or_default();
+        let holds = versions.range(..=out.watermark()).next_back();
+        let holds = holds.map_or(i64::MIN, |(holds, _)| *holds);
+        versions.retain(|from, _| *from >= holds);
+        versions.insert(from, limit);
         Ok(())
     }
 
@@ -128,24 +105,14 @@ impl KeyedBroadcastProcessFunction<u64, Payment, Rule> for Check {
     ) -> Result<(), UserError> {
         let now = timer.ts;
         spent.retain(|at, _| now - at < LONGEST);
-        if !spent.contains_key(&now) {
-            return Ok(());
-        }
-        let begun = rules.iter().filter(|((_, from), _)| *from <= now);
-        let hold: BTreeMap<&str, _> = begun.map(|((name, _), limit)| (&**name, limit)).collect();
-        for (name, limit) in hold {
-            let Some((cents, within)) = *limit else {
-                continue;
+        for (name, versions) in rules.iter() {
+            let Some((_, Some((max, within)))) = versions.range(..=now).next_back() else {
+                continue; // it doesn't hold yet, or is withdrawn
             };
-            let recent = spent
-                .iter()
-                .filter(|(at, _)| (now - within < **at) && **at <= now);
-            let total: u64 = recent.map(|(_, cents)| cents).sum();
-            if total > cents {
-                let (at, card) = (Timestamp::from_millisecond(now)?, spent.key());
-                out.emit(format!(
-                    "{at} card {card} spent {total}: {name} allows {cents}"
-                ));
+            let sum: u64 = spent.range(now - within + 1..=now).map(|paid| paid.1).sum();
+            if sum > *max && spent.contains_key(&now) {
+                let (at, card) = (text(now)?, spent.key());
+                out.emit(format!("{at} card {card} spent {sum}: {name} allows {max}"));
             }
         }
         Ok(())

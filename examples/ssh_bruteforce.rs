@@ -1,26 +1,24 @@
 //! Addresses that guess passwords, from the log of an OpenSSH server.
 //!
-//! It shows keyed state with event timers. An address is reported when it has failed `--threshold` times
-//! within `--within`, once per burst: then not before it hasn't failed for as long. Records of a key may
-//! arrive in any order; so each failure waits for a timer at its own time, and the answer is the same at
-//! every parallelism, in another order.
+//! It shows keyed state with event timers. An address is reported when it has failed `--threshold` times within `--within`,
+//! once per burst: then not before it hasn't failed for as long. Records of a key may arrive in any order; so each failure
+//! waits for a timer at its own time, and the answer is the same at every parallelism, in another order.
 //!
 //! ```text
 //! cargo run --example ssh_bruteforce -- /var/log/auth.log --threshold 5 --within 1m
 //! ```
 
-#[path = "logs/sshd.rs"]
+#[path = "world/sshd.rs"]
 mod sshd;
 
-use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use rivus::connectors::TextFileSource;
 use rivus::{
-    DataStream, Event, Keyed, KeyedProcessFunction, MapState, Output, StateSet, StreamEnvironment,
-    Timer, UserError, ValueState, WatermarkStrategy,
+    DataStream, Event, Keyed, KeyedProcessFunction, MapState, Output, RunArgs, StateSet,
+    StreamEnvironment, Timer, UserError, ValueState, WatermarkStrategy,
 };
 use serde::{Deserialize, Serialize};
 use sshd::{Failed, failed_login, text};
@@ -34,30 +32,27 @@ pub struct Args {
     #[arg(long, default_value_t = 2023)]
     year: i16,
     /// How many failed logins are too many.
-    #[arg(long, default_value = "5")]
-    threshold: NonZeroU64,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    threshold: u64,
     /// In what time.
     #[arg(long, default_value = "1m", value_parser = humantime::parse_duration)]
     within: Duration,
-    /// How many subtasks every step has.
-    #[arg(long, default_value_t = 2)]
-    parallelism: u32,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let env = StreamEnvironment::builder()
-        .parallelism(args.parallelism)
-        .build();
+    let env = args.run.environment().build();
     bursts(&env, &args).print();
-    env.execute("ssh bruteforce").await?;
+    args.run.execute(&env, "ssh bruteforce").await?;
     Ok(())
 }
 
 /// The job: a line for each burst.
 pub fn bursts(env: &StreamEnvironment, args: &Args) -> DataStream<String> {
-    let (year, threshold) = (args.year, args.threshold.get());
+    let (year, threshold) = (args.year, args.threshold);
     let within = i64::try_from(args.within.as_millis()).unwrap_or(i64::MAX);
     let log = TextFileSource::new(&args.log)
         .lossy_utf8()
@@ -97,8 +92,7 @@ impl KeyedProcessFunction<String, Failed> for Bursts {
     ) -> Result<(), UserError> {
         *state.failures.entry(failed.ts).or_default() += failed.value.times;
         state.register_event_timer(failed.ts);
-        let forgotten = failed.ts.saturating_add(self.within).saturating_add(1);
-        state.register_event_timer(forgotten);
+        state.register_event_timer(failed.ts.saturating_add(self.within).saturating_add(1));
         Ok(())
     }
 
@@ -110,10 +104,9 @@ impl KeyedProcessFunction<String, Failed> for Bursts {
     ) -> Result<(), UserError> {
         let now = timer.ts;
         state.failures.retain(|at, _| now - at <= self.within);
-        let recent = state.failures.iter().take_while(|(at, _)| **at <= now);
-        let times: u64 = recent.map(|(_, times)| times).sum();
-        let first = state.failures.keys().next();
-        let since = first.map_or(now, |first| now.min(*first));
+        let recent = || state.failures.range(..=now);
+        let times: u64 = recent().map(|(_, times)| times).sum();
+        let since = recent().next().map_or(now, |(first, _)| *first);
         if since == now {
             state.reported.clear(); // there was none before: another burst, or none
         }

@@ -8,17 +8,20 @@
 //! cargo run --example top_pages -- access.log --size 1h --slide 10m --top 3
 //! ```
 
+#[path = "world/access.rs"]
+mod access;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use access::View;
 use clap::Parser;
 use humantime::parse_duration;
 use jiff::Timestamp;
 use rivus::connectors::{BadLines, FileSink, TextFileSource};
 use rivus::{
-    DataStream, StreamEnvironment, UserError, WatermarkStrategy, Window, WindowAssigner,
+    DataStream, RunArgs, StreamEnvironment, UserError, WatermarkStrategy, Window, WindowAssigner,
     WindowFunction, Windowed,
 };
 
@@ -39,23 +42,20 @@ pub struct Args {
     /// A directory in which the result is to lie as CSV files too.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// How many subtasks every step has.
-    #[arg(long, default_value_t = 2)]
-    parallelism: u32,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let env = StreamEnvironment::builder()
-        .parallelism(args.parallelism)
-        .build();
+    let env = args.run.environment().build();
     let ranked = top_pages(&env, &args);
     if let Some(out) = &args.out {
         ranked.sink_to(FileSink::csv(out));
     }
     let rows = ranked.collect();
-    let tasks = env.execute("top pages").await?.view.subtasks;
+    let tasks = args.run.execute(&env, "top pages").await?.view.subtasks;
     let skipped: u64 = tasks.iter().map(|task| task.figures.skipped).sum();
     if skipped > 0 {
         eprintln!("{skipped} lines could not be read");
@@ -75,12 +75,12 @@ pub type Ranked = (String, usize, String, u64);
 /// The job.
 pub fn top_pages(env: &StreamEnvironment, args: &Args) -> DataStream<Ranked> {
     let log = TextFileSource::new(&args.log)
-        .parsed_by(parse)
+        .parsed_by(View::parse)
         .bad_lines(BadLines::Skip);
     let in_a_minute = WatermarkStrategy::bounded_out_of_orderness(Duration::from_secs(60));
     env.from_source(log)
-        .assign_watermarks(in_a_minute.with_timestamps(|request: &(i64, String)| request.0))
-        .key_by_ref(|request| request.1.as_str())
+        .assign_watermarks(in_a_minute.with_timestamps(|view: &View| view.at))
+        .key_by_ref(|view| view.page.as_str())
         .window(WindowAssigner::sliding(args.size, args.slide))
         .count()
         // All counts of a window have the same time, its last millisecond.
@@ -88,16 +88,6 @@ pub fn top_pages(env: &StreamEnvironment, args: &Args) -> DataStream<Ranked> {
         .window(WindowAssigner::tumbling(Duration::from_millis(1)))
         .process(TopPages(args.top))
         .map(|ranked| ranked.value)
-}
-
-/// When a page was asked for, in milliseconds since the epoch, and which.
-fn parse(line: &str) -> Result<(i64, String)> {
-    let words: Vec<&str> = line.splitn(7, ' ').collect();
-    let [_ip, "-", "-", time, zone, _method, path] = words[..] else {
-        bail!("expected `IP - - TIME ZONE METHOD PATH`");
-    };
-    let at = Timestamp::strptime("%d/%m/%Y:%H:%M:%S %z", format!("{time} {zone}"))?;
-    Ok((at.as_millisecond(), path.to_owned()))
 }
 
 /// Ranks the pages of a window.

@@ -40,6 +40,7 @@
 //! | read and write | [`connectors`] |
 //! | write a connector | [`Source`], [`Sink`] |
 //! | test an operator, a job, a connector | [`testing`] |
+//! | run a job from a command line of one's own | [`RunArgs`] |
 //! | run jobs as a long-running service, by name | [`Jobs`], [`ServiceCommand`] |
 //! | embed a job among actors of one's own | [`ActorSource`], [`ActorSink`], [`JobHandle::link`], [`JobHandle::query`] |
 
@@ -66,6 +67,7 @@ mod linked;
 mod partitioned;
 mod program;
 mod query;
+mod run_args;
 mod runtimes;
 mod savepoint;
 mod service;
@@ -96,6 +98,7 @@ pub use joined::{JoinedBy, JoinedStreams, WindowedJoin};
 pub use keyed::KeyedStream;
 pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
+pub use run_args::RunArgs;
 pub use savepoint::{FromSavepoint, Savepoint};
 pub use service::command::{
     At, ClusterArgs, ConfigCommand, JobManagerArgs, SavepointCommand, ServiceCommand, ShowArgs,

@@ -1,8 +1,64 @@
-//! Command lines that the binary refuses.
+//! Command lines: those of programs that run a job of their own, and what the binary refuses.
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::process::Command;
+
+use clap::Parser;
+use rivus::RunArgs;
+use rivus::connectors::GeneratorSource;
+
+const RECORDS: u64 = 3_000;
+
+#[derive(Parser)]
+struct Program {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+fn program(line: &str) -> Result<Program, String> {
+    let words = ["program"].into_iter().chain(line.split_whitespace());
+    Program::try_parse_from(words).map_err(|error| error.to_string())
+}
+
+/// The numbers that a run of the program has shown.
+async fn run(line: &str) -> Vec<u64> {
+    let args = program(line).unwrap();
+    let env = args.run.environment().build();
+    let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
+    let numbers = env.from_source(numbers).uid("numbers");
+    let shown = numbers.parallelism(1).collect();
+    args.run.execute(&env, "numbers").await.unwrap();
+    shown.values()
+}
+
+#[tokio::test]
+async fn a_program_is_stopped_and_goes_on_by_its_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().to_str().unwrap();
+    let before = run(&format!("--state {state} --stop-after 500ms")).await;
+    assert!((before.len() as u64) < RECORDS, "it was not stopped");
+    let mut made = std::fs::read_dir(dir.path().join("savepoints")).unwrap();
+    let savepoint = made.next().unwrap().unwrap().path();
+    let go_on = format!("--state {state} --from-savepoint {}", savepoint.display());
+    let after = run(&format!("{go_on} --parallelism 3 --stop-after 1h")).await;
+    let mut all = [before, after].concat();
+    all.sort_unstable();
+    assert_eq!(all, Vec::from_iter(0..RECORDS));
+}
+
+#[test]
+fn a_program_that_could_not_be_run_is_refused_by_the_option() {
+    for (line, says) in [
+        ("--parallelism 0", "0 is not in 1.."),
+        ("--state a --stop-after soon", "--stop-after <TIME>"),
+        ("--stop-after 1s", "--state <DIR>"),
+        ("--from-savepoint b", "--state <DIR>"),
+    ] {
+        let refused = program(line).err().expect(line);
+        assert!(refused.contains(says), "{line}: {refused}");
+    }
+}
 
 #[test]
 fn a_benchmark_of_nothing_is_refused_in_one_line() {

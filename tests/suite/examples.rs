@@ -11,11 +11,13 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use rivus::StreamEnvironment;
 
+use crate::written::csv_lines;
+
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/daily_pv_uv.rs"]
 mod daily_pv_uv;
 #[allow(dead_code)] // its `main`
-#[path = "../../examples/embedded_actor.rs"]
+#[path = "../../examples/embedded_actor/main.rs"]
 mod embedded_actor;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/enrich_async.rs"]
@@ -206,7 +208,7 @@ async fn bursts_of_failed_logins_are_those_of_a_naive_computation() {
 }
 
 /// Every payment is looked at anew, with the rules as they stood at its time.
-fn naive_alerts(payments: &[fraud_rules::Payment], rules: &str) -> Vec<String> {
+fn naive_alerts(payments: &[fraud_rules::payments::Payment], rules: &str) -> Vec<String> {
     let instant = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
     let rules = rules
         .lines()
@@ -250,9 +252,10 @@ async fn payments_meet_the_rules_of_their_time() {
     let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/fraud_rules.csv");
     let rules = std::fs::read_to_string(&log).unwrap();
     for seed in 0..3 {
-        let args = arguments(&format!("--payments 2000 --seed {seed}"), &log);
+        let line = format!("--payments 2000 --seed {seed}");
+        let args: fraud_rules::Args = arguments(&line, &log);
         let env = environment(1);
-        let payments = fraud_rules::payments(&env, &args).collect();
+        let payments = env.from_source(args.payments.source()).collect();
         env.execute("payments").await.unwrap();
         let expected = naive_alerts(&payments.values(), &rules);
         for rule in ["large allows 50000", "burst allows 20000", "hour allows"] {
@@ -301,20 +304,6 @@ fn naive_days(log: &str, every: i64, hours_east: i64) -> Vec<String> {
     rows
 }
 
-/// The lines of all CSV files of a directory, sorted.
-fn csv_lines(dir: &Path) -> Vec<String> {
-    let mut lines = Vec::new();
-    for part in std::fs::read_dir(dir).into_iter().flatten() {
-        let part = part.unwrap().path();
-        if part.extension().is_some_and(|extension| extension == "csv") {
-            let text = std::fs::read_to_string(part).unwrap();
-            lines.extend(text.lines().map(str::to_owned));
-        }
-    }
-    lines.sort();
-    lines
-}
-
 #[tokio::test]
 async fn views_and_visitors_since_midnight_are_those_of_a_naive_computation() {
     for log in logs("apache_access.log") {
@@ -329,7 +318,7 @@ async fn views_and_visitors_since_midnight_are_those_of_a_naive_computation() {
                 let out = dir.path().display();
                 let line = format!("--every {minutes}m --utc-offset {hours_east} --out {out}");
                 let env = environment(parallelism);
-                daily_pv_uv::daily(&env, &arguments(&line, &log)).unwrap();
+                daily_pv_uv::daily(&env, &arguments(&line, &log));
                 env.execute("daily").await.unwrap();
                 assert_eq!(csv_lines(dir.path()), expected, "{} {line}", log.display());
             }
@@ -351,19 +340,17 @@ async fn views_and_visitors_are_the_same_across_a_savepoint() {
             .build()
     };
     let first = env(3);
-    daily_pv_uv::daily(&first, &arguments(&line, &log)).unwrap();
+    daily_pv_uv::daily(&first, &arguments(&line, &log));
     let mut job = first.start("daily").await.unwrap();
     let emitted = |view: &rivus::JobView| -> u64 {
         let figures = view.subtasks.iter().map(|task| task.figures.records_out);
         figures.sum()
     };
-    while emitted(&job.view()) < 100 {
-        job.changed().await.unwrap();
-    }
+    job.wait_until(|view| emitted(view) >= 100).await.unwrap();
     let savepoint = job.stop_with_savepoint().await.unwrap();
     let before = csv_lines(&out).len();
     let second = env(2);
-    daily_pv_uv::daily(&second, &arguments(&line, &log)).unwrap();
+    daily_pv_uv::daily(&second, &arguments(&line, &log));
     let job = second.from_savepoint(&savepoint);
     job.execute("daily").await.unwrap();
     assert_eq!(csv_lines(&out), expected);
@@ -389,7 +376,8 @@ async fn http(address: std::net::SocketAddr, method: &str, path: &str, body: &st
 #[tokio::test]
 async fn a_service_counts_views_and_lists_popular_pages() {
     let args = embedded_actor::Args::try_parse_from(["embedded_actor", "--popular", "2"]).unwrap();
-    let popular = ractor::Actor::spawn(None, embedded_actor::Popular, ()).await;
+    let popular = embedded_actor::popular::Popular;
+    let popular = ractor::Actor::spawn(None, popular, Vec::new()).await;
     let (popular, over) = popular.unwrap();
     let service = embedded_actor::start(&args, popular.clone()).await.unwrap();
     let job = service.job.clone();
@@ -421,7 +409,7 @@ async fn orders_get_their_customers_names_in_their_order_or_not() {
     for order in ["--timeout=400", "--timeout=400 --ordered"] {
         let words = ["enrich_async"].into_iter().chain(order.split(' '));
         let args = enrich_async::Args::try_parse_from(words).unwrap();
-        let (service, asked) = enrich_async::serve().await.unwrap();
+        let (service, asked) = enrich_async::customers::serve().await.unwrap();
         let env = environment(2);
         let named = enrich_async::enriched(&env, &args, service).collect();
         env.execute("enrich").await.unwrap();

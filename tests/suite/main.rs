@@ -1,5 +1,7 @@
 //! All tests of whole jobs in one program: each program more would be compiled and linked against everything again.
 
+#![allow(clippy::duplicate_mod)] // examples have some of their files in common
+
 mod aligned;
 mod architecture;
 mod async_io;

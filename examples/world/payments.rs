@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
-use rivus::connectors::SplitMix;
+use rivus::connectors::{GeneratorSource, SplitMix};
 use serde::{Deserialize, Serialize};
 
 /// The first payment is made at 12:00 on 1 March 2024.
@@ -25,14 +25,43 @@ pub struct Payment {
     pub cents: u64,
 }
 
+/// Which payments to make up.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Payments {
+    /// How many payments to make up, one a second.
+    #[arg(long, default_value_t = 2_000)]
+    payments: u64,
+    /// Make up others.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How many payments to make up in a second of the clock.
+    #[arg(long, default_value_t = 1_000_000)]
+    rate: u64,
+}
+
+impl Payments {
+    /// A source of them.
+    pub fn source(&self) -> GeneratorSource<Payment> {
+        GeneratorSource::new(payment)
+            .seed(self.seed)
+            .count(self.payments)
+            .rate(self.rate)
+    }
+}
+
 /// Payments in nearly their order, one a second; one in fifty is a large one.
-pub fn payment(n: u64, random: &mut SplitMix) -> Payment {
+fn payment(n: u64, random: &mut SplitMix) -> Payment {
     let delay = random.below(DELAY.as_millis() as u64);
     Payment {
         at: NOON + 1_000 * n as i64 - delay as i64,
         card: random.below(20),
         cents: random.below(10_000) * if random.below(50) == 0 { 20 } else { 1 },
     }
+}
+
+/// A time, in words.
+pub fn text(ms: i64) -> Result<String, jiff::Error> {
+    Ok(Timestamp::from_millisecond(ms)?.to_string())
 }
 
 /// What a card may spend: cents, and within how many milliseconds.
@@ -53,6 +82,7 @@ pub fn rule(line: &str) -> Result<Rule> {
         cents => {
             let within = humantime::parse_duration(within).context("WITHIN")?;
             let within = within.as_millis() as i64;
+            ensure!(within > 0, "a rule that looks back at nothing");
             ensure!(within <= LONGEST, "a rule looks back an hour at most");
             Some((cents.parse().context("CENTS")?, within))
         }
