@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
-use std::process::Command;
-
 use clap::Parser;
 use rivus::RunArgs;
 use rivus::connectors::GeneratorSource;
+
+use crate::processes::rivus;
 
 const RECORDS: u64 = 3_000;
 
@@ -86,9 +86,8 @@ fn a_benchmark_of_nothing_is_refused_in_one_line() {
         "state --checkpoints",
         "state --rounds",
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
-        let command = command.arg("bench").args(line.split(' ')).arg("0");
-        let output = command.output().unwrap();
+        let bench = ["bench"].into_iter().chain(line.split(' ')).chain(["0"]);
+        let output = rivus().args(bench).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{line}: {said}");
         let option = line.rsplit(' ').next().unwrap();
