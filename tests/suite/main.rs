@@ -4,6 +4,8 @@ mod aligned;
 mod architecture;
 mod async_io;
 mod backends;
+#[path = "../../state/tests/suite/certificates.rs"]
+mod certificates;
 mod cluster;
 mod config;
 mod docs;
@@ -27,6 +29,7 @@ mod standby;
 mod store_files;
 mod takeover;
 mod telemetry;
+mod tls;
 mod two_inputs;
 mod unaligned;
 mod watched;
