@@ -26,7 +26,9 @@ pub(crate) struct Refusals(BTreeMap<(IpAddr, String), Told>);
 impl Refusals {
     /// Whether this one is to be told, and if so, how many of its kind were not since the last one.
     pub(crate) fn tell(&mut self, machine: IpAddr, reason: &str, now: Duration) -> Option<u64> {
-        let key = (machine, reason.to_owned());
+        // Numbers are the peer's choice: whoever sends another one each time is refused for the same reason all the same.
+        let kind = reason.replace(|c: char| c.is_ascii_digit(), "");
+        let key = (machine, kind);
         let kept = match self.0.get_mut(&key) {
             Some(told) if now.saturating_sub(told.at) < AGAIN => {
                 told.kept += 1;
@@ -58,7 +60,8 @@ mod tests {
             |machine, reason, seconds| refusals.tell(machine, reason, Duration::from_secs(seconds));
         assert_eq!(tell(ann, "no", 0), Some(0));
         assert_eq!(tell(ann, "no", 1), None);
-        assert_eq!(tell(ann, "never", 2), Some(0));
+        assert_eq!(tell(ann, "a frame of 7 bytes", 2), Some(0));
+        assert_eq!(tell(ann, "a frame of 1000 bytes", 2), None);
         assert_eq!(tell(bob, "no", 3), Some(0));
         assert_eq!(tell(ann, "no", 59), None);
         assert_eq!(tell(ann, "no", 60), Some(2));
