@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::error::JobError;
 use crate::runtimes::{OwnRuntimes, runtimes};
-use crate::storage::{Coordination, Storage};
+use crate::storage::{Coordination, Storage, no_log};
 use crate::wire::{Wire, WireSettings};
 
 /// On which threads the actors run.
@@ -98,7 +98,7 @@ impl Cluster {
         let seed = settings.seed.unwrap_or_else(entropy);
         let seed = Seed::new(seed);
         let (election, log) = settings.coordination.open(settings.node.lease, &objects)?;
-        log.probe(seed.nonce()).map_err(JobError::setup)?;
+        log.probe(seed.nonce()).map_err(no_log)?;
         let unix_millis = settings.starts_at.unwrap_or_else(wall_clock);
         // Behind the terms of whatever process used the storage before this one.
         let first_term = unix_millis.max(0) as u64;

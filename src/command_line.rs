@@ -1,5 +1,6 @@
 //! Command lines, as every binary of Rivus reads them.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -41,12 +42,19 @@ pub fn command_line<A: Parser>() -> Result<A, ExitCode> {
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })?;
     if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
-        tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::from_default_env())
-            .with_writer(std::io::stderr)
-            .init();
+        log(EnvFilter::from_default_env());
     }
     Ok(read)
+}
+
+/// From here on what the engine says goes to standard error, if it is important enough. Who asks first decides.
+pub(crate) fn log(filter: EnvFilter) {
+    let errors = std::io::stderr;
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(errors().is_terminal())
+        .with_writer(errors)
+        .try_init();
 }
 
 /// The first paragraph of clap's message, on one line; with the flag that may have been meant.

@@ -246,3 +246,48 @@ impl JobArgs {
         A::try_parse_from(words).map_err(|error| one_line(&error).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<ServiceCommand, String> {
+        let words = std::iter::once("mine").chain(words.iter().copied());
+        let read = Cli::try_parse_from(words);
+        read.map(|cli| cli.command)
+            .map_err(|error| one_line(&error))
+    }
+
+    #[test]
+    fn a_binary_of_ones_own_takes_every_setting_of_its_roles_and_no_other() {
+        let file = ["--config", "rivus.toml"];
+        let tasks = read(
+            &[
+                &["taskmanager", "--slots", "4", "--tls-ca", "ca.pem"],
+                &file[..],
+            ]
+            .concat(),
+        );
+        assert!(matches!(tasks, Ok(ServiceCommand::TaskManager(_))));
+        let shown = read(
+            &[
+                &["config", "show", "jobmanager", "--lease", "1s"],
+                &file[..],
+            ]
+            .concat(),
+        );
+        assert!(matches!(shown, Ok(ServiceCommand::Config(_))));
+        let other = read(&["jobmanager", "--slots", "4"]).err();
+        let other = other.expect("is refused");
+        assert!(
+            other.starts_with("error: unexpected argument '--slots' found"),
+            "{other}"
+        );
+        let mistyped = read(&["taskmanager", "--slot", "4"]).err();
+        let mistyped = mistyped.expect("is refused");
+        assert!(
+            mistyped.ends_with("found: did you mean --slots?"),
+            "{mistyped}"
+        );
+    }
+}

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 #[cfg(feature = "s3")]
 use rivus_state::S3Options;
-use rivus_state::{DirectoryElection, Election, InProcessElection, JobLog, ObjectStorage};
+use rivus_state::{
+    DirectoryElection, Election, InProcessElection, JobLog, ObjectStorage, StorageError,
+};
 #[cfg(feature = "etcd")]
 use rivus_state::{Etcd, EtcdElection, EtcdOptions};
 
@@ -146,5 +148,14 @@ impl Coordination {
             )));
         }
         Ok(())
+    }
+}
+
+/// Why no log can be kept. What it was tried with says nothing to anybody if etcd isn't there at all.
+pub(crate) fn no_log(error: StorageError) -> JobError {
+    match error {
+        #[cfg(feature = "etcd")]
+        StorageError::Etcd { source, .. } => JobError::setup(*source),
+        other => JobError::setup(other),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 use rivus_actors::{ControlDoor, DataDoor, NodeConfig, NodeContext, NodeMessage, Remote};
-use rivus_wire::{ConnectError, Limits, Listener, Secret};
+use rivus_wire::{ConnectError, Credentials, Limits, Listener};
 use tokio::runtime::Handle;
 
 use crate::error::JobError;
@@ -13,8 +13,8 @@ use crate::error::JobError;
 /// How a process speaks with others.
 #[derive(Clone)]
 pub(crate) struct WireSettings {
-    /// What all of them know.
-    pub(crate) secret: Secret,
+    /// What they prove themselves with.
+    pub(crate) credentials: Credentials,
     /// Where TaskManagers come to its leaders, if it has candidates.
     pub(crate) control: Option<SocketAddr>,
     /// Where others send data, if it has TaskManagers.
@@ -44,18 +44,18 @@ impl Wire {
             ..Limits::default()
         };
         let WireSettings {
-            secret,
+            credentials,
             control,
             data,
         } = settings;
-        let control = bind(control, &secret, &limits, &control_runtime).await?;
-        let data = bind(data, &secret, &limits, &runtime).await?;
+        let control = bind(control, &credentials, &limits, &control_runtime).await?;
+        let data = bind(data, &credentials, &limits, &runtime).await?;
         let at = |listener: &Option<Listener>| {
             let listener = listener.as_ref();
             listener.map_or_else(String::new, |listener| listener.address().to_string())
         };
         config.address = at(&control);
-        let remote = Remote::new(secret, limits, at(&data), runtime.clone());
+        let remote = Remote::new(credentials, limits, at(&data), runtime.clone());
         Ok(Self {
             remote: Some(remote),
             control,
@@ -89,7 +89,7 @@ impl Wire {
 
 async fn bind(
     address: Option<SocketAddr>,
-    secret: &Secret,
+    credentials: &Credentials,
     limits: &Limits,
     runtime: &Handle,
 ) -> Result<Option<Listener>, JobError> {
@@ -101,8 +101,10 @@ async fn bind(
             "others can't connect to {address}: give the address of this machine that they reach"
         )));
     }
-    let (secret, limits) = (secret.clone(), limits.clone());
-    let bound = runtime.spawn(Listener::bind(address, secret, limits)).await;
+    let (credentials, limits) = (credentials.clone(), limits.clone());
+    let bound = runtime
+        .spawn(Listener::bind(address, credentials, limits))
+        .await;
     match bound {
         Ok(Ok(listener)) => Ok(Some(listener)),
         Ok(Err(error @ ConnectError::Open(_))) => Err(JobError::Setup(error.line())),

@@ -8,14 +8,13 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::JobId;
 use rivus_core::job::{JobOutcome, SavepointRequest};
-use rivus_wire::Connection;
 
 use crate::context::NodeContext;
 use crate::dispatcher::{DispatcherActor, DispatcherArgs, DispatcherMessage, Submission};
 use crate::job_master::{JobMasterActor, JobMasterArgs, JobMasterMessage};
 use crate::node::NodeMessage;
 use crate::probe::{ActorKind, Step};
-use crate::remote;
+use crate::remote::{self, Caller};
 use crate::resource_manager::{ResourceManagerActor, ResourceManagerMessage};
 use crate::task_manager::TaskManagerMessage;
 use crate::view::JobView;
@@ -56,7 +55,7 @@ pub enum JobManagerMessage {
     /// The actor of a TaskManager of this process has died.
     TaskManagerDied(ActorId),
     /// A TaskManager of another process has connected.
-    TaskManagerCalled(Box<Connection>),
+    TaskManagerCalled(Box<Caller>),
     /// Jobs that had ended before this leader came.
     JobsOver(Vec<JobId>),
 }
@@ -225,11 +224,11 @@ impl Actor for JobManagerActor {
                     .resource_manager
                     .cast(ResourceManagerMessage::Died(id));
             }
-            JobManagerMessage::TaskManagerCalled(connection) => {
+            JobManagerMessage::TaskManagerCalled(caller) => {
                 let resources = state.resource_manager.clone();
                 let supervisor = state.myself.get_cell();
                 let node = &state.args.node;
-                let stand_in = remote::take_on(node, *connection, resources, supervisor).await?;
+                let stand_in = remote::take_on(node, *caller, resources, supervisor).await?;
                 state.stand_ins.insert(stand_in.get_id(), stand_in);
             }
             JobManagerMessage::JobsOver(jobs) => {

@@ -48,7 +48,7 @@ pub use planted::Defect;
 pub use planted::plant;
 pub use probe::{ActorKind, Fault, InjectedFault, Probe, Step};
 pub use programs::{ProgramFactories, Programs};
-pub use remote::{ControlDoor, DataDoor, Remote};
+pub use remote::{Caller, ControlDoor, DataDoor, Remote};
 pub use subtask::SubtaskMessage;
 pub use view::{JobStatus, JobView, SubtaskView};
 pub use views::Views;

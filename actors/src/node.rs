@@ -8,12 +8,12 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{JobOutcome, SavepointRequest};
 use rivus_core::{JobId, TaskManagerId};
 use rivus_state::Candidate;
-use rivus_wire::Connection;
 
 use crate::context::NodeContext;
 use crate::dispatcher::Submission;
 use crate::job_manager::{Intensity, JobManagerActor, JobManagerArgs, JobManagerMessage};
 use crate::leader_election::{LeaderElectionActor, LeaderElectionArgs, LeaderElectionMessage};
+use crate::remote::Caller;
 use crate::resource_manager::ResourceManagerMessage;
 use crate::task_manager::{TaskManagerActor, TaskManagerArgs, TaskManagerMessage};
 use crate::view::{JobStatus, JobView};
@@ -71,7 +71,7 @@ pub enum NodeMessage {
         outcome: JobOutcome,
     },
     /// A TaskManager of another process has connected.
-    TaskManagerCalled(Box<Connection>),
+    TaskManagerCalled(Box<Caller>),
     /// Kill the leading JobManager, as a test or a demonstration.
     KillLeader,
 }
@@ -179,7 +179,7 @@ impl Actor for NodeActor {
             } => state.leading(term, &manager, resource_manager),
             NodeMessage::View(view) => state.view(*view),
             NodeMessage::JobEnded { job, outcome } => state.job_ended(job, outcome),
-            NodeMessage::TaskManagerCalled(connection) => state.task_manager_called(connection),
+            NodeMessage::TaskManagerCalled(caller) => state.task_manager_called(caller),
             NodeMessage::KillLeader => {
                 if let Some(leader) = &state.leader {
                     leader.manager.kill();
@@ -285,9 +285,9 @@ impl NodeState {
     }
 
     /// Passed on to whoever leads; if nobody does any more, it is closed, and its TaskManager looks on.
-    fn task_manager_called(&self, connection: Box<Connection>) {
+    fn task_manager_called(&self, caller: Box<Caller>) {
         if let Some(leader) = &self.leader {
-            let called = JobManagerMessage::TaskManagerCalled(connection);
+            let called = JobManagerMessage::TaskManagerCalled(caller);
             let _ = leader.manager.cast(called);
         }
     }

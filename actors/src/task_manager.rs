@@ -209,6 +209,7 @@ impl TaskManagerState {
         let args = LeaderLinkArgs {
             node: Arc::clone(node),
             id: self.args.id.clone(),
+            life: self.incarnation,
             task_manager: myself.clone(),
         };
         let (link, _) = Actor::spawn_linked(None, LeaderLinkActor, args, myself.get_cell()).await?;

@@ -46,12 +46,23 @@ settings! {
     /// How often processes tell each other that they live; a quarter of heartbeat_timeout if nothing is given, and a second at most
     HEARTBEAT_INTERVAL: Option<Duration> = "heartbeat_interval".roles(ALL_ROLES);
 
+    /// What is logged on standard error: a level, or levels by module as in rivus_wire=debug,warn. RUST_LOG goes before it
+    LOG: String = "log".default("warn").roles(ALL_ROLES);
+
     /// The name among the others, which no other process has. The same in its next life
     NAME: Option<String> = "name".roles(SEVERAL);
     /// A file with what all processes know and nobody else; needed to listen to other machines
     SECRET_FILE: Option<PathBuf> = "secret_file".roles(SEVERAL);
     /// The same by itself, instead of a file with it
     SECRET: Option<String> = "secret".roles(SEVERAL).secret();
+
+    /// A PEM file with the certificate that this process shows to others, and what lies between it and the authority; with it, what
+    /// processes say to each other is encrypted
+    TLS_CERTIFICATE: Option<PathBuf> = "tls.certificate".roles(SEVERAL);
+    /// A PEM file with the key of tls.certificate
+    TLS_KEY: Option<PathBuf> = "tls.key".roles(SEVERAL);
+    /// A PEM file with the authority that the others' certificates must be signed by; one that signs for nobody else
+    TLS_CA: Option<PathBuf> = "tls.ca".roles(SEVERAL);
 
     /// Where to listen for commands, and where commands go; port 0 takes a free one
     ADDRESS: SocketAddr = "address".default("127.0.0.1:7878").roles(&[Cluster, JobManager, Command]);

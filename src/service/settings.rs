@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rivus_actors::NodeConfig;
 use rivus_core::job::JobOptions;
 use rivus_state::{RocksDbBackend, StateBackend};
-use rivus_wire::Secret;
+use rivus_wire::{Credentials, Secret, Tls, TlsError};
 
 use crate::cluster::{ClusterSettings, RuntimeMode};
 use crate::config::declared as of;
@@ -243,10 +243,34 @@ fn wire(config: &Config, role: Role) -> Result<Option<WireSettings>, ConfigError
         Role::TaskManager => (None, Some(config.get(&of::DATA_ADDRESS))),
     };
     Ok(Some(WireSettings {
-        secret: secret(config)?,
+        credentials: Credentials {
+            secret: secret(config)?,
+            tls: tls(config)?,
+        },
         control,
         data,
     }))
+}
+
+fn tls(config: &Config) -> Result<Option<Tls>, ConfigError> {
+    let files = [&of::TLS_CERTIFICATE, &of::TLS_KEY, &of::TLS_CA];
+    let [Some(certificate), Some(key), Some(authority)] = files.map(|file| config.get(file)) else {
+        let given = files.iter().find(|file| config.get(file).is_some());
+        let missing = files.iter().find(|file| config.get(file).is_none());
+        return match (given, missing) {
+            (Some(given), Some(missing)) => {
+                let problem = format!("it needs {} beside it: give that too", missing.key());
+                Err(config.refuse(*given, problem))
+            }
+            _ => Ok(None),
+        };
+    };
+    let read = Tls::read(&certificate, &key, &authority);
+    read.map(Some).map_err(|error| match error {
+        TlsError::Certificate(problem) => config.refuse(&of::TLS_CERTIFICATE, problem),
+        TlsError::Key(problem) => config.refuse(&of::TLS_KEY, problem),
+        TlsError::Authority(problem) => config.refuse(&of::TLS_CA, problem),
+    })
 }
 
 fn secret(config: &Config) -> Result<Secret, ConfigError> {

@@ -16,6 +16,8 @@ use rivus_state::{
 };
 use uuid::Uuid;
 
+#[path = "../tests/suite/certificates.rs"]
+mod certificates;
 #[path = "../tests/suite/servers.rs"]
 mod servers;
 

@@ -10,39 +10,43 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::processes::{Asked, Process, committed, expected, listening, pause, rivus};
+use crate::processes::{Asked, Process, committed, expected, listening, logged, pause, rivus};
 
 /// Clicks a second.
 const RATE: u64 = 4_000;
 
 /// Processes that share a storage.
-struct Cluster {
+pub(crate) struct Cluster {
     dir: TempDir,
 }
 
 /// A JobManager that leads.
-struct Leader {
+pub(crate) struct Leader {
     process: Process,
-    asked: Asked,
+    pub(crate) asked: Asked,
     /// Where TaskManagers connect.
-    control: String,
+    pub(crate) control: String,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         Self { dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn process(&self, role: &str, options: &[&str]) -> Process {
+    fn command(&self, role: &str, options: &[&str]) -> Command {
         let mut command = rivus();
         command.arg(role).arg("--storage").arg(self.path("storage"));
         command.args(["--lease", "1s"]).args(options);
-        Process::start(&mut command)
+        command
+    }
+
+    fn process(&self, role: &str, options: &[&str]) -> Process {
+        Process::start(&mut self.command(role, options))
     }
 
     fn job_manager(&self, options: &[&str]) -> Process {
@@ -56,6 +60,13 @@ impl Cluster {
         Leader::of(self.job_manager(options))
     }
 
+    /// One whose log is in a file.
+    pub(crate) fn logging_leader(&self, options: &[&str], log: &Path) -> Leader {
+        let options = [&["--address", "127.0.0.1:0"], options].concat();
+        let mut command = self.command("jobmanager", &options);
+        Leader::of(Process::start_logging(&mut command, log))
+    }
+
     /// One that waits for its turn.
     fn standby(&self) -> Process {
         let mut process = self.job_manager(&[]);
@@ -67,9 +78,22 @@ impl Cluster {
     fn task_manager(&self, slots: &str, options: &[&str]) -> Process {
         let wanted = ["--workers", "1", "--slots", slots];
         let mut process = self.process("taskmanager", &[&wanted[..], options].concat());
-        let line = process.line();
-        assert!(line.contains("slots; data at 127.0.0.1:"), "{line}");
+        data_address(&process.line());
         process
+    }
+
+    /// One whose log is in a file, and where it takes records.
+    pub(crate) fn logging_task_manager(
+        &self,
+        slots: &str,
+        options: &[&str],
+        log: &Path,
+    ) -> (Process, String) {
+        let wanted = ["--workers", "1", "--slots", slots];
+        let mut command = self.command("taskmanager", &[&wanted[..], options].concat());
+        let mut process = Process::start_logging(&mut command, log);
+        let address = data_address(&process.line());
+        (process, address)
     }
 
     fn out(&self) -> PathBuf {
@@ -77,7 +101,7 @@ impl Cluster {
     }
 
     /// Asks for so many clicks.
-    fn submit(&self, leader: &Asked, clicks: u64) -> String {
+    pub(crate) fn submit(&self, leader: &Asked, clicks: u64) -> String {
         let (out, rate, count) = (self.out(), RATE.to_string(), clicks.to_string());
         let out = out.to_str().expect("is text");
         let submitted = leader.answer(&[
@@ -99,11 +123,19 @@ impl Cluster {
     }
 
     /// The job's last view, after its output was compared with what it has to be.
-    fn completed(&self, leader: &Asked, job: &str, clicks: u64) -> Value {
+    pub(crate) fn completed(&self, leader: &Asked, job: &str, clicks: u64) -> Value {
         let last = leader.wait_for(job, |status| status["status"] == "completed");
         assert_eq!(committed(&self.out()), expected(clicks, RATE), "{last}");
         last
     }
+}
+
+/// Where a TaskManager takes records, by the line that it says.
+fn data_address(line: &str) -> String {
+    let (_, address) = line
+        .split_once("slots; data at ")
+        .unwrap_or_else(|| panic!("{line}"));
+    address.split(';').next().unwrap_or_default().to_owned()
 }
 
 impl Leader {
@@ -273,6 +305,39 @@ fn who_has_another_secret_is_refused_and_strangers_are_dropped() {
     assert_eq!(waits["reason"], "needs 2 slots, and there are 0", "{waits}");
     let _known = cluster.task_manager("2", &ours);
     cluster.completed(&leader.asked, &job, 8_000);
+}
+
+#[test]
+fn a_name_that_another_process_has_is_refused_as_long_as_that_lives() {
+    let cluster = Cluster::new();
+    let [leads, first, second] =
+        ["leader", "first", "second"].map(|name| cluster.path(&format!("{name}.log")));
+    let leader = cluster.logging_leader(&[], &leads);
+    let left = ["--name", "left"];
+    let (owner, _) = cluster.logging_task_manager("2", &left, &first);
+    let job = cluster.submit(&leader.asked, 24_000);
+    leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > 3);
+    let (_other, _) = cluster.logging_task_manager("2", &left, &second);
+    let taken = "the name left is taken by a TaskManager whose link from 127.0.0.1:";
+    logged(&second, taken);
+    let before = checkpoints(&leader.asked.answer(&["status", &job]));
+    let after = leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > before + 10);
+    assert!(nothing_restarted(&after), "{after}");
+    assert_eq!(
+        logged(&second, taken).len(),
+        1,
+        "it tries again and says it once"
+    );
+    assert_eq!(logged(&leads, taken).len(), 1, "and so does the leader");
+    assert_eq!(std::fs::read_to_string(&first).expect("is read"), "");
+
+    owner.kill();
+    let last = cluster.completed(&leader.asked, &job, 24_000);
+    assert_eq!(last["restarts"], 1, "{last}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod aligned;
 mod architecture;
 mod async_io;
 mod backends;
+#[path = "../../state/tests/suite/certificates.rs"]
+mod certificates;
 mod cluster;
 mod command_lines;
 mod config;
@@ -30,6 +32,7 @@ mod standby;
 mod store_files;
 mod takeover;
 mod telemetry;
+mod tls;
 mod two_inputs;
 mod unaligned;
 mod waits;

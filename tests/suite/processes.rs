@@ -13,13 +13,14 @@ use crate::written::csv_lines;
 /// The binary, set up by nothing but what a test says.
 pub(crate) fn rivus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
-    command.env_remove("RUST_LOG");
     for (name, _) in std::env::vars_os() {
         // Such as the number of seeds that the chaos tests are to try.
         if name.to_string_lossy().starts_with("RIVUS_") {
             command.env_remove(name);
         }
     }
+    // Whoever is killed is missed; that is not what a test's output is for.
+    command.env_remove("RUST_LOG").env("RIVUS_LOG", "error");
     command
 }
 
@@ -41,6 +42,12 @@ impl Process {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
         let said = BufReader::new(child.stdout.take().expect("is piped"));
         Self { child, said }
+    }
+
+    /// With what it logs in a file.
+    pub(crate) fn start_logging(command: &mut Command, log: &Path) -> Self {
+        let log = std::fs::File::create(log).expect("is made");
+        Self::start(command.env("RIVUS_LOG", "warn").stderr(log))
     }
 
     /// The next line that it says.
@@ -111,6 +118,21 @@ impl Asked {
         }
         panic!("it never came to that: {}", self.answer(&["status", job]));
     }
+}
+
+/// The lines of a log that have something in them, when there is one at least.
+pub(crate) fn logged(log: &Path, what: &str) -> Vec<String> {
+    for _ in 0..400 {
+        let said = std::fs::read_to_string(log).expect("is read");
+        let lines = said.lines().filter(|line| line.contains(what));
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        if !lines.is_empty() {
+            return lines;
+        }
+        pause();
+    }
+    let said = std::fs::read_to_string(log).expect("is read");
+    panic!("{what:?} is not said in {said}");
 }
 
 /// Between two looks at another process, whose clock can't be paused.

@@ -10,6 +10,8 @@ use rivus::{
     RuntimeMode, S3Options, Storage, StreamEnvironment,
 };
 
+use crate::certificates;
+use crate::processes::rivus;
 use crate::waits::checkpoint_after;
 use crate::written::csv_lines;
 
@@ -136,4 +138,29 @@ async fn stores_that_can_not_be_used_are_refused_with_the_mend() {
             assert!(error.contains(part), "{error}");
         }
     }
+}
+
+#[test]
+fn an_etcd_that_is_not_there_is_told_in_one_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = rivus();
+    command.args([
+        "cluster",
+        "--address",
+        "127.0.0.1:0",
+        "--coordination",
+        "etcd://127.0.0.1:1",
+    ]);
+    let refused = command
+        .arg("--storage")
+        .arg(dir.path())
+        .output()
+        .expect("runs");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).expect("is text");
+    assert_eq!(
+        said,
+        "error: no etcd answers at http://127.0.0.1:1 (Connection refused (os error 111)): start it, or give its \
+         endpoints\n"
+    );
 }

@@ -15,14 +15,18 @@
 //! its connection.
 //!
 //! The secret proves who speaks when a connection begins. It doesn't hide what is said, nor keep somebody who sits on the
-//! path from changing it: for that, and for networks that others share, the connection has to be inside something that encrypts.
+//! path from changing it. For that, and for networks that others share, there is [`Tls`]: then all of this goes on within
+//! it, and who has no certificate of the cluster's authority doesn't come as far as a Hello.
 
 mod connect;
 mod frame;
 mod handshake;
 mod link;
+mod refusals;
+mod tls;
 
-pub use connect::{Call, ConnectError, Connection, Door, Listener};
+pub use connect::{Call, ConnectError, Connection, Credentials, Door, Listener};
 pub use frame::{Frame, FrameDecoder, FrameError};
 pub use handshake::{Answering, Dialing, HandshakeError, Listening, Secret, welcomed};
 pub use link::{Limits, Link, Outbox, Receive, link};
+pub use tls::{Tls, TlsError};

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
@@ -165,7 +164,8 @@ impl Link {
         } = connection;
         let shared = &*self.shared;
         decoder.set_limit(shared.limits.frame_bytes);
-        let (read, write) = stream.into_split();
+        // Both halves are driven by this task, so neither waits for the other.
+        let (read, write) = tokio::io::split(stream);
         let reason = tokio::select! {
             reason = reading(read, decoder, &shared.limits, receive) => reason,
             reason = writing(write, &mut self.waiting, shared) => reason,
@@ -177,7 +177,7 @@ impl Link {
 }
 
 async fn reading(
-    mut read: OwnedReadHalf,
+    mut read: impl AsyncRead + Unpin,
     mut decoder: FrameDecoder,
     limits: &Limits,
     receive: &mut impl Receive,
@@ -205,7 +205,7 @@ async fn reading(
 }
 
 async fn writing(
-    mut write: OwnedWriteHalf,
+    mut write: impl AsyncWrite + Unpin,
     waiting: &mut mpsc::UnboundedReceiver<Vec<u8>>,
     shared: &Shared,
 ) -> String {
@@ -239,6 +239,9 @@ async fn writing(
             if let Err(error) = write.write_all(bytes).await {
                 return error.to_string();
             }
+        }
+        if let Err(error) = write.flush().await {
+            return error.to_string();
         }
         let written = small.len() + large.len();
         let take = |queued: usize| Some(queued.saturating_sub(written));

@@ -161,7 +161,7 @@ impl Remote {
         let (data, waiting) = self.new_link(address);
         let call = Call {
             address: address.clone(),
-            secret: self.secret.clone(),
+            credentials: self.credentials.clone(),
             nonce: node.seed.nonce(),
             about,
         };

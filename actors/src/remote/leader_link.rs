@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use rivus_core::{Failure, JobId, LeaderEpoch, TaskManagerId, codec};
+use rivus_core::{Failure, Incarnation, JobId, LeaderEpoch, TaskManagerId, codec};
 use rivus_state::Leader;
 use rivus_wire::{Call, Connection, Outbox, Receive, link};
 
@@ -41,6 +41,8 @@ pub(crate) struct LeaderLinkArgs {
     pub(crate) node: Arc<NodeContext>,
     /// The TaskManager's name.
     pub(crate) id: TaskManagerId,
+    /// Which life of it.
+    pub(crate) life: Incarnation,
     /// Its actor, which is the supervisor.
     pub(crate) task_manager: ActorRef<TaskManagerMessage>,
 }
@@ -179,14 +181,14 @@ impl LeaderLinkState {
                 "the leader of term {term} takes no TaskManagers: start it with the command jobmanager"
             ));
         }
-        let id = self.args.id.clone();
-        let about = match (Purpose::Control { id, term }).bytes() {
+        let (id, life) = (self.args.id.clone(), self.args.life);
+        let about = match (Purpose::Control { id, life, term }).bytes() {
             Ok(about) => about,
             Err(error) => return self.complain(error.to_string()),
         };
         let call = Call {
             address: address.clone(),
-            secret: remote.secret.clone(),
+            credentials: remote.credentials.clone(),
             nonce: node.seed.nonce(),
             about,
         };

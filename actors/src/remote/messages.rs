@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Control {
         /// Who.
         id: TaskManagerId,
+        /// In which life.
+        life: Incarnation,
         /// The leader of which term.
         term: u64,
     },
@@ -30,7 +32,7 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// # Errors
-    /// If the bytes are none: another release's, since the peer knows the secret.
+    /// If the bytes are none: another release's, since the peer belongs to us.
     pub(super) fn read(about: &[u8]) -> Result<Self, String> {
         codec::decode(about).map_err(|_| "it is not known here what the link is about".to_owned())
     }

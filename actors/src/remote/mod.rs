@@ -26,12 +26,14 @@
 //! | `stand_in.rs` | who takes messages for an actor of another process |
 //! | `leader_link.rs` | a TaskManager's end of a control link |
 //! | `task_managers.rs` | a leader's end |
+//! | `places.rs` | who of them has which name |
 //! | `data.rs` | data links |
 //! | `shared.rs` | what is shared in a process and copied to another |
 
 mod data;
 mod leader_link;
 mod messages;
+mod places;
 pub(crate) mod shared;
 mod stand_in;
 mod task_managers;
@@ -41,19 +43,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rivus_core::{CodecError, Incarnation, codec};
-use rivus_wire::{Frame, Limits, Outbox, Secret};
+use rivus_wire::{Credentials, Frame, Limits, Outbox};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
 pub use self::data::{DataDoor, DataLink, Elsewhere, LinkId};
 pub(crate) use self::leader_link::{LeaderLinkActor, LeaderLinkArgs};
-pub use self::task_managers::ControlDoor;
+use self::places::Places;
 pub(crate) use self::task_managers::take_on;
+pub use self::task_managers::{Caller, ControlDoor};
 use crate::context::{NodeContext, Shared};
 
 /// What a process has that speaks with others.
 pub struct Remote {
-    secret: Secret,
+    credentials: Credentials,
     limits: Limits,
     /// Where others open data links to this process; empty if they don't.
     data_address: String,
@@ -61,6 +64,8 @@ pub struct Remote {
     runtime: Handle,
     /// The term in which this process leads; 0 if it doesn't.
     leading: AtomicU64,
+    /// TaskManagers of other processes that follow it then.
+    places: Places,
     /// TaskManagers that live here.
     lives: Shared<Incarnation, ()>,
     /// Data links that were opened from here.
@@ -76,14 +81,20 @@ pub(crate) struct Life {
 }
 
 impl Remote {
-    /// Speaks with whoever knows the secret. `runtime` must be one with input and output.
-    pub fn new(secret: Secret, limits: Limits, data_address: String, runtime: Handle) -> Self {
+    /// Speaks with whoever has such credentials too. `runtime` must be one with input and output.
+    pub fn new(
+        credentials: Credentials,
+        limits: Limits,
+        data_address: String,
+        runtime: Handle,
+    ) -> Self {
         Self {
-            secret,
+            credentials,
             limits,
             data_address,
             runtime,
             leading: AtomicU64::new(0),
+            places: Places::default(),
             lives: Shared::default(),
             dialed: Mutex::default(),
             links: AtomicU64::new(0),

@@ -9,6 +9,7 @@ use rivus_core::{JobId, LeaderEpoch, codec};
 use rivus_wire::{Connection, Door, Outbox, Receive, link};
 
 use super::messages::{News, Purpose, ToLeader, ToTaskManager};
+use super::places::Place;
 use super::say;
 use super::stand_in::StandIn;
 use crate::context::{NodeContext, Shared};
@@ -30,10 +31,18 @@ impl ControlDoor {
     }
 }
 
+/// A TaskManager that has connected.
+pub struct Caller {
+    connection: Connection,
+    place: Place,
+}
+
 impl Door for ControlDoor {
     fn admit(&self, about: &[u8]) -> Result<(), String> {
-        let leading = self.node.remote.as_ref();
-        let leading = leading.map_or(0, |remote| remote.leading.load(Ordering::Relaxed));
+        let Some(remote) = &self.node.remote else {
+            return Err("it is alone".to_owned());
+        };
+        let leading = remote.leading.load(Ordering::Relaxed);
         match Purpose::read(about)? {
             Purpose::Control { term, .. } if leading == 0 => Err(format!(
                 "it doesn't lead, in term {term} or any other at present"
@@ -41,14 +50,25 @@ impl Door for ControlDoor {
             Purpose::Control { term, .. } if term != leading => {
                 Err(format!("it leads in term {leading}, not {term}"))
             }
-            Purpose::Control { .. } => Ok(()),
+            Purpose::Control { id, life, .. } => remote.places.check(&id, life),
             Purpose::Data { .. } => Err("records don't go to a JobManager".to_owned()),
         }
     }
 
     fn connected(&self, connection: Connection) {
-        let called = NodeMessage::TaskManagerCalled(Box::new(connection));
-        let _ = self.root.cast(called);
+        let (Some(remote), Ok(Purpose::Control { id, life, .. })) =
+            (&self.node.remote, Purpose::read(&connection.about))
+        else {
+            return;
+        };
+        match remote.places.take(&id, life, connection.peer) {
+            Ok(place) => {
+                let caller = Box::new(Caller { connection, place });
+                let _ = self.root.cast(NodeMessage::TaskManagerCalled(caller));
+            }
+            // Two came at the same moment; it is told why when it comes again.
+            Err(reason) => tracing::warn!(peer = %connection.peer, reason, "a peer is dropped"),
+        }
     }
 }
 
@@ -107,6 +127,8 @@ impl LeaderEnd {
 struct FromTaskManager {
     end: Arc<LeaderEnd>,
     stand_in: ActorRef<TaskManagerMessage>,
+    /// Free again when the link is closed.
+    _place: Place,
 }
 
 impl Receive for FromTaskManager {
@@ -156,7 +178,7 @@ impl Receive for FromTaskManager {
 /// Takes a TaskManager on that has connected. Its stand-in ends when the link does, and the link when the stand-in does.
 pub(crate) async fn take_on(
     node: &Arc<NodeContext>,
-    connection: Connection,
+    caller: Caller,
     resources: ActorRef<ResourceManagerMessage>,
     supervisor: ActorCell,
 ) -> Result<ActorRef<TaskManagerMessage>, ActorProcessingErr> {
@@ -174,7 +196,8 @@ pub(crate) async fn take_on(
     let from = FromTaskManager {
         end,
         stand_in: stand_in.clone(),
+        _place: caller.place,
     };
-    link.run(connection, from);
+    link.run(caller.connection, from);
     Ok(stand_in)
 }

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, show};
 use crate::cluster::Cluster;
-use crate::config::{Config, Flags, ForCluster, ForJobManager, ForTaskManager, Role, declared};
+use crate::command_line::log;
+use crate::config::{
+    Config, ConfigError, Flags, ForCluster, ForJobManager, ForTaskManager, Role, declared,
+};
 use crate::error::JobError;
 use crate::jobs::Jobs;
 use crate::service::server::Service;
@@ -43,9 +47,18 @@ fn failed(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> CommandErro
     move |source| CommandError::Io { what, source }
 }
 
+/// What holds; from here on, what there is to be said of it is logged.
+fn configured<R>(flags: &Flags<R>) -> Result<Config, ConfigError> {
+    let config = Config::read(flags)?;
+    let filter = EnvFilter::try_new(config.get(&declared::LOG));
+    let filter = filter.map_err(|error| config.refuse(&declared::LOG, error))?;
+    log(filter);
+    Ok(config)
+}
+
 impl ClusterArgs {
     pub(super) fn run(self, jobs: Jobs) -> Result<(), CommandError> {
-        let config = Config::read(&self.flags)?;
+        let config = configured(&self.flags)?;
         let what = format!("{} slots", config.get(&declared::SLOTS));
         lead(jobs, &config, Role::Cluster, |_| what)
     }
@@ -53,7 +66,7 @@ impl ClusterArgs {
 
 impl JobManagerArgs {
     pub(super) fn run(self, jobs: Jobs) -> Result<(), CommandError> {
-        let config = Config::read(&self.flags)?;
+        let config = configured(&self.flags)?;
         let what = |control: &str| format!("TaskManagers at {control}");
         lead(jobs, &config, Role::JobManager, what)
     }
@@ -61,7 +74,7 @@ impl JobManagerArgs {
 
 impl TaskManagerArgs {
     pub(super) fn run(self, jobs: Jobs) -> Result<(), CommandError> {
-        let config = Config::read(&self.flags)?;
+        let config = configured(&self.flags)?;
         let settings = ProcessSettings::of(&config, Role::TaskManager)?;
         runtime()?.block_on(async {
             let cluster = Cluster::start(settings.cluster(&jobs)?).await?;

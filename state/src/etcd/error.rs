@@ -33,13 +33,12 @@ pub enum EtcdError {
         source: io::Error,
     },
     /// No endpoint answers.
-    #[error("no etcd answers at {endpoints}: start it, or give its endpoints")]
+    #[error("no etcd answers at {endpoints} ({reason}): start it, or give its endpoints")]
     Unreachable {
         /// As configured.
         endpoints: String,
-        /// What the connection said; nothing if it just took too long.
-        #[source]
-        source: Option<Box<Error>>,
+        /// What the connection said.
+        reason: String,
     },
     /// Members answer, but they are too few to agree on anything.
     #[error("etcd at {endpoints} has no quorum: start the members that are missing")]
@@ -56,24 +55,24 @@ pub enum EtcdError {
         timeout: Duration,
     },
     /// It doesn't know us, or doesn't let us.
-    #[error("etcd at {endpoints} refuses {user}: check the name, the password and the role")]
+    #[error(
+        "etcd at {endpoints} refuses {user} ({reason}): check the name, the password and the role"
+    )]
     Refused {
         /// As configured.
         endpoints: String,
         /// In whose name it was asked.
         user: String,
         /// What it said.
-        #[source]
-        source: Box<Error>,
+        reason: String,
     },
     /// It answered with an error.
-    #[error("etcd at {endpoints} failed")]
+    #[error("etcd at {endpoints} failed: {reason}")]
     Failed {
         /// As configured.
         endpoints: String,
         /// What it said.
-        #[source]
-        source: Box<Error>,
+        reason: String,
     },
     /// A value is not what this program writes.
     #[error("{key:?} in etcd can't be understood: delete it, if nothing else is to be there")]
@@ -93,6 +92,23 @@ const PERMISSION_DENIED: i32 = 7;
 const FAILED_PRECONDITION: i32 = 9;
 const UNAVAILABLE: i32 = 14;
 const UNAUTHENTICATED: i32 = 16;
+
+/// What is at the bottom of an error of the client, whose own words are about its layers.
+pub(super) fn reason(error: &Error) -> String {
+    let bottom = |top: &dyn std::error::Error| {
+        let mut at = top.source()?;
+        while let Some(below) = at.source() {
+            at = below;
+        }
+        Some(at.to_string())
+    };
+    match error {
+        Error::TransportError(error) => bottom(error).unwrap_or_else(|| error.to_string()),
+        Error::GRpcStatus(status) => bottom(status).unwrap_or_else(|| status.message().to_owned()),
+        Error::IoError(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
 
 /// Whether nobody answered, or somebody who can't do anything without the others.
 pub(super) fn is_unavailable(error: &Error) -> bool {

@@ -177,12 +177,12 @@ impl Shared {
                 return EtcdError::Refused {
                     endpoints,
                     user: self.options.user_name(),
-                    source: Box::new(error),
+                    reason: error::reason(&error),
                 };
             }
             Some(error) if !error::is_unavailable(&error) => {
-                let source = Box::new(error);
-                return EtcdError::Failed { endpoints, source };
+                let reason = error::reason(&error);
+                return EtcdError::Failed { endpoints, reason };
             }
             other => other,
         };
@@ -194,16 +194,17 @@ impl Shared {
                 // Between the call and the question it may have come back.
                 Some(error) => EtcdError::Failed {
                     endpoints,
-                    source: Box::new(error),
+                    reason: error::reason(&error),
                 },
                 None => EtcdError::Slow { endpoints, timeout },
             }
         } else if health.contains(&Health::WithoutLeader) {
             EtcdError::NoQuorum { endpoints }
         } else {
+            let reason = error.as_ref().map(error::reason);
             EtcdError::Unreachable {
                 endpoints,
-                source: error.map(Box::new),
+                reason: reason.unwrap_or_else(|| format!("in {:?}", self.options.timeout)),
             }
         }
     }

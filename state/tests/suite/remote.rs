@@ -15,9 +15,10 @@ use rivus_state::{
 };
 use uuid::Uuid;
 
+use crate::certificates::Certificates;
 use crate::contract;
 use crate::election::{self, Hall, LONG, SHORT, candidate};
-use crate::servers::{self, Certificates, EtcdCluster, eventually};
+use crate::servers::{self, EtcdCluster, eventually};
 
 fn s3() -> (ObjectStorage, ()) {
     (ObjectStorage::s3(&servers::s3("state")).unwrap(), ())

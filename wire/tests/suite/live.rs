@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rivus_wire::{
-    Call, ConnectError, Connection, Door, Frame, Limits, Listener, Outbox, Receive, Secret, link,
+    Call, ConnectError, Connection, Credentials, Door, Frame, Limits, Listener, Outbox, Receive,
+    Secret, Tls, link,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What was heard on a link: its frames, and in the end why there are no others.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     Frame(String),
     Closed(String),
 }
@@ -71,6 +72,30 @@ impl Door for Echoes {
     }
 }
 
+/// A secret, with a certificate or without.
+pub(crate) trait IntoCredentials {
+    fn into_credentials(self) -> Credentials;
+}
+
+impl IntoCredentials for Secret {
+    fn into_credentials(self) -> Credentials {
+        self.into()
+    }
+}
+
+impl IntoCredentials for (Secret, Tls) {
+    fn into_credentials(self) -> Credentials {
+        (self.0, Some(self.1)).into_credentials()
+    }
+}
+
+impl IntoCredentials for (Secret, Option<Tls>) {
+    fn into_credentials(self) -> Credentials {
+        let (secret, tls) = self;
+        Credentials { secret, tls }
+    }
+}
+
 fn limits() -> Limits {
     Limits {
         frame_bytes: 1_000,
@@ -82,9 +107,11 @@ fn limits() -> Limits {
 }
 
 /// A listener, and what it hears.
-async fn listen(secret: Secret) -> (SocketAddr, UnboundedReceiver<Heard>) {
+pub(crate) async fn listen(
+    credentials: impl IntoCredentials,
+) -> (SocketAddr, UnboundedReceiver<Heard>) {
     let loopback = "127.0.0.1:0".parse().expect("is an address");
-    let listener = Listener::bind(loopback, secret, limits())
+    let listener = Listener::bind(loopback, credentials.into_credentials(), limits())
         .await
         .expect("listens");
     let address = listener.address();
@@ -93,18 +120,34 @@ async fn listen(secret: Secret) -> (SocketAddr, UnboundedReceiver<Heard>) {
     (address, heard)
 }
 
-fn calling(address: SocketAddr, secret: Secret, about: &[u8]) -> Call {
+pub(crate) fn calling(
+    address: SocketAddr,
+    credentials: impl IntoCredentials,
+    about: &[u8],
+) -> Call {
     Call {
         address: address.to_string(),
-        secret,
+        credentials: credentials.into_credentials(),
         nonce: 3,
         about: about.to_vec(),
     }
 }
 
-async fn call(address: SocketAddr, secret: &[u8], about: &[u8]) -> Result<Connection, String> {
-    let call = calling(address, Secret::new(secret), about);
+pub(crate) async fn dial(call: Call) -> Result<Connection, String> {
     call.dial(&limits()).await.map_err(|error| error.line())
+}
+
+/// A frame comes back to whoever sends it.
+pub(crate) async fn echoed(call: Call, text: &str) {
+    let (outbox, link) = link(&limits());
+    let (ear, mut heard) = ear();
+    link.run(dial(call).await.expect("comes in"), ear);
+    assert!(outbox.send(Frame::of(text.as_bytes())));
+    assert_eq!(heard.recv().await, Some(Heard::Frame(text.to_owned())));
+}
+
+async fn call(address: SocketAddr, secret: &[u8], about: &[u8]) -> Result<Connection, String> {
+    dial(calling(address, Secret::new(secret), about)).await
 }
 
 /// A link to whoever says everything again.
@@ -218,7 +261,7 @@ async fn what_is_too_much_for_a_link_closes_it_and_a_link_to_nobody_says_so() {
 #[tokio::test]
 async fn without_a_secret_nobody_listens_to_other_machines() {
     let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    let open = Listener::bind(everywhere, Secret::none(), limits()).await;
+    let open = Listener::bind(everywhere, Secret::none().into_credentials(), limits()).await;
     let error = open.err().unwrap();
     assert!(matches!(error, ConnectError::Open(_)));
     assert!(error.line().contains("--secret-file"), "{error}");
