@@ -1,9 +1,10 @@
 //! Events with personal data in, Parquet files without any out.
 //!
-//! Every line is a JSON object. E-mail addresses and IP addresses are masked wherever they stand, names in the fields that
-//! `--names` lists. Each gets a pseudonym, by a keyed hash: the same person is the same in all files of one key, so that events
-//! can still be counted and joined. Lines that can't be read are set aside, with what is wrong with them; what they say may be
-//! personal, so only their place is written down.
+//! Every line is a JSON object. E-mail addresses and IP addresses are masked wherever they stand, as they are usually
+//! written: in an encoded text (`ann%40example.com`, Base64) nobody looks for them. Names are masked in the fields that
+//! `--names` lists. Each gets a pseudonym, by a keyed hash: the same person is the same in all files of one key, so that
+//! events can still be counted and joined. Lines that can't be read are set aside, with what is wrong with them; what they
+//! say may be personal, so only their place is written down.
 //!
 //! ```text
 //! cargo run --features parquet --example etl_mask -- examples/data/events.jsonl out --key $(openssl rand -hex 16)

@@ -11,15 +11,15 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rivus::testing::contract;
 use rivus::{
-    CheckpointId, Committer, Discovered, Event, ParallelInstance, ReadStatus, Sink, SinkWriter,
-    Source, SourceReader, SplitEnumerator, StreamEnvironment, Timestamp, UserError,
+    CheckpointId, Committer, Discovered, Event, JobView, ParallelInstance, ReadStatus, Sink,
+    SinkWriter, Source, SourceReader, SplitEnumerator, StreamEnvironment, Timestamp, UserError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -224,9 +224,12 @@ impl Committer<Prepared> for Outbox {
             return Ok(());
         }
         let draft = self.0.join(format!(".{}", prepared.name));
-        fs::write(&draft, prepared.receipts.join("\n") + "\n")?;
-        // Whoever looks sees all of it, or nothing.
-        Ok(fs::rename(draft, place)?)
+        let mut file = fs::File::create(&draft)?;
+        file.write_all((prepared.receipts.join("\n") + "\n").as_bytes())?;
+        // Whoever looks sees all of it, or nothing; after a power cut too, since the checkpoint forgets it now.
+        file.sync_all()?;
+        fs::rename(draft, place)?;
+        Ok(fs::File::open(&self.0)?.sync_all()?)
     }
 }
 
@@ -250,6 +253,11 @@ fn receipts(outbox: &Path) -> io::Result<Vec<String>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    own_connectors().await
+}
+
+/// Checks both contracts, and runs the job.
+pub async fn own_connectors() -> Result<(), Box<dyn Error>> {
     let dir = std::env::temp_dir().join(format!("rivus-own-connectors-{}", std::process::id()));
     let (inbox, outbox) = (dir.join("in"), dir.join("out"));
     fs::create_dir_all(&inbox)?;
@@ -282,9 +290,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     env.from_source(Inbox(inbox.clone()))
         .map(|order| format!("one {order}, with thanks"))
         .sink_to(Outbox(outbox.clone()));
-    let job = env.start("orders").await?;
+    let mut job = env.start("orders").await?;
     // This one comes while the job runs; and at last the inbox is closed.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let read = |view: &JobView| {
+        view.subtasks
+            .iter()
+            .map(|s| s.figures.records_in)
+            .sum::<u64>()
+    };
+    job.wait_until(|view| read(view) >= 3).await?;
     fs::write(dir.join("wednesday"), "juice\n")?;
     fs::rename(dir.join("wednesday"), inbox.join("wednesday"))?;
     fs::write(inbox.join("closed"), "")?;

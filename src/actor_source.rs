@@ -29,7 +29,7 @@ const LOOKS_AGAIN: Timestamp = 2;
 /// `capacity` records and no more.
 ///
 /// A source is for one job. A job that goes on from a savepoint, or is resumed, is given a new one, and reads it from its
-/// first record.
+/// first record, whether the one before was finished or not.
 ///
 /// ```
 /// use rivus::{ActorSource, StreamEnvironment, connectors::DiscardSink};
@@ -148,9 +148,10 @@ impl<T: Record> SourceReader for FeedReader<T> {
     }
 
     fn snapshot(&self) -> Vec<FeedSplit> {
+        // Also when all has been read, unlike other splits: whoever starts again from here settles that, and another process
+        // has another feed.
         let next = self.shared.buffer().position();
-        let reader = self.reader.filter(|_| !self.over);
-        let split = reader.map(|_| FeedSplit { next });
+        let split = self.reader.map(|_| FeedSplit { next });
         split.into_iter().collect()
     }
 
@@ -188,17 +189,18 @@ mod tests {
         for n in 0..10 {
             assert_eq!(feed.try_send(n), Ok(n));
         }
-        let reader = |index| {
-            let instance = ParallelInstance {
-                index,
-                parallelism: 2,
-                attempt: 1,
-            };
-            source.reader(instance).expect("a reader")
-        };
-        let (mut first, second) = (reader(0), reader(1));
+        let (mut first, second) = (reader(&source, 0), reader(&source, 1));
         first.add_split(FeedSplit { next: 0 }).expect("a split");
         (feed, first, second)
+    }
+
+    fn reader(source: &ActorSource<u64>, index: u32) -> FeedReader<u64> {
+        let instance = ParallelInstance {
+            index,
+            parallelism: 2,
+            attempt: 1,
+        };
+        source.reader(instance).expect("a reader")
     }
 
     fn read(reader: &mut FeedReader<u64>, max: usize) -> (Vec<u64>, ReadStatus) {
@@ -236,8 +238,31 @@ mod tests {
         read(&mut first, 10);
         assert_eq!(read(&mut first, 10).1, ReadStatus::SplitsDone);
         first.checkpoint_begun(CheckpointId(1));
-        assert!(first.snapshot().is_empty());
         first.checkpoint_completed(CheckpointId(1));
         assert_eq!(feed.settled(), 10);
+    }
+
+    #[test]
+    fn who_starts_again_behind_the_last_record_settles_all_and_reads_the_next_feed() {
+        let (feed, mut first, mut second) = ten();
+        feed.finish();
+        read(&mut first, 10);
+        assert_eq!(read(&mut first, 10).1, ReadStatus::SplitsDone);
+        first.checkpoint_begun(CheckpointId(1));
+        let covered = first.snapshot();
+        // It is complete, and the reader fails before it is told.
+        assert_eq!(feed.settled(), 0);
+        second.add_split(covered[0]).expect("a split");
+        assert_eq!(read(&mut second, 10), (vec![], ReadStatus::SplitsDone));
+        assert_eq!(feed.settled(), 10);
+        assert_eq!(second.snapshot(), covered);
+
+        // Or the process dies, and the next one has another feed.
+        let (source, feed) = ActorSource::bounded(10);
+        assert_eq!(feed.try_send(0), Ok(0));
+        let mut next = reader(&source, 0);
+        next.add_split(covered[0]).expect("a split");
+        assert_eq!(read(&mut next, 10).0, [0]);
+        assert_eq!(next.snapshot(), [FeedSplit { next: 11 }]);
     }
 }

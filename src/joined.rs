@@ -158,7 +158,7 @@ pub struct JoinedBy<A, B, S> {
 }
 
 impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
-    /// In event-time windows.
+    /// In windows: of a fixed size or sessions, by event time or processing time.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
@@ -177,9 +177,26 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
     /// assert_eq!(both.values(), [(0, 6)]);
     /// # Ok(()) }
     /// ```
-    pub fn window(self, assigner: WindowAssigner) -> WindowedJoin<A, B, S> {
+    ///
+    /// By processing time nobody needs watermarks.
+    ///
+    /// ```
+    /// use rivus::{WindowAssigner, connectors::GeneratorSource};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().runtime(rivus::RuntimeMode::Current).build();
+    /// let numbers = || env.from_source(GeneratorSource::new(|n, _| n).count(100).rate(10)); // for ten seconds
+    /// let by_number = numbers().join(&numbers()).on(|n| *n, |n| *n);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)).processing_time());
+    /// let pairs = seconds.apply(|n, same| (*n, *same)).map(|pair| pair.value).collect();
+    /// env.execute("numbers").await?;
+    /// assert!(pairs.len() >= 80 && pairs.values().iter().all(|(n, same)| n == same));
+    /// # Ok(()) }
+    /// ```
+    pub fn window(&self, assigner: WindowAssigner) -> WindowedJoin<A, B, S> {
         WindowedJoin {
-            both: self.both,
+            both: self.both.clone(),
             assigner,
             lateness: Duration::ZERO,
             late: None,
@@ -189,7 +206,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
 
 /// Two streams by key and window; see [`JoinedStreams`].
 ///
-/// A window fires when the watermark of both streams reaches its end, and again for each record that comes within the
+/// A window fires when the watermark of both streams reaches its end, or the clock passes it, and again for each record that comes within the
 /// allowed lateness. Its records are kept until then. A pair has the time of its window's last millisecond. The pairs of a
 /// key are made one after the other as they are wanted: however many there are, memory holds only the records.
 pub struct WindowedJoin<A, B, S> {
@@ -456,7 +473,8 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
                 value,
             })
         });
+        let needs = self.assigner.needs_watermarks();
         self.both
-            .add(name, operator, |node| node.needs_watermarks = true)
+            .add(name, operator, |node| node.needs_watermarks = needs)
     }
 }

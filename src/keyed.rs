@@ -33,6 +33,17 @@ pub struct KeyedStream<T, S> {
     of: PhantomData<fn() -> T>,
 }
 
+impl<T, S: Clone> Clone for KeyedStream<T, S> {
+    fn clone(&self) -> Self {
+        Self {
+            program: self.program.clone(),
+            edges: self.edges.clone(),
+            selector: self.selector.clone(),
+            of: PhantomData,
+        }
+    }
+}
+
 impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     pub(crate) fn new(program: Program, edges: Vec<StreamEdge>, selector: S) -> Self {
         Self {
@@ -166,7 +177,7 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     /// assert_eq!(seconds.values(), [(0, 2), (1_000, 1)]);
     /// # Ok(()) }
     /// ```
-    pub fn window(self, assigner: WindowAssigner) -> WindowedStream<T, S> {
-        WindowedStream::new(self, assigner)
+    pub fn window(&self, assigner: WindowAssigner) -> WindowedStream<T, S> {
+        WindowedStream::new(self.clone(), assigner)
     }
 }

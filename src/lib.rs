@@ -81,7 +81,7 @@ mod windowed_aggregates;
 mod windows;
 mod wire;
 
-pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter};
+pub use actor_sink::{ActorCommittable, ActorSink, ActorSinkWriter, Handled};
 pub use actor_source::{ActorSource, FeedReader, FeedSplit};
 pub use broadcasted::{BroadcastConnectedStream, KeyedBroadcastConnectedStream};
 pub use cluster::RuntimeMode;

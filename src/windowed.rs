@@ -322,7 +322,10 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
         self.aggregate(Count::new())
     }
 
-    /// Folds a window's records into the first of them.
+    /// Folds a window's records into the first of them, in the order in which they come. Windows that overlap do so each
+    /// by itself, which costs every record one update of each window that it lies in; where the fold is associative,
+    /// [`reduce_associative`](Self::reduce_associative) costs one in all. Sessions that become one are folded as if the
+    /// result of the later one were a record, so that of sessions the fold must be associative.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
@@ -351,6 +354,41 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
         let selector = self.keyed.selector.clone();
         let operator = WindowOperator::reduce(selector, self.assigner, fold);
         self.add(operator)
+    }
+
+    /// As [`reduce`](Self::reduce), with a fold for which it makes no difference in which pairs it is done: what was folded
+    /// of some records is folded as if it were a record. Windows by event time that overlap share what they have in common.
+    ///
+    /// `max` is such a fold, and so is `+`. `|far, next| *far = far.abs_diff(next)` isn't: of 1, 2 and 4 it makes
+    /// 3 one after the other, and 1 if 2 and 4 are folded first.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let readings = env
+    /// #     .from_events(vec![Event::at(100, 20), Event::at(200, 24), Event::at(1_500, 25)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    ///
+    /// let hottest_of_two_seconds = readings
+    ///     .key_by(|_| ())
+    ///     .window(WindowAssigner::sliding(Duration::from_secs(2), Duration::from_secs(1)))
+    ///     .reduce_associative(|hottest, reading| *hottest = reading.max(*hottest))
+    ///     .map(|seconds| seconds.value)
+    ///     .collect();
+    /// env.execute("temperatures").await?;
+    /// assert_eq!(hottest_of_two_seconds.values(), [24, 25, 25]);
+    /// # Ok(()) }
+    /// ```
+    pub fn reduce_associative<F>(self, fold: F) -> DataStream<Windowed<S::Key, T>>
+    where
+        F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
+    {
+        let selector = self.keyed.selector.clone();
+        let operator = WindowOperator::reduce(selector, self.assigner, fold);
+        self.add(operator.associative())
     }
 
     /// What a [`WindowFunction`] makes of all records of a window, which are kept until it fires.

@@ -3,12 +3,12 @@
 use std::ops::AddAssign;
 
 use rivus_core::Record;
-use rivus_operators::{Avg, KeySelector, Max, MaxBy, Min, MinBy, Sum, TopN, Windowed};
+use rivus_operators::{Avg, KeySelector, Max, MaxBy, Min, MinBy, Sum, TopN, Trigger, Windowed};
 
 use crate::stream::DataStream;
 use crate::windowed::WindowedStream;
 
-impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
+impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     /// The sum of something in each window's records.
     ///
     /// ```
@@ -138,7 +138,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         F: Fn(&T) -> N + Clone + Send + Sync + 'static,
     {
         let least = MinBy::of(of);
-        self.reduce(move |best, next| least.keep(best, next))
+        self.reduce_associative(move |best, next| least.keep(best, next))
     }
 
     /// The record of each window with the greatest of something; of equal ones the first come. Of those in
@@ -166,7 +166,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         F: Fn(&T) -> N + Clone + Send + Sync + 'static,
     {
         let greatest = MaxBy::of(of);
-        self.reduce(move |best, next| greatest.keep(best, next))
+        self.reduce_associative(move |best, next| greatest.keep(best, next))
     }
 
     /// The `n` records of each window with the highest scores, the best first and of equal ones the first come first.

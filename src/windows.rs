@@ -24,7 +24,20 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     /// assert_eq!(sums.values(), [3, 7]);
     /// # Ok(()) }
     /// ```
-    pub fn count_window(self, records: u64) -> WindowedStream<T, S, PurgingTrigger<CountTrigger>> {
+    ///
+    /// What is often asked of windows can be asked of these.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let keyed = env.from_collection(vec![1, 5, 3, 4, 2]).key_by(|_| ());
+    /// let greatest = keyed.count_window(2).max(|n| *n).map(|pair| pair.value).collect();
+    /// let least = keyed.count_window_sliding(3, 2).min_by(|n| *n).map(|three| three.value).collect();
+    /// env.execute("numbers").await?;
+    /// assert_eq!((greatest.values(), least.values()), (vec![5, 4], vec![1, 3]));
+    /// # Ok(()) }
+    /// ```
+    pub fn count_window(&self, records: u64) -> WindowedStream<T, S, PurgingTrigger<CountTrigger>> {
         self.window(WindowAssigner::global())
             .trigger(PurgingTrigger::of(CountTrigger::every(records)))
     }
@@ -46,7 +59,7 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     /// # Ok(()) }
     /// ```
     pub fn count_window_sliding(
-        self,
+        &self,
         records: u64,
         slide: u64,
     ) -> WindowedStream<T, S, CountTrigger> {

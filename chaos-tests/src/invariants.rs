@@ -48,10 +48,12 @@ pub(crate) fn started_once(executions: &[String]) -> Option<String> {
     })
 }
 
-/// More than any record of a job weighs, in bytes: what a session gives may hold the numbers of all records.
+/// More than any record of a job weighs, in bytes: what a session or a group gives may hold the numbers of all records.
 fn record_bytes(spec: &JobSpec) -> usize {
     let members = match spec.shape {
-        Shape::Sessions => spec.records as usize,
+        Shape::Sessions | Shape::Clocked | Shape::Refiring | Shape::CoGrouped => {
+            spec.records as usize
+        }
         _ => 0,
     };
     160 + members * size_of::<u64>()

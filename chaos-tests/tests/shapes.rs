@@ -1,6 +1,8 @@
 //! What the oracles take for granted of the jobs.
 
-use rivus_chaos::{JobSpec, Outcome, Plan, SECOND, Shape, simulate};
+use std::collections::BTreeMap;
+
+use rivus_chaos::{JobSpec, Outcome, Plan, References, SECOND, Shape, on_all_cores, simulate};
 
 fn undisturbed(spec: &JobSpec) -> Outcome {
     let outcome = simulate(spec, &Plan::undisturbed()).expect("the job runs");
@@ -70,4 +72,75 @@ fn windows_of_every_kind_hold_what_they_should() {
     assert!(found.len() > records / 6);
     assert!(found.iter().all(|window| window.len() == 5));
     assert!(counted.serial.len() > records / 4);
+}
+
+#[test]
+fn windows_that_may_fire_again_do() {
+    let committed = undisturbed(&JobSpec::directed(Shape::Refiring, 1)).committed;
+    for lines in [&committed.main, &committed.serial, &committed.late] {
+        let mut times: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for (key, line) in lines {
+            let (start, _) = line.split_once(':').expect("a window");
+            *times.entry((key, start)).or_default() += 1;
+        }
+        let again = times.values().filter(|times| **times > 1).count();
+        assert!(again > 20, "{again} of {} windows", times.len());
+    }
+}
+
+#[test]
+fn every_key_is_told_every_rule_once_whether_it_was_there_or_came() {
+    let spec = JobSpec::directed(Shape::CoGrouped, 1);
+    let committed = undisturbed(&spec).committed;
+    let told: Vec<Vec<u64>> = (committed.late.iter())
+        .filter(|(key, _)| key.starts_with("rules "))
+        .map(|(_, line)| {
+            line.split(' ')
+                .filter_map(|word| word.parse().ok())
+                .collect()
+        })
+        .collect();
+    let records: u64 = told.iter().map(|numbers| numbers[0]).sum();
+    assert_eq!(records, spec.records);
+    assert!(
+        told.iter()
+            .all(|numbers| numbers[1] > 20 && numbers[1] == numbers[2]),
+        "{told:?}"
+    );
+    let counted = committed
+        .late
+        .iter()
+        .filter_map(|(_, line)| line.split_once(':'));
+    let counted: u64 = counted
+        .filter_map(|(_, count)| count.parse::<u64>().ok())
+        .sum();
+    assert_eq!(counted, 2 * spec.records);
+    for (lines, part) in [
+        (&committed.serial, "+None"),
+        (&committed.serial, "None+"),
+        (&committed.main, "[]"),
+    ] {
+        assert!(lines.iter().any(|(_, line)| line.contains(part)), "{part}");
+    }
+}
+
+#[test]
+fn whatever_a_seed_breaks_each_of_these_shapes_keeps_its_promise() {
+    let shapes = [
+        Shape::Clocked,
+        Shape::Refiring,
+        Shape::CoGrouped,
+        Shape::Async,
+        Shape::Watched,
+    ];
+    let runs = shapes
+        .iter()
+        .flat_map(|shape| (0..24).map(|seed| JobSpec::shaped(*shape, seed)));
+    let name = |spec: &JobSpec| format!("{:?} {}", spec.shape, spec.seed);
+    let failed = on_all_cores(runs.collect(), name, |spec| {
+        let run = References::default().check(&spec, &Plan::of(spec.seed, &spec));
+        run.map_err(|failed| format!("{}: {:?}\n{}", name(&spec), failed.violations, failed.story))
+    });
+    let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }

@@ -18,7 +18,7 @@ use crate::source::ParallelInstance;
 /// ```
 /// use rivus_core::{CheckpointId, Committer, Event, ParallelInstance, Sink, SinkWriter, UserError};
 /// use serde::{Deserialize, Serialize};
-/// use std::{fs, path::PathBuf, sync::Arc};
+/// use std::{fs, io::Write, path::PathBuf, sync::Arc};
 ///
 /// /// A file for what each subtask wrote before each checkpoint; there once the checkpoint is complete.
 /// #[derive(Clone)]
@@ -71,8 +71,12 @@ use crate::source::ParallelInstance;
 ///     fn commit(&self, letter: &Letter) -> Result<(), UserError> {
 ///         // It may be asked for again: the same file with the same text, whole or not there.
 ///         let draft = self.0.join(format!(".{}", letter.name));
-///         fs::write(&draft, &letter.text)?;
-///         Ok(fs::rename(draft, self.0.join(&letter.name))?)
+///         let mut file = fs::File::create(&draft)?;
+///         file.write_all(letter.text.as_bytes())?;
+///         // The checkpoint forgets it now: a power cut must not.
+///         file.sync_all()?;
+///         fs::rename(draft, self.0.join(&letter.name))?;
+///         Ok(fs::File::open(&self.0)?.sync_all()?)
 ///     }
 /// }
 ///
@@ -149,6 +153,12 @@ pub trait SinkWriter: Send {
     type State: Record;
     /// What one commit makes visible.
     type Committable: Record;
+
+    /// Whether it takes another run by now. As long as it doesn't, the run waits, and with it all that comes behind; it is
+    /// asked again within milliseconds. Only a barrier that overtakes has the run written all the same.
+    fn has_room(&mut self) -> bool {
+        true
+    }
 
     /// Takes a run of records.
     ///

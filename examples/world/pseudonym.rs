@@ -1,6 +1,6 @@
 //! Names for people and addresses that stay the same, and that nobody can undo without the key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ impl Masks {
         }
     }
 
-    /// Masks the addresses in a text.
+    /// Masks the addresses in a text: of mail as whole words, of machines wherever they stand.
     pub fn text(&self, text: &str) -> String {
         let separates = |letter: char| letter.is_whitespace() || "\"'()<>[]{},;=|".contains(letter);
         let parts = text.split_inclusive(separates);
@@ -95,19 +95,39 @@ impl Masks {
     }
 
     fn word(&self, word: &str) -> String {
-        if let Some((local, domain)) = word.rsplit_once('@')
-            && !local.is_empty()
-            && !domain.is_empty()
-        {
-            return self.pseudonym("mail", word.trim_start_matches("mailto:"));
-        }
-        match (word.parse::<IpAddr>(), word.parse::<SocketAddr>()) {
-            (Ok(ip), _) => self.pseudonym("ip", &ip.to_string()),
-            (_, Ok(address)) => {
-                let ip = self.pseudonym("ip", &address.ip().to_string());
-                format!("{ip}:{}", address.port())
+        match word.rsplit_once('@') {
+            Some((local, domain)) if !local.is_empty() && !domain.is_empty() => {
+                self.pseudonym("mail", word.trim_start_matches("mailto:"))
             }
-            _ => word.to_owned(),
+            _ => self.ips(word),
         }
     }
+
+    /// Masks the longest address that begins at each place, whatever stands around it. So a text may lose more than its
+    /// addresses (`a::b` is one), but none stays.
+    fn ips(&self, word: &str) -> String {
+        let mut masked = String::new();
+        let mut rest = word;
+        while let Some(letter) = rest.chars().next() {
+            let (shown, passed) = match leading_ip(rest) {
+                Some((ip, len)) => (self.pseudonym("ip", &ip.to_string()), len),
+                None => (letter.to_string(), letter.len_utf8()),
+            };
+            masked += &shown;
+            rest = &rest[passed..];
+        }
+        masked
+    }
+}
+
+/// The longest address that a text begins with, and its length.
+fn leading_ip(text: &str) -> Option<(IpAddr, usize)> {
+    /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`
+    const LONGEST: usize = 45;
+    let may_be = |letter: u8| letter.is_ascii_hexdigit() || letter == b':' || letter == b'.';
+    let bytes = text.bytes().take(LONGEST);
+    let run = &text[..bytes.take_while(|letter| may_be(*letter)).count()];
+    let ip = |len: usize| Some((run[..len].parse::<IpAddr>().ok()?.to_canonical(), len));
+    // Nobody is at `::`, the only one of two letters.
+    (3..=run.len()).rev().find_map(ip)
 }

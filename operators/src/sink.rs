@@ -17,12 +17,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rivus_core::{
     AnyStage, Barrier, BuildContext, Chain, CheckpointId, CheckpointKind, CommitRequest, Committer,
     Control, Event, Failure, OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress,
-    SidesRead, Sink, SinkWriter, Stage, SubtaskMetrics, Task, TaskContext, UserError,
+    SidesRead, Sink, SinkWriter, Stage, SubtaskMetrics, Task, TaskContext, Timestamp, UserError,
 };
 use serde::{Deserialize, Serialize};
 
 /// Name of its state in a snapshot.
 const STATE: &str = "sink";
+
+/// Milliseconds until a writer without room is asked again.
+const LOOKS_AGAIN: Timestamp = 2;
 
 /// Makes stages that write to a sink. Nothing comes after it.
 pub struct SinkOperator<S> {
@@ -122,6 +125,7 @@ impl<S: Sink> OperatorFactory for SinkOperator<S> {
         Ok(AnyStage::new::<S::In>(Box::new(Writing::<S> {
             writer,
             committer: self.sink.committer(),
+            waiting: None,
             pending,
             uid: cx.uid.clone(),
             operator: cx.operator,
@@ -136,6 +140,8 @@ impl<S: Sink> OperatorFactory for SinkOperator<S> {
 struct Writing<S: Sink> {
     writer: S::Writer,
     committer: Option<Arc<dyn Committer<S::Committable>>>,
+    /// A run for which the writer has no room.
+    waiting: Option<Vec<Event<S::In>>>,
     pending: AllPending<S>,
     uid: OperatorUid,
     operator: OperatorIndex,
@@ -196,6 +202,11 @@ impl<S: Sink> Writing<S> {
 impl<S: Sink> Stage<S::In> for Writing<S> {
     fn run(&mut self, run: Vec<Event<S::In>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
         cx.enter(self.operator);
+        if !self.writer.has_room() && !cx.outputs.is_overdrawing() {
+            self.waiting = Some(run);
+            cx.wake_at(cx.now() + LOOKS_AGAIN);
+            return Ok(Progress::Blocked);
+        }
         let records = run.len() as u64;
         self.writer
             .write(run)
@@ -223,8 +234,11 @@ impl<S: Sink> Stage<S::In> for Writing<S> {
         Ok(Progress::Done)
     }
 
-    fn resume(&mut self, _cx: &mut TaskContext) -> Result<Progress, Failure> {
-        Ok(Progress::Done)
+    fn resume(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        match self.waiting.take() {
+            Some(run) => self.run(run, cx),
+            None => Ok(Progress::Done),
+        }
     }
 
     fn slice(&mut self, _rows: usize, _cx: &mut TaskContext) -> Result<bool, Failure> {

@@ -152,7 +152,8 @@ impl<S: Source> Reading<S> {
             self.received.extend(state.received);
             if !rescaled {
                 self.no_more = state.no_more;
-                if state.finished {
+                // A reader that keeps its splits is asked again whether there is more.
+                if state.finished && state.unfinished.is_empty() {
                     // The channels behind are new: the end has to be said again.
                     self.end = End::Watermark;
                 }

@@ -11,6 +11,7 @@ use crate::environment::{EnvironmentBuilder, StreamEnvironment};
 use crate::error::JobError;
 use crate::feed::ActorFeed;
 use crate::handle::{JobHandle, JobResult};
+use crate::savepoint::Savepoint;
 use crate::stream::DataStream;
 
 /// Records that an input takes before somebody has read them.
@@ -103,7 +104,50 @@ impl JobTest {
     /// # Errors
     /// If the program can't run.
     pub async fn start(&self) -> Result<RunningJob, JobError> {
-        let handle = self.env.start("test").await?;
+        self.running(self.env.start("test").await?).await
+    }
+
+    /// Starts what was written from a savepoint of a job that was written here before: at another parallelism, or a program
+    /// that has changed. Its inputs are new ones.
+    ///
+    /// ```
+    /// use rivus::connectors::Collected;
+    /// use rivus::testing::JobTest;
+    /// use rivus::ActorFeed;
+    ///
+    /// fn totals(test: &JobTest, parallelism: u32) -> (ActorFeed<(u64, u64)>, Collected<(u64, u64)>) {
+    ///     let (orders, feed) = test.input();
+    ///     let totals = orders.key_by(|order: &(u64, u64)| order.0).sum(|order| order.1);
+    ///     (feed, totals.uid("totals").parallelism(parallelism).collect())
+    /// }
+    ///
+    /// #[tokio::main(flavor = "current_thread", start_paused = true)] // in a test: #[tokio::test(start_paused = true)]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let test = JobTest::new(7);
+    ///     let (feed, _) = totals(&test, 1);
+    ///     let job = test.start().await?;
+    ///     feed.send((1, 5)).await?;
+    ///     job.settle().await;
+    ///     let savepoint = job.handle().stop_with_savepoint().await?;
+    ///
+    ///     let (feed, totals) = totals(&test, 3);
+    ///     let job = test.start_from(&savepoint).await?;
+    ///     feed.send((1, 2)).await?;
+    ///     feed.finish();
+    ///     job.finish().await?;
+    ///     assert_eq!(totals.values(), [(1, 7)]);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// If the program can't run, or not from there.
+    pub async fn start_from(&self, savepoint: &Savepoint) -> Result<RunningJob, JobError> {
+        self.running(self.env.from_savepoint(savepoint).start("test").await?)
+            .await
+    }
+
+    async fn running(&self, handle: JobHandle) -> Result<RunningJob, JobError> {
         let mut job = RunningJob { handle };
         job.runs().await?;
         Ok(job)

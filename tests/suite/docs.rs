@@ -37,7 +37,7 @@ fn every_link_leads_to_something_that_exists() {
 }
 
 #[test]
-fn every_row_of_the_feature_table_has_a_link() {
+fn every_row_of_the_feature_table_links_what_shows_its_calls() {
     let page = include_str!("../../docs/features.md");
     let (there, _) = page.split_once("## Not there yet").expect("the last part");
     let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| feature |");
@@ -45,6 +45,15 @@ fn every_row_of_the_feature_table_has_a_link() {
     assert!(rows.len() > 40, "only {} rows were found", rows.len());
     for row in rows {
         assert!(!links(row).is_empty(), "{row}");
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let read = |link| std::fs::read_to_string(docs.join(link)).expect("is read");
+        let shown: String = links(row).into_iter().map(read).collect();
+        let calls = row.split(" | ").nth(1).expect("a cell of calls");
+        for call in calls.split('`').skip(1).step_by(2) {
+            let mut names = call.split(|letter: char| letter != '_' && !letter.is_alphanumeric());
+            let unknown = names.find(|name| !shown.contains(name));
+            assert_eq!(unknown, None, "no link of this row shows it: {row}");
+        }
     }
 }
 

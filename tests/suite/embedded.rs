@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus::connectors::{DiscardSink, GeneratorSource};
 use rivus::{
-    ActorSink, ActorSource, EnvironmentBuilder, JobError, JobHandle, JobStatus, JobView,
-    QueryError, RestartStrategy, RocksDbBackend, StreamEnvironment, ValueState,
+    ActorSink, ActorSource, EnvironmentBuilder, Handled, JobError, JobHandle, JobStatus, JobView,
+    QueryError, RestartStrategy, RocksDbBackend, RuntimeMode, StreamEnvironment, ValueState,
 };
 
 /// Keeps what it is sent.
@@ -99,6 +99,76 @@ async fn a_replayed_feed_loses_nothing_that_is_sent_on_as_it_comes() {
     let (mut kept, lost) = through_a_failure(true, false).await;
     kept.dedup();
     assert_eq!((kept, lost), ((0..2_000).collect(), 0));
+}
+
+/// Handles what it is sent slowly. The most that it has had in flight, and how much it has handled.
+struct Slow;
+
+impl Actor for Slow {
+    type Msg = (u64, Handled);
+    type State = Vec<u64>;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        (): (),
+    ) -> Result<Vec<u64>, ActorProcessingErr> {
+        Ok(Vec::new())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        (n, _handled): Self::Msg,
+        kept: &mut Vec<u64>,
+    ) -> Result<(), ActorProcessingErr> {
+        kept.push(n);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_waits_for_an_actor_that_acknowledges() {
+    let (slow, slowly) = Actor::spawn(None, Slow, ()).await.unwrap();
+    let env = StreamEnvironment::builder()
+        .runtime(RuntimeMode::Current)
+        .build();
+    let read = Arc::new(AtomicU64::new(0));
+    let (counted, began) = (Arc::clone(&read), tokio::time::Instant::now());
+    env.from_collection((0..200_000_u64).collect())
+        .filter(move |n| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            n % 1_000 == 0
+        })
+        .sink_to(ActorSink::acknowledged(slow.clone(), 10, |n, handled| {
+            (n, handled)
+        }));
+    let job = env.start("slow").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(read.load(Ordering::Relaxed) < 100_000, "it reads on");
+    job.wait().await.unwrap();
+    // All but the last ten have been handled.
+    assert!(began.elapsed() >= Duration::from_millis(1_800));
+    slow.drain().unwrap();
+    slowly.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_a_checkpoint_is_limited() {
+    let (slow, _) = Actor::spawn(None, Keeper, Arc::default()).await.unwrap();
+    let env = StreamEnvironment::builder()
+        .without_checkpoints()
+        .restart(RestartStrategy::None)
+        .build();
+    env.from_collection((0..100_u64).collect())
+        .sink_to(ActorSink::new(slow, |n| n).holding(50));
+    let failed = env.execute("held").await.unwrap_err().to_string();
+    assert!(
+        failed.contains("more than 50 records of a subtask wait"),
+        "{failed}"
+    );
 }
 
 #[tokio::test]

@@ -30,6 +30,9 @@ mod etl_mask;
 #[path = "../../examples/fraud_rules.rs"]
 mod fraud_rules;
 #[allow(dead_code)] // its `main`
+#[path = "../../examples/own_connectors.rs"]
+mod own_connectors;
+#[allow(dead_code)] // its `main`
 #[path = "../../examples/ssh_bruteforce.rs"]
 mod ssh_bruteforce;
 #[allow(dead_code)] // its `main`
@@ -451,6 +454,41 @@ fn pseudonyms_are_those_of_the_paper() {
 }
 
 #[cfg(feature = "parquet")]
+fn masked(text: &str) -> String {
+    let (key, names) = ([1, 2], Vec::new());
+    etl_mask::pseudonym::Masks { key, names }.text(text)
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn an_address_is_masked_whatever_stands_around_it() {
+    let [four, six] = ["192.0.2.17", "fe80::1"].map(masked);
+    for (text, shown) in [
+        ("http://192.0.2.17/login", format!("http://{four}/login")),
+        ("192.0.2.0/24", format!("{}/24", masked("192.0.2.0"))),
+        ("client:192.0.2.17", format!("client:{four}")),
+        ("fe80::1%eth0", format!("{six}%eth0")),
+        ("::ffff:192.0.2.17", four.clone()),
+        ("[fe80::1]:443.", format!("[{six}]:443.")),
+        ("at 08:00:01, v1.2", "at 08:00:01, v1.2".to_owned()),
+    ] {
+        assert_eq!(masked(text), shown);
+    }
+}
+
+#[cfg(feature = "parquet")]
+proptest::proptest! {
+    #[test]
+    fn no_address_stays(
+        before in "[ -~é]{0,6}", after in "[ -~é]{0,6}", ip: std::net::IpAddr,
+    ) {
+        proptest::prop_assume!(ip.to_string() != "::");
+        let masked = masked(&format!("{before}{ip}{after}"));
+        proptest::prop_assert!(!masked.contains(&ip.to_string()), "{masked}");
+    }
+}
+
+#[cfg(feature = "parquet")]
 #[tokio::test]
 async fn no_address_and_no_name_is_left_in_masked_events() {
     use rivus::connectors::ParquetSource;
@@ -507,6 +545,11 @@ async fn no_address_and_no_name_is_left_in_masked_events() {
         assert_eq!(bad.lines().count(), lines - events);
         assert!(!bad.contains("carol"), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn connectors_of_one_s_own_keep_their_contracts_and_lose_no_order() {
+    own_connectors::own_connectors().await.unwrap();
 }
 
 #[test]

@@ -241,3 +241,18 @@ async fn a_visit_to_all_keys_is_repeated_with_its_record_after_a_failure() {
     let expected: Vec<Order> = (0..20).flat_map(|key| [(key, 1), (key, 12)]).collect();
     assert_eq!(sums, expected);
 }
+
+#[tokio::test]
+async fn whether_a_key_has_been_seen_can_be_asked() {
+    for (env, _directory) in environments() {
+        let (orders, feed) = rivus::ActorSource::<Order>::bounded(10);
+        let first = env.from_source(orders).key_by(|order| order.0).distinct();
+        first.uid("seen").sink_to(DiscardSink::new());
+        let job = env.start("seen").await.unwrap();
+        feed.send((7, 1)).await.unwrap();
+        let seen = async || job.query::<_, ()>("seen", &7_u64).await;
+        answered(seen, |()| true).await;
+        assert_eq!(job.query::<_, ()>("seen", &8_u64).await.unwrap(), None);
+        job.cancel();
+    }
+}

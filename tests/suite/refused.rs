@@ -121,6 +121,16 @@ async fn windows_that_would_never_fire_or_be_whole_are_refused() {
         ),
         (
             refusal(|env| {
+                let joined = words(env).join(&words(env)).on(|a| a.1, |b| b.1);
+                let windows = joined.window(WindowAssigner::global());
+                windows.apply(|a, _| a.1).print_debug();
+            })
+            .await,
+            "operator \"join\": two streams are joined when a window ends, and a global one doesn't: give it a size or a \
+             session's gap",
+        ),
+        (
+            refusal(|env| {
                 // By processing time, nothing is missing.
                 let minutes = WindowAssigner::tumbling(MINUTE).processing_time();
                 words(env).window_all(minutes).count().print_debug();

@@ -14,7 +14,7 @@ use rivus::{
 use super::functions::Line;
 use super::outside::Row;
 use super::records::Reading;
-use super::spec::Shape;
+use super::spec::{Inbox, Shape};
 use super::world::World;
 use crate::outside::Arrivals;
 
@@ -34,14 +34,17 @@ impl World {
         let per_file = readings.len().div_ceil(6).max(1);
         let mut files = Vec::new();
         for (number, part) in readings.chunks(per_file).enumerate() {
-            let rows: String = part.iter().map(|reading| format!("{reading}\n")).collect();
-            let text = format!("id,key,ts,value\n{rows}");
-            let (name, bytes) = match number % 2 {
-                0 => (format!("in-{number}.csv"), text.into_bytes()),
-                _ => {
+            let text = inbox_file(self.spec.inbox(), part);
+            let (name, bytes) = match number % 3 {
+                0 => (format!("in-{number}.txt"), text.into_bytes()),
+                1 => {
                     let mut packer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
                     packer.write_all(text.as_bytes())?;
-                    (format!("in-{number}.csv.gz"), packer.finish()?)
+                    (format!("in-{number}.txt.gz"), packer.finish()?)
+                }
+                _ => {
+                    let packed = zstd::encode_all(text.as_bytes(), 1)?;
+                    (format!("in-{number}.txt.zst"), packed)
                 }
             };
             let hidden = inbox.join(format!(".{name}"));
@@ -108,6 +111,25 @@ impl World {
         let files = parts.iter().map(|(_, _, path)| read(path));
         Ok(files.collect::<io::Result<Vec<_>>>()?.concat())
     }
+}
+
+/// A file of the inbox, with a line in it that is no record.
+fn inbox_file(inbox: Inbox, part: &[Reading]) -> String {
+    let rows = part.iter().map(|reading| match inbox {
+        Inbox::Csv => format!("{reading}\n"),
+        Inbox::MultilineCsv => format!("{reading},\"of {}\n\nand more\"\n", reading.id),
+        Inbox::Json => {
+            let Reading { id, key, ts, value } = reading;
+            format!("{{\"id\":{id},\"key\":{key},\"ts\":{ts},\"value\":{value}}}\n")
+        }
+    });
+    let rows: String = rows.collect();
+    let head = match inbox {
+        Inbox::Csv => "id,key,ts,value\n",
+        Inbox::MultilineCsv => "id,key,ts,value,note\n",
+        Inbox::Json => "",
+    };
+    format!("{head}no record\n{rows}")
 }
 
 fn lines(path: &Path) -> io::Result<Vec<Line>> {

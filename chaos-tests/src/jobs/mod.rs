@@ -8,14 +8,17 @@ mod lasting;
 mod looping;
 mod outside;
 mod records;
+mod refiring;
 mod shapes;
 mod spec;
+mod together;
 mod two_inputs;
 mod windows;
 mod world;
 
 pub use self::functions::{Line, fold};
 pub use self::records::Reading;
+pub use self::refiring::REFIRED;
 pub use self::shapes::SECOND;
 pub use self::spec::{Barriers, JobSpec, Shape};
 pub use self::world::{Committed, World};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivus::connectors::{
-    CollectionSource, Compression, FileSink, GeneratorSource, RollingPolicy, TextFileSource,
+    BadLines, CollectionSource, Compression, CsvFormat, FileSink, GeneratorSource, RollingPolicy,
+    TextFileSource,
 };
 use rivus::{
     Avg, DataStream, Event, Max, MinBy, Redistribution, SideOutputTag, Source, StreamEnvironment,
@@ -15,7 +16,7 @@ use rivus::{
 use super::functions::{Buckets, InOrder, Line, Members, SoFar};
 use super::lasting::{Gathering, Lanes};
 use super::records::{DISORDER, FIRST, Reading};
-use super::spec::Shape;
+use super::spec::{Inbox, Shape};
 use super::world::{Shelf, World};
 use crate::paced::{Pace, Paced};
 
@@ -46,7 +47,7 @@ impl World {
             Shape::IntervalJoin => self.interval_join(env),
             Shape::Partitioned => self.partitioned(env),
             Shape::Aggregates => self.aggregates(&self.timed(&self.generated(env, 0))),
-            Shape::Async => self.asking(&self.timed(&self.generated(env, 0))),
+            Shape::Async => return self.asking(env),
             Shape::Expiring => self.expiring(&self.generated(env, 0)),
             Shape::Watched => self.windowed(&self.timed(&self.watched(env)), false),
             Shape::Packed => return self.packed(env),
@@ -54,6 +55,9 @@ impl World {
             Shape::Fed => return self.fed(env),
             Shape::Socket => return self.socket(env),
             Shape::Parquet => return self.columns(env),
+            Shape::Clocked => return self.clocked(env),
+            Shape::Refiring => return self.refiring(env),
+            Shape::CoGrouped => return self.co_grouped(env),
             Shape::Aligned => self.windowed(&self.aligned(env), false),
         };
         self.sink(&out, &self.main);
@@ -106,9 +110,15 @@ impl World {
 
     /// Files come one after the other, and at last the one that ends the watch.
     fn watched(&self, env: &StreamEnvironment) -> DataStream<Reading> {
-        let source = TextFileSource::folder(self.inbox())
-            .split_bytes((self.spec.records * 20 / 24).max(64))
-            .csv::<Reading>()
+        let lines =
+            TextFileSource::folder(self.inbox()).split_bytes((self.spec.records * 20 / 24).max(64));
+        let records = match self.spec.inbox() {
+            Inbox::Csv => lines.csv::<Reading>(),
+            Inbox::MultilineCsv => lines.csv_with(CsvFormat::new().multiline()),
+            Inbox::Json => lines.json_lines(),
+        };
+        let source = records
+            .bad_lines(BadLines::Skip)
             .watch(Duration::from_millis(50))
             .settle(Duration::ZERO)
             .until(self.done());

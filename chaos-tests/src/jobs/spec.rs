@@ -68,11 +68,17 @@ pub enum Shape {
     Socket,
     /// Parquet files in, windows, Parquet files out.
     Parquet,
+    /// Windows by processing time, and timers: what still waits at the end gives nothing.
+    Clocked,
+    /// Windows that fire again: for late records, by a continuous trigger, by one of the job's own. Not confluent.
+    Refiring,
+    /// Two streams in groups, in outer joins, without a key, and in rules that visit all keys.
+    CoGrouped,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::Tumbling,
         Self::Sliding,
         Self::Rolling,
@@ -102,6 +108,9 @@ impl Shape {
         Self::Fed,
         Self::Socket,
         Self::Parquet,
+        Self::Clocked,
+        Self::Refiring,
+        Self::CoGrouped,
     ];
 }
 
@@ -114,6 +123,17 @@ pub enum Barriers {
     Overtake(Duration),
     /// They let pass what comes behind them: records may come twice.
     PassBy,
+}
+
+/// What the files of a watched folder are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inbox {
+    /// A record a line.
+    Csv,
+    /// With a text that holds line ends.
+    MultilineCsv,
+    /// A JSON object a line.
+    Json,
 }
 
 /// A job, and the cluster that it runs on.
@@ -277,6 +297,11 @@ impl JobSpec {
         self.neighbour.is_some() || self.shape == Shape::TwoPipelines
     }
 
+    /// What comes into its inbox. In each file there is a line that is no record.
+    pub fn inbox(&self) -> Inbox {
+        [Inbox::Csv, Inbox::MultilineCsv, Inbox::Json][self.seed as usize % 3]
+    }
+
     /// Whether its feed is read again after a failure.
     pub fn is_replayed(&self) -> bool {
         !self.seed.is_multiple_of(3)
@@ -284,7 +309,10 @@ impl JobSpec {
 
     /// Whether the undisturbed run's output is the only right one.
     pub fn is_confluent(&self) -> bool {
-        !matches!(self.shape, Shape::Union | Shape::Idle)
+        !matches!(
+            self.shape,
+            Shape::Union | Shape::Idle | Shape::Clocked | Shape::Refiring
+        )
     }
 
     /// How many sources feed the job's first window.

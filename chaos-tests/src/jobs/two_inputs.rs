@@ -150,7 +150,10 @@ impl KeyedBroadcastProcessFunction<u64, Reading, Reading> for ByTheRules {
 
 impl World {
     /// Two sources, each with its own watermarks.
-    fn both(&self, env: &StreamEnvironment) -> (DataStream<Reading>, DataStream<Reading>) {
+    pub(super) fn both(
+        &self,
+        env: &StreamEnvironment,
+    ) -> (DataStream<Reading>, DataStream<Reading>) {
         let timed = |source| self.timed(&self.generated(env, source));
         (timed(0), timed(1))
     }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use rivus::{CountTrigger, DataStream, StreamEnvironment, TimeEvictor, WindowAssigner, Windowed};
+use rivus::{
+    CountTrigger, DataStream, DeltaEvictor, StreamEnvironment, TimeEvictor, WindowAssigner,
+    Windowed,
+};
 
 use super::functions::{InOrder, Line, Members, SoFar};
 use super::records::Reading;
@@ -33,11 +36,16 @@ impl World {
     }
 
     pub(super) fn evicted(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
-        readings
+        let windows = readings
             .key_by(|reading| reading.key)
             .window(WindowAssigner::tumbling(Duration::from_millis(400)))
-            .trigger(CountTrigger::every(3))
-            .evictor(TimeEvictor::keep(Duration::from_millis(100)))
+            .trigger(CountTrigger::every(3));
+        let apart = |a: &Reading, b: &Reading| a.value.abs_diff(b.value) as f64;
+        let windows = match self.spec.seed % 2 {
+            0 => windows.evictor(DeltaEvictor::keep_within(400.0, apart)),
+            _ => windows.evictor(TimeEvictor::keep(Duration::from_millis(100))),
+        };
+        windows
             .process(Members)
             .parallelism(self.wide())
             .map(members)

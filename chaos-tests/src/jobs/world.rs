@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::outside::{Application, Arrivals, Deliveries, Server};
 
+use super::asking::Asked;
 use super::functions::Line;
 use super::records::Reading;
 use super::spec::{JobSpec, Shape};
@@ -33,6 +34,8 @@ pub struct World {
     pub(super) arrivals: Arc<Arrivals>,
     /// Who feeds it and hears of it.
     pub(crate) application: Arc<Application>,
+    /// Whom requests go to.
+    pub(super) asked: Asked,
     /// Who sends lines.
     pub(super) server: Arc<Server>,
     /// Where its sinks and stores write.
@@ -110,6 +113,7 @@ impl World {
             came: Shelf::default(),
             arrivals: Arc::default(),
             application: Arc::default(),
+            asked: Asked::default(),
             files,
         };
         match world.spec.shape {

@@ -1,6 +1,7 @@
 //! What must be true of a run's output.
 
 mod outside;
+mod refired;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +15,18 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
         Shape::Fed if spec.is_replayed() => outside::replayed(spec, undisturbed, run),
         Shape::Fed => outside::at_most_once(run),
         Shape::Socket => outside::heard(&input(spec), run),
+        Shape::Clocked => [&run.main, &run.serial]
+            .map(|lines| refired::by_the_clock(&input(spec), lines))
+            .concat(),
+        Shape::Refiring => [&run.main, &run.serial, &run.late]
+            .map(|lines| refired::mended(&input(spec), lines))
+            .concat(),
         _ => match spec.is_confluent() {
             true if may_repeat => none_lost(&undisturbed.main, &run.main),
             true => [
                 same_by_key(&undisturbed.main, &run.main),
                 same_by_key(&undisturbed.serial, &run.serial),
+                same_by_key(&undisturbed.late, &run.late),
             ]
             .concat(),
             false if may_repeat => each_somewhere(spec, run),

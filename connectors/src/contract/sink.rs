@@ -2,7 +2,9 @@
 
 use std::any::type_name;
 
-use rivus_core::{Failure, Sink, UserError, codec};
+use rivus_core::{
+    CheckpointId, Event, Failure, ParallelInstance, Sink, SinkWriter, UserError, codec,
+};
 
 use super::script::Fate;
 use super::sink_job::SinkJob;
@@ -30,7 +32,9 @@ pub struct SinkContract<F, R> {
 /// - a commit may be done again, and whoever goes on after a crash undoes what the attempt before had written behind
 ///   the checkpoint;
 /// - an attempt that was given up and still writes changes nothing;
-/// - after the last checkpoint all is seen.
+/// - after the last checkpoint all is seen;
+/// - whoever goes on from a savepoint with fewer writers, or more, loses nothing and repeats nothing, in whatever order: the
+///   state of a writer that is no more is [let go of](Sink::retire).
 ///
 /// ```
 /// use rivus_connectors::{CollectSink, contract};
@@ -98,6 +102,84 @@ impl<F, R> SinkContract<F, R> {
         for case in 0..self.cases {
             self.play::<S, V>(&Fate::script(case));
         }
+        self.rescale::<S, V>();
+    }
+
+    /// Two writers, then one, then three, each time from a savepoint of those before.
+    fn rescale<S, V>(&self)
+    where
+        S: Sink,
+        V: Fn() -> Vec<S::In>,
+        F: Fn() -> (S, V),
+        R: Fn(u64) -> S::In,
+    {
+        let (sink, seen) = (self.make)();
+        let mut trial = Trial {
+            name: type_name::<S>(),
+            past: Vec::new(),
+        };
+        let (mut states, mut written) = (Vec::new(), 0);
+        for (savepoint, parallelism) in (1..).zip([2, 1, 3]) {
+            trial.past.push(format!("{parallelism} writers"));
+            let going_on = (savepoint, parallelism);
+            let saved = self.save(&sink, going_on, states, &mut written);
+            states = trial.done(saved);
+            let encoded = |record: &S::In| trial.done(codec::encode(record).map_err(Into::into));
+            let mut found: Vec<Vec<u8>> = seen().iter().map(encoded).collect();
+            let mut all: Vec<Vec<u8>> = (0..written).map(|n| encoded(&(self.record)(n))).collect();
+            found.sort_unstable();
+            all.sort_unstable();
+            if found != all {
+                trial.broken(
+                    "whoever goes on with fewer writers, or more, loses nothing and repeats nothing",
+                    &format!("{} records are seen and {written} written", found.len()),
+                );
+            }
+        }
+    }
+
+    /// Writers go on from a savepoint with the states of those before, write, and come to the next one, whose commits are
+    /// done. Returns their states, encoded.
+    fn save<S>(
+        &self,
+        sink: &S,
+        (savepoint, parallelism): (u64, u32),
+        states: Vec<Vec<u8>>,
+        written: &mut u64,
+    ) -> Result<Vec<Vec<u8>>, UserError>
+    where
+        S: Sink,
+        R: Fn(u64) -> S::In,
+    {
+        let mut states = states.into_iter();
+        let mut writers = Vec::new();
+        for index in 0..parallelism {
+            let instance = ParallelInstance {
+                index,
+                parallelism,
+                attempt: 1,
+            };
+            let state = states.next().map(|state| codec::decode(&state));
+            writers.push(sink.writer(instance, state.transpose()?)?);
+        }
+        for state in states {
+            sink.retire(codec::decode(&state)?)?;
+        }
+        let (mut saved, mut committables) = (Vec::new(), Vec::new());
+        for writer in &mut writers {
+            let run = *written..*written + 3;
+            *written = run.end;
+            writer.write(run.map(|n| Event::at(n as i64, (self.record)(n))).collect())?;
+            committables.extend(writer.prepare_commit(CheckpointId(savepoint), true)?);
+            saved.push(codec::encode(&writer.snapshot()?)?);
+        }
+        let committer = sink.committer();
+        for committable in committables {
+            committer
+                .iter()
+                .try_for_each(|all| all.commit(&committable))?;
+        }
+        Ok(saved)
     }
 
     fn play<S, V>(&self, script: &[Fate])

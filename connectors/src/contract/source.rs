@@ -4,7 +4,8 @@ use std::any::type_name;
 use std::collections::BTreeSet;
 
 use rivus_core::{
-    Event, Failure, ParallelInstance, ReadStatus, Source, SourceReader, Timestamp, UserError, codec,
+    CheckpointId, Event, Failure, ParallelInstance, ReadStatus, Source, SourceReader, Timestamp,
+    UserError, codec,
 };
 
 /// Reads without a record after which a reader is taken to be stuck.
@@ -33,7 +34,7 @@ pub struct SourceContract<S: Source, F> {
 /// - a split yields the same records in the same order however many are asked for, also when it is read by a source
 ///   made anew;
 /// - a reader made from a [`snapshot`](SourceReader::snapshot) goes on exactly behind the last record that was
-///   yielded, whenever it was taken;
+///   yielded, whenever it was taken, and is told that checkpoints begin and are complete;
 /// - a split that was read to its end is in no snapshot, and a reader that has none left says so and takes
 ///   another;
 /// - all splits together are the same records at any parallelism;
@@ -267,9 +268,10 @@ impl<S: Source, F: Fn() -> S> SourceContract<S, F> {
             // One that has still to find its place would never get there.
             let came = reading.out.len() > before;
             if !came || (turn % keep == 0 && keep > 1) {
+                reading.checkpoint();
                 continue;
             }
-            let splits = reading.reader.snapshot();
+            let splits = reading.checkpoint();
             // What is read after the snapshot is lost in the crash.
             let mut lost = Reading {
                 reader: reading.reader,
@@ -399,15 +401,27 @@ struct Reading<S: Source> {
     out: Vec<Event<S::Out>>,
     now: Timestamp,
     fruitless: u32,
+    checkpoints: u64,
 }
 
 impl<S: Source> Reading<S> {
+    /// A checkpoint that completes at once.
+    fn checkpoint(&mut self) -> Vec<S::Split> {
+        self.checkpoints += 1;
+        let checkpoint = CheckpointId(self.checkpoints);
+        self.reader.checkpoint_begun(checkpoint);
+        let splits = self.reader.snapshot();
+        self.reader.checkpoint_completed(checkpoint);
+        splits
+    }
+
     fn of(reader: S::Reader) -> Self {
         Self {
             reader,
             out: Vec::new(),
             now: 0,
             fruitless: 0,
+            checkpoints: 0,
         }
     }
 

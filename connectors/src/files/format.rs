@@ -25,6 +25,9 @@ pub(super) trait LineFormat<T>: Send + Sync {
 
 /// Makes parts that are whole only once they have been finished, and can't be gone on with after that.
 pub(super) trait ClosedFormat<T>: Send + Sync {
+    /// Refuses records that can't be written so.
+    fn check(&self) -> Result<(), FileSinkError>;
+
     /// Begins one.
     fn begin(&self) -> Result<Box<dyn ClosedPart<T>>, FileSinkError>;
 }

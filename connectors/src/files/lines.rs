@@ -10,7 +10,8 @@ pub(super) const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Takes a file apart at its line ends, from an offset on. Allocates nothing but the buffer.
 ///
-/// A line ends with `\n` or `\r\n`, which are not part of it, or with the file (as in [`str::lines`]).
+/// A line ends with `\n` or `\r\n`, which are not part of it, or with the file (as in [`str::lines`]); unless the file may
+/// grow, for then such a line is one that was cut off.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     input: R,
@@ -24,6 +25,8 @@ pub(super) struct Lines<R> {
     max_line_bytes: usize,
     /// Whether a line goes on in the next one while a quote is open.
     multiline: bool,
+    /// Whether a line needs an end.
+    ended_only: bool,
 }
 
 /// Why there is no next line.
@@ -43,10 +46,12 @@ impl Lines<Input> {
         offset: u64,
         buffer: Vec<u8>,
         max_line_bytes: usize,
+        may_grow: bool,
     ) -> io::Result<Self> {
         let before = offset.saturating_sub(1);
         file.seek(SeekFrom::Start(before))?;
         let mut lines = Self::new(Input::Plain(file), before, buffer, max_line_bytes);
+        lines.ended_only = may_grow;
         if offset > 0 {
             lines.pass_line_end()?;
         }
@@ -70,6 +75,7 @@ impl<R: Read> Lines<R> {
             ended: false,
             max_line_bytes,
             multiline: false,
+            ended_only: false,
         }
     }
 
@@ -126,6 +132,9 @@ impl<R: Read> Lines<R> {
                 return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)));
             }
             if self.ended {
+                if self.ended_only && searched > 0 {
+                    return Err(LinesError::Io(io::ErrorKind::UnexpectedEof.into()));
+                }
                 return Ok((searched > 0).then(|| self.take(searched)));
             }
             self.fill().map_err(LinesError::Io)?;
@@ -142,7 +151,10 @@ impl<R: Read> Lines<R> {
             }
             self.take(bytes.len());
             if self.ended {
-                return Ok(());
+                return match self.ended_only {
+                    true => Err(io::ErrorKind::UnexpectedEof.into()),
+                    false => Ok(()),
+                };
             }
             self.fill()?;
         }

@@ -2,7 +2,7 @@
 //!
 //! Reading: [`source`] cuts files into [`split`]s and hands them to [`reader`]s, which take [`lines`]
 //! apart and have them [`decode`]d, by a parser of [`parsers`] or [`csv_format`] or of the user. Which files
-//! there are is seen through [`inputs`]; a [`watch`] goes on looking.
+//! there are is seen through [`inputs`]; a [`watch`] goes on looking, and what is [`unfinished`] waits.
 //! Writing: [`sink`] draws the layout of the directory and the protocol; a [`writer`] fills [`part`]s
 //! whose bytes come from a [`format`], and the [`committer`] renames them.
 
@@ -28,6 +28,7 @@ mod sink_error;
 mod source;
 mod source_error;
 mod split;
+mod unfinished;
 mod watch;
 mod writer;
 

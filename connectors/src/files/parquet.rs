@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_schema::{FieldRef, Schema};
+use arrow_schema::{DataType, FieldRef, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
@@ -32,7 +32,8 @@ const BATCH_ROWS: usize = 1_024;
 
 impl<T: Record> FileSink<T> {
     /// Records as the rows of Parquet files (`part-0-0.parquet`), packed inside with Zstandard. The record is a struct;
-    /// its fields are the columns.
+    /// its fields are the columns. An enum without data is a text; one with data has no column, and is refused when the
+    /// job is started.
     ///
     /// Files are closed at every checkpoint, since one is whole only at its end: the time between checkpoints makes
     /// their size. Needs the feature `parquet`.
@@ -65,10 +66,50 @@ fn unwritable(error: impl Into<UserError>) -> FileSinkError {
     }
 }
 
+/// A record's fields as columns: enums without data as texts.
+fn columns<T: Record>() -> Result<Vec<FieldRef>, FileSinkError> {
+    let refused = |source: UserError| FileSinkError::Columns {
+        record: std::any::type_name::<T>(),
+        source,
+    };
+    let options = TracingOptions::default()
+        .allow_null_fields(true)
+        .map_as_struct(false)
+        .enums_without_data_as_strings(true);
+    let columns = Vec::<FieldRef>::from_type::<T>(options);
+    let columns = columns.map_err(|error| refused(error.message().into()))?;
+    match columns.iter().find_map(variants) {
+        None => Ok(columns),
+        Some(field) => {
+            let field = format!(
+                "{field} is an enum whose variants have data: make it a struct with an Option for each"
+            );
+            Err(refused(field.into()))
+        }
+    }
+}
+
+/// The name of the first field in which there is an enum with data.
+fn variants(field: &FieldRef) -> Option<String> {
+    let within = match field.data_type() {
+        DataType::Union(..) => return Some(field.name().clone()),
+        DataType::Struct(fields) => fields.iter().find_map(variants)?,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => variants(item)?,
+        _ => return None,
+    };
+    Some(format!("{}.{within}", field.name()))
+}
+
 impl<T: Record> ClosedFormat<T> for Parquet<T> {
+    fn check(&self) -> Result<(), FileSinkError> {
+        columns::<T>().map(drop)
+    }
+
     fn begin(&self) -> Result<Box<dyn ClosedPart<T>>, FileSinkError> {
-        let options = TracingOptions::default().allow_null_fields(true);
-        let fields = Vec::<FieldRef>::from_type::<T>(options).map_err(unwritable)?;
+        let fields = columns::<T>()?;
         let schema = Arc::new(Schema::new(fields.clone()));
         let zstd = Compression::ZSTD(ZstdLevel::default());
         let properties = WriterProperties::builder().set_compression(zstd).build();
@@ -101,7 +142,8 @@ impl<T: Record> ClosedPart<T> for Open {
 /// are read in parallel. Needs the feature `parquet`.
 ///
 /// Files are read in the order in which they are named, those of a folder or glob by name, and must not change while a
-/// job reads them.
+/// job reads them. A folder isn't watched, unlike one of [text files](crate::TextFileSource): those that are there when
+/// the job begins are read.
 ///
 /// ```
 /// use rivus_connectors::ParquetSource;

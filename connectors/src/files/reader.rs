@@ -9,12 +9,15 @@ use rivus_core::{Event, Failure, MIN_TIMESTAMP, ReadStatus, SourceReader, Timest
 
 use super::compression::Input;
 use super::decode::{Decoded, Header, LineDecoder, LineLayout};
+use super::inputs::length;
 use super::lines::{Lines, LinesError};
 use super::pace::Pace;
 use super::place::Place;
 use super::source::{FileSource, LineOptions};
 use super::source_error::FileSourceError;
 use super::split::FileSplit;
+use super::unfinished::{Found, Unfinished};
+use super::watch::Watch;
 
 /// How much of a file is read to find its header, to begin with.
 const HEADER_BUFFER_BYTES: usize = 16 * 1024;
@@ -28,6 +31,8 @@ pub struct FileReader<D> {
     /// The split that is being read; never a finished one between two calls.
     current: Option<OpenSplit>,
     waiting: VecDeque<FileSplit>,
+    /// Of files that somebody is still writing.
+    unfinished: Unfinished,
     /// The last line of the split that was finished last.
     finished_at: Option<Place>,
     skipped: u64,
@@ -43,6 +48,8 @@ struct OpenSplit {
     lines: Lines<Input>,
     layout: LineLayout,
     header: Option<Arc<Header>>,
+    /// Whether somebody may still be writing the file.
+    may_grow: bool,
     /// Where the line that was read last begins, and its number.
     last_line: Option<(u64, Option<u64>)>,
 }
@@ -54,6 +61,7 @@ impl<D: LineDecoder> FileReader<D> {
             pace,
             current: None,
             waiting: VecDeque::new(),
+            unfinished: Unfinished::default(),
             finished_at: None,
             skipped: 0,
             buffer: Vec::new(),
@@ -61,23 +69,76 @@ impl<D: LineDecoder> FileReader<D> {
         }
     }
 
-    /// Makes the next waiting split the current one, unless there is none.
-    fn open_next(&mut self) -> Result<(), FileSourceError> {
+    /// Makes the next split the current one, unless there is none.
+    fn open_next(&mut self, now: Timestamp) -> Result<(), FileSourceError> {
+        let watch = self.source.watch.clone();
+        let may_grow = watch.as_ref().is_some_and(Watch::may_grow);
         if let Some(split) = self.waiting.pop_front() {
-            let buffer = std::mem::take(&mut self.buffer);
-            let layout = self.source.decoder.layout();
-            let header = match layout.header {
-                true => self.header_of(&split)?,
-                false => None,
-            };
-            let open = OpenSplit::open(split, buffer, self.source.options, layout)?;
-            self.current = Some(OpenSplit { header, ..open });
+            return self.open(split, may_grow, now);
+        }
+        let Some(watch) = watch else {
+            return Ok(());
+        };
+        match self.unfinished.look(&watch, now)? {
+            Found::Grown(split) => self.open(split, may_grow, now),
+            Found::Still(split) => self.open(split, false, now),
+            Found::Waiting => Ok(()),
+        }
+    }
+
+    /// Makes a split the current one; or sets it aside, if its file ends before its first line does.
+    fn open(
+        &mut self,
+        split: FileSplit,
+        may_grow: bool,
+        now: Timestamp,
+    ) -> Result<(), FileSourceError> {
+        let aside = may_grow.then(|| split.clone());
+        match (self.opened(split, may_grow), aside) {
+            (Err(FileSourceError::CutOff { .. }), Some(split)) => self.set_aside(split, now),
+            (opened, _) => self.current = Some(opened?),
         }
         Ok(())
     }
 
+    fn opened(&mut self, split: FileSplit, may_grow: bool) -> Result<OpenSplit, FileSourceError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let layout = self.source.decoder.layout();
+        let header = match layout.header {
+            true => self.header_of(&split, may_grow)?,
+            false => None,
+        };
+        let open = OpenSplit::open(split, buffer, self.source.options, layout, may_grow)?;
+        Ok(OpenSplit { header, ..open })
+    }
+
+    fn set_aside(&mut self, split: FileSplit, now: Timestamp) {
+        if let Some(watch) = &self.source.watch {
+            self.unfinished.set_aside(split, watch, now);
+        }
+    }
+
+    /// A line or what is packed was cut off. If the file may grow, the split waits for that; else that is the error.
+    fn cut_off(&mut self, error: FileSourceError, now: Timestamp) -> Result<(), FileSourceError> {
+        match (error, self.current.take()) {
+            (FileSourceError::CutOff { .. }, Some(open)) if open.may_grow => {
+                self.set_aside(open.split, now);
+                self.buffer = open.lines.into_buffer();
+                Ok(())
+            }
+            (error, open) => {
+                self.current = open;
+                Err(error)
+            }
+        }
+    }
+
     /// What the first line of a split's file says, wherever the split begins; none of a file without lines.
-    fn header_of(&mut self, split: &FileSplit) -> Result<Option<Arc<Header>>, FileSourceError> {
+    fn header_of(
+        &mut self,
+        split: &FileSplit,
+        may_grow: bool,
+    ) -> Result<Option<Arc<Header>>, FileSourceError> {
         let known = |(path, _): &&(PathBuf, Arc<Header>)| *path == split.path;
         if let Some((_, header)) = self.header.as_ref().filter(known) {
             return Ok(Some(Arc::clone(header)));
@@ -97,7 +158,8 @@ impl<D: LineDecoder> FileReader<D> {
             ..self.source.decoder.layout()
         };
         let place = head.next_place();
-        let mut open = OpenSplit::open(head, vec![0; HEADER_BUFFER_BYTES], options, layout)?;
+        let buffer = vec![0; HEADER_BUFFER_BYTES];
+        let mut open = OpenSplit::open(head, buffer, options, layout, may_grow)?;
         let line = open.next_line(options, |line, _| line.to_vec())?;
         let Some(line) = line else {
             return Ok(None);
@@ -111,6 +173,12 @@ impl<D: LineDecoder> FileReader<D> {
         if let Some(open) = self.current.take() {
             self.finished_at = open.last_place().or(self.finished_at.take());
             self.buffer = open.lines.into_buffer();
+            let mut split = open.split;
+            let is_last = split.compression.is_none() && split.end == split.len;
+            if open.may_grow && is_last && length(&split.path).is_ok_and(|found| split.grow(found))
+            {
+                self.waiting.push_front(split);
+            }
         }
     }
 }
@@ -121,16 +189,24 @@ impl<D: LineDecoder> FileReader<D> {
         &mut self,
         out: &mut Vec<Event<D::Out>>,
         lines_left: &mut usize,
+        now: Timestamp,
     ) -> Result<ReadStatus, UserError> {
         loop {
             match &mut self.current {
-                None if self.waiting.is_empty() => return Ok(ReadStatus::SplitsDone),
+                None if self.waiting.is_empty() => match self.unfinished.next() {
+                    None => return Ok(ReadStatus::SplitsDone),
+                    Some(again) if again > now => return Ok(ReadStatus::Later(again)),
+                    Some(_) => self.next_split(now)?,
+                },
                 Some(open) if open.at_end() => self.finish_current(),
                 _ if *lines_left == 0 => return Ok(ReadStatus::More),
-                None => self.open_next().map_err(FileSourceError::into_user_error)?,
+                None => self.next_split(now)?,
                 Some(open) if open.is_behind() => {
                     // However far the place is, others get their turns.
-                    open.catch_up().map_err(FileSourceError::into_user_error)?;
+                    if let Err(error) = open.catch_up() {
+                        let cut_off = self.cut_off(error, now);
+                        cut_off.map_err(FileSourceError::into_user_error)?;
+                    }
                     return Ok(ReadStatus::More);
                 }
                 Some(open) => {
@@ -139,10 +215,27 @@ impl<D: LineDecoder> FileReader<D> {
                         Ok(Decoded::Record(record)) => out.push(Event::at(MIN_TIMESTAMP, record)),
                         Ok(Decoded::Skipped) => self.skipped += 1,
                         Ok(Decoded::Nothing) => {}
-                        Err(error) => return Err(open.refused(error)),
+                        Err(error) => {
+                            if let Err(error) = self.cut_off(error, now) {
+                                return Err(self.refused(error));
+                            }
+                        }
                     }
                 }
             }
+        }
+    }
+
+    fn next_split(&mut self, now: Timestamp) -> Result<(), UserError> {
+        self.open_next(now)
+            .map_err(FileSourceError::into_user_error)
+    }
+
+    /// The error, with the place of the line.
+    fn refused(&self, error: FileSourceError) -> UserError {
+        match &self.current {
+            Some(open) => open.refused(error),
+            None => error.into_user_error(),
         }
     }
 }
@@ -165,7 +258,7 @@ impl<D: LineDecoder> SourceReader for FileReader<D> {
     ) -> Result<ReadStatus, UserError> {
         let due = self.pace.as_mut().map_or(max, |pace| pace.due(now, max));
         let mut lines_left = due;
-        let status = self.read_lines(out, &mut lines_left)?;
+        let status = self.read_lines(out, &mut lines_left, now)?;
         let Some(pace) = &mut self.pace else {
             return Ok(status);
         };
@@ -178,7 +271,8 @@ impl<D: LineDecoder> SourceReader for FileReader<D> {
 
     fn snapshot(&self) -> Vec<FileSplit> {
         let current = self.current.iter().map(|open| &open.split);
-        current.chain(&self.waiting).cloned().collect()
+        let unread = current.chain(&self.waiting);
+        unread.chain(self.unfinished.splits()).cloned().collect()
     }
 
     fn position(&self) -> Option<String> {
@@ -198,6 +292,7 @@ impl OpenSplit {
         buffer: Vec<u8>,
         options: LineOptions,
         layout: LineLayout,
+        may_grow: bool,
     ) -> Result<Self, FileSourceError> {
         let (file, len) = open_file(&split.path)?;
         if split.compression.is_none() && len < split.end {
@@ -205,7 +300,7 @@ impl OpenSplit {
         }
         let (offset, limit) = (split.offset, options.max_line_bytes);
         let lines = match split.compression {
-            None => Lines::open(file, offset, buffer, limit),
+            None => Lines::open(file, offset, buffer, limit, may_grow),
             packed => Input::new(file, packed).map(|input| Lines::new(input, 0, buffer, limit)),
         };
         let lines = lines.map_err(|source| split.unreadable(source))?;
@@ -218,6 +313,7 @@ impl OpenSplit {
             lines: lines.multiline(layout.multiline),
             layout,
             header: None,
+            may_grow,
             last_line: None,
         };
         if at_head && (options.skip_header || layout.header) && !open.at_end() {

@@ -220,14 +220,15 @@ impl<T> FileSink<T> {
     /// Refuses settings that don't go together.
     fn usable(&self) -> Result<(), FileSinkError> {
         let dir = || self.dir.clone();
-        match self.format {
+        match &self.format {
             AnyFormat::Closed(_) if !self.rolling.on_checkpoint => {
                 Err(FileSinkError::CannotStayOpen { dir: dir() })
             }
             AnyFormat::Closed(_) if self.compression.is_some() => {
                 Err(FileSinkError::PackedTwice { dir: dir() })
             }
-            _ => Ok(()),
+            AnyFormat::Closed(format) => format.check(),
+            AnyFormat::Lines(_) => Ok(()),
         }
     }
 

@@ -46,6 +46,15 @@ pub enum FileSinkError {
         #[source]
         source: UserError,
     },
+    /// A record that isn't made of columns.
+    #[error("cannot make the columns of a Parquet file of {record}")]
+    Columns {
+        /// The record's type.
+        record: &'static str,
+        /// The field, and the mend.
+        #[source]
+        source: UserError,
+    },
     /// A record whose columns have no names.
     #[error("cannot write the header of a CSV file for a record")]
     Header {
@@ -141,6 +150,7 @@ impl FileSinkError {
             | Self::CannotStayOpen { .. }
             | Self::PackedTwice { .. }
             | Self::Format { .. }
+            | Self::Columns { .. }
             | Self::Truncated { .. } => Failure::permanent(self).into(),
             _ => self.into(),
         }

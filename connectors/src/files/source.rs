@@ -51,7 +51,7 @@ pub type CollectingFileSource<T> = FileSource<CollectedLines<T>>;
 pub struct FileSource<D> {
     pub(super) inputs: Inputs,
     split_bytes: u64,
-    watch: Option<Watch>,
+    pub(super) watch: Option<Watch>,
     rate: Option<u64>,
     pub(super) options: LineOptions,
     pub(super) decoder: D,
@@ -231,6 +231,10 @@ impl<D> FileSource<D> {
     /// A file is taken when it wasn't written to for a while ([`settle`](Self::settle)), or it is moved into the
     /// folder when it is whole: under a name with a dot in front, or from another folder of the same file system.
     ///
+    /// A file that goes on growing all the same is read on as long as it isn't at its end: a last line without an end is
+    /// taken when the file has stood still for the settle time once more; a packed file that ends in the middle, if it
+    /// hasn't grown for ten intervals, fails the job, which can be resumed when the file is whole.
+    ///
     /// ```
     /// use rivus_connectors::TextFileSource;
     /// use std::time::Duration;
@@ -347,7 +351,7 @@ impl<D: LineDecoder> FileSource<D> {
     /// A file's parts.
     pub(super) fn cut(&self, path: &std::path::Path, len: u64) -> Vec<FileSplit> {
         match Compression::of(path) {
-            Some(compression) => vec![FileSplit::packed(path, compression)],
+            Some(compression) => vec![FileSplit::packed(path, len, compression)],
             None if self.decoder.layout().multiline => {
                 FileSplit::cut(path, len, u64::MAX).collect()
             }

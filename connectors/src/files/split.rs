@@ -20,6 +20,8 @@ pub struct FileSplit {
     pub path: PathBuf,
     /// The range's first byte.
     pub start: u64,
+    /// How long the file was when it was looked at last.
+    pub len: u64,
     /// The byte after the range; `u64::MAX` in a packed file, whose length isn't known before its end.
     pub end: u64,
     /// Where the next line begins; before the first read the range's start, which may lie within a line.
@@ -38,6 +40,7 @@ impl FileSplit {
             Self {
                 path: path.to_owned(),
                 start,
+                len,
                 end: start.saturating_add(split_bytes).min(len),
                 offset: start,
                 lines_before: (start == 0).then_some(0),
@@ -46,11 +49,12 @@ impl FileSplit {
         })
     }
 
-    /// A file that can't be entered in the middle.
-    pub(super) fn packed(path: &Path, compression: Compression) -> Self {
+    /// A file of `len` bytes that can't be entered in the middle.
+    pub(super) fn packed(path: &Path, len: u64, compression: Compression) -> Self {
         Self {
             path: path.to_owned(),
             start: 0,
+            len,
             end: u64::MAX,
             offset: 0,
             lines_before: Some(0),
@@ -79,9 +83,10 @@ impl FileSplit {
     /// The file can't be read at `offset`.
     pub(super) fn unreadable(&self, source: io::Error) -> FileSourceError {
         let path = || self.path.clone();
-        let broken = self.compression.is_some() && source.raw_os_error().is_none();
+        let found_here = source.raw_os_error().is_none();
+        let broken = self.compression.is_some() && found_here;
         match source.kind() {
-            io::ErrorKind::UnexpectedEof if broken => FileSourceError::CutOff { path: path() },
+            io::ErrorKind::UnexpectedEof if found_here => FileSourceError::CutOff { path: path() },
             _ if broken => FileSourceError::Damaged {
                 path: path(),
                 source,
@@ -91,6 +96,16 @@ impl FileSplit {
                 source,
             },
         }
+    }
+
+    /// The file is as long as that now. Its last split has what is new, a packed one in itself. False if nothing is.
+    pub(super) fn grow(&mut self, found: u64) -> bool {
+        let grown = found > self.len;
+        if grown && self.end == self.len {
+            self.end = found;
+        }
+        self.len = found;
+        grown
     }
 
     /// Moves past some lines and their ends.

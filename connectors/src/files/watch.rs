@@ -38,6 +38,11 @@ impl Default for Watch {
 }
 
 impl Watch {
+    /// Whether a file may still be written when it is taken.
+    pub fn may_grow(&self) -> bool {
+        !self.settle.is_zero()
+    }
+
     /// Refuses what can't be watched.
     pub fn check(&self, inputs: &Inputs) -> Result<(), FileSourceError> {
         if self.interval.is_zero() {

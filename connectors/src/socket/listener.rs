@@ -104,7 +104,8 @@ impl Listener {
             return Next::Nothing(self.backoff.next());
         };
         loop {
-            let room = (self.max_line_bytes + 2).saturating_sub(self.line.len());
+            let longest = self.max_line_bytes.saturating_add(2);
+            let room = longest.saturating_sub(self.line.len());
             let read = (&mut stream)
                 .take(room as u64)
                 .read_until(b'\n', &mut self.line);

@@ -98,25 +98,30 @@ enum Ear {
 }
 
 impl Ear {
-    /// What has come by now.
-    fn hear(&mut self, now: Timestamp) -> Option<Heard> {
+    /// What has come by now. A thread that is gone without a word has failed: the end it would have told.
+    fn hear(&mut self, now: Timestamp) -> Result<Option<Heard>, ThreadGone> {
         match self {
             Self::Thread { heard, .. } => match heard.try_recv() {
-                Ok(heard) => Some(heard),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => Some(Heard::End),
+                Ok(heard) => Ok(Some(heard)),
+                Err(TryRecvError::Empty) => Ok(None),
+                Err(TryRecvError::Disconnected) => Err(ThreadGone),
             },
-            Self::Turns { again, .. } if now < *again => None,
-            Self::Turns { listener, again } => match listener.next() {
+            Self::Turns { again, .. } if now < *again => Ok(None),
+            Self::Turns { listener, again } => Ok(match listener.next() {
                 Next::Heard(heard) => Some(heard),
                 Next::Nothing(pause) => {
                     *again = now + pause.as_millis() as Timestamp;
                     None
                 }
-            },
+            }),
         }
     }
 }
+
+/// The thread has panicked, and the next attempt begins another.
+#[derive(Debug, Error)]
+#[error("the thread that reads the socket has ended; this is a defect in Rivus")]
+struct ThreadGone;
 
 /// Why a socket can't be read.
 #[derive(Debug, Error)]
@@ -252,7 +257,7 @@ impl SourceReader for SocketReader {
         let mut ended = false;
         for connection in &mut self.connections {
             while left > 0 {
-                match connection.ear.hear(now) {
+                match connection.ear.hear(now)? {
                     Some(Heard::Line(line)) => {
                         out.push(Event::at(MIN_TIMESTAMP, line));
                         self.lines += 1;
@@ -307,5 +312,27 @@ fn on_a_thread(listener: Listener, address: &str) -> Result<Ear, SocketError> {
             address: address.to_owned(),
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_without_a_word_fails_the_attempt_and_not_the_job() {
+        let (says, heard) = mpsc::channel();
+        let mut ear = Ear::Thread {
+            heard,
+            _wanted: mpsc::channel().0,
+        };
+        says.send(Heard::Line("a".to_owned())).unwrap();
+        drop(says);
+        assert!(matches!(ear.hear(0), Ok(Some(Heard::Line(_)))));
+        let gone: UserError = ear.hear(0).unwrap_err().into();
+        assert_eq!(
+            Failure::user(&gone).scope,
+            rivus_core::FailureScope::Attempt
+        );
     }
 }

@@ -210,6 +210,8 @@ enum Leak {
     Loses,
     /// Keeps what was written until the end.
     Lags,
+    /// Only the first subtask writes.
+    Alone,
 }
 
 /// Keeps records by the number of their first.
@@ -227,12 +229,13 @@ impl Sink for Shelf {
 
     fn writer(
         &self,
-        _instance: ParallelInstance,
+        instance: ParallelInstance,
         state: Option<Vec<u64>>,
     ) -> Result<Writing, UserError> {
         Ok(Writing {
             shelf: self.clone(),
             written: state.unwrap_or_default(),
+            writes: self.leak != Leak::Alone || instance.index == 0,
         })
     }
 
@@ -256,6 +259,7 @@ impl Committer<Vec<u64>> for Shelf {
 struct Writing {
     shelf: Shelf,
     written: Vec<u64>,
+    writes: bool,
 }
 
 impl SinkWriter for Writing {
@@ -264,7 +268,9 @@ impl SinkWriter for Writing {
     type Committable = Vec<u64>;
 
     fn write(&mut self, run: Vec<Event<u64>>) -> Result<(), UserError> {
-        self.written.extend(run.iter().map(|event| event.value));
+        if self.writes {
+            self.written.extend(run.iter().map(|event| event.value));
+        }
         if self.shelf.leak == Leak::Early {
             self.shelf.commit(&self.written)?;
         }
@@ -315,6 +321,7 @@ fn each_broken_clause_of_a_sink_is_named_with_what_led_to_it() {
         (Leak::Twice, "and nothing twice"),
         (Leak::Loses, "what a completed checkpoint covers is seen"),
         (Leak::Lags, "what a completed checkpoint covers is seen"),
+        (Leak::Alone, "with fewer writers, or more, loses nothing"),
     ] {
         let message = broken(|| contract::sink(shelf(leak), |n| n).check());
         assert!(message.contains(clause), "{leak:?}: {message}");

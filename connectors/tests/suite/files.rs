@@ -425,3 +425,85 @@ fn watched_files_are_cut_and_unpacked_as_others_are_and_keep_the_contract() {
     let trades = trades.map(|(symbol, price)| trade(symbol, price));
     contract::source(|| source.clone()).yields(trades).check();
 }
+
+/// What a reader of watched splits says, read by read: lines, and `..` if it waits.
+fn reads(reader: &mut impl SourceReader<Out = String>, now: i64) -> Result<String, UserError> {
+    let mut out = Vec::new();
+    loop {
+        let status = reader.read(&mut out, 2, now)?;
+        let said = match status {
+            ReadStatus::More => continue,
+            ReadStatus::Later(_) => "..",
+            ReadStatus::SplitsDone => "end",
+        };
+        let lines = out.into_iter().map(|event| event.value + " ");
+        return Ok(lines.collect::<String>() + said);
+    }
+}
+
+/// Has a file taken, and gives a reader its splits.
+fn taken(
+    watched: &mut Watched,
+    name: &str,
+    bytes: &[u8],
+) -> impl SourceReader<Out = String, Split = FileSplit> + use<> {
+    fs::write(watched.dir.path().join(name), bytes).unwrap();
+    while !watched.look().contains(&name.to_owned()) {}
+    let mut reader = watched.source.reader(INSTANCE).unwrap();
+    for split in watched.known.clone() {
+        reader.add_split(split).unwrap();
+    }
+    reader
+}
+
+#[test]
+fn a_watched_file_that_goes_on_growing_is_read_to_its_end_and_by_whole_lines() {
+    for split_bytes in [1, 3, 4, 100] {
+        let mut watched = Watched::new(|source, _| source.split_bytes(split_bytes));
+        let mut reader = taken(&mut watched, "a", b"1\n22\n3");
+        let now = 1_000;
+        assert_eq!(reads(&mut reader, now).unwrap(), "1 22 ..");
+        watched.write("a", "1\n22\n33\n4");
+        assert_eq!(reads(&mut reader, now + 999).unwrap(), "..");
+        assert_eq!(reads(&mut reader, now + 1_000).unwrap(), "33 ..");
+        // A failure in between changes nothing.
+        let mut restored = watched.source.reader(INSTANCE).unwrap();
+        for split in reader.snapshot() {
+            restored.add_split(split).unwrap();
+        }
+        assert_eq!(reads(&mut restored, now).unwrap(), "..");
+        watched.write("a", "1\n22\n33\n4\n5\n66");
+        assert_eq!(reads(&mut restored, now + 1_000).unwrap(), "4 5 ..");
+        assert_eq!(reads(&mut restored, now + 1_999).unwrap(), "..");
+        assert_eq!(reads(&mut restored, now + 2_000).unwrap(), "66 end");
+    }
+}
+
+#[test]
+fn a_packed_file_is_waited_for_until_it_is_whole_or_has_stood_still_for_long() {
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let packed = pack(&"some line\n".repeat(3), compression);
+        let name = format!("a.{}", compression.extension());
+        let mut watched = Watched::new(|source, _| source);
+        let mut reader = taken(&mut watched, &name, &packed[..packed.len() - 3]);
+        let mut said = reads(&mut reader, 0).unwrap();
+        assert!(said.ends_with(".."), "{said}");
+        for second in 1..10 {
+            assert_eq!(reads(&mut reader, second * 1_000).unwrap(), "..");
+        }
+        fs::write(watched.dir.path().join(&name), &packed).unwrap();
+        said += &reads(&mut reader, 10_000).unwrap();
+        assert_eq!(said.matches("some line").count(), 3, "{said}");
+        assert!(said.ends_with("end"));
+
+        let mut watched = Watched::new(|source, _| source);
+        let mut reader = taken(&mut watched, &name, &packed[..packed.len() - 3]);
+        let failed = (0..20).find_map(|second| reads(&mut reader, second * 1_000).err());
+        let failure = Failure::user(&failed.unwrap());
+        assert_eq!(failure.scope, FailureScope::Job);
+        assert!(
+            failure.message.contains("was cut off, copy it again"),
+            "{failure}"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 // clippy's test exemption doesn't reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -48,16 +49,17 @@ fn read<S: Source>(source: &S) -> Result<Vec<S::Out>, UserError> {
 
 /// What can be seen of a directory, file by file.
 fn committed(dir: &Path) -> Vec<Trade> {
-    let mut numbers: Vec<u64> = fs::read_dir(dir)
+    let mut numbers: Vec<(u64, u64)> = fs::read_dir(dir)
         .unwrap()
         .filter_map(|entry| {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            let number = name.strip_prefix("part-0-")?.strip_suffix(".parquet")?;
-            Some(number.parse().unwrap())
+            let numbers = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+            let (subtask, number) = numbers.split_once('-')?;
+            Some((subtask.parse().unwrap(), number.parse().unwrap()))
         })
         .collect();
     numbers.sort_unstable();
-    let path = |number| dir.join(format!("part-0-{number}.parquet"));
+    let path = |(subtask, number)| dir.join(format!("part-{subtask}-{number}.parquet"));
     let files = numbers
         .into_iter()
         .map(|number| ParquetSource::new(path(number)));
@@ -157,5 +159,79 @@ fn what_is_no_parquet_and_what_parquet_cannot_do_is_said_in_one_line() {
     ] {
         let message = Failure::user(&refused.unwrap_err()).message;
         assert!(message.contains(words), "{message}");
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Side {
+    Buy,
+    Sell,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Order {
+    side: Side,
+    before: Option<Side>,
+    lots: BTreeMap<String, u32>,
+    all: Vec<(u8, Side)>,
+}
+
+#[test]
+fn enums_without_data_and_maps_are_columns() {
+    let order = |number: u64| Order {
+        side: [Side::Buy, Side::Sell][number as usize % 2].clone(),
+        before: (number > 1).then_some(Side::Sell),
+        lots: (0..number as u32)
+            .map(|lot| (lot.to_string(), lot))
+            .collect(),
+        all: vec![(number as u8, Side::Buy)],
+    };
+    let dir = TempDir::new().unwrap();
+    let mut job = SinkJob::start(FileSink::parquet(dir.path()), order).unwrap();
+    job.write(4).unwrap();
+    job.complete(false).unwrap();
+    job.commit().unwrap();
+    let read = read(&ParquetSource::<Order>::folder(dir.path())).unwrap();
+    assert_eq!(read, (0..4).map(order).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_columns_of_tuples_are_numbered() {
+    let pair = |number: u64| (number, number.to_string());
+    let dir = TempDir::new().unwrap();
+    let mut job = SinkJob::start(FileSink::parquet(dir.path()), pair).unwrap();
+    job.write(2).unwrap();
+    job.complete(false).unwrap();
+    job.commit().unwrap();
+    let read = read(&ParquetSource::<(u64, String)>::folder(dir.path())).unwrap();
+    assert_eq!(read, [pair(0), pair(1)]);
+}
+
+#[test]
+fn what_has_no_columns_is_refused_by_its_name_before_the_job_is_started() {
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    enum Shape {
+        Circle(f64),
+        Point,
+    }
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    struct Drawn {
+        number: u64,
+        shapes: Vec<Shape>,
+    }
+    fn refused<T: rivus_core::Record>() -> String {
+        Failure::user(&FileSink::<T>::parquet("out").check().unwrap_err()).message
+    }
+    for (message, words) in [
+        (
+            refused::<Drawn>(),
+            "shapes.element is an enum whose variants have data",
+        ),
+        (refused::<Shape>(), "Shape"),
+        (refused::<u64>(), "of u64"),
+        (refused::<String>(), "String"),
+    ] {
+        assert!(message.contains(words), "{message}");
+        assert!(!message.contains('\n'), "{message}");
     }
 }

@@ -30,15 +30,17 @@ fn instance(attempt: u32) -> ParallelInstance {
 
 /// The numbers in the committed files of a directory, file by file in the order of their numbers.
 fn committed(dir: &Path) -> Vec<u64> {
-    let mut files: Vec<(u64, String)> = fs::read_dir(dir)
+    let mut files: Vec<((u64, u64), String)> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter_map(|entry| {
             let name = entry.file_name().into_string().unwrap();
-            let (sequence, _) = name.strip_prefix("part-0-")?.split_once(".txt")?;
+            let (numbers, _) = name.strip_prefix("part-")?.split_once(".txt")?;
+            let (subtask, sequence) = numbers.split_once('-')?;
             let text = text(&entry.path());
             assert!(!text.is_empty() && text.ends_with('\n'), "{name}: {text:?}");
-            Some((sequence.parse().unwrap(), text))
+            let place = (subtask.parse().unwrap(), sequence.parse().unwrap());
+            Some((place, text))
         })
         .collect();
     files.sort_unstable();

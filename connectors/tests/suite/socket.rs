@@ -57,7 +57,8 @@ fn send(client: &mut TcpStream, text: &[u8]) {
 #[test]
 fn lines_are_read_until_the_server_closes_the_last_one_without_its_end() {
     let (server, address) = server();
-    let mut reader = connect(&SocketSource::lines(address.clone()).until_closed());
+    let longest = SocketSource::lines(address.clone()).max_line_bytes(usize::MAX);
+    let mut reader = connect(&longest.until_closed());
     let (mut client, _) = server.accept().unwrap();
     send(&mut client, b"one\r\n\ntw");
     assert_eq!(read(&mut reader, 2).unwrap(), ["one", ""]);

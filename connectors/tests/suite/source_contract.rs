@@ -249,6 +249,7 @@ fn a_reader_says_where_it_stands_by_line_or_else_by_byte() {
         .add_split(FileSplit {
             path: format!("{path}").into(),
             start: 0,
+            len: 19,
             end: 9,
             offset: 4,
             lines_before: Some(1),

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
-    Record, Task, TaskContext, Timestamp,
+    Record, StateAnswer, StateQuery, Task, TaskContext, Timestamp, codec,
 };
 
 use super::Rows;
@@ -106,6 +106,15 @@ impl<In: Record, S: KeySelector<In>> Work<Hashed<In>> for Distinct<In, S> {
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.rows.slice(rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        self.rows
+            .query::<()>(query, |()| codec::encode(&()).map(Some))
     }
 }
 

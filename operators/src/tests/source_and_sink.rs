@@ -307,10 +307,17 @@ impl Sink for Shop {
     }
 }
 
+/// Records that a packer has room for.
+const ROOM: usize = 3;
+
 impl SinkWriter for Packer {
     type In = u32;
     type State = u32;
     type Committable = Vec<u32>;
+
+    fn has_room(&mut self) -> bool {
+        self.open.len() < ROOM
+    }
 
     fn write(&mut self, run: Vec<Event<u32>>) -> Result<(), UserError> {
         self.written += run.len() as u32;
@@ -403,6 +410,28 @@ fn shop() -> (Shelf, Shop) {
 
 fn on(shelf: &Shelf) -> String {
     shelf.lock().unwrap().join(" ")
+}
+
+#[test]
+fn a_run_waits_for_room_unless_a_barrier_overtakes_it() {
+    let (_, shop) = shop();
+    let mut selling = Selling::new(shop, &[]);
+    for value in 0..ROOM as u32 {
+        selling.write(value);
+    }
+    let Selling { stage, cx } = &mut selling;
+    let run = vec![Event::at(0, 7)];
+    assert_eq!(stage.run(run, cx).unwrap(), Progress::Blocked);
+    assert!(cx.take_wake().is_some_and(|again| again > cx.now()));
+    assert_eq!(stage.resume(cx).unwrap(), Progress::Blocked);
+    assert!(cx.take_wake().is_some());
+    assert_eq!(cx.metrics.figures().records_out, ROOM as u64);
+    cx.outputs.begin_overdraft(usize::MAX);
+    assert_eq!(stage.resume(cx).unwrap(), Progress::Done);
+    cx.outputs.end_overdraft();
+    assert_eq!(cx.metrics.figures().records_out, ROOM as u64 + 1);
+    selling.barrier(1);
+    selling.write(8);
 }
 
 #[test]

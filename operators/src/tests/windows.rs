@@ -69,6 +69,39 @@ fn the_pane_between_two_windows_is_passed_over() {
     );
 }
 
+/// A fold for which it matters in which pairs it is done: 1 - 2 - 3 is not 1 - (2 - 3).
+#[test]
+fn windows_that_overlap_reduce_their_own_records_in_the_order_in_which_they_come() {
+    let reduce = |assigner| {
+        WindowOperator::reduce(by_key(), assigner, |left: &mut Pair, next: Pair| {
+            left.1 -= next.1;
+        })
+    };
+    let shown = |result: &Windowed<String, Pair>| {
+        format!(
+            "[{},{})={}",
+            result.window.start, result.window.end, result.value.1
+        )
+    };
+    let input = "a=1@1 a=2@2 | a=3@3 x a=3@3 a=9@0 !max";
+    for (operator, output) in [
+        (
+            reduce(WindowAssigner::sliding(ms(4), ms(2))),
+            "| [-2,2)=-8@1 [0,4)=-13@3 [2,6)=-1@5 !max",
+        ),
+        (
+            reduce(WindowAssigner::sliding(ms(4), ms(2))).associative(),
+            "| [-2,2)=-8@1 [0,4)=-7@3 [2,6)=-1@5 !max",
+        ),
+        (
+            reduce(WindowAssigner::tumbling(ms(4))),
+            "| [0,4)=-13@3 !max",
+        ),
+    ] {
+        check_keyed(&operator, &main_only(shown), input, output);
+    }
+}
+
 #[test]
 fn a_late_record_is_counted_or_goes_to_the_side() {
     let tumbling = WindowAssigner::tumbling(ms(5));

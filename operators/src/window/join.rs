@@ -99,6 +99,12 @@ where
     F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
 {
     fn check(&self, read: &SidesRead) -> Result<(), String> {
+        if self.window.is_global() {
+            return Err(
+                "two streams are joined when a window ends, and a global one doesn't: give it a size or a session's gap"
+                    .to_owned(),
+            );
+        }
         self.window.check(read)
     }
 

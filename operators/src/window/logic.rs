@@ -26,6 +26,12 @@ pub trait WindowLogic<K>: Clone + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether a window is the same however its records are parted in panes that are merged. If not, windows that overlap
+    /// take their records one by one.
+    fn can_merge_panes(&self) -> bool {
+        true
+    }
+
     /// A pane without records.
     fn create(&self) -> Self::Acc;
 
@@ -91,6 +97,7 @@ impl<K, A: AggregateFunction> WindowLogic<K> for WindowAggregate<A> {
 /// Folds each record into the first.
 pub struct WindowReduce<T, F> {
     pub(super) fold: F,
+    pub(super) is_associative: bool,
     pub(super) of: PhantomData<fn(T)>,
 }
 
@@ -98,6 +105,7 @@ impl<T, F: Clone> Clone for WindowReduce<T, F> {
     fn clone(&self) -> Self {
         Self {
             fold: self.fold.clone(),
+            is_associative: self.is_associative,
             of: PhantomData,
         }
     }
@@ -111,6 +119,10 @@ where
     type In = T;
     type Acc = ValueState<T>;
     type Out = T;
+
+    fn can_merge_panes(&self) -> bool {
+        self.is_associative
+    }
 
     fn create(&self) -> ValueState<T> {
         ValueState::default()

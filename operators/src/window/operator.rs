@@ -120,13 +120,8 @@ impl<In, S, L, G> WindowOperator<In, S, L, G> {
         self
     }
 
-    /// Whether panes are enough.
-    fn is_by_panes(&self) -> bool {
-        matches!(self.assigner.kind(), WindowKind::Sliced { .. })
-            && self.assigner.domain() == Some(TimeDomain::Event)
-            && !self.has_trigger
-            && self.gap_of.is_none()
-            && self.evictor.is_none()
+    pub(super) fn is_global(&self) -> bool {
+        self.assigner.is_global()
     }
 }
 
@@ -147,13 +142,21 @@ where
     S: KeySelector<T>,
     F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
 {
-    /// By a function that folds a record into what was gathered; emits `Windowed<S::Key, T>`.
+    /// By a function that folds a record into what was gathered, in the order in which they come; emits
+    /// `Windowed<S::Key, T>`.
     pub fn reduce(selector: S, assigner: WindowAssigner, fold: F) -> Self {
         let logic = WindowReduce {
             fold,
+            is_associative: false,
             of: PhantomData,
         };
         Self::new(selector, assigner, logic)
+    }
+
+    /// What was folded may be folded in turn: windows that overlap share panes.
+    pub fn associative(mut self) -> Self {
+        self.logic.is_associative = true;
+        self
     }
 }
 
@@ -180,6 +183,16 @@ where
     L: WindowLogic<S::Key, In = In>,
     G: Trigger<In>,
 {
+    /// Whether panes are enough.
+    fn is_by_panes(&self) -> bool {
+        let panes = self.assigner.panes();
+        panes.is_ok_and(|panes| panes.per_window == 1 || self.logic.can_merge_panes())
+            && self.assigner.domain() == Some(TimeDomain::Event)
+            && !self.has_trigger
+            && self.gap_of.is_none()
+            && self.evictor.is_none()
+    }
+
     fn check_windows(&self) -> Result<(), String> {
         let kind = self.assigner.kind();
         match kind {
