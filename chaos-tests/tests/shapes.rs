@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rivus_chaos::{JobSpec, Outcome, Plan, References, SECOND, Shape, on_all_cores, simulate};
+use rivus_chaos::{
+    Committed, JobSpec, Outcome, Plan, References, SECOND, Shape, on_all_cores, simulate,
+};
 
 fn undisturbed(spec: &JobSpec) -> Outcome {
     let outcome = simulate(spec, &Plan::undisturbed()).expect("the job runs");
@@ -77,7 +79,14 @@ fn windows_of_every_kind_hold_what_they_should() {
 #[test]
 fn windows_that_may_fire_again_do() {
     let committed = undisturbed(&JobSpec::directed(Shape::Refiring, 1)).committed;
-    for lines in [&committed.main, &committed.serial, &committed.late] {
+    let Committed {
+        main,
+        serial,
+        late,
+        came,
+        ..
+    } = &committed;
+    for lines in [main, serial, late, came] {
         let mut times: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (key, line) in lines {
             let (start, _) = line.split_once(':').expect("a window");

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use rivus::{
-    ContinuousEventTimeTrigger, DataStream, Event, Keyed, KeyedProcessFunction, ListState, Output,
-    StreamEnvironment, Timer, Timestamp, Trigger, TriggerContext, TriggerResult, UserError,
-    WatermarkGenerator, WatermarkStrategy, WindowAssigner,
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, DataStream, Event, Keyed,
+    KeyedProcessFunction, ListState, Output, StreamEnvironment, Timer, Timestamp, Trigger,
+    TriggerContext, TriggerResult, UserError, WatermarkGenerator, WatermarkStrategy,
+    WindowAssigner,
 };
 
 use super::functions::{Line, Members};
@@ -123,7 +124,7 @@ impl World {
             .parallelism(self.wide())
     }
 
-    /// Late records within the allowed lateness, a continuous trigger, and a trigger of one's own.
+    /// Late records within the allowed lateness, continuous triggers, and a trigger of one's own.
     pub(super) fn refiring(&self, env: &StreamEnvironment) {
         let readings = self.generated(env, 0);
         let bold = WatermarkStrategy::bounded_out_of_orderness(Duration::from_millis(2));
@@ -148,6 +149,9 @@ impl World {
         let known = WatermarkStrategy::custom(Behind::default());
         let striking = self.refired(&readings.assign_watermarks(known), Striking);
         self.sink(&striking, &self.late);
+        let by_the_clock = ContinuousProcessingTimeTrigger::every(Duration::from_millis(30));
+        let watched = self.refired(&self.timed(&readings), by_the_clock);
+        self.sink(&watched, &self.came);
     }
 
     /// Windows and timers by the clock.

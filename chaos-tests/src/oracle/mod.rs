@@ -18,7 +18,7 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
         Shape::Clocked => [&run.main, &run.serial]
             .map(|lines| refired::by_the_clock(&input(spec), lines))
             .concat(),
-        Shape::Refiring => [&run.main, &run.serial, &run.late]
+        Shape::Refiring => [&run.main, &run.serial, &run.late, &run.came]
             .map(|lines| refired::mended(&input(spec), lines))
             .concat(),
         _ => match spec.is_confluent() {

@@ -83,7 +83,7 @@ fn windows_that_overlap_reduce_their_own_records_in_the_order_in_which_they_come
             result.window.start, result.window.end, result.value.1
         )
     };
-    let input = "a=1@1 a=2@2 | a=3@3 x a=3@3 a=9@0 !max";
+    let input = "a=1@1 a=2@2 | a=3@3 x a=9@0 !max";
     for (operator, output) in [
         (
             reduce(WindowAssigner::sliding(ms(4), ms(2))),
