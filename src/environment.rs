@@ -587,7 +587,7 @@ impl EnvironmentBuilder {
     ///
     /// With [`RocksDbBackend`](crate::RocksDbBackend) it may be larger than memory: what is needed lately is in memory, the
     /// rest on disk. The results are the same, if not the order of
-    /// those of one window, and so are checkpoints: a job may go on from them with another backend.
+    /// those of one window, and so are savepoints: a job may go on from them with another backend.
     ///
     /// ```
     /// use rivus::{Count, RocksDbBackend, StreamEnvironment};

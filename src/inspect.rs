@@ -1,14 +1,15 @@
 //! What is in a savepoint, without the program that wrote it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rivus_core::job::{SavedVertex, SavepointManifest, SnapshotPart};
-use rivus_core::{CheckpointKind, Failure, OperatorUid, RestoredState};
-use rivus_state::{CheckpointStorage, SnapshotHandle, StorageError};
+use rivus_core::{CheckpointKind, Failure, OperatorUid, RestoredState, SnapshotBytes, read_head};
+use rivus_state::{CheckpointStorage, StorageError, StoredSnapshot};
 use serde::Serialize;
 
 use crate::error::JobError;
-use crate::savepoint::{Savepoint, open, read_manifest};
+use crate::savepoint::{HEAD_AT_ONCE, Savepoint, open, read_manifest};
 
 /// What is in a savepoint.
 #[derive(Debug, Clone, Serialize)]
@@ -115,7 +116,7 @@ impl Savepoint {
 /// What each state looks like, as it was found in the files.
 type Schemas = BTreeMap<(OperatorUid, String), BTreeSet<String>>;
 
-/// Reads a file's head, or all of it.
+/// Reads a file's head, or all of it, rows as a stream.
 fn read(
     storage: &CheckpointStorage,
     part: &SnapshotPart,
@@ -123,27 +124,22 @@ fn read(
     schemas: &mut Schemas,
 ) -> Result<(), JobError> {
     let name = &part.snapshot.name;
-    let failed = |error: StorageError| JobError::Savepoint(Failure::user(&error.into()).message);
+    let failed = |failure: Failure| JobError::Savepoint(failure.message);
     let damaged = |what: String| JobError::Savepoint(format!("{name} is damaged: {what}"));
-    let bytes = if verify {
-        let handle = SnapshotHandle {
-            name: name.clone(),
-            len: part.snapshot.len,
-            crc32c: part.snapshot.crc32c,
-        };
-        storage.read_snapshot(&handle)
-    } else {
-        storage.read_snapshot_head(name, part.head)
-    };
-    let bytes = bytes.map_err(failed)?;
+    let file = StoredSnapshot::of(storage, part);
     let mut restored = RestoredState::default();
-    restored
-        .add(&bytes, !verify, |_, _| true)
-        .map_err(|error| damaged(error.to_string()))?;
-    for state in restored
-        .states()
-        .map_err(|error| damaged(error.to_string()))?
-    {
+    let added = if verify {
+        let whole = storage.read_pieces::<StorageError>(&file.handle, |_| Ok(()));
+        whole.map_err(|error| failed(error.failure()))?;
+        let head = read_head(&file).map_err(failed)?;
+        let file: Arc<dyn SnapshotBytes> = Arc::new(file);
+        restored.add_streamed(&head, &file, |_, _| true)
+    } else {
+        let head = file.head(part, HEAD_AT_ONCE).map_err(failed)?;
+        restored.add(&head, true, |_, _| true)
+    };
+    added.map_err(|error| damaged(error.to_string()))?;
+    for state in restored.states().map_err(failed)? {
         let key = (state.operator.clone(), state.state.to_owned());
         let found = schemas.entry(key).or_default();
         found.extend(state.schemas.iter().map(ToString::to_string));

@@ -1,20 +1,28 @@
 //! Savepoints, and jobs that go on from them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rivus_actors::NodeContext;
 use rivus_core::job::{SavepointManifest, StartState};
-use rivus_core::{Failure, JobGraph, JobId, LeaderEpoch, Migrations, OperatorUid, codec};
-use rivus_state::{CheckpointStorage, ObjectStorage, SAVEPOINTS, savepoint_folder};
+use rivus_core::{
+    Failure, JobGraph, JobId, LeaderEpoch, Migrations, OperatorUid, RestoredState, codec,
+};
+use rivus_state::{
+    CheckpointStorage, ObjectStorage, SAVEPOINTS, StorageError, StoredSnapshot, checkpoint_folder,
+    savepoint_folder,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::environment::StreamEnvironment;
 use crate::error::JobError;
 use crate::handle::{JobHandle, JobResult};
+
+/// Bytes up to which a file's head is read at once.
+pub(crate) const HEAD_AT_ONCE: u64 = 4 << 20;
 
 /// All state of a job at one moment, for whoever asked for it: a folder that is whole by itself. It lies below the storage of
 /// the environment whose job it is of, and may be copied, moved and deleted like any folder.
@@ -25,6 +33,7 @@ use crate::handle::{JobHandle, JobResult};
 /// | an operator is new | begins empty |
 /// | fields of keyed state were removed, or added with `#[serde(default)]` | goes on |
 /// | keyed state is of another form otherwise | refused, unless there is a function for it ([`FromSavepoint::migrate`]) |
+/// | an operator of the same uid keeps other state | refused, unless [`FromSavepoint::drop_state_of`] names it |
 /// | an operator is gone that had state | refused, unless [`FromSavepoint::drop_state_of`] names it |
 /// | the number of key groups (`max_parallelism`) | refused |
 ///
@@ -51,7 +60,7 @@ impl Savepoint {
     }
 
     /// The savepoint in a folder, which may lie anywhere: if not below the environment's own storage, a job that
-    /// starts from it copies it there first.
+    /// starts from it copies it there first, and deletes the copy when it doesn't need it any more.
     ///
     /// ```
     /// use rivus::Savepoint;
@@ -199,7 +208,29 @@ impl FromSavepoint {
         Old: DeserializeOwned,
         New: Serialize,
     {
-        self.migrations.add(type_name, migrate);
+        self.migrations.add(None, type_name, migrate);
+        self
+    }
+
+    /// As [`migrate`](Self::migrate), in the state of one operator only: others may have a type of the same name.
+    ///
+    /// ```
+    /// # fn with(env: rivus::StreamEnvironment, savepoint: &rivus::Savepoint) -> rivus::FromSavepoint {
+    /// // "visits" kept seconds under this name; "orders" keeps something else.
+    /// env.from_savepoint(savepoint).migrate_state_of("visits", "Total", |seconds: u32| 1_000 * u64::from(seconds))
+    /// # }
+    /// ```
+    pub fn migrate_state_of<Old, New>(
+        mut self,
+        uid: &str,
+        type_name: &str,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self
+    where
+        Old: DeserializeOwned,
+        New: Serialize,
+    {
+        self.migrations.add(Some(uid.into()), type_name, migrate);
         self
     }
 
@@ -247,7 +278,8 @@ fn is_in(path: &Path, directory: Option<&Path>) -> bool {
     own.is_some() && own.as_deref() == parent
 }
 
-/// Reads a savepoint, from another place if need be, and stores where each subtask of the job finds its state.
+/// Reads a savepoint, copies it if it lies in another place, and stores where each subtask of the job finds its state. A copy
+/// belongs to the checkpoint that the job begins with, and goes as that does.
 pub(crate) fn prepare(
     job: JobId,
     savepoint: &Savepoint,
@@ -257,27 +289,35 @@ pub(crate) fn prepare(
     node: &NodeContext,
 ) -> Result<StartState, JobError> {
     let storage = &node.checkpoints;
-    let failed = |error: rivus_state::StorageError| {
-        JobError::Savepoint(Failure::user(&error.into()).message)
+    let failed = |error: StorageError| JobError::Savepoint(error.failure().message);
+    let elsewhere = foreign.map(|path| open(&path)).transpose()?;
+    let (place, there) = match &elsewhere {
+        None => (storage, savepoint_folder(&savepoint.name)),
+        Some(elsewhere) => (elsewhere, String::new()),
     };
-    let name = match foreign {
-        None => savepoint.name.clone(),
-        Some(path) => {
-            // Folders of one name may lie in many places.
-            let name = format!("{job}-from-{}", savepoint.name);
-            let there = open(&path)?;
-            storage.import_savepoint(&name, &there).map_err(failed)?;
-            name
-        }
+    let saved = read_manifest(place, &there)?;
+    let folder = match &elsewhere {
+        None => there.clone(),
+        Some(_) => checkpoint_folder(job, saved.checkpoint),
     };
-    let folder = savepoint_folder(&name);
-    let saved = read_manifest(storage, &folder)?;
     // A log that isn't here, or can't be read, says nothing of an end: then it is committed once more.
     let before = rivus_actors::replay(&node.log, saved.job).ok();
     let outcome = before.and_then(|before| before.outcome);
     let (start, mut manifest) = saved
-        .start(graph, dropped, &name, &folder)
+        .start(graph, dropped, &savepoint.name, &folder)
         .map_err(JobError::Savepoint)?;
+    if !graph.migrations.is_empty() {
+        let names = type_names(&saved, dropped, place, &there)?;
+        let checked = graph.migrations.check(&names);
+        checked.map_err(JobError::Savepoint)?;
+    }
+    if let Some(elsewhere) = &elsewhere {
+        let parts = saved.parts().map(|part| &part.snapshot);
+        parts
+            .into_iter()
+            .try_for_each(|file| storage.copy_from(elsewhere, file, &folder))
+            .map_err(failed)?;
+    }
     manifest.committed = saved.is_committed(outcome.as_ref());
     let bytes = codec::encode(&manifest)
         .map_err(|error| JobError::Savepoint(Failure::from(error).message))?;
@@ -285,6 +325,42 @@ pub(crate) fn prepare(
         .write_manifest(job, start.checkpoint, &bytes)
         .map_err(failed)?;
     Ok(start)
+}
+
+/// The types with names in each operator's keyed state, which the heads of a savepoint's files tell.
+fn type_names(
+    saved: &SavepointManifest,
+    dropped: &BTreeSet<OperatorUid>,
+    storage: &CheckpointStorage,
+    folder: &str,
+) -> Result<BTreeMap<OperatorUid, BTreeSet<String>>, JobError> {
+    let failed = |failure: Failure| JobError::Savepoint(failure.message);
+    let mut names: BTreeMap<OperatorUid, BTreeSet<String>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for part in saved.parts() {
+        let mut keyed = part.sections.iter().filter(|section| {
+            let is_wanted = section.rows.is_some() && !dropped.contains(&section.operator);
+            is_wanted && !seen.contains(&(section.operator.clone(), section.state.clone()))
+        });
+        if keyed.next().is_none() {
+            // Subtasks of one program have one schema.
+            continue;
+        }
+        let mut file = StoredSnapshot::of(storage, part);
+        if !folder.is_empty() {
+            file.handle.name = format!("{folder}/{}", file.handle.name);
+        }
+        let head = file.head(part, HEAD_AT_ONCE).map_err(failed)?;
+        let mut restored = RestoredState::default();
+        let added = restored.add(&head, true, |uid, _| !dropped.contains(uid));
+        added.map_err(|error| failed(error.into()))?;
+        for state in restored.states().map_err(failed)? {
+            seen.insert((state.operator.clone(), state.state.to_owned()));
+            let of_operator = names.entry(state.operator.clone()).or_default();
+            of_operator.extend(state.schemas.iter().flat_map(|schema| schema.names()));
+        }
+    }
+    Ok(names)
 }
 
 /// A folder with a savepoint in it, as a storage of its own.

@@ -9,7 +9,9 @@ use ractor::{ActorCell, ActorProcessingErr, ActorRef};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rivus_core::{AttemptId, Clock, JobGraph, JobId, SubtaskId, Timestamp};
-use rivus_state::{Blocking, CheckpointStorage, Election, JobLog, LocalCopies, StateBackend};
+use rivus_state::{
+    Blocking, CheckpointStorage, Election, JobLog, LocalCopies, LocalCopy, StateBackend,
+};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -50,6 +52,9 @@ pub struct NodeConfig {
     pub compact_log_every: u64,
     /// Whether files of the last checkpoint are kept on the disk of the process, for a restart to begin with.
     pub local_recovery: bool,
+    /// Bytes up to which a snapshot is read at once when it is restored, and so checked before anything is made of it. Rows
+    /// of a larger one are streamed.
+    pub read_at_once: u64,
 }
 
 impl Default for NodeConfig {
@@ -68,6 +73,7 @@ impl Default for NodeConfig {
             task_survival_timeout: Duration::from_secs(300),
             compact_log_every: 1_000,
             local_recovery: true,
+            read_at_once: 4 << 20,
         }
     }
 }
@@ -244,6 +250,14 @@ impl<K: Ord, V: Clone> Shared<K, V> {
         self.map().remove(key);
     }
 
+    /// All keys.
+    pub(crate) fn keys(&self) -> Vec<K>
+    where
+        K: Clone,
+    {
+        self.map().keys().cloned().collect()
+    }
+
     /// All values.
     pub(crate) fn values(&self) -> Vec<V> {
         self.map().values().cloned().collect()
@@ -299,6 +313,13 @@ impl NodeContext {
     /// Monotonic time.
     pub fn now(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    /// Drops copies that nobody needs any more, off the actors: it deletes files.
+    pub(crate) fn drop_copies(&self, copies: Vec<LocalCopy>) {
+        if !copies.is_empty() {
+            self.blocking.run(Box::new(move || drop(copies)));
+        }
     }
 
     /// Passes a step, at which a probe may break the actor.

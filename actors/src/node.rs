@@ -385,8 +385,7 @@ impl NodeState {
 
     fn job_ended(&mut self, job: JobId, outcome: JobOutcome) {
         self.node.programs.remove(job);
-        let copies = self.node.local.forget(job);
-        self.node.blocking.run(Box::new(move || drop(copies)));
+        self.node.drop_copies(self.node.local.forget(job));
         self.clients.remove(&job);
         self.node.views.ended(job, outcome);
     }

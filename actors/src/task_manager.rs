@@ -149,6 +149,8 @@ impl Actor for TaskManagerActor {
                 if let Some(entry) = state.jobs.remove(&job) {
                     entry.tasks.stop(None);
                 }
+                let node = &state.args.node;
+                node.drop_copies(node.local.forget(job));
                 if state.link.is_some() {
                     // Nobody else in this process knows of the job.
                     state.args.node.programs.remove(job);

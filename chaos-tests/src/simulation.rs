@@ -170,6 +170,7 @@ impl<'a> Run<'a> {
             job_managers: spec.job_managers,
             compact_log_every: spec.compact_log_every,
             local_recovery: spec.local_recovery,
+            read_at_once: spec.read_at_once,
             ..NodeConfig::default()
         };
         let flaky = FlakyStorage::new(self.plan, life, Arc::clone(&self.faults));

@@ -4,7 +4,7 @@
 //! program's type is another one by now, each row is written anew with the names of that schema, and read by name: a
 //! field that is gone is passed over, a new one takes its default, numbers may have grown wider, and what has become an
 //! option is one that is there. Everything else needs a migration: a function from the old form of a struct or enum,
-//! found by its name, to the new one.
+//! found by its name, to the new one. What serde can't tell what it is made of is the same as long as its name is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,20 +15,28 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_reflection::{ContainerFormat, Format, Named, VariantFormat};
 
+use crate::ids::OperatorUid;
 use crate::schema::{Schema, Shape, name_of};
 
 /// Makes a value's present form of its old one, both with the names of their fields.
 type Migrate = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync;
 
-/// Functions from old forms of state to present ones, by the name of the type.
+/// Functions from old forms of state to present ones, by the name of the type, for state of one operator or of all.
 #[derive(Clone, Default)]
-pub struct Migrations(BTreeMap<String, Arc<Migrate>>);
+pub struct Migrations(BTreeMap<(Option<OperatorUid>, String), Arc<Migrate>>);
+
+/// Those for one operator's state.
+pub(crate) type Applying<'a> = BTreeMap<&'a str, &'a Migrate>;
+
+/// Names that are shown to whoever has given one that isn't there.
+const NAMES_SHOWN: usize = 5;
 
 impl Migrations {
-    /// Where a value of the named type was written, it is read as `Old`, and `migrate` makes of it what the program
-    /// has in its place.
+    /// Where a value of the named type was written, in one operator's state or in any, it is read as `Old`, and
+    /// `migrate` makes of it what the program has in its place.
     pub fn add<Old, New>(
         &mut self,
+        operator: Option<OperatorUid>,
         type_name: &str,
         migrate: impl Fn(Old) -> New + Send + Sync + 'static,
     ) where
@@ -39,13 +47,74 @@ impl Migrations {
             let old: Old = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
             rmp_serde::to_vec_named(&migrate(old)).map_err(|error| error.to_string())
         };
-        self.0.insert(type_name.to_owned(), Arc::new(change));
+        let name = type_name.to_owned();
+        self.0.insert((operator, name), Arc::new(change));
     }
 
-    /// The names that there is a function for.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
+
+    /// Those for an operator's state; one that names it goes before one that doesn't.
+    pub(crate) fn of(&self, operator: &OperatorUid) -> Applying<'_> {
+        let functions = self.0.iter();
+        let own = functions.filter(|((of, _), _)| of.is_none() || of.as_ref() == Some(operator));
+        own.map(|((_, name), migrate)| (&**name, &**migrate))
+            .collect()
+    }
+
+    /// Refuses functions for types that aren't there; `named` are those with names in each operator's keyed state.
+    ///
+    /// # Errors
+    /// One line that names the function, and what there is.
+    pub fn check(&self, named: &BTreeMap<OperatorUid, BTreeSet<String>>) -> Result<(), String> {
+        for (of, name) in self.0.keys() {
+            let states = named.iter();
+            let states = states.filter(|(uid, _)| of.as_ref().is_none_or(|of| of == *uid));
+            let names: BTreeSet<&String> = states.flat_map(|(_, names)| names).collect();
+            if names.contains(name) {
+                continue;
+            }
+            let mut near: Vec<_> = names.into_iter().map(|n| (distance(name, n), n)).collect();
+            near.sort();
+            let near = near.iter().take(NAMES_SHOWN);
+            let near: Vec<String> = near.map(|(_, name)| format!("\"{name}\"")).collect();
+            let (call, state) = match of {
+                Some(of) => (
+                    format!("migrate_state_of(\"{of}\", \"{name}\", ..)"),
+                    format!("keyed state of operator \"{of}\""),
+                ),
+                None => (format!("migrate(\"{name}\", ..)"), "keyed state".to_owned()),
+            };
+            let mend = match near.len() {
+                0 => "leave it out".to_owned(),
+                _ => format!(
+                    "name one of those that are there, such as {}",
+                    near.join(", ")
+                ),
+            };
+            return Err(format!(
+                ".{call}: no type in {state} of the savepoint has that name: {mend}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How many letters are to be put in, taken out or changed to make one name of another.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.iter().enumerate() {
+            let changed = corner + usize::from(a != *b);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 impl fmt::Debug for Migrations {
@@ -57,7 +126,7 @@ impl fmt::Debug for Migrations {
 /// The way from rows of an old schema to the present one.
 pub(crate) struct Evolution<'a> {
     shape: &'a Shape,
-    migrations: &'a Migrations,
+    migrations: Applying<'a>,
 }
 
 impl<'a> Evolution<'a> {
@@ -68,19 +137,17 @@ impl<'a> Evolution<'a> {
     pub(crate) fn between(
         written: &'a Schema,
         own: &Schema,
-        migrations: &'a Migrations,
+        migrations: Applying<'a>,
     ) -> Result<Option<Self>, String> {
-        let (Some(shape), Some(own_shape)) = (&written.shape, &own.shape) else {
-            return Ok(None);
-        };
-        let migrated = |name: &String| migrations.0.contains_key(name);
-        if written.reads_as(own) && !shape.containers.keys().any(migrated) {
+        let shape = &written.shape;
+        let migrated = |name: &String| migrations.contains_key(&**name);
+        if written.reads_as(own) && !written.names().iter().any(migrated) {
             return Ok(None);
         }
         let mut comparison = Comparison {
             written: shape,
-            own: own_shape,
-            migrations,
+            own: &own.shape,
+            migrations: &migrations,
             compared: BTreeSet::new(),
         };
         comparison.row()?;
@@ -108,7 +175,7 @@ impl<'a> Evolution<'a> {
                     Some(container) => self.container(container, value)?,
                     None => value,
                 };
-                match self.migrations.0.get(name) {
+                match self.migrations.get(&**name) {
                     Some(migrate) => {
                         let mut bytes = Vec::new();
                         write(&mut bytes, &value)?;
@@ -191,7 +258,7 @@ fn write(out: &mut Vec<u8>, value: &Value) -> Result<(), String> {
 struct Comparison<'a> {
     written: &'a Shape,
     own: &'a Shape,
-    migrations: &'a Migrations,
+    migrations: &'a Applying<'a>,
     /// Pairs of named types that have been compared, or are being: types may hold themselves.
     compared: BTreeSet<(String, String)>,
 }
@@ -231,7 +298,7 @@ impl Comparison<'_> {
 
     fn values(&mut self, what: &str, written: &Format, own: &Format) -> Result<(), String> {
         match (written, own) {
-            (Format::TypeName(name), _) if self.migrations.0.contains_key(name) => Ok(()),
+            (Format::TypeName(name), _) if self.migrations.contains_key(&**name) => Ok(()),
             (Format::TypeName(old), Format::TypeName(new)) => self.named(old, new),
             (Format::Option(old), Format::Option(new)) | (Format::Seq(old), Format::Seq(new)) => {
                 self.values(what, old, new)
@@ -275,7 +342,11 @@ impl Comparison<'_> {
         let (written, own) = (self.written, self.own);
         let (Some(written), Some(own)) = (written.containers.get(old), own.containers.get(new))
         else {
-            return Ok(());
+            // Of one of them no more is known than its name.
+            return match old == new {
+                true => Ok(()),
+                false => Err(format!("what was {old} is {new}")),
+            };
         };
         match (written, own) {
             (ContainerFormat::Struct(fields), ContainerFormat::Struct(new_fields)) => {
@@ -400,6 +471,7 @@ fn is_wider(written: &Format, own: &Format) -> bool {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
+    use uuid::Uuid;
 
     use super::*;
     use crate::codec;
@@ -456,6 +528,7 @@ mod tests {
         );
         // As it comes back from where it was stored.
         let written: Schema = codec::decode(&codec::encode(&written).unwrap()).unwrap();
+        let migrations = migrations.of(&"sessions".into());
         let body = match Evolution::between(&written, &own, migrations)? {
             Some(evolution) => evolution.row(&body)?,
             None => body,
@@ -552,7 +625,7 @@ mod tests {
             pages: Vec<String>,
         }
         let mut migrations = Migrations::default();
-        migrations.add("Page", |page: before::Page| {
+        migrations.add(None, "Page", |page: before::Page| {
             format!("{}x{}", page.path, page.times)
         });
         let read = read_as::<Session>(&migrations).unwrap();
@@ -563,8 +636,94 @@ mod tests {
     fn a_key_stays_as_it_is() {
         let written = Schema::of::<(u32, u32)>();
         let own = Schema::of::<(u64, u32)>();
-        let none = Migrations::default();
-        let refused = Evolution::between(&written, &own, &none).err().unwrap();
+        let refused = Evolution::between(&written, &own, Applying::new());
+        let refused = refused.err().unwrap();
         assert!(refused.contains("its key was u32 and is u64"), "{refused}");
+    }
+
+    #[test]
+    fn what_serde_cannot_tell_is_read_as_it_is_only_under_its_own_name() {
+        #[derive(Serialize, Deserialize)]
+        struct Narrow {
+            started: i32,
+        }
+        let between = |written: Schema, own: Schema| {
+            let evolution = Evolution::between(&written, &own, Applying::new());
+            evolution.map(|evolution| evolution.is_some())
+        };
+        let of_session = Schema::of_rows::<Uuid, before::Session>;
+        assert_eq!(between(of_session(), of_session()), Ok(false));
+        // Beside an opaque key a value is known to its last field.
+        let refused = between(of_session(), Schema::of_rows::<Uuid, Narrow>());
+        assert_eq!(
+            refused.unwrap_err(),
+            "field \"started\" of Session was i64 and is i32"
+        );
+        let refused = between(
+            Schema::of_rows::<u32, Uuid>(),
+            Schema::of_rows::<u32, Vec<Uuid>>(),
+        );
+        assert_eq!(refused.unwrap_err(), "what was Uuid is Vec<Uuid>");
+        let refused = between(
+            Schema::of_rows::<Uuid, u32>(),
+            Schema::of_rows::<String, u32>(),
+        );
+        assert!(
+            refused
+                .unwrap_err()
+                .contains("its key was Uuid and is String")
+        );
+    }
+
+    #[test]
+    fn a_function_for_one_operator_is_no_other_operators() {
+        let mut migrations = Migrations::default();
+        let to = |what: &'static str| move |page: before::Page| format!("{what}{}", page.path);
+        migrations.add(Some("visits".into()), "Page", to("visits"));
+        migrations.add(None, "Page", to("any"));
+        migrations.add(Some("clicks".into()), "How", |how: before::How| how);
+        for (operator, names) in [("visits", vec!["Page"]), ("clicks", vec!["How", "Page"])] {
+            let own = migrations.of(&operator.into());
+            assert_eq!(own.keys().copied().collect::<Vec<_>>(), names);
+        }
+        let page = rmp_serde::to_vec_named(&session().pages[0]).unwrap();
+        for (operator, path) in [("visits", "visits/"), ("clicks", "any/")] {
+            let migrated = migrations.of(&operator.into())["Page"](&page).unwrap();
+            assert_eq!(rmp_serde::from_slice::<String>(&migrated).unwrap(), path);
+        }
+    }
+
+    #[test]
+    fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown_first() {
+        let named = |of: &[(&str, &[&str])]| -> BTreeMap<OperatorUid, BTreeSet<String>> {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            of.iter()
+                .map(|(operator, all)| ((*operator).into(), names(all)))
+                .collect()
+        };
+        let named = named(&[("sums", &["Account", "Total"]), ("visits", &["Page"])]);
+        let check = |operator: Option<&str>, name: &str| {
+            let mut migrations = Migrations::default();
+            migrations.add(operator.map(Into::into), name, |old: u32| old);
+            migrations.check(&named)
+        };
+        assert_eq!(check(None, "Total"), Ok(()));
+        assert_eq!(check(Some("sums"), "Total"), Ok(()));
+        assert_eq!(
+            check(None, "Totla").unwrap_err(),
+            ".migrate(\"Totla\", ..): no type in keyed state of the savepoint has that name: name one of those that are \
+             there, such as \"Total\", \"Page\", \"Account\""
+        );
+        let refused = check(Some("visits"), "Total").unwrap_err();
+        assert!(
+            refused.starts_with(".migrate_state_of(\"visits\", \"Total\", ..)")
+                && refused.ends_with("such as \"Page\""),
+            "{refused}"
+        );
+        assert!(
+            check(Some("vists"), "Page")
+                .unwrap_err()
+                .ends_with("leave it out")
+        );
     }
 }

@@ -11,13 +11,12 @@ use serde_reflection::{
 /// Names and types of a state's fields, as serde sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
-    /// The Rust type that was stored, for people.
-    pub type_name: String,
-    /// What it is made of; none where serde can't tell.
-    pub shape: Option<Shape>,
+    /// What it is made of.
+    pub shape: Shape,
 }
 
-/// The format of a type, and of every type with a name in it.
+/// The format of a type, and of every type with a name in it. Where serde can't tell, because a type takes not just any value
+/// of its form, all that is known is a type's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// The whole.
@@ -41,9 +40,28 @@ impl Schema {
     /// assert_eq!(schema.to_string(), "Visit { page: String, times: u32 }");
     /// ```
     pub fn of<T: DeserializeOwned>() -> Self {
+        let shape = Shape::of::<T>();
         Self {
-            type_name: std::any::type_name::<T>().to_owned(),
-            shape: Shape::of::<T>(),
+            shape: shape.unwrap_or_else(Shape::opaque::<T>),
+        }
+    }
+
+    /// The schema of rows by key. Where serde can't tell what one of the two is made of, the other is known all the same.
+    ///
+    /// ```
+    /// use rivus_core::Schema;
+    ///
+    /// let schema = Schema::of_rows::<uuid::Uuid, Vec<u32>>();
+    /// assert_eq!(schema.to_string(), "(Uuid, [u32])");
+    /// ```
+    pub fn of_rows<K: DeserializeOwned, V: DeserializeOwned>() -> Self {
+        let shape = Shape::of::<(K, V)>();
+        Self {
+            shape: shape.unwrap_or_else(|| {
+                let key = Shape::of::<K>().unwrap_or_else(Shape::opaque::<K>);
+                let value = Shape::of::<V>().unwrap_or_else(Shape::opaque::<V>);
+                key.with(value)
+            }),
         }
     }
 
@@ -52,14 +70,15 @@ impl Schema {
     /// # Errors
     /// One line that says what fields there are.
     pub fn field(&self, name: &str) -> Result<(usize, Self), String> {
-        let fields = self.shape.as_ref().and_then(|shape| match &shape.root {
+        let shape = &self.shape;
+        let fields = match &shape.root {
             Format::TypeName(root) => match shape.containers.get(root) {
-                Some(ContainerFormat::Struct(fields)) => Some((shape, fields)),
+                Some(ContainerFormat::Struct(fields)) => Some(fields),
                 _ => None,
             },
             _ => None,
-        });
-        let Some((shape, fields)) = fields else {
+        };
+        let Some(fields) = fields else {
             return Err(format!(
                 "its state is {self}, without names: ask for it as a whole"
             ));
@@ -72,24 +91,27 @@ impl Schema {
             ));
         };
         let shape = shape.rooted_at(fields[place].value.clone());
-        let type_name = shape.written_out(&shape.root, &mut Vec::new());
-        let shape = Some(shape);
-        Ok((place, Self { type_name, shape }))
+        Ok((place, Self { shape }))
     }
 
-    /// Whether bytes written as `self` are read as `other` as they are. Unknown shapes are given the chance.
+    /// Whether bytes written as `self` are read as `other` as they are.
     pub fn reads_as(&self, other: &Self) -> bool {
-        self.shape.is_none() || other.shape.is_none() || self.shape == other.shape
+        self == other
+    }
+
+    /// The names of all types with a name in it.
+    pub fn names(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = self.shape.containers.keys().cloned().collect();
+        names.extend(names_in(&self.shape.root));
+        names
     }
 }
 
 impl std::fmt::Display for Schema {
     /// As in Rust, types with names written out where they come up first.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.shape {
-            Some(shape) => f.write_str(&shape.written_out(&shape.root, &mut Vec::new())),
-            None => f.write_str(&self.type_name),
-        }
+        let shape = &self.shape;
+        f.write_str(&shape.written_out(&shape.root, &mut Vec::new()))
     }
 }
 
@@ -126,6 +148,23 @@ impl Shape {
                 Err(_) => return None,
             }
         }
+    }
+
+    /// Of a type of which only the name is known.
+    fn opaque<T>() -> Self {
+        Self {
+            root: Format::TypeName(short_name(std::any::type_name::<T>())),
+            containers: BTreeMap::new(),
+            partly_known: BTreeSet::new(),
+        }
+    }
+
+    /// A pair of the two.
+    fn with(mut self, mut other: Self) -> Self {
+        self.root = Format::Tuple(vec![self.root, other.root]);
+        self.containers.append(&mut other.containers);
+        self.partly_known.append(&mut other.partly_known);
+        self
     }
 
     fn new(root: Format, registry: Registry) -> Self {
@@ -211,6 +250,13 @@ impl Shape {
     }
 }
 
+/// A type's name without the modules in which it lies: a type that is moved is the same.
+fn short_name(full: &str) -> String {
+    let is_of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let parts = full.split_inclusive(|c| !is_of_path(c));
+    parts.filter_map(|part| part.rsplit("::").next()).collect()
+}
+
 /// Names of structs and enums that stand in a format.
 fn names_in(format: &impl FormatHolder) -> Vec<String> {
     let mut names = Vec::new();
@@ -241,5 +287,55 @@ pub(crate) fn name_of(format: &Format) -> String {
         }
         Format::TupleArray { content, size } => format!("[{}; {size}]", name_of(content)),
         primitive => format!("{primitive:?}").to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_serde_cannot_tell_is_known_by_its_name_and_hides_nothing_beside_it() {
+        #[derive(Serialize, Deserialize)]
+        struct Visit {
+            page: String,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Order {
+            id: Uuid,
+        }
+        for (schema, shown) in [
+            (
+                Schema::of_rows::<u32, Visit>(),
+                "(u32, Visit { page: String })",
+            ),
+            (
+                Schema::of_rows::<Uuid, Visit>(),
+                "(Uuid, Visit { page: String })",
+            ),
+            (Schema::of_rows::<u32, Vec<Order>>(), "(u32, Vec<Order>)"),
+            (Schema::of::<Uuid>(), "Uuid"),
+        ] {
+            assert_eq!(schema.to_string(), shown);
+            assert!(schema.reads_as(&schema));
+        }
+        let names = Schema::of_rows::<Uuid, Visit>().names();
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["Uuid", "Visit"]);
+        let other = Schema::of_rows::<Uuid, u32>();
+        assert!(!Schema::of_rows::<u32, Order>().reads_as(&Schema::of_rows::<u32, Uuid>()));
+        assert!(!Schema::of_rows::<Uuid, Visit>().reads_as(&other));
+    }
+
+    #[test]
+    fn a_type_that_is_moved_to_another_module_keeps_its_name() {
+        for (full, short) in [
+            ("u32", "u32"),
+            ("a::b::C", "C"),
+            ("alloc::vec::Vec<(a::B, [c::d::E; 3])>", "Vec<(B, [E; 3])>"),
+        ] {
+            assert_eq!(short_name(full), short);
+        }
     }
 }

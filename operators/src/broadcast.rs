@@ -4,6 +4,9 @@
 //! snapshot  blob "broadcast" = the subtask's copy
 //! ```
 //!
+//! What expires in it does so by the clock of the process, in each copy by itself: before user code sees it, and at the
+//! latest a tenth of its time to live later, if nothing comes.
+//!
 //! Each subtask writes its own copy, so that after a restore none waits for another. A subtask that starts from several
 //! takes the one at its own number, counted around: which one doesn't matter while copies are the same.
 
@@ -26,7 +29,9 @@ const STATE: &str = "broadcast";
 /// A subtask's copy of broadcast state.
 #[derive(Debug, Clone)]
 pub(crate) struct BroadcastCopy<C> {
-    pub(crate) state: C,
+    state: C,
+    /// The wake that was asked for last; later ones are implied.
+    armed: Option<Timestamp>,
 }
 
 impl<C: StateSet> BroadcastCopy<C> {
@@ -38,7 +43,38 @@ impl<C: StateSet> BroadcastCopy<C> {
             0 => C::default(),
             written => copies.swap_remove(index % written),
         };
-        Ok(Self { state })
+        Ok(Self { state, armed: None })
+    }
+
+    /// What user code sees of it at a time.
+    #[inline]
+    pub(crate) fn at(&mut self, now: Timestamp) -> &mut C {
+        self.state.expire(now);
+        &mut self.state
+    }
+
+    /// Notes that user code has had it in hand.
+    #[inline]
+    pub(crate) fn used(&mut self, now: Timestamp) {
+        self.state.stamp(now);
+    }
+
+    /// Asks to be woken when something in it will have expired.
+    #[inline]
+    pub(crate) fn arm(&mut self, cx: &mut TaskContext) {
+        if C::EXPIRES
+            && let Some(due) = self.state.due()
+            && self.armed.is_none_or(|armed| due < armed)
+        {
+            self.armed = Some(due);
+            cx.wake_at(due);
+        }
+    }
+
+    /// A wake has come, whoever it was for.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.armed = None;
+        self.state.expire(now);
     }
 
     /// Answers a question about it; none if another operator is asked, or for something else.
@@ -46,18 +82,24 @@ impl<C: StateSet> BroadcastCopy<C> {
         &self,
         uid: &OperatorUid,
         query: &StateQuery,
+        now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
         if query.operator != *uid || query.asked != Asked::Broadcast {
             return Ok(None);
         }
         Ok(Some(match query.wants::<C>() {
-            Ok(cut) => StateAnswer::Found(cut.out_of(codec::encode(&self.state)?)?),
+            Ok(cut) => {
+                let mut seen = self.state.clone();
+                seen.expire(now);
+                StateAnswer::Found(cut.out_of(codec::encode(&seen)?)?)
+            }
             Err(refused) => StateAnswer::Refused(refused),
         }))
     }
 
     /// Writes it into the open snapshot.
-    pub(crate) fn write(&self, uid: &OperatorUid, cx: &mut TaskContext) -> Result<(), Failure> {
+    pub(crate) fn write(&mut self, uid: &OperatorUid, cx: &mut TaskContext) -> Result<(), Failure> {
+        self.state.expire(cx.now());
         Ok(cx.open_snapshot()?.blob(uid, STATE, &self.state)?)
     }
 }
@@ -167,15 +209,19 @@ where
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Event { ts, value } = event;
-        let mut output = Output::new(ts, self.watermark, cx.now(), out);
-        let (function, copy) = (&mut self.function, &mut self.copy.state);
+        let now = cx.now();
+        let mut output = Output::new(ts, self.watermark, now, out);
+        let (function, copy) = (&mut self.function, self.copy.at(now));
         match value {
             Either::First(value) => function.process(Event { ts, value }, copy, &mut output),
             Either::Second(value) => {
                 function.process_broadcast(Event { ts, value }, copy, &mut output)
             }
         }
-        .map_err(|error| Failure::user(&error))
+        .map_err(|error| Failure::user(&error))?;
+        self.copy.used(now);
+        self.copy.arm(cx);
+        Ok(())
     }
 
     fn control(
@@ -187,17 +233,19 @@ where
         match control {
             Control::Watermark(watermark) => self.watermark = self.watermark.max(watermark),
             Control::Barrier(_) => self.copy.write(&self.uid, cx)?,
+            Control::Tick => self.copy.tick(cx.now()),
             _ => {}
         }
+        self.copy.arm(cx);
         Ok(true)
     }
 
     fn query(
         &mut self,
         query: &StateQuery,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
-        self.copy.query(&self.uid, query)
+        self.copy.query(&self.uid, query, now)
     }
 }
 

@@ -128,15 +128,7 @@ impl<In: Record, P: StatefulProcessFunction<In>> StatefulProcessOperator<In, P> 
 
     fn restored(&self, cx: &BuildContext<'_>) -> Result<P, Failure> {
         let mut function = self.function.clone();
-        let items: Vec<Items<P::Item>> =
-            cx.restored.blobs(cx.uid, STATE).map_err(|error| {
-                Failure::job(format!(
-                    "items of operator {} can't be read as {}: restore them with the program that wrote them, \
-                     or give the operator another uid ({error})",
-                    cx.uid,
-                    std::any::type_name::<P::Item>(),
-                ))
-            })?;
+        let items: Vec<Items<P::Item>> = cx.restored.blobs(cx.uid, STATE)?;
         let instance = cx.instance();
         function
             .open(instance)

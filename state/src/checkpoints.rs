@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use rivus_core::job::SnapshotRef;
 use rivus_core::{AttemptId, CheckpointId, JobId};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ const MANIFEST: Frame = Frame {
 /// ```text
 /// jobs/<job>/checkpoints/<n>/<vertex>-<index>-<attempt>.snapshot    v3-0-1.snapshot; streamed by that attempt
 /// jobs/<job>/checkpoints/<n>/manifest                               written once, when all have acknowledged
+///                                                                   (of a savepoint from elsewhere that the job began
+///                                                                   with: the same, copied)
 ///
 /// jobs/<job>/files/<n>/...                                          files of stores, shared by checkpoints; see `files.rs`
 ///
@@ -208,20 +211,27 @@ impl CheckpointStorage {
         Ok(())
     }
 
-    /// Copies a folder of files into this storage as the savepoint of that name: what it says of itself last.
+    /// Copies a file of another storage into a folder of this one, and verifies it on the way.
     ///
     /// # Errors
-    /// If a file can't be read or an object not be written.
-    pub fn import_savepoint(&self, name: &str, from: &Self) -> Result<(), StorageError> {
-        let folder = savepoint_folder(name);
-        let mut files = from.objects.list("")?;
-        files.sort_by_key(|file| file == "savepoint");
-        for file in files {
-            if let Some(bytes) = from.objects.get(&file)? {
-                self.objects.put(&format!("{folder}/{file}"), bytes)?;
+    /// If it can't be read, is damaged or gone, or can't be written.
+    pub fn copy_from(
+        &self,
+        other: &Self,
+        file: &SnapshotRef,
+        folder: &str,
+    ) -> Result<(), StorageError> {
+        let SnapshotRef { name, len, crc32c } = file.clone();
+        let mut writer = self.writer(&format!("{folder}/{name}"));
+        let handle = SnapshotHandle { name, len, crc32c };
+        let write = |piece: &[u8]| writer.write(piece.to_vec().into());
+        match other.read_pieces(&handle, write) {
+            Ok(()) => writer.finish().map(|_| ()),
+            Err(error) => {
+                writer.abort();
+                Err(error)
             }
         }
-        Ok(())
     }
 
     /// Writes a checkpoint's manifest. Writing the same again is fine.
@@ -341,7 +351,8 @@ fn checkpoints_folder(job: JobId) -> String {
     format!("jobs/{job}/checkpoints")
 }
 
-fn checkpoint_folder(job: JobId, checkpoint: CheckpointId) -> String {
+/// The folder of a job's checkpoint in its storage.
+pub fn checkpoint_folder(job: JobId, checkpoint: CheckpointId) -> String {
     format!("{}/{checkpoint}", checkpoints_folder(job))
 }
 

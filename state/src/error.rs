@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rivus_core::{CheckpointId, JobId};
+use rivus_core::{CheckpointId, Failure, JobId};
 
 #[cfg(feature = "etcd")]
 use crate::etcd::EtcdError;
@@ -236,6 +236,19 @@ impl StorageError {
                 | Self::Version { .. }
                 | Self::Content { .. }
         )
+    }
+
+    /// Whether the object is damaged or gone, so that asking again won't help.
+    pub fn is_for_good(&self) -> bool {
+        self.is_damage() || matches!(self, Self::Missing { .. })
+    }
+
+    /// The failure of whoever needs the object: one that no restart can mend, if the object is damaged or gone.
+    pub fn failure(self) -> Failure {
+        match self.is_for_good() {
+            true => Failure::permanent(self),
+            false => Failure::user(&self.into()),
+        }
     }
 }
 

@@ -15,10 +15,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use rivus_core::job::{Manifest, StoredFile, StoredFiles};
+use bytes::Bytes;
+use rivus_core::job::{Manifest, SnapshotPart, SnapshotRef, StoredFile, StoredFiles};
 use rivus_core::{
     AttemptId, CheckpointId, EachPiece, Failure, ImageFile, JobId, OperatorUid, SnapshotBytes,
-    StoreImage, codec, key_hash,
+    StoreImage, codec, key_hash, read_head,
 };
 
 use crate::checkpoints::{CheckpointStorage, SnapshotHandle, SnapshotWriter};
@@ -192,6 +193,31 @@ pub struct StoredSnapshot {
     pub handle: SnapshotHandle,
 }
 
+impl StoredSnapshot {
+    /// What a checkpoint or savepoint names.
+    pub fn of(storage: &CheckpointStorage, part: &SnapshotPart) -> Self {
+        let SnapshotRef { name, len, crc32c } = part.snapshot.clone();
+        Self {
+            storage: storage.clone(),
+            handle: SnapshotHandle { name, len, crc32c },
+        }
+    }
+
+    /// All that is not rows in it. Where that stands behind rows, or is more than `read_at_once`, it is read through.
+    ///
+    /// # Errors
+    /// If it can't be read, or is damaged.
+    pub fn head(&self, part: &SnapshotPart, read_at_once: u64) -> Result<Bytes, Failure> {
+        if part.head > read_at_once {
+            return read_head(self);
+        }
+        let head = self
+            .storage
+            .read_snapshot_head(&self.handle.name, part.head);
+        head.map_err(StorageError::failure)
+    }
+}
+
 impl SnapshotBytes for StoredSnapshot {
     fn read(&self, each: EachPiece<'_>) -> Result<(), Failure> {
         read_pieces(&self.storage, &self.handle, each)
@@ -217,7 +243,7 @@ fn read_pieces(
 ) -> Result<(), Failure> {
     let read = storage.read_pieces(handle, |piece| each(piece).map_err(ReadError::Taker));
     read.map_err(|error| match error {
-        ReadError::Storage(error) => Failure::user(&error.into()),
+        ReadError::Storage(error) => error.failure(),
         ReadError::Taker(failure) => failure,
     })
 }

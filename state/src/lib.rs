@@ -42,7 +42,8 @@ mod writer;
 pub use backend::StateBackend;
 pub use blocking::{Blocking, Inline, Pool};
 pub use checkpoints::{
-    CheckpointStorage, SAVEPOINTS, SnapshotHandle, SnapshotWriter, savepoint_folder, savepoint_name,
+    CheckpointStorage, SAVEPOINTS, SnapshotHandle, SnapshotWriter, checkpoint_folder,
+    savepoint_folder, savepoint_name,
 };
 #[cfg(feature = "etcd")]
 pub use election::EtcdElection;

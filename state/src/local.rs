@@ -61,6 +61,27 @@ impl LocalCopies {
         before.into_values().flatten().collect()
     }
 
+    /// A checkpoint of a job is complete: of subtasks that don't run here any more, those before it are not needed, as they
+    /// are not of those that do.
+    pub fn completed_elsewhere(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        runs_here: impl Fn(SubtaskId) -> bool,
+    ) -> Vec<LocalCopy> {
+        let mut unneeded = Vec::new();
+        self.copies().retain(|(of, subtask), of_subtask| {
+            if *of != job || runs_here(*subtask) {
+                return true;
+            }
+            let later = of_subtask.split_off(&checkpoint);
+            let before = std::mem::replace(of_subtask, later);
+            unneeded.extend(before.into_values().flatten());
+            !of_subtask.is_empty()
+        });
+        unneeded
+    }
+
     /// A checkpoint will never be.
     pub fn aborted(
         &self,

@@ -252,6 +252,13 @@ async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
     assert!(refused.contains("is no savepoint"), "{refused}");
     let env = job.env();
     job.write(&env);
+    let unknown = env.from_savepoint(&Savepoint::at(&moved));
+    let unknown = unknown.drop_state_of("nobody").start("numbers").await;
+    let refused = unknown.err().expect("is unknown").to_string();
+    assert!(refused.contains("\"nobody\""), "{refused}");
+    // It was refused before anything was copied.
+    assert!(!dir.path().join("state/jobs").exists());
+    job.write(&env);
     let mut again = env.from_savepoint(&Savepoint::at(&moved));
     for sink in ["counts out", "bursts out", "windows out"] {
         again = again.drop_state_of(sink);
@@ -460,8 +467,17 @@ async fn state_follows_its_type_from_version_to_version_of_the_program() {
     let savepoint = job.stop_with_savepoint().await.expect("stops");
 
     write(&env, 3);
+    let mistyped = env.from_savepoint(&savepoint);
+    let mistyped = mistyped.migrate("Sene", |old: versions::second::Seen| old);
+    let refusal = mistyped.start("third").await;
+    let refusal = refusal.err().expect("is mistyped").to_string();
+    assert!(
+        refusal.contains("such as \"Seen\"") && !refusal.contains('\n'),
+        "{refusal}"
+    );
+    write(&env, 3);
     let third = env.from_savepoint(&savepoint);
-    let third = third.migrate("Seen", |old: versions::second::Seen| {
+    let third = third.migrate_state_of("counts", "Seen", |old: versions::second::Seen| {
         let mut seen = versions::third::Seen::default();
         if let Some(count) = old.count.get() {
             seen.count.set(count.to_string());
@@ -473,6 +489,37 @@ async fn state_follows_its_type_from_version_to_version_of_the_program() {
         .into_iter()
         .filter(|row| row.starts_with("counts"));
     assert_eq!(rows(dir.path()), counts.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_operator_of_the_same_uid_that_keeps_no_such_state_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let life = Life {
+        dir: dir.path(),
+        parallelism: 2,
+        on_disk: false,
+    };
+    let out = |stream: DataStream<(u64, u64)>| {
+        let out = FileSink::csv(dir.path().join("counts"));
+        stream.uid("counts").sink_to(out).uid("out");
+    };
+    let env = life.env();
+    out(life.numbers(&env).key_by(|n| n % KEYS).count());
+    let mut job = env.start("counts").await.expect("starts");
+    checkpoints(&mut job, 2).await;
+    let savepoint = job.stop_with_savepoint().await.expect("stops");
+    let other = |env: &StreamEnvironment| out(life.numbers(env).map(|n| (n % KEYS, 1)));
+    other(&env);
+    let refused = env.from_savepoint(&savepoint).execute("other").await;
+    let refusal = refused.expect_err("keeps nothing").to_string();
+    assert!(
+        refusal.contains("of operator counts") && refusal.contains(".drop_state_of(\"counts\")"),
+        "{refusal}"
+    );
+    assert!(!refusal.contains('\n'), "{refusal}");
+    other(&env);
+    let dropped = env.from_savepoint(&savepoint).drop_state_of("counts");
+    dropped.execute("other").await.expect("completes");
 }
 
 /// What `rivus savepoint inspect` prints, or the line with which it fails.

@@ -11,8 +11,8 @@ use rivus::connectors::{Collected, GeneratorSource};
 use rivus::engine::core::MemoryStores;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
 use rivus::{
-    AsyncRequests, CheckpointMode, Count, DataStream, EnvironmentBuilder, JobOptions, RuntimeMode,
-    StreamEnvironment,
+    AsyncRequests, CheckpointMode, Count, DataStream, EnvironmentBuilder, JobOptions, NodeConfig,
+    RuntimeMode, StreamEnvironment,
 };
 
 use crate::waits::checkpoints;
@@ -124,10 +124,16 @@ async fn aligned_checkpoints_time_out_behind_records_and_unaligned_ones_do_not()
 
 #[tokio::test(start_paused = true)]
 async fn what_barriers_have_overtaken_comes_back_after_a_failure() {
-    for in_store in [false, true] {
+    // In memory, from snapshots that are read at once and from such as are streamed; and over a store.
+    for (in_store, read_at_once) in [(false, 4 << 20), (false, 0), (true, 0)] {
         for wait in [MS(0), MS(100)] {
             let (fail, put_back) = (Arc::new(AtomicBool::new(false)), Arc::<PutBack>::default());
-            let builder = builder().unaligned_after(wait).probe(put_back.clone());
+            let node = NodeConfig {
+                read_at_once,
+                ..NodeConfig::default()
+            };
+            let builder = builder().node(node).unaligned_after(wait);
+            let builder = builder.probe(put_back.clone());
             let env = match in_store {
                 true => builder
                     .state_backend(MemoryStores { cache_bytes: 1 })

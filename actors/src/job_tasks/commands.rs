@@ -1,8 +1,10 @@
 //! What each command of a leader asks for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ractor::ActorProcessingErr;
+use rivus_core::{CheckpointId, SubtaskId};
 
 use super::{JobCommand, JobTasksState};
 use crate::probe::Step;
@@ -47,6 +49,7 @@ impl JobTasksState {
             }
             JobCommand::Completed(id) => {
                 self.send_all(|| SubtaskMessage::CheckpointCompleted(id));
+                self.drop_copies_of_others(id);
             }
             JobCommand::Aborted(id) => self.send_all(|| SubtaskMessage::CheckpointAborted(id)),
             JobCommand::Align {
@@ -79,5 +82,15 @@ impl JobTasksState {
             }
         }
         Ok(())
+    }
+
+    /// Subtasks that were here, and are in another process now, don't hear that a checkpoint is complete.
+    fn drop_copies_of_others(&self, id: CheckpointId) {
+        let (node, job) = (&self.args.node, self.args.job);
+        let here = node.peers.keys().into_iter();
+        let here = here.filter_map(|(of, attempt)| (of == job).then_some(attempt.subtask));
+        let here: BTreeSet<SubtaskId> = here.collect();
+        let runs_here = |subtask| here.contains(&subtask);
+        node.drop_copies(node.local.completed_elsewhere(job, id, runs_here));
     }
 }

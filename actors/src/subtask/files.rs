@@ -12,7 +12,7 @@ use ractor::ActorProcessingErr;
 use rivus_core::job::{SnapshotPart, SnapshotRef, StoredFile, StoredFiles};
 use rivus_core::{
     CheckpointId, EachPiece, Failure, FrozenStore, ImageFile, JobId, OperatorUid, RestoredState,
-    StoreImage, SubtaskId, SubtaskMetrics,
+    StoreImage, SubtaskId, SubtaskMetrics, files_refused,
 };
 use rivus_state::{
     LocalCopies, LocalCopy, SnapshotHandle, SnapshotWriter, StorageError, StoredImage,
@@ -254,8 +254,25 @@ pub(super) struct RestoredFiles {
 
 impl RestoredFiles {
     /// Gives stores their files: those of this process's disk if they are whole, else the storage's.
-    pub(super) fn add(&self, parts: &[SnapshotPart], restored: &mut RestoredState) {
+    ///
+    /// # Errors
+    /// If this process has no stores of that kind. Another one may have, so it is the attempt that ends, and no operator is
+    /// to blame.
+    pub(super) fn add(
+        &self,
+        parts: &[SnapshotPart],
+        restored: &mut RestoredState,
+    ) -> Result<(), Failure> {
+        let own = self.node.backend.as_ref().map(|backend| backend.format());
         for stored in parts.iter().flat_map(|part| &part.stores) {
+            if own != Some(&*stored.format) {
+                let by = match own {
+                    Some(own) => format!("a TaskManager with state backend {own}"),
+                    None => "a TaskManager with state in memory".to_owned(),
+                };
+                let refused = files_refused(&stored.operator, &stored.format, &by);
+                return Err(Failure::attempt(refused.message));
+            }
             let bytes: u64 = stored.files.iter().map(|file| file.object.len).sum();
             let copies: &LocalCopies = &self.node.local;
             let (image, counter) =
@@ -270,5 +287,6 @@ impl RestoredFiles {
             counter.fetch_add(bytes, Relaxed);
             restored.add_image(stored.operator.clone(), image);
         }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use rivus_core::{
     JobGraph, MIN_TIMESTAMP, OperatorUid, Outputs, PutBack, RestoredState, RoundMerge,
     SnapshotBytes, Stores, SubtaskId, SubtaskInfo, Task, TaskContext,
 };
-use rivus_state::{CheckpointStorage, SnapshotHandle, StoredSnapshot};
+use rivus_state::{CheckpointStorage, StorageError, StoredSnapshot};
 
 use super::files::RestoredFiles;
 use super::futures::SubtaskFutures;
@@ -84,6 +84,7 @@ impl SubtaskState {
         let foreign = restore.is_some_and(|restore| restore.foreign);
         let committed = restore.is_some_and(|restore| restore.committed);
         let (storage, myself) = (node.checkpoints.clone(), self.myself.clone());
+        let read_at_once = node.config.read_at_once;
         let stores = node.backend.as_ref();
         let stores = stores.map(|backend| backend.stores(self.args.job, self.args.attempt));
         let files = RestoredFiles {
@@ -96,8 +97,8 @@ impl SubtaskState {
         node.blocking.run(Box::new(move || {
             let stores = stores.as_deref();
             let built = Failure::caught(|| {
-                let mut restored = read_parts(&parts, foreign, &storage)?;
-                files.add(&parts, &mut restored);
+                let mut restored = read_parts(&parts, foreign, &storage, read_at_once)?;
+                files.add(&parts, &mut restored)?;
                 restored.committed = committed;
                 if foreign {
                     // What the job writes itself is of the present form.
@@ -179,42 +180,35 @@ impl SubtaskState {
     }
 }
 
-/// Snapshots up to this size are read at once, and so checked before anything is made of them.
-const READ_AT_ONCE: u64 = 4 << 20;
-
-/// Reads what a subtask starts from, and checks it; rows of large snapshots when they are taken.
+/// Reads what a subtask starts from, and checks it; rows of snapshots that are not read at once when they are taken.
 fn read_parts(
     parts: &[SnapshotPart],
     foreign: bool,
     storage: &CheckpointStorage,
+    read_at_once: u64,
 ) -> Result<RestoredState, Failure> {
     let mut restored = RestoredState::default();
     for part in parts {
-        let snapshot = &part.snapshot;
-        let handle = SnapshotHandle {
-            name: snapshot.name.clone(),
-            len: snapshot.len,
-            crc32c: snapshot.crc32c,
-        };
-        let streamed = !part.head_only && snapshot.len > READ_AT_ONCE;
-        let read = if part.head_only || streamed {
-            storage.read_snapshot_head(&snapshot.name, part.head)
-        } else {
-            storage.read_snapshot(&handle)
-        };
-        let bytes = read.map_err(|error| Failure::user(&error.into()))?;
         let wanted = |uid: &OperatorUid, state: &str| {
             let mut sections = part.sections.iter();
             let listed = sections.any(|section| section.operator == *uid && section.state == state);
             listed || !(foreign || part.head_only)
         };
-        if streamed {
-            let storage = storage.clone();
-            let snapshot: Arc<dyn SnapshotBytes> = Arc::new(StoredSnapshot { storage, handle });
-            restored.add_streamed(&bytes, &snapshot, wanted)?;
+        let snapshot = StoredSnapshot::of(storage, part);
+        let added = if part.head_only {
+            restored.add(&snapshot.head(part, read_at_once)?, true, wanted)
+        } else if part.snapshot.len > read_at_once {
+            let head = snapshot.head(part, read_at_once)?;
+            let snapshot: Arc<dyn SnapshotBytes> = Arc::new(snapshot);
+            restored.add_streamed(&head, &snapshot, wanted)
         } else {
-            restored.add(&bytes, part.head_only, wanted)?;
-        }
+            let whole = storage.read_snapshot(&snapshot.handle);
+            restored.add(&whole.map_err(StorageError::failure)?, false, wanted)
+        };
+        added.map_err(|error| {
+            let what = Failure::from(error).message;
+            Failure::job(format!("{:?} can't be read: {what}", part.snapshot.name))
+        })?;
     }
     Ok(restored)
 }
@@ -239,8 +233,15 @@ fn build(
         true => PutBack::default(),
         false => InFlight::restore(restored, graph, info.attempt.subtask)?,
     };
+    let task = builder.build()?;
+    if foreign && let Some((operator, state)) = restored.untaken() {
+        return Err(Failure::job(format!(
+            "the savepoint has state \"{state}\" of operator {operator}, and the operator of that uid keeps none of that \
+             name: give it another .uid(..), or let the state go by .drop_state_of(\"{operator}\")"
+        )));
+    }
     Ok(BuiltTask {
-        task: builder.build()?,
+        task,
         times: times.into_iter().flatten().collect(),
         in_flight,
     })

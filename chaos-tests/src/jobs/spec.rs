@@ -179,6 +179,8 @@ pub struct JobSpec {
     pub store_above: Option<usize>,
     /// Whether a restart may begin with files of this process's own.
     pub local_recovery: bool,
+    /// Bytes of a snapshot of which a larger one is streamed when it is restored.
+    pub read_at_once: u64,
 }
 
 impl JobSpec {
@@ -234,6 +236,7 @@ impl JobSpec {
             store_above: [None, None, Some(1), Some(2_000)][rng.below(4) as usize],
             local_recovery: rng.below(2) == 0,
             barriers: barriers(shape, &mut rng),
+            read_at_once: [0, 300, 2_000, 4 << 20][rng.below(4) as usize],
         }
     }
 
@@ -263,6 +266,7 @@ impl JobSpec {
             compact_log_every: 20,
             store_above: None,
             local_recovery: false,
+            read_at_once: 300,
         }
     }
 

@@ -51,7 +51,11 @@ impl KnownFiles {
 
     /// The subtask has acknowledged a checkpoint.
     pub fn acknowledged(&mut self, id: CheckpointId, files: Vec<StoredFiles>) {
-        self.acknowledged = Some((id, files));
+        if self.acknowledged.replace((id, files)).is_some() {
+            // Nobody has said what became of the one before. If it is complete, the files of the last that is known to be
+            // may be gone by now.
+            self.completed.clear();
+        }
     }
 
     /// A checkpoint is complete.
@@ -76,5 +80,62 @@ impl KnownFiles {
             .filter(|store| store.operator == *operator)
             .flat_map(|store| &store.files)
             .find(|stored| stored.name == file.name && stored.object.len == file.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::SnapshotRef;
+    use super::*;
+
+    /// What a store that never changes has in the storage after what a subtask has heard: `a` it has acknowledged a
+    /// checkpoint, `c` that one is complete, `x` it will never be.
+    fn heard(history: &str) -> Option<String> {
+        let file = ImageFile {
+            name: "7.sst".into(),
+            bytes: 4,
+            is_lasting: true,
+        };
+        let mut known = KnownFiles::default();
+        for word in history.split_whitespace() {
+            let (what, id) = word.split_at(1);
+            let id = CheckpointId(id.parse().unwrap());
+            let object = SnapshotRef {
+                name: format!("files/{id}"),
+                len: 4,
+                crc32c: 0,
+            };
+            let name = file.name.clone();
+            let stored = StoredFiles {
+                operator: "sums".into(),
+                format: "any".into(),
+                files: vec![StoredFile { name, object }],
+            };
+            match what {
+                "a" => known.acknowledged(id, vec![stored]),
+                "c" => known.completed(id),
+                _ => known.aborted(id),
+            }
+        }
+        let found = known.find(&"sums".into(), &file);
+        found.map(|found| found.object.name.clone())
+    }
+
+    #[test]
+    fn a_checkpoint_builds_on_the_last_complete_one_only_if_it_is_known_to_be_the_last() {
+        for (history, found) in [
+            ("", None),
+            ("a1", None),
+            ("a1 c1", Some("files/1")),
+            ("a1 c1 a2", None),
+            ("a1 c1 a2 x2", Some("files/1")),
+            ("a1 c1 a2 c2", Some("files/2")),
+            // Of 2 nothing was heard: it may be complete, and what 1 has be gone.
+            ("a1 c1 a2 a3 x3", None),
+            ("a1 c1 a2 a3 c3 a4 x4", Some("files/3")),
+            ("a1 c1 a2 a3 c2 x3", None),
+        ] {
+            assert_eq!(heard(history).as_deref(), found, "after {history}");
+        }
     }
 }

@@ -120,12 +120,15 @@ impl SavepointManifest {
         outcome == Some(&JobOutcome::Stopped { savepoint })
     }
 
+    /// All parts of what its subtasks stored.
+    pub fn parts(&self) -> impl Iterator<Item = &SnapshotPart> {
+        let subtasks = self.vertices.iter().flat_map(|vertex| &vertex.subtasks);
+        subtasks.flat_map(|subtask| &subtask.parts)
+    }
+
     /// Uids of all operators that have state in it.
     pub fn stateful(&self) -> BTreeSet<&OperatorUid> {
-        self.vertices
-            .iter()
-            .flat_map(|vertex| &vertex.subtasks)
-            .flat_map(|subtask| &subtask.parts)
+        self.parts()
             .flat_map(|part| &part.sections)
             .filter(|section| !is_of_channels(&section.state) && section.rows != Some(0))
             .map(|section| &section.operator)
@@ -134,12 +137,8 @@ impl SavepointManifest {
 
     /// Whether it holds records on their way between subtasks. Rivus writes none such: savepoints are aligned.
     fn is_unaligned(&self) -> bool {
-        self.vertices
-            .iter()
-            .flat_map(|vertex| &vertex.subtasks)
-            .flat_map(|subtask| &subtask.parts)
-            .flat_map(|part| &part.sections)
-            .any(|section| section.state == IN_FLIGHT_STATE)
+        let mut sections = self.parts().flat_map(|part| &part.sections);
+        sections.any(|section| section.state == IN_FLIGHT_STATE)
     }
 
     /// What a job of the given plan begins with, and the manifest that says where its subtasks' state is. `dropped` are

@@ -146,10 +146,6 @@ impl SnapshotBuilder {
             schema: None,
         })?;
         let payload = codec::encode(value)?;
-        if self.head.is_some() {
-            // Operators write their own state at the barrier, rows come after; else all of it is the head.
-            self.head = Some(u64::MAX);
-        }
         self.bytes_frame(section, &payload);
         Ok(())
     }
@@ -189,6 +185,10 @@ impl SnapshotBuilder {
     }
 
     fn frame(&mut self, kind: FrameKind, section: SectionId, payload: &[u8]) {
+        if self.head.is_some() {
+            // What is not rows is written at the barrier, mostly, and rows come after; else all of it is the head.
+            self.head = Some(u64::MAX);
+        }
         let frame = Frame::of(kind, section.0, payload);
         self.chunk.extend_from_slice(&frame.header());
         self.chunk.extend_from_slice(payload);
@@ -245,7 +245,7 @@ pub struct SnapshotEnd {
     pub chunks: Vec<SnapshotChunk>,
     /// Its length.
     pub bytes: u64,
-    /// Bytes up to its first row: operators' own state stands there.
+    /// Bytes up to its first row, if nothing but rows comes after; else up to its end. All that is not rows stands there.
     pub head: u64,
     /// The states in it.
     pub sections: Vec<SectionSummary>,

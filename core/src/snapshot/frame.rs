@@ -57,9 +57,10 @@ pub(super) struct Frame {
 impl Frame {
     /// Of a payload.
     pub(super) fn of(kind: FrameKind, section: u32, payload: &[u8]) -> Self {
+        let unsealed = Self::unsealed(kind, section, payload.len());
         Self {
-            crc: crc32c::crc32c(payload),
-            ..Self::unsealed(kind, section, payload.len())
+            crc: checksum(&unsealed.header(), payload),
+            ..unsealed
         }
     }
 
@@ -114,12 +115,12 @@ impl Frame {
         self.length as usize
     }
 
-    /// Compares the payload with its checksum.
+    /// Compares header and payload with their checksum.
     ///
     /// # Errors
     /// If it is another.
     pub(super) fn check(self, payload: &[u8]) -> Result<(), CodecError> {
-        match crc32c::crc32c(payload) == self.crc {
+        match checksum(&self.header(), payload) == self.crc {
             true => Ok(()),
             false => Err(CodecError::Damaged {
                 what: "a snapshot's frame; its checksum doesn't match",
@@ -128,10 +129,16 @@ impl Frame {
     }
 }
 
+/// The checksum of what a header says beside it, and of the payload.
+fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&header[..CHECKSUM_AT]), payload)
+}
+
 /// Puts its checksum into a frame that was written without.
 pub(super) fn seal(frame: &mut [u8]) {
     let (header, payload) = frame.split_at_mut(FRAME_HEADER);
-    header[CHECKSUM_AT..].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+    let crc = checksum(header, payload);
+    header[CHECKSUM_AT..].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// A snapshot's first bytes.

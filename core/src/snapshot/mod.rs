@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! snapshot := "RVSN" version:u16 frame*
-//! frame    := kind:u8 section:u32 length:u32 crc32c:u32 payload
+//! frame    := kind:u8 section:u32 length:u32 crc32c:u32 payload       the checksum is of all else in the frame
 //!   Section   payload = SectionHeader (MessagePack): which state of which operator, and its schema
 //!   Rows      payload = row*, row = length:u32 key-hash:u64 body
 //!   Stored    payload = number of rows:u64, what their orders follow from beside them; they lie in files of a store,
@@ -39,7 +39,7 @@ pub use self::builder::{SnapshotBuilder, SnapshotChunk, SnapshotEnd, concat_chun
 pub use self::restored::{RestoredState, StateView};
 pub(crate) use self::restored::{StoredRows, evolve};
 pub use self::rows::{RowFrames, encode_row};
-pub use self::streamed::SnapshotBytes;
+pub use self::streamed::{SnapshotBytes, read_head};
 use crate::ids::OperatorUid;
 use crate::schema::Schema;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 
@@ -13,6 +14,7 @@ use crate::codec::{self, CodecError};
 use crate::evolution::{Evolution, Migrations};
 use crate::failure::Failure;
 use crate::ids::OperatorUid;
+use crate::job::is_of_channels;
 use crate::key::{KeyGroup, KeyGroupRange};
 use crate::schema::Schema;
 use crate::store::StoreImage;
@@ -60,6 +62,18 @@ struct RestoredSection {
     streamed: Option<(Arc<dyn SnapshotBytes>, usize)>,
     /// Rows that lie in files, and what their orders follow from beside them.
     stored: Option<(u64, String)>,
+    /// Whether anybody has asked for it.
+    taken: AtomicBool,
+}
+
+impl RestoredSection {
+    /// Hands its rows on, many at a time.
+    fn rows(&self, mut each: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+        match &self.streamed {
+            Some((snapshot, number)) => read_rows(&**snapshot, *number, each),
+            None => self.frames.iter().try_for_each(|frame| each(frame)),
+        }
+    }
 }
 
 impl RestoredState {
@@ -136,6 +150,7 @@ impl RestoredState {
                         frames: Vec::new(),
                         streamed,
                         stored: None,
+                        taken: AtomicBool::new(false),
                     };
                     open.push(((header.operator, header.state), section));
                 }
@@ -165,9 +180,22 @@ impl RestoredState {
     }
 
     fn sections(&self, operator: &OperatorUid, state: &str) -> &[RestoredSection] {
+        let sections = self.sections.get(&(operator.clone(), state.to_owned()));
+        let sections = sections.map_or(&[][..], Vec::as_slice);
+        for section in sections {
+            section.taken.store(true, Relaxed);
+        }
+        sections
+    }
+
+    /// An operator's state that nobody has asked for, if there is one: its operator, and its name.
+    pub fn untaken(&self) -> Option<(&OperatorUid, &str)> {
+        let is_untaken = |section: &RestoredSection| !section.taken.load(Relaxed);
         self.sections
-            .get(&(operator.clone(), state.to_owned()))
-            .map_or(&[], Vec::as_slice)
+            .iter()
+            .filter(|((_, state), _)| !is_of_channels(state))
+            .find(|(_, sections)| sections.iter().any(is_untaken))
+            .map(|((operator, state), _)| (operator, &**state))
     }
 
     /// Calls `each` with the hash and body of every row whose key group is in `range`. Rows of another schema than `own`
@@ -190,7 +218,7 @@ impl RestoredState {
                 None => each(hash, body),
                 Some(evolution) => evolve(evolution, operator, state, body, |row| each(hash, row)),
             };
-            let mut rows_of = |frame: &[u8]| {
+            section.rows(|frame| {
                 let mut rest = frame;
                 while !rest.is_empty() {
                     let (hash, body, after) = split_row(rest)?;
@@ -200,11 +228,7 @@ impl RestoredState {
                     rest = after;
                 }
                 Ok(())
-            };
-            match &section.streamed {
-                Some((snapshot, number)) => read_rows(&**snapshot, *number, rows_of)?,
-                None => section.frames.iter().try_for_each(|frame| rows_of(frame))?,
-            }
+            })?;
         }
         Ok(())
     }
@@ -248,7 +272,7 @@ impl RestoredState {
         let Some(written) = &section.schema else {
             return Ok(None);
         };
-        Evolution::between(written, own, &self.migrations).map_err(|what| {
+        Evolution::between(written, own, self.migrations.of(operator)).map_err(|what| {
             refused(
                 operator,
                 state,
@@ -261,13 +285,19 @@ impl RestoredState {
     /// An operator's own values, one per snapshot that has one.
     ///
     /// # Errors
-    /// If one is not a `T`.
+    /// If one is not a `T`: no restart can mend that.
     pub fn blobs<T: serde::de::DeserializeOwned>(
         &self,
         operator: &OperatorUid,
         state: &str,
-    ) -> Result<Vec<T>, CodecError> {
-        self.frames(operator, state).map(codec::decode).collect()
+    ) -> Result<Vec<T>, Failure> {
+        let decoded = self.frames(operator, state).map(codec::decode);
+        decoded.collect::<Result<_, _>>().map_err(|error| {
+            let (own, why) = (std::any::type_name::<T>(), Failure::from(error).message);
+            let what = format!("it can't be read as {own} ({why})");
+            let mend = "go on with the program that wrote it";
+            refused(operator, state, &what, mend)
+        })
     }
 
     /// The frames of a section that only their owner understands, in order.
@@ -282,19 +312,20 @@ impl RestoredState {
     /// number where it is an operator's own bytes.
     ///
     /// # Errors
-    /// If a row is torn.
-    pub fn states(&self) -> Result<Vec<StateView<'_>>, CodecError> {
+    /// If a row is torn, or rows that are streamed can't be read.
+    pub fn states(&self) -> Result<Vec<StateView<'_>>, Failure> {
         let mut states = Vec::new();
         for ((operator, state), sections) in &self.sections {
             let mut rows = 0;
             for section in sections.iter().filter(|section| section.schema.is_some()) {
-                for frame in &section.frames {
-                    let mut rest = &frame[..];
+                section.rows(|frame| {
+                    let mut rest = frame;
                     while !rest.is_empty() {
                         rest = split_row(rest)?.2;
                         rows += 1;
                     }
-                }
+                    Ok(())
+                })?;
             }
             let schemas: Vec<&Schema> = sections
                 .iter()

@@ -1,6 +1,8 @@
 //! Snapshots whose rows are read when they are needed.
 
-use super::frame::{BEGINNING, FRAME_HEADER, Frame, FrameKind, check_beginning};
+use bytes::Bytes;
+
+use super::frame::{BEGINNING, FRAME_HEADER, Frame, FrameKind, beginning, check_beginning};
 use crate::codec::CodecError;
 use crate::failure::Failure;
 use crate::store::EachPiece;
@@ -20,6 +22,38 @@ pub(super) fn read_rows(
     section: usize,
     mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    read_frames(snapshot, |frame, kind, payload| {
+        if kind == FrameKind::Rows && frame.section() == section {
+            frame.check(payload).map_err(Failure::permanent)?;
+            each(payload)?;
+        }
+        Ok(())
+    })
+}
+
+/// The head of a snapshot in which something stands behind rows: all that is not rows, as if it had been written before
+/// them. Reads the whole of it, and keeps no row.
+///
+/// # Errors
+/// If it can't be read, is torn, or holds what this version doesn't know.
+pub fn read_head(snapshot: &dyn SnapshotBytes) -> Result<Bytes, Failure> {
+    let mut head = Vec::new();
+    beginning(&mut head);
+    read_frames(snapshot, |frame, kind, payload| {
+        if kind != FrameKind::Rows && kind != FrameKind::End {
+            head.extend_from_slice(&frame.header());
+            head.extend_from_slice(payload);
+        }
+        Ok(())
+    })?;
+    Ok(head.into())
+}
+
+/// Reads a snapshot frame by frame. Whoever takes one checks it. What is damaged is so when it is read again.
+fn read_frames(
+    snapshot: &dyn SnapshotBytes,
+    mut each: impl FnMut(Frame, FrameKind, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     // What has been read and not taken: less than a frame and a piece.
     let mut bytes: Vec<u8> = Vec::new();
     let (mut is_begun, mut has_ended) = (false, false);
@@ -30,7 +64,7 @@ pub(super) fn read_rows(
             if bytes.len() < BEGINNING {
                 return Ok(());
             }
-            at = check_beginning(&bytes)?;
+            at = check_beginning(&bytes).map_err(Failure::permanent)?;
             is_begun = true;
         }
         while let Some(frame) = Frame::begin(&bytes[at..]) {
@@ -38,11 +72,8 @@ pub(super) fn read_rows(
             let Some(payload) = bytes.get(start..start + frame.length()) else {
                 break;
             };
-            let kind = frame.kind()?;
-            if kind == FrameKind::Rows && frame.section() == section {
-                frame.check(payload)?;
-                each(payload)?;
-            }
+            let kind = frame.kind().map_err(Failure::permanent)?;
+            each(frame, kind, payload)?;
             has_ended |= kind == FrameKind::End;
             at = start + frame.length();
         }
@@ -51,9 +82,8 @@ pub(super) fn read_rows(
     })?;
     match has_ended {
         true => Ok(()),
-        false => Err(CodecError::Damaged {
+        false => Err(Failure::permanent(CodecError::Damaged {
             what: "a snapshot's end; it is torn",
-        }
-        .into()),
+        })),
     }
 }

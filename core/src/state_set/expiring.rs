@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(back.due(), Some(140));
         back.expire(140);
         assert!(StateSet::is_empty(&back));
-        assert!(Schema::of::<Row>().shape.is_some());
+        assert!(Schema::of::<Row>().to_string().starts_with("Row {"));
     }
 
     proptest! {

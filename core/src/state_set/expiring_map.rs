@@ -421,6 +421,10 @@ mod tests {
     #[test]
     fn two_maps_of_a_row_have_a_schema() {
         type Row = (Map, ExpiringMapState<String, bool>);
-        assert!(Schema::of::<Row>().shape.is_some());
+        let schema = Schema::of::<Row>().to_string();
+        assert!(
+            !schema.contains("ExpiringMapState"),
+            "only a name: {schema}"
+        );
     }
 }

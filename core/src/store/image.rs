@@ -58,7 +58,7 @@ pub trait StoreImage: fmt::Debug + Send + Sync {
 pub fn files_refused(operator: &OperatorUid, format: &str, by: &str) -> Failure {
     Failure::job(format!(
         "state of operator {operator} lies in files of state backend {format}, which {by} can't read: \
-         resume the job with the backend that it had, or let it go on from a savepoint"
+         resume the job with the backend that it had, in all of its TaskManagers, or let it go on from a savepoint"
     ))
 }
 

@@ -180,7 +180,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         let section = snapshot.section(&SectionHeader {
             operator: operator.clone(),
             state: state.to_owned(),
-            schema: Some(Schema::of::<(K, V)>()),
+            schema: Some(Schema::of_rows::<K, V>()),
         })?;
         self.epoch += 1;
         if let Some(stored) = &mut self.stored {

@@ -180,7 +180,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         stores: Option<&dyn Stores>,
     ) -> Result<Self, Failure> {
         let mut table = Self::new(range, max_parallelism);
-        let schema = Schema::of::<(K, V)>();
+        let schema = Schema::of_rows::<K, V>();
         if let Some(rows) = from.stored(operator, state, &schema)? {
             table.restore_image(operator, state, rows, stores)?;
             return Ok(table);

@@ -269,15 +269,7 @@ impl<In: Record, F: AsyncFunction<In>> OperatorFactory for AsyncOperator<In, F> 
         let mut function = self.function.clone();
         let opened = function.open(cx.instance());
         opened.map_err(|error| Failure::user(&error))?;
-        let items: Vec<Items<Event<In>>> =
-            cx.restored.blobs(cx.uid, STATE).map_err(|error| {
-                Failure::job(format!(
-                    "records under way in operator {} can't be read as {}: restore them with the program that \
-                     wrote them, or give the operator another uid ({error})",
-                    cx.uid,
-                    std::any::type_name::<In>(),
-                ))
-            })?;
+        let items: Vec<Items<Event<In>>> = cx.restored.blobs(cx.uid, STATE)?;
         let asking: Asking<In, F> = Asking {
             function: Arc::new(function),
             requests: self.requests.clone(),

@@ -134,15 +134,7 @@ impl<T: Record> LoopHead for Looping<T> {
 
 impl<T: Record> OperatorFactory for IterationOperator<T> {
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
-        let items: Vec<Items<Event<T>>> =
-            cx.restored.blobs(cx.uid, STATE).map_err(|error| {
-                Failure::job(format!(
-                    "records under way in iteration {} can't be read as {}: restore them with the program that wrote \
-                     them, or give the iteration another uid ({error})",
-                    cx.uid,
-                    std::any::type_name::<T>(),
-                ))
-            })?;
+        let items: Vec<Items<Event<T>>> = cx.restored.blobs(cx.uid, STATE)?;
         let store = cx
             .stores
             .map(|stores| stores.open(cx.uid, None))

@@ -163,7 +163,11 @@ where
         state: &mut Keyed<'_, K, P::State>,
         out: &mut Output<'_, P::Out>,
     ) -> Result<(), UserError> {
-        self.function.process(event, state, &self.copy.state, out)
+        let now = state.processing_time();
+        let copy = self.copy.at(now);
+        self.function.process(event, state, copy, out)?;
+        self.copy.used(now);
+        Ok(())
     }
 
     fn on_timer(
@@ -172,7 +176,11 @@ where
         state: &mut Keyed<'_, K, P::State>,
         out: &mut Output<'_, P::Out>,
     ) -> Result<(), UserError> {
-        self.function.on_timer(timer, state, &self.copy.state, out)
+        let now = state.processing_time();
+        let copy = self.copy.at(now);
+        self.function.on_timer(timer, state, copy, out)?;
+        self.copy.used(now);
+        Ok(())
     }
 }
 
@@ -260,10 +268,13 @@ where
                 last: false,
             });
         }
-        let mut output = Output::new(event.ts, self.keyed.watermark, cx.now(), out);
+        let now = cx.now();
+        let mut output = Output::new(event.ts, self.keyed.watermark, now, out);
         function
-            .process_broadcast(event, &mut copy.state, &mut output)
-            .map_err(|error| Failure::user(&error))
+            .process_broadcast(event, copy.at(now), &mut output)
+            .map_err(|error| Failure::user(&error))?;
+        copy.used(now);
+        Ok(())
     }
 
     /// Visits the next key. Returns whether there was none.
@@ -283,8 +294,11 @@ where
         let record = &visit.record;
         self.keyed
             .visit(id, record.ts, out, cx, |with, state, output| {
-                let (function, copy) = (&mut with.function, &with.copy.state);
-                function.for_each_key(record, state, copy, output)
+                let now = state.processing_time();
+                let copy = with.copy.at(now);
+                with.function.for_each_key(record, state, copy, output)?;
+                with.copy.used(now);
+                Ok(())
             })?;
         Ok(false)
     }
@@ -321,10 +335,12 @@ where
                 if self.visited {
                     self.keyed.load(std::iter::once(&value))?;
                 }
-                self.keyed.record(Event { ts, value }, out, cx)
+                self.keyed.record(Event { ts, value }, out, cx)?;
             }
-            Either::Second(value) => self.broadcast(Event { ts, value }, out, cx),
+            Either::Second(value) => self.broadcast(Event { ts, value }, out, cx)?,
         }
+        self.keyed.function.copy.arm(cx);
+        Ok(())
     }
 
     #[inline]
@@ -345,10 +361,17 @@ where
         out: &mut Emitter<P::Out>,
         cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
-        if let Control::Barrier(_) = control {
-            self.keyed.function.copy.write(&self.uid, cx)?;
+        let is_barrier = matches!(control, Control::Barrier(_));
+        if let Control::Tick = control {
+            self.keyed.function.copy.tick(cx.now());
         }
-        self.keyed.control(control, out, cx)
+        let through = self.keyed.control(control, out, cx)?;
+        let copy = &mut self.keyed.function.copy;
+        if is_barrier && through {
+            copy.write(&self.uid, cx)?;
+        }
+        copy.arm(cx);
+        Ok(through)
     }
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
@@ -360,7 +383,7 @@ where
         query: &StateQuery,
         now: Timestamp,
     ) -> Result<Option<StateAnswer>, Failure> {
-        match self.keyed.function.copy.query(&self.uid, query)? {
+        match self.keyed.function.copy.query(&self.uid, query, now)? {
             Some(answer) => Ok(Some(answer)),
             None => self.keyed.query(query, now),
         }

@@ -164,12 +164,36 @@ impl RocksDbBackend {
 
     /// An operator's rows in one subtask that have so many bytes, 1 MiB without a word, go into a checkpoint as files; fewer
     /// are written each time, row by row, which is less work than making files and seeing them onto the disk.
+    ///
+    /// ```
+    /// use rivus_state::RocksDbBackend;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// // Where checkpoints are frequent and few rows change between them, files pay off earlier.
+    /// let backend = RocksDbBackend::new(directory)?.files_from(64 << 10);
+    /// # let _: &dyn rivus_state::StateBackend = &backend;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn files_from(mut self, bytes: u64) -> Self {
         self.files_from = bytes;
         self
     }
 
     /// What is taken of the memory now.
+    ///
+    /// ```
+    /// use rivus_state::RocksDbBackend;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let backend = RocksDbBackend::new(directory)?;
+    /// let jobs_run_over = backend.clone(); // the same memory
+    /// # let _ = jobs_run_over;
+    /// let used = backend.memory_used();
+    /// assert_eq!(used.rows + used.indexes, 0); // nothing runs yet
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn memory_used(&self) -> RocksDbMemory {
         let memtables = self.memory.memtables.get_usage();
         RocksDbMemory {

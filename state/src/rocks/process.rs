@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! <directory>/rivus.lock                       locked while a process comes or clears up
+//! <directory>/rivus.coming                     the directory of a process that comes, until it has an owner
 //! <directory>/rivus-<pid>-<number>/owner       locked as long as the process lives
 //!                                 /<attempt>/<operator>/...     a store
 //!                                 /image-<number>/...           hard links to files that a store had once
 //! ```
 //!
 //! The operating system unlocks what a process had locked when it dies, however it does. So whoever comes next sees which
-//! directories nobody owns any more, and removes them.
+//! directories nobody owns any more, and removes them. One gets its name when it has its owner, so what has such a name
+//! and no owner, or another name, is somebody else's.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-const PREFIX: &str = "rivus-";
 const OWNER: &str = "owner";
 
 /// A directory that no other process uses; gone when the last store and the last image are.
@@ -36,14 +38,18 @@ impl Process {
         let process = std::process::id();
         let mut number = 0;
         let own = loop {
-            let own = directory.join(format!("{PREFIX}{process}-{number}"));
-            match fs::create_dir(&own) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                made => break made.map(|()| own)?,
+            let own = directory.join(format!("rivus-{process}-{number}"));
+            if !fs::exists(&own)? {
+                break own;
             }
+            number += 1;
         };
-        let owner = File::create(own.join(OWNER))?;
+        // There may be one of a process that died just here.
+        let unnamed = directory.join("rivus.coming");
+        fs::create_dir_all(&unnamed)?;
+        let owner = File::create(unnamed.join(OWNER))?;
         owner.lock()?;
+        fs::rename(&unnamed, &own)?;
         Ok(Self {
             directory: own,
             images: AtomicU64::new(0),
@@ -65,24 +71,31 @@ impl Drop for Process {
     }
 }
 
+/// Whether a directory has the name of a process's own: `rivus-<pid>-<number>`.
+fn is_of_a_process(name: &OsStr) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = name.to_str().and_then(|name| name.strip_prefix("rivus-"));
+    let numbers = numbers.and_then(|numbers| numbers.split_once('-'));
+    numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
+
 /// Removes directories whose owner is gone.
 fn remove_abandoned(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if !name.is_some_and(|name| name.starts_with(PREFIX)) || !path.is_dir() {
+        if !path.file_name().is_some_and(is_of_a_process) {
             continue;
         }
-        let is_abandoned = match File::open(path.join(OWNER)) {
-            Ok(owner) => match owner.try_lock() {
-                Ok(()) => true,
-                Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(error)) => return Err(error),
-            },
-            // It died before it had locked anything: whoever comes holds the other lock.
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        let owner = match File::open(path.join(OWNER)) {
+            Ok(owner) => owner,
+            Err(_) => continue,
         };
-        if is_abandoned && let Err(error) = fs::remove_dir_all(&path) {
+        match owner.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => continue,
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        if let Err(error) = fs::remove_dir_all(&path) {
             let directory = path.display();
             tracing::warn!(%directory, %error, "state of a process that is gone can't be removed");
         }

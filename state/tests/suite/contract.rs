@@ -8,10 +8,11 @@ use std::thread;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
-use rivus_core::{AttemptId, CheckpointId, JobId, SubtaskId, VertexId};
+use rivus_core::job::SnapshotRef;
+use rivus_core::{AttemptId, CheckpointId, FailureScope, JobId, SubtaskId, VertexId};
 use rivus_state::{
     Append, CheckpointStorage, Created, Fault, JobLog, LogRecord, ObjectStorage, RecordKind,
-    SnapshotHandle, StorageError, StorageFaults, StorageOp,
+    SnapshotHandle, StorageError, StorageFaults, StorageOp, checkpoint_folder,
 };
 use uuid::Uuid;
 
@@ -228,11 +229,40 @@ pub(crate) fn a_snapshot_that_is_damaged_cut_or_gone_is_named(storage: ObjectSto
             Some(bytes) => storage.put(&handle.name, bytes.into()).unwrap(),
             None => storage.delete(&handle.name).unwrap(),
         }
-        let error = checkpoints.read_snapshot(&handle).unwrap_err().to_string();
+        let error = checkpoints.read_snapshot(&handle).unwrap_err();
+        assert!(error.is_for_good());
+        let failure = error.failure();
+        // To try again won't help.
+        assert_eq!(failure.scope, FailureScope::Job);
+        let error = failure.message;
         assert!(error.contains(&handle.name), "{error}");
         assert!(error.contains(says), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
+}
+
+pub(crate) fn a_file_from_elsewhere_is_verified_and_goes_with_the_checkpoint_it_is_copied_for(
+    storage: ObjectStorage,
+) {
+    let elsewhere = ObjectStorage::in_memory();
+    let SnapshotHandle { name, len, crc32c } = snapshot(&elsewhere, 9, "12345");
+    let file = SnapshotRef { name, len, crc32c };
+    let checkpoints = CheckpointStorage::new(storage.clone());
+    let other = CheckpointStorage::new(elsewhere.clone());
+    let folder = checkpoint_folder(job(), CheckpointId(9));
+    let copy = || checkpoints.copy_from(&other, &file, &folder);
+    copy().unwrap();
+    let copied = storage.get(&format!("{folder}/{}", file.name)).unwrap();
+    assert_eq!(copied.unwrap(), "12345");
+    assert_eq!(checkpoints.list(job()).unwrap(), [CheckpointId(9)]);
+    // It is no longer retained.
+    checkpoints
+        .clean_up(job(), &[CheckpointId(10)], false)
+        .unwrap();
+    assert_eq!(checkpoints.list(job()).unwrap(), []);
+    elsewhere.put(&file.name, "12x45".into()).unwrap();
+    assert!(copy().unwrap_err().is_damage());
+    assert_eq!(checkpoints.list(job()).unwrap(), []);
 }
 
 pub(crate) fn a_manifest_is_written_once_and_its_damage_is_named(storage: ObjectStorage) {
@@ -620,6 +650,7 @@ macro_rules! checkpoints {
             a_writer_that_failed_once_can_not_be_finished,
             a_snapshot_is_invisible_until_finished_and_then_reads_back,
             a_snapshot_that_is_damaged_cut_or_gone_is_named,
+            a_file_from_elsewhere_is_verified_and_goes_with_the_checkpoint_it_is_copied_for,
             a_manifest_is_written_once_and_its_damage_is_named,
             a_manifest_put_that_timed_out_can_be_repeated,
             checkpoints_are_listed_by_number_and_deleted_whole,

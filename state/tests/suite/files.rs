@@ -586,7 +586,15 @@ fn local_copies_go_when_a_later_checkpoint_is_complete_or_the_job_has_ended() {
     assert_eq!(local.completed(JOB, subtask(0), CheckpointId(9)).len(), 0);
     assert_eq!(local.aborted(JOB, subtask(0), CheckpointId(3)).len(), 1);
     assert_eq!([2, 3].map(has), [true, false]);
-    assert_eq!(local.forget(JobId(Uuid::from_u128(8))).len(), 0);
+    // It runs here, or it is another job's; and then it has moved to another process.
+    let later = CheckpointId(4);
+    let other = JobId(Uuid::from_u128(8));
+    assert_eq!(local.completed_elsewhere(JOB, later, |_| true).len(), 0);
+    assert_eq!(local.completed_elsewhere(other, later, |_| false).len(), 0);
+    keep(4);
+    assert_eq!(local.completed_elsewhere(JOB, later, |_| false).len(), 1);
+    assert_eq!([2, 4].map(has), [false, true]);
+    assert_eq!(local.forget(other).len(), 0);
     assert_eq!(local.forget(JOB).len(), 1);
-    assert!(!has(2));
+    assert!(!has(4));
 }

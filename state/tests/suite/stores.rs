@@ -324,17 +324,30 @@ fn what_a_killed_process_left_goes_when_the_next_one_comes() {
     let directory = tempfile::tempdir().unwrap();
     let left = directory.path().join("rivus-1-0");
     let living = directory.path().join("rivus-2-0");
-    let foreign = directory.path().join("not-ours");
-    for path in [&left, &living, &foreign] {
+    let foreign = [
+        "rivus-storage",
+        "rivus-backup",
+        "rivus-3-0",
+        "rivus-4-x",
+        "not-ours",
+    ];
+    let foreign = foreign.map(|name| directory.path().join(name));
+    for path in [&left, &living].into_iter().chain(&foreign) {
         std::fs::create_dir_all(path.join("a store")).unwrap();
     }
+    // Of all these only what has a process's name and an owner is a process's.
+    std::fs::File::create(foreign[0].join("owner")).unwrap();
+    // A process died when it had not got that far, too.
+    std::fs::create_dir(directory.path().join("rivus.coming")).unwrap();
     // As the operating system leaves it when a process has died; and as it is while one lives.
     std::fs::File::create(left.join("owner")).unwrap();
     let owner = std::fs::File::create(living.join("owner")).unwrap();
     owner.lock().unwrap();
     let backend = RocksDbBackend::new(directory.path()).unwrap();
-    let there = [&left, &living, &foreign].map(|path| path.exists());
-    assert_eq!(there, [false, true, true]);
+    assert_eq!([&left, &living].map(|path| path.exists()), [false, true]);
+    for path in foreign {
+        assert!(path.join("a store").exists(), "{} is gone", path.display());
+    }
     // Others of this process are not gone either.
     let store = open(&backend, 1, "one");
     let other = RocksDbBackend::new(directory.path()).unwrap();
