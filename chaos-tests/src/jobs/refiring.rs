@@ -141,7 +141,10 @@ impl World {
             .parallelism(self.wide());
         self.sink(&mended, &self.main);
         let marked = WatermarkStrategy::punctuated(|reading: &Reading, _| {
-            (reading.value % 4 == 0).then_some(reading.ts - DISORDER - 1)
+            reading
+                .value
+                .is_multiple_of(4)
+                .then_some(reading.ts - DISORDER - 1)
         });
         let every = ContinuousEventTimeTrigger::every(Duration::from_millis(REFIRED as u64 / 4));
         let so_far = self.refired(&readings.assign_watermarks(marked), every);
