@@ -221,7 +221,10 @@ async fn a_damaged_file_of_a_checkpoint_is_named_and_ends_the_job() {
     let mut job = resumed(&env).await;
     // Until it is large enough for files.
     let large = |view: &JobView| sum(view, |figures| figures.snapshot_bytes) >= 400_000;
-    job.wait_until(large).await.expect("goes on");
+    let known = job.wait_until(large).await.expect("goes on").checkpoints;
+    // It has been acknowledged, and is complete by the next one at the latest.
+    let complete = |view: &JobView| view.checkpoints > known;
+    job.wait_until(complete).await.expect("goes on");
     drop((env, job));
     for file in files_below(&storage) {
         if file.extension().is_some_and(|extension| extension == "sst") {
