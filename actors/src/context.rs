@@ -131,8 +131,11 @@ pub struct Runtimes {
     /// Jobs that have run here, by the order in which they came.
     begun: Arc<Mutex<Begun>>,
     /// Workers held up by an execution that was to end and doesn't, as long as that is there.
-    held_up: Arc<Mutex<Vec<(usize, Weak<()>)>>>,
+    held_up: Arc<Mutex<Vec<HeldUp>>>,
 }
+
+/// A worker that is held up, and what is dropped when it isn't any more.
+type HeldUp = (usize, Weak<()>);
 
 /// How many jobs have begun here, and which of them each was that is still known.
 #[derive(Debug, Default)]

@@ -22,11 +22,13 @@ fn builder() -> EnvironmentBuilder {
         .seed(1)
 }
 
+/// By checkpoint and subtask.
+type Parts = BTreeMap<(CheckpointId, u32), Vec<u64>>;
+
 /// What subtasks have made visible.
 #[derive(Clone, Default)]
 struct Shelf {
-    /// By checkpoint and subtask.
-    parts: Arc<Mutex<BTreeMap<(CheckpointId, u32), Vec<u64>>>>,
+    parts: Arc<Mutex<Parts>>,
     /// How often the second subtask's commits fail from the third checkpoint on.
     away: Arc<AtomicU32>,
 }
@@ -93,7 +95,7 @@ impl Committer<Part> for Shelf {
         let fail = |left: u32| left.checked_sub(1);
         if subtask == 1
             && checkpoint >= CheckpointId(3)
-            && self.away.try_update(Relaxed, Relaxed, fail).is_ok()
+            && self.away.fetch_update(Relaxed, Relaxed, fail).is_ok()
         {
             return Err("the shelf can't be reached".into());
         }
