@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rivus_core::{
-    CheckpointId, Event, Failure, ParallelInstance, ReadStatus, Record, Source, SourceReader,
-    Timestamp, UserError,
+    CheckpointId, Event, ParallelInstance, ReadStatus, Record, Source, SourceReader, Timestamp,
+    UserError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -89,11 +89,16 @@ impl<T: Record> Source for ActorSource<T> {
     type Split = FeedSplit;
     type Reader = FeedReader<T>;
 
-    fn splits(&self, _parallelism: u32) -> Result<Vec<FeedSplit>, UserError> {
+    fn check(&self) -> Result<(), UserError> {
         if self.capacity == 0 {
-            let none = "a feed that holds no record: give ActorSource::bounded(..) at least 1";
-            return Err(Failure::job(none).into());
+            return Err(
+                "a feed that holds no record: give ActorSource::bounded(..) at least 1".into(),
+            );
         }
+        Ok(())
+    }
+
+    fn splits(&self, _parallelism: u32) -> Result<Vec<FeedSplit>, UserError> {
         Ok(vec![FeedSplit { next: 0 }])
     }
 

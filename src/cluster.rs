@@ -292,6 +292,7 @@ fn wall_clock() -> Timestamp {
 }
 
 /// A seed for those who don't want to choose one.
+#[allow(clippy::disallowed_methods)]
 fn entropy() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }

@@ -305,7 +305,7 @@ impl StreamEnvironment {
 
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
     /// died. The program must be the same, its parallelism included, or it is refused; and no other process may be
-    /// running the job, unless they share a [`Coordination`]: then this one stands by until the other is gone. A job without a log is started under the given id; one that has ended says how.
+    /// running the job, unless they share a [`Coordination`]: then this one stands by until the other is gone. A job without a log is started under the given id; one that has ended says how, until a hundred others have.
     ///
     /// # Errors
     /// As [`start`](Self::start).

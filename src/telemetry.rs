@@ -55,10 +55,10 @@ const JOB_COUNTERS: [JobFigure; 3] = [
 impl JobHandle {
     /// Offers the job's figures to a meter, which reads them whenever it collects.
     ///
-    /// Per subtask, with the attributes `job`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`, `.skipped`,
+    /// Per subtask, with the attributes `job`, `job.id`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`, `.skipped`,
     /// `rivus.time.busy`, `.backpressured`, `.idle`, `.aligning` (microseconds, each counter from the attempt's start)
     /// and the gauges `rivus.watermark` (milliseconds since the epoch), `rivus.watermark.drift` (milliseconds ahead of the
-    /// alignment group) and `rivus.loop.records` (that wait to go round). Per job: `rivus.job.checkpoints`,
+    /// alignment group) and `rivus.loop.records` (that wait to go round). Per job, with `job` and `job.id`: `rivus.job.checkpoints`,
     /// `.restarts`, `.takeovers`.
     ///
     /// ```
@@ -90,8 +90,7 @@ impl JobHandle {
                 .u64_observable_counter(name)
                 .with_callback(move |observer| {
                     let view = view.borrow();
-                    let job = KeyValue::new("job", view.name.clone());
-                    observer.observe(figure(&view), &[job]);
+                    observer.observe(figure(&view), &of_job(&view));
                 })
                 .build();
         }
@@ -123,9 +122,19 @@ impl JobHandle {
     }
 }
 
-fn attributes(view: &JobView, task: &SubtaskView) -> [KeyValue; 3] {
+/// Names of jobs may be the same, their ids are not.
+fn of_job(view: &JobView) -> [KeyValue; 2] {
     [
         KeyValue::new("job", view.name.clone()),
+        KeyValue::new("job.id", view.job.to_string()),
+    ]
+}
+
+fn attributes(view: &JobView, task: &SubtaskView) -> [KeyValue; 4] {
+    let [job, id] = of_job(view);
+    [
+        job,
+        id,
         KeyValue::new("vertex", task.name.clone()),
         KeyValue::new("subtask", i64::from(task.attempt.subtask.index)),
     ]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorProcessingErr, ActorRef};
@@ -129,7 +129,19 @@ pub struct Runtimes {
     /// Futures of operators: the control runtime, unless they have one of their own.
     pub futures: Handle,
     /// Jobs that have run here, by the order in which they came.
-    begun: Arc<Mutex<BTreeMap<JobId, usize>>>,
+    begun: Arc<Mutex<Begun>>,
+    /// Workers held up by an execution that was to end and doesn't, as long as that is there.
+    held_up: Arc<Mutex<Vec<HeldUp>>>,
+}
+
+/// A worker that is held up, and what is dropped when it isn't any more.
+type HeldUp = (usize, Weak<()>);
+
+/// How many jobs have begun here, and which of them each was that is still known.
+#[derive(Debug, Default)]
+struct Begun {
+    jobs: usize,
+    numbers: BTreeMap<JobId, usize>,
 }
 
 impl Runtimes {
@@ -140,6 +152,7 @@ impl Runtimes {
             control,
             data,
             begun: Arc::default(),
+            held_up: Arc::default(),
         }
     }
 
@@ -149,18 +162,39 @@ impl Runtimes {
         Self { futures, ..self }
     }
 
-    /// The worker of a subtask. Each job begins with the worker after the one that the job before it began with.
+    /// The worker of a subtask, by its number. Each job begins with the worker after the one that the job before it began
+    /// with; one that is held up is passed over.
     ///
     /// # Panics
     /// If there is no worker.
-    pub fn worker(&self, job: JobId, graph: &JobGraph, subtask: SubtaskId) -> &Handle {
+    pub fn worker(&self, job: JobId, graph: &JobGraph, subtask: SubtaskId) -> usize {
         let workers = self.data.len();
         let first = {
             let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-            let jobs = begun.len();
-            *begun.entry(job).or_insert(jobs)
+            let Begun { jobs, numbers } = &mut *begun;
+            *numbers.entry(job).or_insert_with(|| {
+                *jobs += 1;
+                *jobs - 1
+            })
         };
-        &self.data[(first + graph.worker(subtask, workers)) % workers]
+        let own = (first + graph.worker(subtask, workers)) % workers;
+        let mut held_up = self.held_up.lock().unwrap_or_else(PoisonError::into_inner);
+        held_up.retain(|(_, by)| by.strong_count() > 0);
+        let is_free = |worker: &usize| held_up.iter().all(|(other, _)| other != worker);
+        let mut workers = (own..workers).chain(0..own);
+        workers.find(is_free).unwrap_or(own)
+    }
+
+    /// Passes a worker over until this is dropped.
+    pub(crate) fn pass_over(&self, worker: usize, until_gone: Weak<()>) {
+        let mut held_up = self.held_up.lock().unwrap_or_else(PoisonError::into_inner);
+        held_up.push((worker, until_gone));
+    }
+
+    /// Forgets a job that is over.
+    pub(crate) fn forget(&self, job: JobId) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.numbers.remove(&job);
     }
 }
 

@@ -1,12 +1,12 @@
 //! Which jobs there are: submits new ones and recovers those that an earlier leader left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::{JobOptions, LogEntry, ProgramRef, StartState};
-use rivus_core::{Failure, FailureScope, JobId, codec};
+use rivus_core::{Failure, FailureScope, JobGraph, JobId, Operator, codec};
 use rivus_state::Append;
 
 use crate::context::NodeContext;
@@ -17,8 +17,12 @@ use crate::probe::{ActorKind, Step};
 pub enum DispatcherMessage {
     /// Look which jobs have a log.
     Recover,
-    /// Jobs that have a log.
-    Recovered(Result<Found, String>),
+    /// A job that has a log.
+    Found(JobId, Recovered),
+    /// All that have one have been looked at.
+    Recovered(Result<(), String>),
+    /// A job has ended.
+    Ended(JobId),
     /// A new job. Asked for again by the client's process until a master has begun with it.
     Submit {
         /// Its id.
@@ -35,13 +39,15 @@ pub enum DispatcherMessage {
     },
 }
 
-/// Jobs that have a log.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Those that this process can run.
-    jobs: Vec<JobId>,
-    /// Those that are over. A TaskManager that had no leader when they ended may not know it.
-    over: Vec<JobId>,
+/// What a process can do about a job that has a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered {
+    /// Run it.
+    CanRun,
+    /// It is over. A TaskManager that had no leader when it ended may not know it.
+    Over,
+    /// Its program is in the process that wrote it.
+    Foreign,
 }
 
 /// A new job.
@@ -74,12 +80,17 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Failed tries after which its client is told.
 const RETRIES: u32 = 50;
 
+/// Jobs that are over and of which the log is kept, so that they don't come back.
+const ENDED: usize = 100;
+
 /// What the actor remembers: nothing that the store doesn't know.
 pub struct DispatcherState {
     args: DispatcherArgs,
     myself: ActorRef<DispatcherMessage>,
     /// Failed tries to log new jobs.
     failures: BTreeMap<JobId, u32>,
+    /// Jobs that are over, those first that were when this leader came.
+    ended: VecDeque<JobId>,
 }
 
 impl Actor for DispatcherActor {
@@ -98,6 +109,7 @@ impl Actor for DispatcherActor {
             args,
             myself,
             failures: BTreeMap::new(),
+            ended: VecDeque::new(),
         };
         state.recover();
         Ok(state)
@@ -110,16 +122,12 @@ impl Actor for DispatcherActor {
         state: &mut DispatcherState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            DispatcherMessage::Recovered(jobs) => {
+            DispatcherMessage::Found(job, found) => state.found(job, found),
+            DispatcherMessage::Ended(job) => state.ended(job),
+            DispatcherMessage::Recovered(looked) => {
                 state.pass(Step::Recover)?;
-                match jobs {
-                    Ok(Found { jobs, over }) => {
-                        state.args.node.views.recovered(&jobs);
-                        let _ = state.args.manager.cast(JobManagerMessage::JobsOver(over));
-                        for job in jobs {
-                            let _ = state.args.manager.cast(JobManagerMessage::StartMaster(job));
-                        }
-                    }
+                match looked {
+                    Ok(()) => state.args.node.views.recovered(),
                     Err(error) => {
                         tracing::warn!(error, "the jobs' logs can't be listed, again soon");
                         let node = &state.args.node;
@@ -155,9 +163,42 @@ impl DispatcherState {
     fn recover(&self) {
         let (node, myself) = (Arc::clone(&self.args.node), self.myself.clone());
         self.args.node.blocking.run(Box::new(move || {
-            let jobs = Failure::caught(|| recoverable(&node)).map_err(|failure| failure.message);
-            let _ = myself.cast(DispatcherMessage::Recovered(jobs));
+            let found = |job, found| {
+                let _ = myself.cast(DispatcherMessage::Found(job, found));
+            };
+            let looked = Failure::caught(|| recoverable(&node, found));
+            let looked = looked.map_err(|failure| failure.message);
+            let _ = myself.cast(DispatcherMessage::Recovered(looked));
         }));
+    }
+
+    fn found(&mut self, job: JobId, found: Recovered) {
+        match found {
+            Recovered::CanRun => {
+                self.args.node.views.found(job);
+                let _ = self.args.manager.cast(JobManagerMessage::StartMaster(job));
+            }
+            Recovered::Over => {
+                let _ = self.args.manager.cast(JobManagerMessage::JobOver(job));
+                self.ended(job);
+            }
+            Recovered::Foreign => {}
+        }
+    }
+
+    /// Keeps the logs of the last jobs that have ended, and deletes those of others.
+    fn ended(&mut self, job: JobId) {
+        self.ended.retain(|ended| *ended != job);
+        self.ended.push_back(job);
+        if self.ended.len() > ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            let node = Arc::clone(&self.args.node);
+            self.args
+                .node
+                .blocking
+                .run(Box::new(move || delete(&node, oldest)));
+        }
     }
 
     fn submit(&self, job: JobId, submission: Submission) {
@@ -189,30 +230,40 @@ impl DispatcherState {
     }
 }
 
-/// The jobs that have a log here. Plans are built where they are not at hand.
-fn recoverable(node: &NodeContext) -> Result<Found, Failure> {
+/// Deletes the log of a job that is over, unless it is running again.
+fn delete(node: &NodeContext, job: JobId) {
+    let is_over = || -> Result<bool, Failure> {
+        Ok(crate::job_master::replay(&node.log, job)?.outcome.is_some())
+    };
+    let deleted = match is_over() {
+        Ok(true) => node
+            .log
+            .delete(job)
+            .map_err(|error| Failure::user(&error.into())),
+        Ok(false) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = deleted {
+        tracing::warn!(%job, %failure, "the log of a job that is over could not be deleted");
+    }
+}
+
+/// Tells of each job that has a log here, as soon as it is known what can be done about it. Those whose plans are at hand
+/// come first: their logs need not be read for that. Plans are built where they are not.
+fn recoverable(node: &NodeContext, found: impl Fn(JobId, Recovered)) -> Result<(), Failure> {
     let jobs = node
         .log
         .jobs()
         .map_err(|error| Failure::user(&error.into()))?;
-    let mut found = Found::default();
-    for job in jobs {
+    let at_hand = |job: &JobId| node.programs.get(*job).is_some();
+    let (at_hand, others): (Vec<JobId>, Vec<JobId>) = jobs.into_iter().partition(at_hand);
+    for job in at_hand.into_iter().chain(others) {
         match recover(node, job) {
-            Ok(Recovered::CanRun) => found.jobs.push(job),
-            Ok(Recovered::Over) => found.over.push(job),
-            Ok(Recovered::Foreign) => {}
+            Ok(recovered) => found(job, recovered),
             Err(failure) => tracing::warn!(%job, %failure, "the job is left alone here"),
         }
     }
-    Ok(found)
-}
-
-/// What a process can do about a job that has a log.
-enum Recovered {
-    CanRun,
-    Over,
-    /// Its program is in the process that wrote it.
-    Foreign,
+    Ok(())
 }
 
 fn recover(node: &NodeContext, job: JobId) -> Result<Recovered, Failure> {
@@ -230,6 +281,23 @@ fn recover(node: &NodeContext, job: JobId) -> Result<Recovered, Failure> {
     }
 }
 
+/// Asks each source for its splits, to see whether it can find them.
+fn find_splits(graph: &JobGraph) -> Result<(), Failure> {
+    for vertex in graph.vertices.iter().filter(|vertex| vertex.is_source) {
+        let node = graph.node(vertex.nodes[0]);
+        if let Operator::Source(source) = &node.operator {
+            let find = || {
+                source
+                    .splits(vertex.parallelism)
+                    .map_err(|error| Failure::user(&error))
+            };
+            let found = Failure::caught(find);
+            found.map_err(|failure| Failure::job(failure.blame(&node.uid).to_string()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a job's first entry.
 fn write(
     node: &NodeContext,
@@ -238,6 +306,11 @@ fn write(
     nonce: u128,
 ) -> Result<(), Failure> {
     let graph = node.programs.obtain(job, submission.program.as_deref())?;
+    let known = node.log.read_from(job, 0);
+    if submission.start.is_none() && known.is_ok_and(|entries| entries.is_empty()) {
+        // What a source can't find is said before there is a job that could never run, and for ever have its id.
+        find_splits(&graph)?;
+    }
     let Submission {
         name,
         program,

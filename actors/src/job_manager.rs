@@ -56,8 +56,8 @@ pub enum JobManagerMessage {
     TaskManagerDied(ActorId),
     /// A TaskManager of another process has connected.
     TaskManagerCalled(Box<Caller>),
-    /// Jobs that had ended before this leader came.
-    JobsOver(Vec<JobId>),
+    /// A job that had ended before this leader came.
+    JobOver(JobId),
 }
 
 /// What the actor is started with.
@@ -202,6 +202,7 @@ impl Actor for JobManagerActor {
                 if let Some(master) = state.masters.remove(&job) {
                     master.stop(None);
                 }
+                let _ = state.dispatcher.cast(DispatcherMessage::Ended(job));
                 let _ = state.args.root.cast(NodeMessage::JobEnded { job, outcome });
             }
             JobManagerMessage::Cancel(job) => {
@@ -231,11 +232,9 @@ impl Actor for JobManagerActor {
                 let stand_in = remote::take_on(node, *caller, resources, supervisor).await?;
                 state.stand_ins.insert(stand_in.get_id(), stand_in);
             }
-            JobManagerMessage::JobsOver(jobs) => {
-                for job in jobs {
-                    let release = ResourceManagerMessage::ReleaseJob(job);
-                    let _ = state.resource_manager.cast(release);
-                }
+            JobManagerMessage::JobOver(job) => {
+                let release = ResourceManagerMessage::ReleaseJob(job);
+                let _ = state.resource_manager.cast(release);
             }
         }
         Ok(())

@@ -385,6 +385,7 @@ impl NodeState {
 
     fn job_ended(&mut self, job: JobId, outcome: JobOutcome) {
         self.node.programs.remove(job);
+        self.node.runtimes.forget(job);
         self.node.drop_copies(self.node.local.forget(job));
         self.clients.remove(&job);
         self.node.views.ended(job, outcome);

@@ -2,7 +2,7 @@
 //! anew with every leader and say which jobs run in them; which slots these hold, their JobMasters say, who
 //! have it from the log. Until they have, no slot of that TaskManager is granted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +91,9 @@ struct TaskManagerEntry {
     data_address: String,
 }
 
+/// Jobs that have ended, of which that is known.
+const RELEASED: usize = 1_000;
+
 /// What the actor remembers.
 pub struct ResourceManagerState {
     node: Arc<NodeContext>,
@@ -98,8 +101,10 @@ pub struct ResourceManagerState {
     masters: BTreeMap<JobId, ActorRef<JobMasterMessage>>,
     /// Requests that can't be met yet.
     waiting: BTreeMap<JobId, usize>,
-    /// Jobs that have ended in this life: a TaskManager may not have heard of it.
-    released: BTreeSet<JobId>,
+    /// When heartbeats were looked at last.
+    looked: Duration,
+    /// Jobs that have ended lately: a TaskManager may not have heard of it.
+    released: VecDeque<JobId>,
 }
 
 impl Actor for ResourceManagerActor {
@@ -116,11 +121,12 @@ impl Actor for ResourceManagerActor {
         let interval = node.config.heartbeat_interval;
         node.send_later(&myself, interval, ResourceManagerMessage::Check);
         Ok(ResourceManagerState {
+            looked: node.now(),
             node,
             task_managers: BTreeMap::new(),
             masters: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            released: BTreeSet::new(),
+            released: VecDeque::new(),
         })
     }
 
@@ -159,8 +165,11 @@ impl Actor for ResourceManagerActor {
             }
             ResourceManagerMessage::Check => {
                 let (now, timeout) = (state.node.now(), state.node.config.heartbeat_timeout);
-                state.lose(|entry| now.saturating_sub(entry.last_heard) > timeout);
                 let interval = state.node.config.heartbeat_interval;
+                let looked = std::mem::replace(&mut state.looked, now);
+                if !is_overdue(looked, now, interval) {
+                    state.lose(|entry| now.saturating_sub(entry.last_heard) > timeout);
+                }
                 let node = &state.node;
                 node.send_later(&myself, interval, ResourceManagerMessage::Check);
             }
@@ -183,7 +192,7 @@ impl Actor for ResourceManagerActor {
             ResourceManagerMessage::ReleaseJob(job) => {
                 state.masters.remove(&job);
                 state.waiting.remove(&job);
-                state.released.insert(job);
+                state.remember_released(job);
                 for entry in state.task_managers.values_mut() {
                     entry.unclear.remove(&job);
                     let _ = entry.actor.cast(TaskManagerMessage::ForgetJob(job));
@@ -195,6 +204,12 @@ impl Actor for ResourceManagerActor {
         }
         Ok(())
     }
+}
+
+/// Whether a look at the heartbeats comes so late that it is this process that stood still, or was too busy for its own
+/// timers: what was sent to it meanwhile has not been heard yet. The next look tells.
+fn is_overdue(looked: Duration, now: Duration, interval: Duration) -> bool {
+    now.saturating_sub(looked) > 2 * interval
 }
 
 fn joined(incarnation: Incarnation, entry: &TaskManagerEntry) -> JobMasterMessage {
@@ -242,6 +257,15 @@ impl ResourceManagerState {
         }
         self.task_managers.insert(incarnation, entry);
         self.grant();
+    }
+
+    fn remember_released(&mut self, job: JobId) {
+        if !self.released.contains(&job) {
+            self.released.push_back(job);
+        }
+        if self.released.len() > RELEASED {
+            self.released.pop_front();
+        }
     }
 
     fn hold(&mut self, job: JobId, incarnation: Incarnation, slots: &BTreeSet<u32>) {
@@ -327,5 +351,17 @@ impl ResourceManagerState {
         candidates.sort();
         candidates.truncate(count);
         Ok(candidates.into_iter().map(|(_, _, slot)| slot).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stood_still_itself_declares_nobody_lost_at_once() {
+        let interval = Duration::from_secs(1);
+        let looks = [1, 2, 3, 60].map(|now| is_overdue(Duration::ZERO, now * interval, interval));
+        assert_eq!(looks, [false, false, true, true]);
     }
 }

@@ -154,6 +154,7 @@ impl Actor for TaskManagerActor {
                 if state.link.is_some() {
                     // Nobody else in this process knows of the job.
                     state.args.node.programs.remove(job);
+                    state.args.node.runtimes.forget(job);
                 }
             }
         }

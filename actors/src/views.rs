@@ -48,12 +48,13 @@ impl Views {
         known.of(job, name).subscribe()
     }
 
-    /// A leader has found these jobs in the storage, and is about to go on with them.
-    pub(crate) fn recovered(&self, jobs: &[JobId]) {
-        let mut known = self.known();
-        for job in jobs {
-            known.of(*job, "");
-        }
+    /// A leader has found a job in the storage, and is about to go on with it.
+    pub(crate) fn found(&self, job: JobId) {
+        self.known().of(job, "");
+    }
+
+    /// A leader has looked at all jobs in the storage.
+    pub(crate) fn recovered(&self) {
         self.recovered.send_replace(true);
     }
 

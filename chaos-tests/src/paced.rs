@@ -98,6 +98,10 @@ impl<S: Source> Source for Paced<S> {
     type Split = S::Split;
     type Reader = PacedReader<S::Reader>;
 
+    fn check(&self) -> Result<(), UserError> {
+        self.inner.check()
+    }
+
     fn splits(&self, parallelism: u32) -> Result<Vec<S::Split>, UserError> {
         self.inner.splits(parallelism * self.finer)
     }

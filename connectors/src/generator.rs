@@ -161,10 +161,14 @@ impl<T: Record> Source for GeneratorSource<T> {
     type Split = GeneratorSplit;
     type Reader = GeneratorReader<T>;
 
-    fn splits(&self, parallelism: u32) -> Result<Vec<GeneratorSplit>, UserError> {
+    fn check(&self) -> Result<(), UserError> {
         if self.records_per_second == Some(0) {
             return Err(GeneratorError::NoRate.into());
         }
+        Ok(())
+    }
+
+    fn splits(&self, parallelism: u32) -> Result<Vec<GeneratorSplit>, UserError> {
         let step = u64::from(parallelism.max(1));
         let end = self.count.unwrap_or(u64::MAX);
         Ok((0..step.min(end))

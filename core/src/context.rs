@@ -75,7 +75,6 @@ pub struct TaskContext {
     wake_at: Option<Timestamp>,
     given_back: Vec<GivenBack>,
     operators: Vec<OperatorUid>,
-    running: Option<usize>,
     position: Option<String>,
 }
 
@@ -103,7 +102,6 @@ impl TaskContext {
             wake_at: None,
             given_back: Vec::new(),
             operators,
-            running: None,
             position: None,
         };
         cx.begin_turn();
@@ -174,13 +172,7 @@ impl TaskContext {
     /// Notes whose code runs now, so that a failure or panic can name it.
     #[inline]
     pub fn enter(&mut self, operator: OperatorIndex) {
-        self.running = Some(operator.0);
-    }
-
-    /// Uid of the operator whose code ran last.
-    pub fn running(&self) -> Option<&str> {
-        let uid = self.operators.get(self.running?)?;
-        Some(&uid.0)
+        self.metrics.runs(operator.0);
     }
 
     /// Notes where the source stands.
@@ -191,7 +183,11 @@ impl TaskContext {
     /// Completes a failure with what the context knows of its place.
     pub fn locate(&self, failure: Failure) -> Failure {
         let failure = failure.at(self.position.clone());
-        match self.running.and_then(|index| self.operators.get(index)) {
+        match self
+            .metrics
+            .running()
+            .and_then(|index| self.operators.get(index))
+        {
             Some(operator) => failure.blame(operator),
             None => failure,
         }

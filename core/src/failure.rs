@@ -33,6 +33,9 @@ pub struct Failure {
     pub record: Option<String>,
     /// One line: what happened, and the mend where there is one.
     pub message: String,
+    /// Whether it came from outside the job's code: what a source reads, a sink writes to or a request asks. That may be back
+    /// soon, so however often it fails in the same way, it is no poison.
+    pub outside: bool,
 }
 
 /// Characters of a record that a failure shows.
@@ -51,6 +54,7 @@ impl Failure {
             position: None,
             record: None,
             message: message.into(),
+            outside: false,
         }
     }
 
@@ -78,6 +82,15 @@ impl Failure {
         Self {
             scope: FailureScope::Job,
             ..Self::user(&error.into())
+        }
+    }
+
+    /// Says that it came from [outside](Self::outside) the job's code.
+    #[must_use]
+    pub fn outside(self) -> Self {
+        Self {
+            outside: true,
+            ..self
         }
     }
 
@@ -127,13 +140,18 @@ impl Failure {
     }
 
     /// Whether the same operator failed with the same words, or with the source at the same place: words may
-    /// hold what changes, and the runs of a source may end elsewhere when they are read again. Without an
-    /// operator to blame it was not the job's code that failed.
+    /// hold what changes, and the runs of a source may end elsewhere when they are read again. What is not of the
+    /// job's code repeats nothing.
     pub fn is_repeated_by(&self, later: &Self) -> bool {
         let same_place = self.position.is_some() && self.position == later.position;
-        self.operator.is_some()
+        later.is_of_code()
             && self.operator == later.operator
             && (same_place || self.message == later.message)
+    }
+
+    /// Whether the job's own code failed.
+    pub fn is_of_code(&self) -> bool {
+        self.operator.is_some() && !self.outside
     }
 
     /// The failure of a user's function, with the chain of its causes on one line. One that is a `Failure`

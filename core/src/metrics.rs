@@ -1,6 +1,7 @@
 //! A subtask's counters: written by its actor, read by whoever watches.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ pub struct SubtaskMetrics {
     pub records_in: AtomicU64,
     /// Records sent out, or written by a sink.
     pub records_out: AtomicU64,
-    /// Records that came too late for their window and went nowhere else.
+    /// Records that came too late for their window, those that went to a side output for that among them.
     pub late: AtomicU64,
     /// Records that a function refused and lines that a source could not read, where they are to be skipped.
     pub skipped: AtomicU64,
@@ -47,6 +48,10 @@ pub struct SubtaskMetrics {
     pub in_loop: AtomicU64,
     /// Records under way in a loop that it was restored with.
     pub restored_in_loop: AtomicU64,
+    /// When the turn began that is under way, microseconds of the monotonic clock and one; 0 between turns.
+    turn_began_us: AtomicU64,
+    /// The operator of the chain whose code ran last, and one.
+    running: AtomicUsize,
 }
 
 impl Default for SubtaskMetrics {
@@ -72,6 +77,8 @@ impl Default for SubtaskMetrics {
             queued_bytes: zero(),
             in_loop: zero(),
             restored_in_loop: zero(),
+            turn_began_us: zero(),
+            running: AtomicUsize::default(),
         }
     }
 }
@@ -84,7 +91,7 @@ pub struct SubtaskFigures {
     pub records_in: u64,
     /// Records sent out, or written by a sink.
     pub records_out: u64,
-    /// Records that came too late for their window and went nowhere else.
+    /// Records that came too late for their window, those that went to a side output for that among them.
     pub late: u64,
     /// Records that a function refused and lines that a source could not read, where they are to be skipped.
     pub skipped: u64,
@@ -121,6 +128,34 @@ pub struct SubtaskFigures {
 }
 
 impl SubtaskMetrics {
+    /// A turn begins; the code in it may be a user's and not return.
+    pub fn turn_begins(&self, now: Duration) {
+        self.turn_began_us
+            .store(now.as_micros() as u64 + 1, Relaxed);
+    }
+
+    /// The turn is over.
+    pub fn turn_ends(&self) {
+        self.turn_began_us.store(0, Relaxed);
+    }
+
+    /// When the turn began that is under way.
+    pub fn turn_began(&self) -> Option<Duration> {
+        let began = self.turn_began_us.load(Relaxed);
+        began.checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// Code of an operator of the chain runs now.
+    #[inline]
+    pub(crate) fn runs(&self, operator: usize) {
+        self.running.store(operator + 1, Relaxed);
+    }
+
+    /// The operator of the chain whose code ran last.
+    pub fn running(&self) -> Option<usize> {
+        self.running.load(Relaxed).checked_sub(1)
+    }
+
     /// Adds to a counter that only its own actor writes, which is cheaper than an atomic addition.
     #[inline]
     pub fn add(counter: &AtomicU64, by: u64) {

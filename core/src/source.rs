@@ -103,11 +103,19 @@ pub trait Source: Send + Sync + 'static {
     /// What reads splits.
     type Reader: SourceReader<Out = Self::Out, Split = Self::Split>;
 
-    /// Finds the parts to read, in the order in which they should be handed out. Called once a job; may
-    /// block on I/O.
+    /// Refuses settings that can't work. Asked when the graph is checked, before there is a job; does no I/O.
     ///
     /// # Errors
-    /// One line that names what is missing and the mend; it fails the job.
+    /// One line that names the setting and the mend.
+    fn check(&self) -> Result<(), UserError> {
+        Ok(())
+    }
+
+    /// Finds the parts to read, in the order in which they should be handed out. Called when a job is submitted, to see
+    /// whether it can be done, and when it begins; may block on I/O.
+    ///
+    /// # Errors
+    /// One line that names what is missing and the mend; the job is refused, or fails.
     fn splits(&self, parallelism: u32) -> Result<Vec<Self::Split>, UserError>;
 
     /// What goes on finding parts while the job runs, such as new files or partitions. None, unless a source says

@@ -121,7 +121,7 @@ impl<S: Sink> OperatorFactory for SinkOperator<S> {
         let writer = self
             .sink
             .writer(cx.instance(), state)
-            .map_err(|error| Failure::user(&error))?;
+            .map_err(|error| Failure::user(&error).outside())?;
         Ok(AnyStage::new::<S::In>(Box::new(Writing::<S> {
             writer,
             committer: self.sink.committer(),
@@ -151,7 +151,7 @@ impl<S: Sink> Writing<S> {
     fn prepare(&mut self, barrier: Barrier, cx: &mut TaskContext) -> Result<(), Failure> {
         // Whoever goes on from a savepoint may have fewer writers.
         let last = barrier.kind != CheckpointKind::Checkpoint;
-        let user = |error: UserError| Failure::user(&error);
+        let user = |error: UserError| Failure::user(&error).outside();
         let committables = self.writer.prepare_commit(barrier.id, last).map_err(user)?;
         if self.committer.is_some() && !committables.is_empty() {
             self.pending.insert(barrier.id, Pending::new(committables));
@@ -210,7 +210,7 @@ impl<S: Sink> Stage<S::In> for Writing<S> {
         let records = run.len() as u64;
         self.writer
             .write(run)
-            .map_err(|error| Failure::user(&error))?;
+            .map_err(|error| Failure::user(&error).outside())?;
         SubtaskMetrics::add(&cx.metrics.records_out, records);
         Ok(Progress::Done)
     }
@@ -218,7 +218,10 @@ impl<S: Sink> Stage<S::In> for Writing<S> {
     fn control(&mut self, control: Control, cx: &mut TaskContext) -> Result<Progress, Failure> {
         cx.enter(self.operator);
         match control {
-            Control::Flush => self.writer.flush().map_err(|error| Failure::user(&error))?,
+            Control::Flush => self
+                .writer
+                .flush()
+                .map_err(|error| Failure::user(&error).outside())?,
             Control::Barrier(barrier) => self.prepare(barrier, cx)?,
             Control::Completed(checkpoint) => self.commit(checkpoint, cx),
             // What an aborted checkpoint would have committed waits for the next one.

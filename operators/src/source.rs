@@ -12,9 +12,9 @@ use std::time::Duration;
 use rivus_core::ReadStatus;
 use rivus_core::{
     AnyEnumerator, Batch, BuildContext, Control, Discovered, EncodedSplit, Event, Failure,
-    MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress, Source, SourceFactory,
+    MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress, SidesRead, Source, SourceFactory,
     SourceReader, SourceTask, SourceTurn, SplitEnumerator, SplitId, StateAnswer, StateQuery,
-    SubtaskMetrics, Task, TaskContext, Timestamp, UserError, codec, run_records,
+    SubtaskMetrics, Task, TaskContext, Timestamp, UserError, codec, no_side_outputs, run_records,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,12 @@ impl<S: Source> SourceOperator<S> {
 }
 
 impl<S: Source> SourceFactory for SourceOperator<S> {
+    fn check(&self, read: &SidesRead) -> Result<(), String> {
+        let checked = self.source.check();
+        checked.map_err(|error| Failure::user(&error).message)?;
+        no_side_outputs(read)
+    }
+
     fn splits(&self, parallelism: u32) -> Result<Vec<EncodedSplit>, UserError> {
         let splits = self.source.splits(parallelism)?;
         let mut encoded = Vec::with_capacity(splits.len());
@@ -59,7 +65,7 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
         let reader = self
             .source
             .reader(cx.instance())
-            .map_err(|error| Failure::user(&error))?;
+            .map_err(|error| Failure::user(&error).outside())?;
         let mut task: Reading<S> = Reading {
             reader,
             received: Vec::new(),
@@ -173,7 +179,7 @@ impl<S: Source> Reading<S> {
     fn add(&mut self, split: S::Split) -> Result<(), Failure> {
         self.reader
             .add_split(split)
-            .map_err(|error| Failure::user(&error).blame(&self.uid))
+            .map_err(|error| Failure::user(&error).outside().blame(&self.uid))
     }
 
     fn snapshot(&self, cx: &mut TaskContext) -> Result<(), Failure> {
@@ -238,7 +244,7 @@ impl<S: Source> SourceTask for Reading<S> {
         let read = self.reader.read(&mut run, max, cx.now());
         // Also where the read failed: that is the place to name.
         cx.set_position(self.reader.position());
-        let status = read.map_err(|error| Failure::user(&error))?;
+        let status = read.map_err(|error| Failure::user(&error).outside())?;
         SubtaskMetrics::add(&cx.metrics.skipped, self.reader.skipped());
         if !run.is_empty() {
             SubtaskMetrics::add(&cx.metrics.records_in, run.len() as u64);

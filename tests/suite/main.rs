@@ -14,6 +14,7 @@ mod config;
 mod docs;
 mod embedded;
 mod end_to_end;
+mod ending;
 mod examples;
 mod iterate;
 mod mistakes;

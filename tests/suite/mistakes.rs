@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rivus::connectors::{BadLines, GeneratorSource, PrintSink, TextFileSource};
 use rivus::{
-    EnvironmentBuilder, Failure, FailureScope, JobError, JobOptions, JobStatus, JobView,
+    EnvironmentBuilder, Failure, FailureScope, JobError, JobId, JobOptions, JobStatus, JobView,
     NodeConfig, RestartStrategy, RuntimeMode, Storage, StreamEnvironment,
 };
 use tempfile::TempDir;
@@ -221,6 +221,49 @@ async fn a_setting_that_cannot_work_is_refused_by_its_name() {
         let error = refused(&env).await;
         assert!(error.contains(named), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sources_setting_that_cannot_work_is_refused_before_there_is_a_job() {
+    let table = [
+        (TextFileSource::new("x").split_bytes(0), "split_bytes is 0"),
+        (TextFileSource::glob("a["), "a[ is not a glob"),
+    ];
+    for (source, named) in table {
+        let env = builder().build();
+        env.from_source(source).collect();
+        let error = refused(&env).await;
+        assert!(
+            error.starts_with("operator \"source\": ") && error.contains(named),
+            "{error}"
+        );
+    }
+    let env = builder().build();
+    env.from_source(GeneratorSource::new(|n, _| n).rate(0))
+        .collect();
+    let error = refused(&env).await;
+    assert!(error.contains("rate is 0"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_file_is_missing_leaves_its_id_to_one_that_finds_it() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("n.txt");
+    let env = builder().build();
+    let id = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap());
+    let lines = || {
+        env.from_source(TextFileSource::new(&path))
+            .uid("lines")
+            .collect()
+    };
+    lines();
+    let missing = env.resume("lines", id).await.unwrap().wait().await;
+    let error = missing.unwrap_err().to_string();
+    assert!(error.contains("operator lines: no file"), "{error}");
+    std::fs::write(&path, "one\n").unwrap();
+    let out = lines();
+    env.resume("lines", id).await.unwrap().wait().await.unwrap();
+    assert_eq!(out.values(), ["one"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -21,9 +21,13 @@ impl JobMasterState {
                 let _ = self.args.resource_manager.cast(request);
             }
             JobAction::ReadManifest(id) => self.read_manifest(id),
-            JobAction::Deploy { attempts, restore } => {
+            JobAction::Deploy {
+                attempts,
+                restore,
+                only_commit,
+            } => {
                 self.pass(Step::Deploy)?;
-                self.deploy(&attempts, restore)?;
+                self.deploy(&attempts, restore, only_commit)?;
             }
             JobAction::Run(attempts) => {
                 self.pass(Step::Connect)?;

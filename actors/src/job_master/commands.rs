@@ -43,6 +43,7 @@ impl JobMasterState {
         &self,
         attempts: &[(AttemptId, Slot)],
         restore: Option<CheckpointId>,
+        only_commit: bool,
     ) -> Result<(), ActorProcessingErr> {
         let manifest = self
             .machine
@@ -72,6 +73,7 @@ impl JobMasterState {
                     options: Arc::clone(&self.options),
                     attempts: here,
                     restore: manifest.clone(),
+                    only_commit,
                 };
                 self.command(task_manager, command);
             }

@@ -34,8 +34,8 @@ pub(super) struct LogWriter {
     master: ActorRef<JobMasterMessage>,
     /// The slot of the next entry.
     next: u64,
-    /// Entries to be written; the first is being written if a nonce is set.
-    queue: VecDeque<LogEntry>,
+    /// Entries to be written, and their bytes; the first is being written if a nonce is set.
+    queue: VecDeque<(LogEntry, Vec<u8>)>,
     /// Marks the write under way as ours: a write that timed out may have succeeded.
     nonce: Option<u128>,
     failures: u32,
@@ -64,7 +64,7 @@ impl LogWriter {
 
     /// The highest checkpoint id among the entries that wait to be written.
     pub(super) fn last_checkpoint(&self) -> CheckpointId {
-        let ids = self.queue.iter().filter_map(|entry| match entry {
+        let ids = self.queue.iter().filter_map(|(entry, _)| match entry {
             LogEntry::CheckpointTriggered { id, .. } => Some(*id),
             _ => None,
         });
@@ -74,26 +74,19 @@ impl LogWriter {
     /// What became of savepoints, by entries that wait to be written.
     pub(super) fn savepoints_failed(&self) -> impl Iterator<Item = &LogEntry> {
         let failed = |entry: &&LogEntry| matches!(entry, LogEntry::SavepointFailed { .. });
-        self.queue.iter().filter(failed)
+        self.queue.iter().map(|(entry, _)| entry).filter(failed)
     }
 
     /// Writes the first entry of the queue; once more, if it was being written.
     pub(super) fn write_next(&mut self) {
-        let Some(entry) = self.queue.front() else {
+        let Some((_, bytes)) = self.queue.front() else {
             return;
         };
         let nonce = *self.nonce.get_or_insert_with(|| self.node.seed.nonce());
         let (job, slot, log) = (self.job, self.next, self.node.log.clone());
-        let (entry, master) = (entry.clone(), self.master.clone());
+        let (bytes, master) = (bytes.clone(), self.master.clone());
         self.node.blocking.run(Box::new(move || {
-            let result = match codec::encode(&entry) {
-                Ok(bytes) => log.append(job, slot, nonce, &bytes),
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    let _ = master.cast(JobMasterMessage::FailJob(failure));
-                    return;
-                }
-            };
+            let result = log.append(job, slot, nonce, &bytes);
             let appended = Appended { slot, result };
             let _ = master.cast(JobMasterMessage::Appended(appended));
         }));
@@ -104,7 +97,12 @@ impl JobMasterState {
     /// Has an entry written.
     pub(super) fn append(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
         self.pass(Step::BeforeAppend)?;
-        self.log.queue.push_back(entry);
+        let bytes = match codec::encode(&entry) {
+            Ok(bytes) => bytes,
+            // It would stand in the way of all that comes after it, the end of the job too.
+            Err(error) => return self.decide(JobEvent::FailJob(Failure::from(error))),
+        };
+        self.log.queue.push_back((entry, bytes));
         if self.log.nonce.is_none() {
             self.log.write_next();
         }
@@ -121,7 +119,7 @@ impl JobMasterState {
                 self.log.nonce = None;
                 self.log.failures = 0;
                 self.log.next += 1;
-                let Some(entry) = self.log.queue.pop_front() else {
+                let Some((entry, _)) = self.log.queue.pop_front() else {
                     return Ok(());
                 };
                 self.pass(Step::AfterAppend)?;
@@ -177,7 +175,9 @@ impl JobMasterState {
         | LogEntry::CheckpointCompleted { .. }
         | LogEntry::CheckpointAborted { .. }
         | LogEntry::CheckpointCommitted { .. }
-        | LogEntry::SavepointRequested { .. } = &entry
+        | LogEntry::SavepointRequested { .. }
+        | LogEntry::CancelRequested
+        | LogEntry::JobFailing { .. } = &entry
         {
             self.decide(JobEvent::Appended(entry.clone()))?;
             if let (LogEntry::CheckpointCompleted { .. }, Some(machine)) = (&entry, &self.machine) {
@@ -191,14 +191,18 @@ impl JobMasterState {
         }
     }
 
-    /// Folds a long log into a snapshot.
+    /// Folds a long log into a snapshot; and one that has come to its end, which is one read for whoever looks later.
     fn compact(&mut self) -> Result<(), ActorProcessingErr> {
-        if self.log.next - self.log.compacted < self.args.node.config.compact_log_every {
-            return Ok(());
-        }
         let Some(machine) = &self.machine else {
             return Ok(());
         };
+        let most = match machine.state().outcome {
+            Some(_) => 1,
+            None => self.args.node.config.compact_log_every,
+        };
+        if self.log.next - self.log.compacted < most {
+            return Ok(());
+        }
         let Ok(bytes) = codec::encode(machine.state()) else {
             return Ok(());
         };

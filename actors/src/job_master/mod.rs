@@ -264,7 +264,7 @@ impl Actor for JobMasterActor {
         match message {
             JobMasterMessage::Task { attempt, event } => state.task(attempt, event)?,
             JobMasterMessage::Figures(figures) => {
-                state.figures.extend(figures);
+                state.measured(figures);
                 state.publish();
             }
             JobMasterMessage::Append(entry) => state.append(entry)?,
@@ -374,6 +374,18 @@ impl JobMasterState {
         }
         self.publish();
         Ok(())
+    }
+
+    /// Of executions that have been replaced nothing is kept.
+    fn measured(&mut self, figures: Vec<(AttemptId, SubtaskFigures)>) {
+        self.figures.extend(figures);
+        if let Some(machine) = &self.machine {
+            let executions = &machine.state().executions;
+            self.figures.retain(|attempt, _| {
+                let execution = executions.get(&attempt.subtask);
+                execution.is_some_and(|execution| execution.attempt == *attempt)
+            });
+        }
     }
 
     fn cancel(&mut self) -> Result<(), ActorProcessingErr> {

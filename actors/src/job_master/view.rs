@@ -68,8 +68,14 @@ impl JobMasterState {
         let Some(machine) = &self.machine else {
             return;
         };
+        let ran = !machine.state().executions.is_empty();
         let retained = match outcome {
             JobOutcome::Failed(_) => machine.state().retained(),
+            // Not all of its output may be visible, and here is what is missing.
+            JobOutcome::Canceled if ran && machine.state().uncommitted().is_some() => {
+                tracing::warn!(job = %self.args.job, "the last checkpoint's commits are not confirmed; it is kept");
+                machine.state().retained()
+            }
             JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => Vec::new(),
         };
         clean_up(&self.args.node, self.args.job, retained, true);

@@ -24,9 +24,11 @@ impl JobTasksState {
                 options,
                 attempts,
                 restore,
+                only_commit,
             } => {
                 self.pass(Step::StartTasks, &myself)?;
-                self.deploy(fingerprint, &options, attempts, restore.as_deref());
+                let restore = restore.as_deref().map(|manifest| (manifest, only_commit));
+                self.deploy(fingerprint, &options, attempts, restore);
             }
             JobCommand::Connect(peers) => {
                 self.pass(Step::ConnectTasks, &myself)?;

@@ -1,10 +1,13 @@
 //! Executions from their deployment to their end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorRef};
 use rivus_core::job::{JobOptions, Manifest, TaskPhase, TaskReport};
 use rivus_core::{AttemptId, CheckpointId, Failure, JobGraph, Slot, SubtaskMetrics};
+
+use tokio::runtime::Handle;
 
 use super::{JobTasksMessage, JobTasksState, TaskEntry, TaskEvent};
 use crate::subtask::{Restore, SubtaskActor, SubtaskArgs, SubtaskMessage};
@@ -16,13 +19,26 @@ impl JobTasksState {
         slot: Slot,
         graph: &Arc<JobGraph>,
         options: &Arc<JobOptions>,
-        restore: Option<&Manifest>,
+        restore: Option<(&Manifest, bool)>,
     ) {
-        let restored = restore.map(|manifest| Restore::of(manifest, attempt.subtask, graph));
+        let restored = restore.map(|(manifest, only_commit)| {
+            let restored = Restore::of(manifest, attempt.subtask, graph);
+            let only_commits = restored.only_commits || only_commit;
+            Restore {
+                only_commits,
+                ..restored
+            }
+        });
         let checkpoint = restored.as_ref().map(|restore| restore.checkpoint);
-        let Some(task) = self.new_task(attempt, slot, checkpoint) else {
+        let Some(mut task) = self.new_task(attempt, slot, checkpoint) else {
             return;
         };
+        let alive = Arc::new(());
+        task.alive = Arc::downgrade(&alive);
+        task.patience = options.cancellation_timeout;
+        let runtimes = &self.args.node.runtimes;
+        task.worker = runtimes.worker(self.args.job, graph, attempt.subtask);
+        let worker = runtimes.data[task.worker].clone();
         let args = SubtaskArgs {
             node: Arc::clone(&self.args.node),
             job: self.args.job,
@@ -32,9 +48,10 @@ impl JobTasksState {
             restore: restored,
             parent: self.myself.clone(),
             metrics: Arc::clone(&task.metrics),
+            _alive: alive,
         };
         self.tasks.insert(attempt, task);
-        self.spawn(attempt, args);
+        self.spawn(attempt, &worker, args);
     }
 
     /// An execution that is new here, instead of what went before it. None if it was meant for an earlier life of this
@@ -60,21 +77,22 @@ impl JobTasksState {
                 phase: TaskPhase::Building,
                 acknowledged: None,
                 declined: CheckpointId(0),
-                committed: CheckpointId(0),
                 needs_split: false,
                 received: Vec::new(),
             },
             metrics: Arc::new(SubtaskMetrics::default()),
-            ending: false,
+            ending: None,
+            patience: Duration::MAX,
+            worker: 0,
+            alive: Weak::new(),
+            complained: None,
         })
     }
 
     /// Starts an execution on its worker. It may be spoken to as soon as it has
     /// registered itself.
-    pub(super) fn spawn(&mut self, attempt: AttemptId, args: SubtaskArgs) {
+    fn spawn(&self, attempt: AttemptId, worker: &Handle, args: SubtaskArgs) {
         let myself = self.myself.clone();
-        let runtimes = &self.args.node.runtimes;
-        let worker = runtimes.worker(self.args.job, &args.graph, attempt.subtask);
         worker.spawn(async move {
             let spawned = Actor::spawn_linked(None, SubtaskActor, args, myself.get_cell()).await;
             let message = match spawned {
@@ -147,15 +165,15 @@ impl JobTasksState {
     /// Ends an execution because the leader says so.
     pub(super) fn end(&mut self, attempt: AttemptId) {
         let actor = self.actor(attempt);
+        let now = self.args.node.now();
         match self.tasks.get_mut(&attempt) {
-            Some(task) if !task.report.phase.is_over() => match actor {
-                Some(actor) => {
-                    task.ending = true;
+            Some(task) if !task.report.phase.is_over() => {
+                task.ending.get_or_insert(now);
+                // One that is being started is ended when it says its first word.
+                if let Some(actor) = actor {
                     actor.stop(None);
                 }
-                // Its actor is being started; it is ended when it says its first word.
-                None => task.ending = true,
-            },
+            }
             // Over already, or never here: the leader hears of it again.
             Some(task) => {
                 let event = match &task.report.phase {
@@ -170,7 +188,8 @@ impl JobTasksState {
 
     /// Ends an execution whose end was asked for before its actor was there.
     pub(super) fn end_if_asked(&mut self, attempt: AttemptId) {
-        if self.tasks.get(&attempt).is_some_and(|task| task.ending)
+        let task = self.tasks.get(&attempt);
+        if task.is_some_and(|task| task.ending.is_some())
             && let Some(actor) = self.actor(attempt)
         {
             actor.stop(None);

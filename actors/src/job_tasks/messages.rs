@@ -84,6 +84,8 @@ pub enum JobCommand {
         /// What they start from.
         #[serde(with = "shared::option")]
         restore: Option<Arc<Manifest>>,
+        /// Whether they read nothing, and are there for that checkpoint's commits only.
+        only_commit: bool,
     },
     /// Connect executions to their senders, all of which are ready.
     Connect(Vec<Placed>),

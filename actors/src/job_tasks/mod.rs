@@ -14,6 +14,7 @@
 //! | `program.rs` | the plan, and deployments that wait for it |
 //! | `executions.rs` | from a deployment to an actor, and to its end |
 //! | `connect.rs` | who receives from whom, and over what |
+//! | `stuck.rs` | user code that doesn't return |
 //! | `reports.rs` | what the leader hears |
 
 mod commands;
@@ -22,9 +23,11 @@ mod executions;
 mod messages;
 mod program;
 mod reports;
+mod stuck;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::TaskReport;
@@ -102,8 +105,15 @@ struct TaskEntry {
     actor: Option<ActorRef<SubtaskMessage>>,
     report: TaskReport,
     metrics: Arc<SubtaskMetrics>,
-    /// Whether its end was asked for.
-    ending: bool,
+    /// When its end was asked for.
+    ending: Option<Duration>,
+    /// How long that is waited for.
+    patience: Duration,
+    /// Where it runs, and whether it is there still.
+    worker: usize,
+    alive: Weak<()>,
+    /// The beginning of the turn that was complained about.
+    complained: Option<Duration>,
 }
 
 struct Leader {
@@ -227,7 +237,7 @@ impl Actor for JobTasksActor {
                     .by_actor
                     .get(&actor.get_id())
                     .and_then(|attempt| state.tasks.get(attempt))
-                    .is_some_and(|task| task.ending);
+                    .is_some_and(|task| task.ending.is_some());
                 let event = if ending {
                     TaskEvent::Canceled
                 } else {

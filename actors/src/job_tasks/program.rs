@@ -72,7 +72,7 @@ impl JobTasksState {
         fingerprint: u64,
         options: &Arc<JobOptions>,
         attempts: Vec<(AttemptId, Slot)>,
-        restore: Option<&Manifest>,
+        restore: Option<(&Manifest, bool)>,
     ) {
         let Some(graph) = self.graph.clone() else {
             return;

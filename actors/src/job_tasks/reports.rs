@@ -18,13 +18,12 @@ impl JobTasksState {
             TaskEvent::Running => report.phase = TaskPhase::Running,
             TaskEvent::Drained => report.phase = TaskPhase::Drained,
             TaskEvent::NeedsSplit => report.needs_split = true,
-            // The next leader is told anew.
-            TaskEvent::Reached { .. } => {}
+            // The next leader is told anew, the one when it announces the checkpoint again.
+            TaskEvent::Reached { .. } | TaskEvent::Committed { .. } => {}
             TaskEvent::Acknowledged { id, snapshot } => {
                 report.acknowledged = Some((*id, snapshot.clone()));
             }
             TaskEvent::Declined { id, .. } => report.declined = report.declined.max(*id),
-            TaskEvent::Committed { id } => report.committed = report.committed.max(*id),
             TaskEvent::Failed(failure) => report.phase = TaskPhase::Failed(failure.clone()),
             TaskEvent::Canceled => report.phase = TaskPhase::Canceled,
         }
@@ -55,6 +54,7 @@ impl JobTasksState {
     }
 
     pub(super) fn measure(&mut self) {
+        self.look_for_stuck();
         self.tell_figures(|_| true);
         self.measure_later();
     }

@@ -142,6 +142,7 @@ mod tests {
                 options: Arc::new(options),
                 attempts: vec![(attempt(0), slot.clone()), (attempt(1), slot)],
                 restore: Some(Arc::new(manifest)),
+                only_commit: true,
             },
         }
     }

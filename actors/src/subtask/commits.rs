@@ -75,7 +75,7 @@ impl SubtaskState {
             let myself = self.myself.clone();
             self.args.node.blocking.run(Box::new(move || {
                 let committed = Failure::caught(|| commit().map_err(|e| Failure::user(&e)));
-                let result = committed.map_err(|failure| failure.blame(&operator));
+                let result = committed.map_err(|failure| failure.outside().blame(&operator));
                 let _ = myself.cast(SubtaskMessage::CommitDone { id, result });
             }));
         }

@@ -176,6 +176,8 @@ pub struct SubtaskArgs {
     pub parent: ActorRef<JobTasksMessage>,
     /// Its counters.
     pub metrics: Arc<SubtaskMetrics>,
+    /// Dropped when it is gone.
+    pub _alive: Arc<()>,
 }
 
 /// The actor.
@@ -265,7 +267,8 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::Built(built) => {
                 state.pass(Step::Built, &myself)?;
-                let built = (*built)?;
+                // State that can't be read now, a writer that can't be opened: perhaps later.
+                let built = built.map_err(Failure::outside)?;
                 if !built.in_flight.is_empty() {
                     state.pass(Step::PutBack, &myself)?;
                 }
@@ -343,15 +346,6 @@ impl Actor for SubtaskActor {
                 }
             }
         }
-        Ok(())
-    }
-
-    async fn post_stop(
-        &self,
-        _myself: ActorRef<SubtaskMessage>,
-        state: &mut SubtaskState,
-    ) -> Result<(), ActorProcessingErr> {
-        state.uploads.abandon();
         Ok(())
     }
 }

@@ -31,8 +31,8 @@ pub struct BuiltTask {
 pub struct Restore {
     /// Which.
     pub checkpoint: CheckpointId,
-    /// Whether the job was stopped with it: nothing is read any more, only committed.
-    pub stopped: bool,
+    /// Whether the job was stopped with it, or ends: nothing is read any more, only committed.
+    pub only_commits: bool,
     /// Whether other subtasks wrote it, over other channels.
     pub foreign: bool,
     /// Whether all that it allows to be committed has been.
@@ -66,7 +66,7 @@ impl Restore {
         }
         Self {
             checkpoint: manifest.id,
-            stopped: matches!(manifest.kind, CheckpointKind::Stop { .. }),
+            only_commits: matches!(manifest.kind, CheckpointKind::Stop { .. }),
             foreign: manifest.foreign,
             committed: manifest.committed,
             snapshot,
@@ -128,7 +128,7 @@ impl SubtaskState {
         let channels = graph.outside_channels(subtask);
         let restore = self.args.restore.as_ref();
         let restored = restore.map(|restore| restore.checkpoint);
-        let holds = restore.is_some_and(|restore| restore.stopped);
+        let holds = restore.is_some_and(|restore| restore.only_commits);
         let options = &self.args.options;
         let mut inputs = Inputs::new(
             &channels,

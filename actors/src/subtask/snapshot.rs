@@ -173,6 +173,13 @@ pub(super) struct Uploads {
     pub(super) known: KnownFiles,
 }
 
+impl Drop for Uploads {
+    /// However the execution ended, what it had under way is given up on the pool: that talks to the storage.
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
 impl Uploads {
     pub(super) fn new(args: &SubtaskArgs, myself: ActorRef<SubtaskMessage>) -> Self {
         let parts = args

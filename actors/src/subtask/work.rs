@@ -8,8 +8,8 @@ use std::time::Duration;
 use ractor::ActorProcessingErr;
 use rivus_core::{
     AlignmentAction, Barrier, CheckpointId, Control, Element, EncodedSplit, Failure, GivenBack,
-    InFlight, Inputs, MIN_TIMESTAMP, Progress, RoundMerge, RouteFactory, SourceTurn, SplitId,
-    SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
+    InFlight, Inputs, MIN_TIMESTAMP, OperatorIndex, Progress, RoundMerge, RouteFactory, SourceTurn,
+    SplitId, SubtaskMetrics, Task, TaskContext, TimeChange, Timestamp,
 };
 
 use super::commits::Commits;
@@ -19,9 +19,6 @@ use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::planted::Slips;
 use crate::probe::Step;
-
-/// A turn that takes longer is worth a warning.
-const SLOW_TURN: Duration = Duration::from_secs(1);
 
 /// What follows when a piece of work is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -246,10 +243,23 @@ impl Work {
             return Ok(());
         }
         self.asked_for_split = false;
-        match self.task.source() {
+        // The head of the chain.
+        self.cx.enter(OperatorIndex(0));
+        self.watched(|work| match work.task.source() {
             Some(source) => source.add_splits(splits, no_more),
             None => Ok(()),
-        }
+        })
+    }
+
+    /// Does what may be a user's code: its failure or panic names its place, and for as long as it lasts that can be seen.
+    fn watched<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.cx.metrics.turn_begins(self.cx.monotonic());
+        let done = Failure::caught(|| work(self));
+        self.cx.metrics.turn_ends();
+        done.map_err(|failure| self.cx.locate(failure))
     }
 
     /// One turn: some pieces of work, then a slice of a snapshot.
@@ -473,17 +483,8 @@ impl SubtaskState {
             return Ok(());
         };
         let waiting_bytes = self.uploads.waiting_bytes();
-        let turn = match Failure::caught(|| work.turn(waiting_bytes)) {
-            Ok(turn) => turn,
-            Err(failure) => return Err(Box::new(work.cx.locate(failure))),
-        };
+        let turn = work.watched(|work| work.turn(waiting_bytes))?;
         let ended = self.args.node.clock.monotonic();
-        if ended.saturating_sub(work.turn_began) > SLOW_TURN {
-            // Everything else that this subtask should do waits: user code must not block.
-            let attempt = self.args.attempt;
-            let operator = work.cx.running();
-            tracing::warn!(%attempt, operator, "a turn took longer than a second: blocking user code?");
-        }
         work.account(ended, turn);
         self.send_outgoing()?;
         self.run_effects()?;
@@ -568,14 +569,15 @@ impl SubtaskState {
             return;
         }
         work.wake_due = Some(at);
-        let wait = (at - self.args.node.clock.unix_millis()).max(0) as u64;
         let node = &self.args.node;
-        node.send_later(
-            &self.myself,
-            Duration::from_millis(wait),
-            SubtaskMessage::Wake { at },
-        );
+        let wait = time_until(at, node.clock.unix_millis());
+        node.send_later(&self.myself, wait, SubtaskMessage::Wake { at });
     }
+}
+
+/// How long it takes until a processing time comes; none if it is over, however long ago.
+fn time_until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(at.saturating_sub(now).max(0) as u64)
 }
 
 impl Work {
@@ -602,5 +604,18 @@ impl Work {
             Turn::Dry if self.aligning => Waiting::Others,
             Turn::Dry => Waiting::Input,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_over_has_come_however_long_ago_it_was() {
+        let now = 1_700_000_000_000;
+        let waits = [now + 5, now, now - 5, MIN_TIMESTAMP + 1, Timestamp::MAX]
+            .map(|at| time_until(at, now).as_millis());
+        assert_eq!(waits, [5, 0, 0, 0, (Timestamp::MAX - now) as u128]);
     }
 }

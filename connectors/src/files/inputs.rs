@@ -15,6 +15,21 @@ pub(super) enum Inputs {
 }
 
 impl Inputs {
+    /// Refuses what can't name a file, whichever there are.
+    pub fn check(&self) -> Result<(), FileSourceError> {
+        match self {
+            Self::Paths(paths) if paths.is_empty() => Err(FileSourceError::NoPaths),
+            Self::Glob(pattern) => match glob::Pattern::new(pattern) {
+                Ok(_) => Ok(()),
+                Err(source) => Err(FileSourceError::Pattern {
+                    pattern: pattern.clone(),
+                    source,
+                }),
+            },
+            Self::Paths(_) | Self::Folder(_) => Ok(()),
+        }
+    }
+
     /// All files, in the order in which they are read; none is an error.
     pub fn find(&self) -> Result<Vec<PathBuf>, FileSourceError> {
         let files = self.list()?;

@@ -231,6 +231,10 @@ impl<T: Record> Source for ParquetSource<T> {
     type Split = ParquetSplit;
     type Reader = ParquetReader<T>;
 
+    fn check(&self) -> Result<(), UserError> {
+        Ok(self.inputs.check()?)
+    }
+
     fn splits(&self, _parallelism: u32) -> Result<Vec<ParquetSplit>, UserError> {
         let mut splits = Vec::new();
         for path in self.inputs.find()? {

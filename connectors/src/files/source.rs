@@ -326,7 +326,7 @@ impl<D> FileSource<D> {
 
 impl<D: LineDecoder> FileSource<D> {
     /// Refuses options that can't work together.
-    fn check(&self) -> Result<(), FileSourceError> {
+    fn check_options(&self) -> Result<(), FileSourceError> {
         let layout = self.decoder.layout();
         if self.split_bytes == 0 {
             let option = "split_bytes";
@@ -342,6 +342,7 @@ impl<D: LineDecoder> FileSource<D> {
         if layout.header && self.options.skip_header {
             return Err(FileSourceError::HeaderSkipped);
         }
+        self.inputs.check()?;
         match &self.watch {
             Some(watch) => watch.check(&self.inputs),
             None => Ok(()),
@@ -365,11 +366,15 @@ impl<D: LineDecoder> Source for FileSource<D> {
     type Split = FileSplit;
     type Reader = FileReader<D>;
 
+    fn check(&self) -> Result<(), UserError> {
+        Ok(self.check_options()?)
+    }
+
     fn splits(&self, _parallelism: u32) -> Result<Vec<FileSplit>, UserError> {
-        self.check()?;
         let mut splits = Vec::new();
         if self.watch.is_some() {
-            // They come with the first look.
+            // They come with the first look; but the folder has to be there.
+            self.inputs.list()?;
             return Ok(splits);
         }
         for path in self.inputs.find()? {

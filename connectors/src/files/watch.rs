@@ -51,8 +51,7 @@ impl Watch {
         }
         match inputs {
             Inputs::Paths(_) => Err(FileSourceError::NothingToWatch),
-            // A folder that isn't there, and a pattern that is none.
-            inputs => inputs.list().map(drop),
+            Inputs::Glob(_) | Inputs::Folder(_) => Ok(()),
         }
     }
 }

@@ -210,15 +210,20 @@ impl Source for SocketSource {
     type Split = SocketSplit;
     type Reader = SocketReader;
 
-    fn splits(&self, _parallelism: u32) -> Result<Vec<SocketSplit>, UserError> {
+    fn check(&self) -> Result<(), UserError> {
         let address = self.address.clone();
         let port = address
             .rsplit_once(':')
             .map(|(_, port)| port.parse::<u16>());
         match port {
-            Some(Ok(_)) => Ok(vec![SocketSplit { address }]),
+            Some(Ok(_)) => Ok(()),
             _ => Err(SocketError::Address { address }.into()),
         }
+    }
+
+    fn splits(&self, _parallelism: u32) -> Result<Vec<SocketSplit>, UserError> {
+        let address = self.address.clone();
+        Ok(vec![SocketSplit { address }])
     }
 
     fn reader(&self, _instance: ParallelInstance) -> Result<SocketReader, UserError> {

@@ -103,7 +103,7 @@ fn a_server_that_is_faster_than_the_stream_is_held_up_and_nothing_is_lost() {
 #[test]
 fn what_is_no_address_and_what_is_no_line_is_said_in_one_line() {
     let message = |error: UserError| Failure::user(&error).message;
-    let refused = SocketSource::lines("localhost").splits(1).unwrap_err();
+    let refused = SocketSource::lines("localhost").check().unwrap_err();
     assert_eq!(
         message(refused),
         "localhost is no address: give host:port, such as 127.0.0.1:9000"

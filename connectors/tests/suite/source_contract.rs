@@ -214,7 +214,8 @@ fn missing_input_is_one_line_with_the_mend() {
             "split_bytes is 0: give".to_owned(),
         ),
     ] {
-        let message = message(source.splits(1));
+        let found = source.check().and_then(|()| source.splits(1));
+        let message = message(found);
         assert!(message.starts_with(&start), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
@@ -433,5 +434,5 @@ fn a_generator_gives_times_and_refuses_a_rate_of_nothing() {
     let splits = source.splits(2).unwrap();
     let made = drain(&source, splits, 10).unwrap();
     assert_eq!(made, [Event::at(0, 0), Event::at(10, 1), Event::at(20, 2)]);
-    assert!(message(source.rate(0).splits(1)).contains("rate is 0"));
+    assert!(message(source.rate(0).check()).contains("rate is 0"));
 }

@@ -103,6 +103,9 @@ pub enum CheckpointAction {
 /// Wait before a final checkpoint that failed is tried again.
 const FINAL_RETRY: Duration = Duration::from_millis(100);
 
+/// Why a checkpoint is aborted when the job's end has been asked for.
+const ENDING: &str = "the job is ending";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The id is being logged.
@@ -147,6 +150,8 @@ pub struct CheckpointMachine {
     /// Whether the final checkpoint's effects are visible.
     done: bool,
     quiescing: bool,
+    /// Whether the job is to end: nothing is triggered any more, what is complete is seen through.
+    ending: bool,
     drained: bool,
     last_started: Duration,
     last_ended: Duration,
@@ -163,8 +168,7 @@ impl CheckpointMachine {
             started: now,
         });
         let uncommitted = state
-            .latest()
-            .filter(|(id, _)| *id > state.committed)
+            .uncommitted()
             .map(|(id, kind)| (Barrier { id, kind }, BTreeSet::new()));
         Self {
             options: state.options.clone(),
@@ -185,6 +189,7 @@ impl CheckpointMachine {
                 .latest()
                 .is_some_and(|(id, kind)| kind.is_last() && id <= state.committed),
             quiescing: false,
+            ending: state.cancel_requested || state.failing.is_some(),
             drained: false,
             last_started: now,
             last_ended: now,
@@ -244,7 +249,7 @@ impl CheckpointMachine {
             },
             None => {
                 self.tasks.as_ref()?;
-                if self.final_is_complete() {
+                if self.ending || self.final_is_complete() {
                     return None;
                 } else if self.drained {
                     self.final_due()
@@ -293,6 +298,10 @@ impl CheckpointMachine {
             return;
         };
         let id = pending.barrier.id;
+        if self.ending {
+            self.abort(ENDING, actions);
+            return;
+        }
         if let Some(report) = running.iter().find(|report| report.declined >= id) {
             let reason = format!("{} declined while there was no leader", report.attempt);
             self.abort(&reason, actions);
@@ -450,7 +459,9 @@ impl CheckpointMachine {
                     return;
                 }
                 pending.phase = Phase::Running;
-                if quiescing {
+                if self.ending {
+                    self.abort(ENDING, actions);
+                } else if quiescing {
                     self.abort("tasks are being restarted", actions);
                 } else {
                     actions.push(CheckpointAction::Trigger(pending.barrier));
@@ -484,8 +495,9 @@ impl CheckpointMachine {
                 let kind = self.pending.take().map(|pending| pending.barrier.kind);
                 self.last_ended = now;
                 actions.push(CheckpointAction::AnnounceAborted(*id));
-                if self.tasks.is_none() {
-                    // It gave way to a restart, and that is counted elsewhere. A savepoint is tried again.
+                if self.tasks.is_none() || self.ending {
+                    // It gave way to a restart, and that is counted elsewhere. A savepoint is tried again. Or to
+                    // the job's end.
                     return;
                 }
                 if kind.is_some_and(CheckpointKind::is_savepoint) {
@@ -523,6 +535,10 @@ impl CheckpointMachine {
                 if !self.requests.iter().any(known) {
                     self.requests.push_back(*request);
                 }
+            }
+            LogEntry::CancelRequested | LogEntry::JobFailing { .. } => {
+                self.ending = true;
+                self.abort(ENDING, actions);
             }
             _ => {}
         }
@@ -579,7 +595,8 @@ impl CheckpointMachine {
     }
 
     fn trigger_if_due(&mut self, now: Duration, actions: &mut Vec<CheckpointAction>) {
-        if self.pending.is_some() || self.tasks.is_none() || self.final_is_complete() {
+        let over = self.ending || self.final_is_complete();
+        if self.pending.is_some() || self.tasks.is_none() || over {
             return;
         }
         let is_due = match self.drained {

@@ -106,6 +106,10 @@ impl Coordinator {
                 self.log.push(entry.clone());
                 CheckpointEvent::Appended(entry)
             }
+            "cancel" => {
+                self.log.push(LogEntry::CancelRequested);
+                CheckpointEvent::Appended(LogEntry::CancelRequested)
+            }
             "written" => {
                 let entry = self.queue.pop_front().expect("an entry on its way");
                 self.log.push(entry.clone());
@@ -146,7 +150,6 @@ impl Coordinator {
                     "declined" => of,
                     _ => CheckpointId(0),
                 },
-                committed: CheckpointId(0),
                 needs_split: false,
                 received: Vec::new(),
             });
@@ -657,6 +660,44 @@ fn a_completed_checkpoint_that_is_not_committed_is_announced_again_after_a_resta
          committed a1#1 1 |
          committed b0#2 1 | log committed 1",
     );
+}
+
+#[test]
+fn a_job_that_is_to_end_begins_no_checkpoint_and_sees_what_is_complete_through() {
+    let mut coordinator = Coordinator::triggered();
+    coordinator.play(
+        "cancel      | log aborted 1 (the job is ending)
+         written     | call off 1
+         @900s tick  |
+         quiesce     | quiesced",
+    );
+    let mut coordinator = Coordinator::completing();
+    coordinator.play(
+        "cancel           |
+         written          | announce 1
+         committed a0#1 1 |
+         @900s tick       |
+         committed a1#1 1 |
+         committed b0#1 1 | log committed 1
+         written          |
+         quiesce          | quiesced",
+    );
+    assert_eq!(coordinator.next_tick(), None);
+    // A successor knows it from the log; who was restarted has to commit again.
+    let mut coordinator = Coordinator::completing();
+    coordinator.quietly(&["cancel", "written"]);
+    coordinator.successor(false).play(
+        "start a0#2 a1#1 b0#1 | announce 1
+         @900s tick       |
+         committed a0#2 1 |
+         committed a1#1 1 |
+         committed b0#1 1 | log committed 1",
+    );
+    let mut coordinator = Coordinator::triggered();
+    coordinator.quietly(&["cancel"]);
+    coordinator
+        .successor(false)
+        .play("start a0#1=running a1#1=running b0#1=running | log aborted 1 (the job is ending)");
 }
 
 // --- the end -----------------------------------------------------------------------------------------

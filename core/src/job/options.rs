@@ -53,9 +53,13 @@ pub struct JobOptions {
     /// What happens after a failure.
     pub restart: RestartStrategy,
     /// Whatever [`restart`](Self::restart) says, the job fails when a region has failed so often in a row in the
-    /// same operator, with the same message or at the same position of the source, and no checkpoint was
-    /// completed in between. `None`: never for that, as for a sink whose target may be gone for a while.
+    /// code of the same operator, with the same message or at the same position of the source, and no checkpoint was
+    /// completed in between. What a source, a sink or a request meets [outside](crate::Failure::outside) the job doesn't
+    /// count, nor does what keeps an operator from starting. `None`: never for that.
     pub poison_after: Option<u32>,
+    /// How long a job that is to end waits for what it can't stop: first for the commits of a checkpoint that is complete, then for user
+    /// code to return. Then it ends all the same.
+    pub cancellation_timeout: Duration,
     /// Records in a full batch.
     pub batch_records: usize,
     /// Bytes in a full batch.
@@ -82,6 +86,7 @@ impl Default for JobOptions {
             retained_checkpoints: 1,
             restart: RestartStrategy::default(),
             poison_after: Some(5),
+            cancellation_timeout: Duration::from_secs(30),
             batch_records: 1_024,
             batch_bytes: 1 << 20,
             // About what a core's second-level cache holds: more under way is only read from memory again.
@@ -100,6 +105,7 @@ impl JobOptions {
         let zeros = [
             ("checkpoint_timeout", self.checkpoint_timeout.is_zero()),
             ("alignment_timeout", self.alignment_timeout.is_zero()),
+            ("cancellation_timeout", self.cancellation_timeout.is_zero()),
             ("batch_records", self.batch_records == 0),
             ("batch_bytes", self.batch_bytes == 0),
             ("loop_bytes", self.loop_bytes == 0),
@@ -166,6 +172,7 @@ mod tests {
             (JobOptions { checkpoint_timeout: zero, ..plain() }, "checkpoint_timeout is 0"),
             (JobOptions { alignment_timeout: zero, ..plain() }, "alignment_timeout is 0"),
             (JobOptions { checkpoint_interval: Some(zero), ..plain() }, "checkpoint_interval is 0"),
+            (JobOptions { cancellation_timeout: zero, ..plain() }, "cancellation_timeout is 0"),
             (JobOptions { unaligned_after: Some(zero), checkpoint_mode: CheckpointMode::AtLeastOnce, ..plain() }, "AtLeastOnce"),
             (JobOptions { unaligned_after: Some(plain().alignment_timeout), ..plain() }, "unaligned_after is 60s"),
             (exponential(1, 2, -1.0, 0.1), "factor -1"),

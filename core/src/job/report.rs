@@ -47,8 +47,6 @@ pub struct TaskReport {
     pub acknowledged: Option<(CheckpointId, SubtaskSnapshot)>,
     /// The highest checkpoint that it declined.
     pub declined: CheckpointId,
-    /// The highest checkpoint whose effects it has made visible.
-    pub committed: CheckpointId,
     /// Whether it waits for a split.
     pub needs_split: bool,
     /// Splits that it was given since it was deployed.

@@ -30,8 +30,9 @@ pub enum RestartStrategy {
         /// The wait before each.
         delay: Duration,
     },
-    /// Tried again for ever, after waits that grow until the job has been healthy for a while. What fails again
-    /// and again in the same way is given up, as [`poison_after`](super::JobOptions::poison_after) says.
+    /// Tried again for ever, after waits that grow until the job has been healthy for a while: so a job outlives a source
+    /// or a sink's target that is away for hours. Only code that fails again and again in the same way is given up, as
+    /// [`poison_after`](super::JobOptions::poison_after) says.
     ExponentialDelay {
         /// The first wait.
         initial: Duration,

@@ -120,6 +120,11 @@ impl JobState {
         self.completed.last().copied()
     }
 
+    /// The checkpoint that a restart begins from, if its effects are not known to be visible.
+    pub fn uncommitted(&self) -> Option<(CheckpointId, CheckpointKind)> {
+        self.latest().filter(|(id, _)| *id > self.committed)
+    }
+
     /// How often in a row, this time included, a region has failed in the same way and got no further: no
     /// checkpoint was completed in between.
     pub fn times_failed(&self, first: SubtaskId, failure: &Failure) -> u32 {

@@ -138,7 +138,9 @@ impl Leader {
             }
             JobAction::RequestSlots(count) => self.wanted = Some(count),
             JobAction::ReadManifest(id) => self.blocking.push(Blocking::ReadManifest(id)),
-            JobAction::Deploy { attempts, restore } => {
+            JobAction::Deploy {
+                attempts, restore, ..
+            } => {
                 let manifest = self.machine.manifest().cloned().map(Box::new);
                 let manifest = manifest.filter(|manifest| Some(manifest.id) == restore);
                 assert_eq!(manifest.is_some(), restore.is_some(), "no manifest");
@@ -188,7 +190,9 @@ impl Leader {
         if let LogEntry::CheckpointTriggered { .. }
         | LogEntry::CheckpointCompleted { .. }
         | LogEntry::CheckpointAborted { .. }
-        | LogEntry::CheckpointCommitted { .. } = entry
+        | LogEntry::CheckpointCommitted { .. }
+        | LogEntry::CancelRequested
+        | LogEntry::JobFailing { .. } = entry
         {
             self.coordinate(CheckpointEvent::Appended(entry));
         }

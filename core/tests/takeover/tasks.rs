@@ -173,7 +173,6 @@ impl TaskManagerModel {
                 phase: TaskPhase::Building,
                 acknowledged: None,
                 declined: CheckpointId(0),
-                committed: CheckpointId(0),
                 needs_split: false,
                 received: Vec::new(),
             },
@@ -232,7 +231,7 @@ impl TaskManagerModel {
                     report.acknowledged = Some((*id, snapshot.clone()));
                 }
                 TaskEvent::Declined(id) => report.declined = *id,
-                TaskEvent::Committed(id) => report.committed = report.committed.max(*id),
+                TaskEvent::Committed(_) => {}
                 TaskEvent::Failed(failure) => report.phase = TaskPhase::Failed(failure.clone()),
                 TaskEvent::Canceled => report.phase = TaskPhase::Canceled,
             }

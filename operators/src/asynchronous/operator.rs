@@ -268,7 +268,7 @@ impl<In: Record, F: AsyncFunction<In>> OperatorFactory for AsyncOperator<In, F> 
         }
         let mut function = self.function.clone();
         let opened = function.open(cx.instance());
-        opened.map_err(|error| Failure::user(&error))?;
+        opened.map_err(|error| Failure::user(&error).outside())?;
         let items: Vec<Items<Event<In>>> = cx.restored.blobs(cx.uid, STATE)?;
         let asking: Asking<In, F> = Asking {
             function: Arc::new(function),

@@ -50,7 +50,7 @@ pub(super) async fn answer<In: Record, F: AsyncFunction<In>>(
         loop {
             let failure = match function.call(record.clone()).await {
                 Ok(values) => return Ok(values),
-                Err(error) => Failure::user(&error),
+                Err(error) => Failure::user(&error).outside(),
             };
             failures += 1;
             match retry.after(failures) {
@@ -71,7 +71,7 @@ pub(super) async fn answer<In: Record, F: AsyncFunction<In>>(
         Some(answer) => answer,
         None => {
             let late = || function.on_timeout(record.clone(), timeout);
-            Failure::caught(|| Ok(late().map_err(|error| Failure::user(&error))))
+            Failure::caught(|| Ok(late().map_err(|error| Failure::user(&error).outside())))
         }
     }
 }

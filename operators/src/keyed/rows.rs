@@ -99,9 +99,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
         self.table.freeze(&self.uid, ROWS, orders, snapshot)
     }
 
-    /// The checkpoint will never complete. One that was begun since goes on.
+    /// The checkpoint will never complete, nor one before it. One that was begun since goes on.
     pub(crate) fn abort(&mut self, checkpoint: CheckpointId) {
-        if self.frozen == Some(checkpoint) {
+        if self.frozen.is_some_and(|frozen| frozen <= checkpoint) {
             self.thaw();
         }
     }

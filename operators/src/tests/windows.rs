@@ -129,6 +129,41 @@ fn a_late_record_is_counted_or_goes_to_the_side() {
 }
 
 #[test]
+fn a_late_record_is_counted_wherever_it_goes() {
+    let aside = WindowOperator::reduce(
+        by_key(),
+        WindowAssigner::tumbling(ms(5)),
+        |sum: &mut Pair, next: Pair| sum.1 += next.1,
+    )
+    .late_output(SideOutputTag::new("late"));
+    let outlets = with_side(
+        |result: &Windowed<String, Pair>| format!("{}", result.value.1),
+        "late",
+        debug::<Pair>,
+    );
+    let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&aside, &outlets, 0);
+    rig.play(hashed(picture("a@1 !4 a@4 a@5 !9"))).unwrap();
+    assert_eq!(rig.cx().metrics.figures().late, 1);
+}
+
+#[test]
+fn a_late_record_of_many_windows_makes_each_fire_again() {
+    let operator = WindowOperator::aggregate(
+        by_key(),
+        WindowAssigner::sliding(ms(500), ms(1)),
+        Sum::of(|pair: &Pair| pair.1),
+    )
+    .allowed_lateness(ms(1_000));
+    let outlets = main_only(show);
+    let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, 0);
+    rig.play(hashed(picture("a@1000 !1600 a@1000 !max")))
+        .unwrap();
+    let words = rig.log.words();
+    let of = |sum: &str| words.iter().filter(|word| word.contains(sum)).count();
+    assert_eq!((of("=1@"), of("=2@")), (500, 500));
+}
+
+#[test]
 fn within_the_allowed_lateness_a_window_fires_again_for_each_record() {
     let operator = WindowOperator::aggregate(
         by_key(),

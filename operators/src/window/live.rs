@@ -346,12 +346,10 @@ where
         out: &mut Emitter<Windowed<S::Key, C::Out>>,
         cx: &TaskContext,
     ) {
-        match &self.late {
-            Some(tag) => {
-                let event = Event::at(record.ts, record.value.into_owned());
-                out.sides.push(tag, event);
-            }
-            None => SubtaskMetrics::add(&cx.metrics.late, 1),
+        SubtaskMetrics::add(&cx.metrics.late, 1);
+        if let Some(tag) = &self.late {
+            let event = Event::at(record.ts, record.value.into_owned());
+            out.sides.push(tag, event);
         }
     }
 

@@ -8,6 +8,8 @@
 //! A window fires when the watermark reaches its last millisecond, and again for each record that comes
 //! within the allowed lateness. Windows that have fired don't fire twice after a restore, see [`Reached`].
 
+use std::ops::RangeInclusive;
+
 use rivus_core::{
     BuildContext, Control, Event, Failure, Hashed, Key, KeyGroupRange, Record, RowId, StateAnswer,
     StateQuery, SubtaskMetrics, TaskContext, Timestamp, codec,
@@ -63,6 +65,14 @@ struct Firing {
     read: PaneCursor,
 }
 
+/// Windows of a row that a late record makes fire once more.
+struct Again {
+    id: RowId,
+    /// Those of its pane that are still to be looked at.
+    windows: RangeInclusive<i64>,
+    reached: Timestamp,
+}
+
 /// What was taken out: the key, if its row went too, and the pane.
 type TakenPane<K, A> = (Option<K>, Option<A>);
 
@@ -85,6 +95,7 @@ pub(super) struct PanedWindows<In, S: KeySelector<In>, L: WindowLogic<S::Key, In
     read: Vec<RowId>,
     results: Vec<L::Out>,
     taken: Vec<RowId>,
+    again: Option<Again>,
 }
 
 impl<In, S, L> PanedWindows<In, S, L>
@@ -120,6 +131,7 @@ where
             read: Vec::new(),
             results: Vec::new(),
             taken: Vec::new(),
+            again: None,
         };
         work.restore(cx)?;
         Ok(work)
@@ -177,9 +189,9 @@ where
         out: &mut Emitter<Windowed<S::Key, L::Out>>,
         cx: &TaskContext,
     ) {
-        match &self.late {
-            Some(tag) => out.sides.push(tag, Event::at(ts, value.into_owned())),
-            None => SubtaskMetrics::add(&cx.metrics.late, 1),
+        SubtaskMetrics::add(&cx.metrics.late, 1);
+        if let Some(tag) = &self.late {
+            out.sides.push(tag, Event::at(ts, value.into_owned()));
         }
     }
 
@@ -215,7 +227,13 @@ where
             self.index.push(cursor.pane, id, table)?;
         }
         if self.lateness > 0 && reached >= cursor.fires_at {
-            self.fire_again(id, cursor.pane, reached, out)?;
+            let panes = &self.panes;
+            let windows = panes.first_window(cursor.pane)..=panes.last_window(cursor.pane);
+            self.again = Some(Again {
+                id,
+                windows,
+                reached,
+            });
         }
         Ok(())
     }
@@ -285,22 +303,23 @@ where
         Ok(())
     }
 
-    /// Fires again, for one key, every window of a pane that has fired and still takes records.
+    /// Fires again, for one key, some of a pane's windows that have fired and still take records. Returns whether those
+    /// were the last.
     #[cold]
     fn fire_again(
         &mut self,
-        id: RowId,
-        pane: i64,
-        reached: Timestamp,
+        mut again: Again,
         out: &mut Emitter<Windowed<S::Key, L::Out>>,
-    ) -> Result<(), Failure> {
-        for window in self.panes.first_window(pane)..=self.panes.last_window(pane) {
-            let fired = self.panes.fires_at(window, 0) <= reached;
-            if fired && self.panes.fires_at(window, self.lateness) > reached {
-                self.fire(id, window, out)?;
+    ) -> Result<bool, Failure> {
+        for window in again.windows.by_ref().take(STEP) {
+            let fired = self.panes.fires_at(window, 0) <= again.reached;
+            if fired && self.panes.fires_at(window, self.lateness) > again.reached {
+                self.fire(again.id, window, out)?;
             }
         }
-        Ok(())
+        let last = again.windows.is_empty();
+        self.again = (!last).then_some(again);
+        Ok(last)
     }
 
     /// The next window that has records and that the watermark has reached.
@@ -492,6 +511,18 @@ where
     ) -> Result<(), Failure> {
         let Hashed { hash, value } = &event.value;
         self.gather(event.ts, *hash, value, out, cx)
+    }
+
+    #[inline]
+    fn more(
+        &mut self,
+        out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        match self.again.take() {
+            Some(again) => self.fire_again(again, out),
+            None => Ok(true),
+        }
     }
 
     fn control(

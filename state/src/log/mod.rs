@@ -11,8 +11,10 @@
 //!
 //! - **One writer per slot.** Each writer puts a nonce in. Whoever finds a slot taken reads it: its own nonce and payload
 //!   mean that an earlier put, reported as failed, succeeded; anything else means that another leads, and it steps down.
-//! - **Deleting** is for [`truncate_before`](JobLog::truncate_before) only, by the leader: entries that the newest
-//!   snapshot covers, and all snapshots but the newest two. It writes nothing, so a stale leader may do it as well.
+//! - **Deleting** is for [`truncate_before`](JobLog::truncate_before), by the leader: entries that the newest
+//!   snapshot covers, and all snapshots but the newest two. It writes nothing, so a stale leader may do it as well. And for
+//!   [`delete`](JobLog::delete), when a job is over and need not be known any more: the newest snapshot goes last, so that what
+//!   is left of an interrupted one is a job that is over.
 //! - **A freed slot must not be won.** A leader that slept through a truncation finds its next slot empty and creates it;
 //!   so `append` looks for a snapshot beyond the slot *afterwards*, and if there is one it has lost. That is sound,
 //!   because the snapshot was there before the slot was freed. (The second newest is kept so that a listing that runs
@@ -38,7 +40,7 @@ use crate::objects::{Created, ObjectStorage};
 /// jobs/<job>/snapshot/<k>    folds all entries before k  created if absent, never overwritten
 /// ```
 ///
-/// Only [`truncate_before`](Self::truncate_before) deletes, and only what the newest snapshot covers.
+/// [`truncate_before`](Self::truncate_before) deletes what the newest snapshot covers, [`delete`](Self::delete) all of a job.
 ///
 /// ```
 /// use rivus_state::{Append, JobLog, ObjectStorage};
@@ -227,6 +229,23 @@ impl JobLog {
         }
         let oldest = snapshots.get(kept).copied().unwrap_or(0);
         self.records.delete_large(job, upto, oldest)
+    }
+
+    /// Deletes all of a job's log; the job must be over. Its id is as good as new then. May be repeated.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub fn delete(&self, job: JobId) -> Result<(), StorageError> {
+        let entries = self.records.indexes(job, RecordKind::Entry)?;
+        let snapshots = self.records.indexes(job, RecordKind::Snapshot)?;
+        // Without a snapshot the last entry is what says that the job is over.
+        for index in entries {
+            self.records.delete(job, RecordKind::Entry, index)?;
+        }
+        for index in snapshots {
+            self.records.delete(job, RecordKind::Snapshot, index)?;
+        }
+        self.records.delete_large(job, u64::MAX, u64::MAX)
     }
 
     /// Reads all of a job's log: the newest snapshot and what follows it. Empty for an unknown job.

@@ -47,7 +47,7 @@ impl JobMachine {
         if self.slots.len() < self.slots_needed || manifest.is_some() != restore.is_some() {
             return;
         }
-        if self.is_ending() {
+        if self.ends_tasks() {
             return;
         }
         for region in &mut self.regions {
@@ -89,13 +89,13 @@ impl JobMachine {
         let Some(index) = self.region_if_current(attempt) else {
             return;
         };
+        if self.ends_tasks() {
+            return;
+        }
         let region = &mut self.regions[index];
         let RegionPhase::Deploying(waiting) = &mut region.phase else {
             return;
         };
-        if self.state.cancel_requested || self.state.failing.is_some() {
-            return;
-        }
         waiting.remove(&attempt);
         if waiting.is_empty() {
             region.phase = RegionPhase::Running;
@@ -106,7 +106,7 @@ impl JobMachine {
     }
 
     pub(super) fn start_checkpoints_if_running(&mut self, actions: &mut Vec<JobAction>) {
-        if !self.is_running() || self.is_ending() || self.checkpoints != Checkpoints::Quiet {
+        if !self.is_running() || self.ends_tasks() || self.checkpoints != Checkpoints::Quiet {
             return;
         }
         self.checkpoints = Checkpoints::On;

@@ -1,10 +1,10 @@
-//! What happens when a task or a TaskManager is lost, and how a job ends.
+//! What happens when a task or a TaskManager is lost.
 
 use std::time::Duration;
 
 use crate::failure::{Failure, FailureScope};
 use crate::ids::{AttemptId, Incarnation, Slot};
-use crate::job::{JobOutcome, LogEntry, RestartDecision};
+use crate::job::{LogEntry, RestartDecision};
 
 use super::{Checkpoints, JobAction, JobMachine, JobTimer, Region, RegionPhase};
 
@@ -20,16 +20,14 @@ impl JobMachine {
             return;
         };
         if self.is_ending() {
+            self.failed_to_commit(index, failure, actions);
             return;
         }
         if failure.scope != FailureScope::Attempt {
             self.fail_job(failure, actions);
             return;
         }
-        if !matches!(
-            self.regions[index].phase,
-            RegionPhase::Running | RegionPhase::Deploying(_)
-        ) {
+        if !self.is_started(index) {
             return;
         }
         if let Some(poison) = self.poison(index, &failure) {
@@ -40,26 +38,43 @@ impl JobMachine {
         let strategy = &self.state.options.restart;
         match self.restart.on_failure(strategy, now, random) {
             RestartDecision::GiveUp => self.fail_job(failure, actions),
-            RestartDecision::After(wait) => {
-                self.regions[index].phase = RegionPhase::Failing;
-                actions.push(JobAction::Append(LogEntry::FailoverStarted {
-                    region: self.regions[index].subtasks.iter().copied().collect(),
-                    cause: failure,
-                    wait,
-                    found_at_takeover: self.deciding,
-                    charged: true,
-                }));
-            }
+            RestartDecision::After(wait) => self.fail_over(index, failure, wait, true, actions),
         }
     }
 
+    pub(super) fn fail_over(
+        &mut self,
+        index: usize,
+        cause: Failure,
+        wait: Duration,
+        charged: bool,
+        actions: &mut Vec<JobAction>,
+    ) {
+        self.regions[index].phase = RegionPhase::Failing;
+        actions.push(JobAction::Append(LogEntry::FailoverStarted {
+            region: self.regions[index].subtasks.iter().copied().collect(),
+            cause,
+            wait,
+            found_at_takeover: self.deciding,
+            charged,
+        }));
+    }
+
+    /// Whether a region's tasks run, or are on their way.
+    pub(super) fn is_started(&self, region: usize) -> bool {
+        matches!(
+            self.regions[region].phase,
+            RegionPhase::Running | RegionPhase::Deploying(_)
+        )
+    }
+
     /// What fails the job if this failure is one too many of its kind: a record that fails every attempt, or
-    /// anything else that restarts don't mend.
+    /// anything else in the job's code that restarts don't mend.
     fn poison(&self, region: usize, failure: &Failure) -> Option<Failure> {
         let first = self.regions[region].subtasks.first()?;
         let times = self.state.times_failed(*first, failure);
         let most = self.state.options.poison_after?;
-        (times >= most && failure.operator.is_some()).then(|| Failure {
+        (times >= most && failure.is_of_code()).then(|| Failure {
             scope: FailureScope::Job,
             message: format!(
                 "{}; poison: the same {times} times in a row with no checkpoint in between, so it is not tried again",
@@ -120,8 +135,8 @@ impl JobMachine {
 
     /// Goes on with regions, or with the job's end, when what had to end has ended.
     pub(super) fn advance_stopped(&mut self, actions: &mut Vec<JobAction>) {
-        if self.is_ending() {
-            self.end_if_over(actions);
+        if self.ends_tasks() {
+            self.wind_up(actions);
             return;
         }
         for index in 0..self.regions.len() {
@@ -129,42 +144,15 @@ impl JobMachine {
                 continue;
             };
             if self.checkpoints == Checkpoints::Quiet && self.alive_in(index).is_empty() {
-                self.regions[index].phase = RegionPhase::BackingOff;
-                let timer = JobTimer::Restart { region: index };
+                let region = &mut self.regions[index];
+                region.phase = RegionPhase::BackingOff;
+                region.waits += 1;
+                let timer = JobTimer::Restart {
+                    region: index,
+                    wait: region.waits,
+                };
                 actions.push(JobAction::SetTimer(timer, wait));
             }
-        }
-    }
-
-    pub(super) fn fail_job(&mut self, cause: Failure, actions: &mut Vec<JobAction>) {
-        if !self.is_ending() {
-            actions.push(JobAction::Append(LogEntry::JobFailing { cause }));
-        }
-    }
-
-    pub(super) fn is_ending(&self) -> bool {
-        self.ending
-            || self.state.cancel_requested
-            || self.state.failing.is_some()
-            || self.state.outcome.is_some()
-    }
-
-    pub(super) fn end_if_over(&mut self, actions: &mut Vec<JobAction>) {
-        let ended = self.ending || self.state.outcome.is_some();
-        if ended || self.checkpoints != Checkpoints::Quiet || !self.alive().is_empty() {
-            return;
-        }
-        let outcome = match &self.state.failing {
-            Some(failure) => JobOutcome::Failed(failure.clone()),
-            None => JobOutcome::Canceled,
-        };
-        self.end(outcome, actions);
-    }
-
-    pub(super) fn end(&mut self, outcome: JobOutcome, actions: &mut Vec<JobAction>) {
-        if !self.ending {
-            self.ending = true;
-            actions.push(JobAction::Append(LogEntry::Finished { outcome }));
         }
     }
 }

@@ -15,6 +15,7 @@
 
 mod deploy;
 mod discovery;
+mod ending;
 mod failover;
 mod takeover;
 
@@ -99,12 +100,16 @@ pub enum JobTimer {
     Restart {
         /// Which region.
         region: usize,
+        /// Which of its waits: it may have failed again since, and wait anew.
+        wait: u32,
     },
     /// It is time to look for new splits.
     Discover {
         /// The source.
         source: VertexId,
     },
+    /// Commits have kept the job from ending for long enough.
+    Commits,
 }
 
 /// What a master wants done.
@@ -126,6 +131,8 @@ pub enum JobAction {
         attempts: Vec<(AttemptId, Slot)>,
         /// The checkpoint that they start from, whose manifest is [`JobMachine::manifest`].
         restore: Option<CheckpointId>,
+        /// Whether they read nothing: the job ends, and they are there for that checkpoint's commits.
+        only_commit: bool,
     },
     /// Connect executions, all of which are ready.
     Run(Vec<AttemptId>),
@@ -184,6 +191,10 @@ pub enum RegionPhase {
 struct Region {
     subtasks: BTreeSet<SubtaskId>,
     phase: RegionPhase,
+    /// Whether it was deployed for commits that the job's end waits for.
+    only_commits: bool,
+    /// How often it has waited before it was tried again.
+    waits: u32,
 }
 
 /// Whether the coordinator may have something under way.
@@ -219,6 +230,12 @@ pub struct JobMachine {
     adopted: Vec<TaskReport>,
     /// Whether the job's end is on its way to the log.
     ending: bool,
+    /// Whether tasks are ended because the job ends.
+    ends_tasks: bool,
+    /// Whether the job's end has begun to wait for commits.
+    waits_for_commits: bool,
+    /// Whether it waits for none any more.
+    commits_given_up: bool,
     /// Whether a takeover is being decided.
     deciding: bool,
     restart: RestartState,
@@ -245,6 +262,8 @@ impl JobMachine {
                 .map(|subtasks| Region {
                     subtasks,
                     phase: RegionPhase::Idle,
+                    only_commits: false,
+                    waits: 0,
                 })
                 .collect(),
             region_of,
@@ -261,6 +280,9 @@ impl JobMachine {
             discovery: Discovery::default(),
             adopted: Vec::new(),
             ending: false,
+            ends_tasks: false,
+            waits_for_commits: false,
+            commits_given_up: false,
             deciding: false,
             restart,
             random,
@@ -331,7 +353,10 @@ impl JobMachine {
                 self.manifest = Some(*manifest);
                 self.deploy(&mut actions);
             }
-            JobEvent::ManifestRead(Err(failure)) => self.fail_job(failure, &mut actions),
+            JobEvent::ManifestRead(Err(failure)) => {
+                self.fail_job(failure, &mut actions);
+                self.give_commits_up(&mut actions);
+            }
             JobEvent::TaskReady(attempt) => {
                 self.note_early(attempt, TaskPhase::Ready);
                 self.ready(attempt, &mut actions);
@@ -394,14 +419,16 @@ impl JobMachine {
                 }
             }
             JobEvent::FailJob(failure) => self.fail_job(failure, &mut actions),
-            JobEvent::Timer(JobTimer::Restart { region }) => {
-                if self.regions[region].phase == RegionPhase::BackingOff {
+            JobEvent::Timer(JobTimer::Restart { region, wait }) => {
+                let of = &self.regions[region];
+                if of.phase == RegionPhase::BackingOff && of.waits == wait {
                     self.allocate(region, &mut actions);
                 }
             }
             JobEvent::Timer(JobTimer::Discover { source }) => {
                 self.discover(source, &mut actions);
             }
+            JobEvent::Timer(JobTimer::Commits) => self.give_commits_up(&mut actions),
             JobEvent::Appended(entry) => self.appended(&entry, now, &mut actions),
         }
         actions
@@ -446,22 +473,26 @@ impl JobMachine {
             LogEntry::Deployed {
                 attempts, restore, ..
             } => {
+                self.forget_replaced();
                 let Some((first, _)) = attempts.first() else {
                     return;
                 };
                 let index = self.region_of[&first.subtask];
-                if self.is_ending() {
+                if self.ends_tasks() {
                     // Logged, never deployed: nothing of it can be alive.
                     self.over
                         .extend(attempts.iter().map(|(attempt, _)| *attempt));
-                    self.end_if_over(actions);
+                    self.wind_up(actions);
                     return;
                 }
                 let waiting = attempts.iter().map(|(attempt, _)| *attempt).collect();
+                let only_commit = self.is_ending();
                 self.regions[index].phase = RegionPhase::Deploying(waiting);
+                self.regions[index].only_commits = only_commit;
                 actions.push(JobAction::Deploy {
                     attempts: attempts.clone(),
                     restore: *restore,
+                    only_commit,
                 });
                 // A TaskManager may have been lost while the entry was being written.
                 let mut gone = attempts.clone();
@@ -477,11 +508,11 @@ impl JobMachine {
                     self.advance_stopped(actions);
                 }
             }
-            LogEntry::CancelRequested | LogEntry::JobFailing { .. } => {
-                actions.push(JobAction::Cancel(self.alive()));
-                self.quiesce(actions);
-                self.end_if_over(actions);
-            }
+            LogEntry::CancelRequested
+            | LogEntry::JobFailing { .. }
+            | LogEntry::CheckpointCompleted { .. }
+            | LogEntry::CheckpointAborted { .. }
+            | LogEntry::CheckpointCommitted { .. } => self.wind_up(actions),
             LogEntry::Finished { outcome } => {
                 actions.push(JobAction::Finish(self.alive()));
                 actions.push(JobAction::Ended(outcome.clone()));
@@ -489,12 +520,20 @@ impl JobMachine {
             LogEntry::Submitted { .. }
             | LogEntry::Leader { .. }
             | LogEntry::CheckpointTriggered { .. }
-            | LogEntry::CheckpointCompleted { .. }
-            | LogEntry::CheckpointAborted { .. }
-            | LogEntry::CheckpointCommitted { .. }
             | LogEntry::SavepointRequested { .. }
             | LogEntry::SavepointFailed { .. } => {}
         }
+    }
+
+    /// What is known of executions that have been replaced is of no use any more.
+    fn forget_replaced(&mut self) {
+        let executions = &self.state.executions;
+        let is_current = |attempt: &AttemptId| {
+            let execution = executions.get(&attempt.subtask);
+            execution.is_some_and(|execution| execution.attempt == *attempt)
+        };
+        self.over.retain(is_current);
+        self.drained.retain(is_current);
     }
 
     // --- looking things up ---------------------------------------------------------------------------

@@ -48,11 +48,9 @@ impl JobMachine {
             actions.push(JobAction::Ended(outcome));
             return;
         }
-        if self.is_ending() {
+        if self.ends_tasks() {
             // A cancel that was asked for, or a failure, is seen through by whoever leads.
-            actions.push(JobAction::Cancel(self.alive()));
-            self.quiesce(actions);
-            self.end_if_over(actions);
+            self.end_tasks(actions);
             return;
         }
         self.deciding = true;
@@ -69,6 +67,7 @@ impl JobMachine {
         self.discover_on(actions);
         self.start_checkpoints_if_running(actions);
         self.advance_stopped(actions);
+        self.wind_up(actions);
     }
 
     pub(super) fn decide_region(

@@ -211,12 +211,14 @@ impl Job {
             "drained" => JobEvent::TaskDrained(attempt(of)),
             "failed" => JobEvent::TaskFailed(attempt(of), Failure::attempt("boom")),
             "failed!" => JobEvent::TaskFailed(attempt(of), Failure::job("bad data")),
-            // `a0#1 map@7 boom`: the operator, where its source stood, and what it said.
+            // `a0#1 map@7 boom`: the operator, where its source stood, and what it said; `sink!`: of what lies outside.
             "failed-in" => {
                 let [who, place, message] = words(of);
                 let (operator, position) = place.split_once('@').unwrap_or((place, ""));
                 let mut failure = Failure::attempt(message);
+                failure.outside = operator.ends_with('!');
                 if operator != "-" {
+                    let operator = operator.trim_end_matches('!');
                     failure = failure.blame(&OperatorUid(operator.into()));
                 }
                 let position = (!position.is_empty()).then(|| position.to_owned());
@@ -230,9 +232,38 @@ impl Job {
             "quiesced" => JobEvent::Quiesced,
             "done" => JobEvent::JobDone,
             "give-up" => JobEvent::FailJob(Failure::job(of)),
-            "wake" => JobEvent::Timer(JobTimer::Restart {
-                region: of.parse().unwrap(),
-            }),
+            "committed" => {
+                return self.writes(LogEntry::CheckpointCommitted {
+                    id: CheckpointId(of.parse().unwrap()),
+                });
+            }
+            "triggered" => {
+                return self.writes(LogEntry::CheckpointTriggered {
+                    id: CheckpointId(of.parse().unwrap()),
+                    kind: CheckpointKind::Checkpoint,
+                });
+            }
+            "completed" => {
+                return self.writes(LogEntry::CheckpointCompleted {
+                    id: CheckpointId(of.parse().unwrap()),
+                    kind: CheckpointKind::Checkpoint,
+                });
+            }
+            "aborted" => {
+                return self.writes(LogEntry::CheckpointAborted {
+                    id: CheckpointId(of.parse().unwrap()),
+                    reason: "the job is ending".into(),
+                });
+            }
+            "too-long" => JobEvent::Timer(JobTimer::Commits),
+            // `0`: its present wait, `0#1`: its first.
+            "wake" => {
+                let (region, wait) = of.split_once('#').unwrap_or((of, ""));
+                let region: usize = region.parse().unwrap();
+                let waits = self.machine.regions[region].waits;
+                let wait = wait.parse().unwrap_or(waits);
+                JobEvent::Timer(JobTimer::Restart { region, wait })
+            }
             "written" => {
                 let entry = self.queue.pop_front().expect("an entry on its way");
                 self.log.push(entry.clone());
@@ -241,13 +272,24 @@ impl Job {
             other => panic!("no event {other}"),
         };
         let actions = self.machine.on_event(event, self.now);
-        for action in &actions {
+        self.done(&actions)
+    }
+
+    fn done(&mut self, actions: &[JobAction]) -> String {
+        for action in actions {
             if let JobAction::Append(entry) = action {
                 self.queue.push_back(entry.clone());
             }
         }
         let words: Vec<String> = actions.iter().map(action_picture).collect();
         words.join("; ")
+    }
+
+    /// The coordinator has had an entry written.
+    fn writes(&mut self, entry: LogEntry) -> String {
+        self.log.push(entry.clone());
+        let actions = self.machine.on_event(JobEvent::Appended(entry), self.now);
+        self.done(&actions)
     }
 
     /// Plays a script of `event | actions` and compares the actions.
@@ -288,7 +330,6 @@ impl Job {
                 },
                 acknowledged: None,
                 declined: CheckpointId(0),
-                committed: CheckpointId(0),
                 needs_split: false,
                 received: Vec::new(),
             };
@@ -451,9 +492,18 @@ fn action_picture(action: &JobAction) -> String {
         JobAction::DiscoverSplits(source) => format!("look {}", letter(*source)),
         JobAction::RequestSlots(count) => format!("request {count}"),
         JobAction::ReadManifest(id) => format!("read {id}"),
-        JobAction::Deploy { attempts, restore } => {
+        JobAction::Deploy {
+            attempts,
+            restore,
+            only_commit,
+        } => {
             let attempts: Vec<AttemptId> = attempts.iter().map(|(a, _)| *a).collect();
-            format!("deploy {}{}", names(&attempts), restore_picture(restore))
+            let to_commit = if *only_commit { " to commit" } else { "" };
+            format!(
+                "deploy {}{}{to_commit}",
+                names(&attempts),
+                restore_picture(restore)
+            )
         }
         JobAction::Run(attempts) => format!("run {}", names(attempts)),
         JobAction::Cancel(attempts) if attempts.is_empty() => "cancel none".into(),
@@ -472,12 +522,13 @@ fn action_picture(action: &JobAction) -> String {
             }
             format!("give {} {}", name(*attempt), words.join(","))
         }
-        JobAction::SetTimer(JobTimer::Restart { region }, wait) => {
+        JobAction::SetTimer(JobTimer::Restart { region, .. }, wait) => {
             format!("wake {region} in {wait:?}")
         }
         JobAction::SetTimer(JobTimer::Discover { source }, wait) => {
             format!("look {} in {wait:?}", letter(*source))
         }
+        JobAction::SetTimer(JobTimer::Commits, wait) => format!("give commits up in {wait:?}"),
         JobAction::StartCheckpoints { tasks, reports } => {
             let tasks: Vec<AttemptId> = tasks.values().copied().collect();
             let known = reports.len();
@@ -731,6 +782,48 @@ fn a_region_is_not_restarted_before_its_tasks_are_over_and_checkpoints_are_quiet
             assert_eq!(actions.is_empty(), place < 2, "{order}: {event}: {actions}");
         }
     }
+}
+
+#[test]
+fn the_end_of_an_earlier_wait_does_not_shorten_a_later_one() {
+    let mut job = Job::running("a:1");
+    for event in ["failed a0#1", "written", "quiesced"] {
+        job.quietly(event);
+    }
+    // What was given up for lost comes back meanwhile, and ends: the region waits anew.
+    job.play(
+        "late a0#1=running | cancel a0#1
+         canceled a0#1     | wake 0 in 0ns
+         wake 0#1          |
+         wake 0#2          | request 1
+         wake 0#2          |",
+    );
+}
+
+#[test]
+fn what_is_known_of_replaced_executions_is_forgotten() {
+    let mut job = Job::running("a:1");
+    for _ in 0..5 {
+        let last = job.attempts()[0].clone();
+        for event in [
+            &*format!("drained {last}"),
+            &format!("failed {last}"),
+            "written",
+            "quiesced",
+            "wake 0",
+            "slots",
+            "written",
+        ] {
+            job.quietly(event);
+        }
+        let next = job.attempts()[0].clone();
+        job.quietly(&format!("ready {next}"));
+        if job.machine.is_running() {
+            job.machine.restart = RestartState::default();
+        }
+    }
+    assert!(job.machine.is_running() && job.attempts() == ["a0#6"]);
+    assert!(job.machine.over.is_empty() && job.machine.drained.is_empty());
 }
 
 #[test]
@@ -1011,6 +1104,15 @@ fn a_failure_that_comes_again_and_again_is_poison_and_fails_the_job() {
         // One cause that hits every region at once is one failure of each.
         (
             "a0 sink full, a1 sink full, a0 sink full, a1 sink full",
+            "lives".into(),
+        ),
+        // What a sink's target or a source's file can't do now it may do later.
+        (
+            "a0 sink! away, a0 sink! away, a0 sink! away, a0 sink! away",
+            "lives".into(),
+        ),
+        (
+            "a0 file!@7 away, a0 file!@7 away, a0 file!@7 away, a0 file!@7 away",
             "lives".into(),
         ),
         // The code of the job isn't to blame for a lost process.
@@ -1296,6 +1398,119 @@ fn a_job_can_be_canceled_in_every_phase() {
     for (mut job, script) in cases {
         job.play(script);
     }
+}
+
+#[test]
+fn a_job_that_is_to_end_sees_a_complete_checkpoints_commits_through_first() {
+    let complete = |graph: &'static str| {
+        let mut job = Job::running(graph);
+        job.checkpoint(1, &[]);
+        job
+    };
+    // Everybody is there: they go on until it is confirmed.
+    complete("a:1").play(
+        "cancel        | log cancel
+         written       | give commits up in 30s
+         needs a0#1    |
+         committed 1   | cancel a0#1; quiesce
+         quiesced      |
+         canceled a0#1 | log canceled
+         too-long      |
+         written       | finish none; ended canceled",
+    );
+    // One is being decided when the end is asked for.
+    let mut job = Job::running("a:1");
+    job.play(
+        "triggered 1   |
+         cancel        | log cancel
+         written       | give commits up in 30s
+         completed 1   |
+         committed 1   | cancel a0#1; quiesce",
+    );
+    let mut job = Job::running("a:1");
+    job.play(
+        "triggered 1   |
+         cancel        | log cancel
+         written       | give commits up in 30s
+         aborted 1     | cancel a0#1; quiesce",
+    );
+    // Who has died, and whose commits died too, is started once more to commit.
+    complete("a:1").play(
+        "failed! a0#1  | log failing (bad data)
+         written       | give commits up in 30s; log failover a0 (bad data)
+         written       | cancel none; quiesce
+         quiesced      | wake 0 in 0ns
+         wake 0        | request 1
+         slots         | log deployed a0#2 @1
+         written       | deploy a0#2 @1 to commit
+         ready a0#2    | run a0#2; checkpoints of a0#2
+         committed 1   | cancel a0#2; quiesce
+         quiesced      |
+         canceled a0#2 | log failed: bad data",
+    );
+    // Its target is away: again, until that has taken long enough.
+    let mut job = complete("a:1");
+    job.play("failed! a0#1 | log failing (bad data)");
+    for event in [
+        "written",
+        "written",
+        "quiesced",
+        "wake 0",
+        "slots",
+        "written",
+        "ready a0#2",
+    ] {
+        job.quietly(event);
+    }
+    job.play(
+        "failed a0#2   | log failover a0 (boom)
+         written       | cancel none; quiesce
+         quiesced      | wake 0 in 1s
+         too-long      | cancel none; log failed: bad data
+         wake 0        | request 1
+         slots         |",
+    );
+    // What it has to commit can't be.
+    let mut job = complete("a:1");
+    job.play("cancel | log cancel");
+    for event in [
+        "written",
+        "failed a0#1",
+        "written",
+        "quiesced",
+        "wake 0",
+        "slots",
+        "written",
+        "ready a0#2",
+    ] {
+        job.quietly(event);
+    }
+    job.play(
+        "failed! a0#2 | cancel none; quiesce
+         quiesced     | log canceled",
+    );
+}
+
+#[test]
+fn the_next_leader_sees_commits_through_before_it_ends_the_job() {
+    let mut job = Job::running(ONE);
+    job.checkpoint(1, &[]);
+    job.quietly("cancel");
+    job.quietly("written");
+    job.successor().play(
+        "collected a0#1=running a1#1=running b0#1=running | \
+            checkpoints of a0#1 a1#1 b0#1 (3 known); give commits up in 30s
+         committed 1 | cancel a0#1 a1#1 b0#1; quiesce",
+    );
+    job.successor().play(
+        "collected a0#1=running a1#1=failed b0#1=running | \
+            log failover a0 a1 b0 (boom); give commits up in 30s
+         written | cancel a0#1 b0#1",
+    );
+    // Its processes are gone.
+    job.successor().play(
+        "collected | log failover a0 a1 b0 (v0[0]#1 was gone when the leader took over); give commits up in 30s",
+    );
 }
 
 #[test]

@@ -163,10 +163,11 @@ where
 
     fn too_late(&self, event: Event<Either<A, B>>, out: &mut Emitter<P::Out>, cx: &TaskContext) {
         let Event { ts, value } = event;
+        SubtaskMetrics::add(&cx.metrics.late, 1);
         match (value, &self.late.first, &self.late.second) {
             (Either::First(value), Some(tag), _) => out.sides.push(tag, Event { ts, value }),
             (Either::Second(value), _, Some(tag)) => out.sides.push(tag, Event { ts, value }),
-            _ => SubtaskMetrics::add(&cx.metrics.late, 1),
+            _ => {}
         }
     }
 
