@@ -56,17 +56,26 @@ impl Trigger<Reading> for Striking {
     }
 }
 
-/// Knows how far records are out of order.
-#[derive(Clone, Default)]
-struct Behind(Option<Timestamp>);
+/// Watermarks so far behind the latest record; or, if that is negative, ahead of it.
+#[derive(Clone)]
+struct Behind {
+    by: Timestamp,
+    latest: Option<Timestamp>,
+}
+
+impl Behind {
+    fn by(by: Timestamp) -> WatermarkStrategy<Reading, Self> {
+        WatermarkStrategy::custom(Self { by, latest: None })
+    }
+}
 
 impl WatermarkGenerator<Reading> for Behind {
     fn on_event(&mut self, _ts: Timestamp, reading: &Reading) {
-        self.0 = self.0.max(Some(reading.ts - DISORDER - 1));
+        self.latest = self.latest.max(Some(reading.ts - self.by));
     }
 
     fn on_run(&mut self) -> Option<Timestamp> {
-        self.0
+        self.latest
     }
 }
 
@@ -127,9 +136,8 @@ impl World {
     /// Late records within the allowed lateness, continuous triggers, and a trigger of one's own.
     pub(super) fn refiring(&self, env: &StreamEnvironment) {
         let readings = self.generated(env, 0);
-        let bold = WatermarkStrategy::bounded_out_of_orderness(Duration::from_millis(2));
         let mended = readings
-            .assign_watermarks(bold)
+            .assign_watermarks(Behind::by(-REFIRED / 2))
             .key_by(|reading| reading.key)
             .window(WindowAssigner::tumbling(Duration::from_millis(
                 REFIRED as u64,
@@ -149,8 +157,8 @@ impl World {
         let every = ContinuousEventTimeTrigger::every(Duration::from_millis(REFIRED as u64 / 4));
         let so_far = self.refired(&readings.assign_watermarks(marked), every);
         self.sink(&so_far, &self.serial);
-        let known = WatermarkStrategy::custom(Behind::default());
-        let striking = self.refired(&readings.assign_watermarks(known), Striking);
+        let known = readings.assign_watermarks(Behind::by(DISORDER + 1));
+        let striking = self.refired(&known, Striking);
         self.sink(&striking, &self.late);
         let by_the_clock = ContinuousProcessingTimeTrigger::every(Duration::from_millis(30));
         let watched = self.refired(&self.timed(&readings), by_the_clock);
