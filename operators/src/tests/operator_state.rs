@@ -141,5 +141,8 @@ fn items_of_another_type_are_refused_with_the_mend() {
     let refused = Rig::<Pair>::restored(&other, &outlets, 0, (0, 1), &[snapshot], &clock);
     let failure = refused.err().unwrap();
     assert_eq!(failure.scope, FailureScope::Job);
-    assert!(failure.message.contains(".drop_state_of(\"op\")"), "{failure}");
+    assert!(
+        failure.message.contains(".drop_state_of(\"op\")"),
+        "{failure}"
+    );
 }
