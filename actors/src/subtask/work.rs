@@ -204,7 +204,7 @@ impl Work {
         self.flushed = false;
     }
 
-    /// Lets the stages see which futures have ended, once what the chain keeps is done.
+    /// Lets the stages see what time it is and which futures have ended, once what the chain keeps is done.
     pub(super) fn look_again(&mut self) {
         self.todo
             .push_back(Todo::Control(Control::Tick, Then::Nothing));
@@ -215,8 +215,7 @@ impl Work {
         let due = self.wake_due == Some(at);
         if due {
             self.wake_due = None;
-            self.todo
-                .push_back(Todo::Control(Control::Tick, Then::Nothing));
+            self.look_again();
         }
         due
     }
@@ -343,6 +342,8 @@ impl Work {
         if let Some(todo) = self.todo.pop_front() {
             self.flushed = false;
             return match todo {
+                // Nothing follows the end: timers that are still ahead don't fire.
+                Todo::Control(Control::Tick, _) if self.drained => Ok(Turn::Again),
                 Todo::Control(control, then) => self.control(control, then),
                 Todo::Snapshot(barrier) => self.freeze(barrier),
                 Todo::Overtake(barrier) => self.freeze_overtaking(barrier),
