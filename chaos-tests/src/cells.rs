@@ -20,11 +20,16 @@ pub struct HitCount {
     pub with_state: u32,
 }
 
-/// Counts a hit only when its victim has died.
+/// Steps of all actors after which a victim that is still there has got over its fault.
+const DIES_WITHIN: u64 = 100;
+
+/// Counts a hit only when its victim has died of it: at once, and not with everybody else when the job is over.
 #[derive(Default)]
 pub(crate) struct Victims {
-    struck: Vec<Struck>,
+    struck: Vec<(u64, Struck)>,
     hits: Hits,
+    /// Steps passed.
+    steps: u64,
 }
 
 /// A fault whose victim is not known to be dead yet.
@@ -37,16 +42,14 @@ pub(crate) struct Struck {
 
 impl Victims {
     pub(crate) fn strike(&mut self, struck: Struck) {
-        self.struck.push(struck);
+        self.struck.push((self.steps, struck));
     }
 
-    /// Counts the victims that have died since.
+    /// A step is passed: counts the victims that have died since the one before.
     pub(crate) fn settle(&mut self) {
-        if self.struck.is_empty() {
-            return;
-        }
-        let hits = &mut self.hits;
-        self.struck.retain(|struck| {
+        self.steps += 1;
+        let (hits, steps) = (&mut self.hits, self.steps);
+        self.struck.retain(|(at, struck)| {
             let dead = struck.victim.get_status() == ActorStatus::Stopped;
             if dead {
                 let count = hits.entry((struck.cell, struck.fault)).or_default();
@@ -55,7 +58,7 @@ impl Victims {
                     false => count.before_state += 1,
                 }
             }
-            !dead
+            !dead && steps - at < DIES_WITHIN
         });
     }
 

@@ -225,6 +225,7 @@ impl<'a> Run<'a> {
         });
         let trace = self.faults.trace();
         let (hash, seen) = (self.faults.hash(), self.faults.seen());
+        let hits = self.faults.hits();
         self.expect_gone().await;
         self.expect_no_files(&views);
         let queued = self.faults.queued();
@@ -244,7 +245,7 @@ impl<'a> Run<'a> {
             seen,
             passed: self.faults.passed(),
             trace,
-            hits: self.faults.hits(),
+            hits,
             kills: self.faults.external_kills(),
             lasted,
             state_checkpoints: self.faults.state_checkpoints(),

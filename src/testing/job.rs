@@ -130,7 +130,7 @@ impl JobTest {
     ///     job.settle().await;
     ///     let savepoint = job.handle().stop_with_savepoint().await?;
     ///
-    ///     let (feed, totals) = totals(&test, 3);
+    ///     let (feed, totals) = totals(&test, 2);
     ///     let job = test.start_from(&savepoint).await?;
     ///     feed.send((1, 2)).await?;
     ///     feed.finish();
