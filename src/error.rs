@@ -1,5 +1,7 @@
 //! Why a job could not be run to its end.
 
+use std::fmt;
+
 use rivus_core::job::JobOutcome;
 use rivus_core::{Failure, GraphError, UserError};
 use thiserror::Error;
@@ -17,9 +19,13 @@ use thiserror::Error;
 /// env.from_collection(vec![1, 0]).map(|n| 1 / n).uid("inverse").print();
 /// let JobError::Failed(failure) = env.execute("inverses").await.unwrap_err() else { panic!() };
 /// assert_eq!(failure.message, "panicked: attempt to divide by zero");
+///
+/// // What a `main` that returns it prints.
+/// let error = env.execute("nothing").await.unwrap_err();
+/// assert_eq!(format!("{error:?}"), error.to_string());
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum JobError {
     /// The program can't run.
     #[error(transparent)]
@@ -45,6 +51,13 @@ pub enum JobError {
     /// The process's root actor is gone; the job's log, if it lies on disk, is whole.
     #[error("the node that ran the job has stopped")]
     NodeStopped,
+}
+
+/// As it is displayed: a `main` that returns it prints what is to be mended.
+impl fmt::Debug for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl JobError {
