@@ -31,6 +31,13 @@ fn sums() -> OperatorUid {
     "sums".into()
 }
 
+/// A storage and databases below one directory.
+fn on_one_disk(directory: &Path) -> (CheckpointStorage, RocksDbBackend) {
+    let objects = ObjectStorage::directory(directory.join("storage")).unwrap();
+    let backend = RocksDbBackend::new(directory.join("state")).unwrap();
+    (CheckpointStorage::new(objects), backend)
+}
+
 /// A checkpoint of a store with one row.
 fn stored(checkpoints: &CheckpointStorage, store: &dyn StateStore) -> StoredFiles {
     let mut changes = Changes::default();
@@ -102,8 +109,7 @@ fn rows(store: &dyn StateStore) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn a_file_that_holds_rows_is_on_the_disk_once_however_many_have_it() {
     let directory = tempfile::tempdir().unwrap();
     let storage = directory.path().join("storage");
-    let checkpoints = CheckpointStorage::new(ObjectStorage::directory(&storage).unwrap());
-    let backend = RocksDbBackend::new(directory.path().join("state")).unwrap();
+    let (checkpoints, backend) = on_one_disk(directory.path());
     let one = backend.stores(JOB, attempt(1)).open(&sums(), None).unwrap();
     let stored = stored(&checkpoints, &*one);
     let [table] = &tables(&storage)[..] else {
@@ -129,8 +135,7 @@ fn a_file_that_holds_rows_is_on_the_disk_once_however_many_have_it() {
 fn a_stored_file_that_is_damaged_is_linked_to_by_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let storage = directory.path().join("storage");
-    let checkpoints = CheckpointStorage::new(ObjectStorage::directory(&storage).unwrap());
-    let backend = RocksDbBackend::new(directory.path().join("state")).unwrap();
+    let (checkpoints, backend) = on_one_disk(directory.path());
     let one = backend.stores(JOB, attempt(1)).open(&sums(), None).unwrap();
     let stored = stored(&checkpoints, &*one);
     let table = &tables(&storage)[0];
