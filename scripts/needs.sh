@@ -38,3 +38,5 @@ need_servers() {
     python3 -m venv --clear "$home"
     "$home/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 }
+
+source scripts/rocksdb.sh
