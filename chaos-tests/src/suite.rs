@@ -149,11 +149,13 @@ pub fn on_all_cores<T: Send, R: Send>(
     hush();
     let queue = Mutex::new(items.into_iter().collect::<VecDeque<T>>());
     let results = Mutex::new(Vec::new());
+    // A function: what a loop's condition locks stays locked in its body, and one core would do all the work.
+    let next = || lock(&queue).pop_front();
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                while let Some(item) = lock(&queue).pop_front() {
+                while let Some(item) = next() {
                     let watched = watch(name(&item));
                     let result = each(item);
                     drop(watched);
