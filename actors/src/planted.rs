@@ -16,25 +16,30 @@ pub enum Defect {
 
 #[cfg(feature = "planted-defects")]
 mod active {
-    use std::sync::{Mutex, PoisonError};
+    use std::cell::Cell;
 
     use super::Defect;
 
-    static PLANTED: Mutex<Option<Defect>> = Mutex::new(None);
+    thread_local! {
+        static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
+    }
 
-    /// Plants a defect in this process, or none.
+    /// Plants a defect in this thread, or none: a simulation is one thread, and its neighbours have theirs.
     pub fn plant(defect: Option<Defect>) {
-        *PLANTED.lock().unwrap_or_else(PoisonError::into_inner) = defect;
+        PLANTED.set(defect);
     }
 
     fn is_planted(defect: Defect) -> bool {
-        *PLANTED.lock().unwrap_or_else(PoisonError::into_inner) == Some(defect)
+        PLANTED.get() == Some(defect)
     }
 
     /// Whether the defect strikes here and now: nowhere else, and not again.
     fn strikes(defect: Defect) -> bool {
-        let mut planted = PLANTED.lock().unwrap_or_else(PoisonError::into_inner);
-        planted.take_if(|planted| *planted == defect).is_some()
+        let strikes = is_planted(defect);
+        if strikes {
+            plant(None);
+        }
+        strikes
     }
 
     pub(crate) fn commit_before_log() -> bool {

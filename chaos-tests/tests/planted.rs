@@ -3,60 +3,68 @@
 //! `cargo test -p rivus-chaos --features planted-defects --test planted -- --nocapture`
 #![cfg(feature = "planted-defects")]
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use rivus::engine::{Defect, plant};
-use rivus_chaos::{JobSpec, Plan, References, hush, simulate};
+use rivus_chaos::{JobSpec, Plan, References, on_all_cores, simulate};
 
 /// The budget of the normal run.
 const SEEDS: u64 = 200;
 
-/// So many of the seeds that catch a defect are looked for.
-const NAMED: usize = 3;
-
-/// The first seeds that catch a defect, with what they found. Each run has the defect planted afresh, and
-/// the undisturbed run that it is compared with has none. One test for all: a defect is planted in the whole
-/// process.
-fn caught(defect: Defect) -> Vec<(u64, String)> {
-    let references = References::default();
+/// What a seed finds wrong with a defect, if anything. Each run has the defect planted afresh, and the
+/// undisturbed run that it is compared with has none.
+fn finds(references: &References, seed: u64, defect: Defect) -> Option<String> {
     let run = |spec: &JobSpec, plan: &Plan| {
         plant(Some(defect));
         let outcome = simulate(spec, plan);
         plant(None);
         outcome
     };
-    let catches = |seed| {
-        let spec = JobSpec::of(seed);
-        let plan = Plan::of(seed, &spec);
-        let failed = references.check_by(&spec, &plan, run).err()?;
-        let what = failed
-            .violations
-            .iter()
-            .find_map(|violation| violation.lines().next());
-        Some((seed, what?.to_owned()))
-    };
-    (0..SEEDS).filter_map(catches).take(NAMED).collect()
+    let spec = JobSpec::of(seed);
+    let failed = references
+        .check_by(&spec, &Plan::of(seed, &spec), run)
+        .err()?;
+    let mut lines = failed
+        .violations
+        .iter()
+        .filter_map(|violation| violation.lines().next());
+    lines.next().map(str::to_owned)
 }
 
 #[test]
 fn each_planted_defect_is_caught() {
-    hush();
     let defects = [
         Defect::LostCredit,
         Defect::CommitBeforeLog,
         Defect::BatchThroughAlignment,
         Defect::LostQueue,
     ];
-    let mut missed = Vec::new();
-    for defect in defects {
-        let caught = caught(defect);
-        for (seed, violation) in &caught {
-            println!("{defect:?} is caught by seed {seed}: {violation}");
-        }
-        if caught.is_empty() {
-            missed.push(defect);
-        }
-    }
-    assert!(
-        missed.is_empty(),
-        "not caught within {SEEDS} seeds: {missed:?}"
+    let references = References::default();
+    let caught: Mutex<BTreeMap<String, (u64, String)>> = Mutex::default();
+    let lock = || caught.lock().unwrap_or_else(PoisonError::into_inner);
+    let runs = (0..SEEDS).flat_map(|seed| defects.map(|defect| (seed, defect)));
+    on_all_cores(
+        runs.collect(),
+        |(seed, defect)| format!("{defect:?}, seed {seed}"),
+        |(seed, defect)| {
+            let name = format!("{defect:?}");
+            // One seed is enough.
+            if !lock().contains_key(&name)
+                && let Some(found) = finds(&references, seed, defect)
+            {
+                lock().entry(name).or_insert((seed, found));
+            }
+        },
     );
+    for (defect, (seed, violation)) in lock().iter() {
+        println!("{defect} is caught by seed {seed}: {violation}");
+    }
+    for defect in defects {
+        let name = format!("{defect:?}");
+        assert!(
+            lock().contains_key(&name),
+            "{name} is not caught within {SEEDS} seeds"
+        );
+    }
 }
