@@ -112,9 +112,12 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             looks -= 1;
             let (group, at) = stored.hand;
             let Some(slot) = self.groups[group].slots.get_mut(at) else {
-                self.leave(group, &mut leaving, &mut stored)?;
-                if !holds_back {
-                    self.groups[group].compact();
+                // Most groups of a small table have no rows.
+                if at > 0 {
+                    self.leave(group, &mut leaving, &mut stored)?;
+                    if !holds_back {
+                        self.groups[group].compact();
+                    }
                 }
                 stored.hand = ((group + 1) % self.groups.len(), 0);
                 continue;
