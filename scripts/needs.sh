@@ -1,5 +1,8 @@
 # What a build needs beside Rust, installed if it is missing. To be sourced.
 
+# What is built or installed once for a user, whatever checkout it is used by.
+made_once=${XDG_CACHE_HOME:-$HOME/.cache}/rivus
+
 say() { printf '\n== %s\n' "$*"; }
 
 install() {
@@ -31,7 +34,7 @@ need_servers() {
     need etcdctl etcd-client
     need openssl openssl
     need python3 python3
-    local home=~/.cache/rivus/moto
+    local home=$made_once/moto
     "$home/bin/python" -c 'import moto.moto_server' 2>/dev/null && return
     say "installing moto, which speaks like S3"
     python3 -c 'import ensurepip' 2>/dev/null || install python3-venv

@@ -1,4 +1,4 @@
-# RocksDB for all builds of this machine, from the sources that its crate brings. To be sourced.
+# RocksDB for all builds of this user, from the sources that its crate brings. To be sourced.
 #
 # The crate compiles 343 files one by one and once for each profile, and each reads the same headers again: twelve
 # minutes of two cores. Here they are put together into a few large files, which takes two minutes and is done once.
@@ -18,38 +18,38 @@ crate_sources() {
         sed 's/^"manifest_path":"//; s/\/Cargo.toml"$//'
 }
 
-# build_rocksdb SOURCES INTO
-build_rocksdb() {
-    local lz4 parts=12 work
-    lz4=$(crate_sources lz4-sys)
-    work=$(mktemp -d)
-    # Neighbours share most headers.
+# compile_rocksdb SOURCES LZ4 WORK: the library, in the directory WORK
+compile_rocksdb() {
+    # In their order: neighbours share most headers.
     sort "$1/rocksdb_lib_sources.txt" | grep -vx 'util/build_version.cc' |
-        awk -v root="$1/rocksdb" -v into="$work" -v parts="$parts" \
-            '{ file[NR] = $1 } END { for (i = 1; i <= NR; i++)
-                printf "#include \"%s/%s\"\n", root, file[i] > sprintf("%s/part%02d.cc", into, (i - 1) * parts / NR) }'
-    cp "$1/build_version.cc" "$work"
-    printf '%s\n' "$work"/*.cc | xargs -P "$(nproc)" -I{} \
-        c++ "${rocksdb_flags[@]}" -I"$1/rocksdb/include" -I"$1/rocksdb" -I"$1" -I"$lz4/liblz4/lib" -c {} -o {}.o
-    ar crs "$work/librocksdb.a" "$work"/*.o
-    # Whole or not at all, also where two build at once.
-    mkdir -p "$2"
-    mv "$work/librocksdb.a" "$2/librocksdb.a.$$"
-    mv "$2/librocksdb.a.$$" "$2/librocksdb.a"
-    rm -rf "$work"
+        awk -v root="$1/rocksdb" -v into="$3" '{ file[NR] = $1 } END { for (i = 1; i <= NR; i++)
+            printf "#include \"%s/%s\"\n", root, file[i] > sprintf("%s/part%02d.cc", into, (i - 1) * 12 / NR) }' &&
+        cp "$1/build_version.cc" "$3" &&
+        printf '%s\n' "$3"/*.cc | xargs -P "$(nproc)" -I{} \
+            c++ "${rocksdb_flags[@]}" -I"$1/rocksdb/include" -I"$1/rocksdb" -I"$1" -I"$2/liblz4/lib" -c {} -o {}.o &&
+        ar crs "$3/librocksdb.a" "$3"/*.o
 }
 
-rocksdb_library() {
-    # Another system knows its own flags, and the crate knows them.
-    [ "$(uname -s)" = Linux ] && [ -z "${ROCKSDB_LIB_DIR:-}" ] || return 0
-    local sources made
+use_rocksdb() {
+    # Other systems have other flags, which the crate knows.
+    [ "$(uname -sm)" = "Linux x86_64" ] && [ -z "${ROCKSDB_LIB_DIR:-}" ] || return 0
+    local sources key into work
     sources=$(crate_sources librocksdb-sys)
-    made=$( (basename "$sources"; c++ -dumpfullversion; c++ -dumpmachine; echo "${rocksdb_flags[@]}") | cksum)
-    local into=${XDG_CACHE_HOME:-$HOME/.cache}/rivus/$(basename "$sources")-${made%% *}
+    key=$( (c++ --version; echo "${rocksdb_flags[@]}") | cksum)
+    into=$made_once/$(basename "$sources")-${key%% *}
     if [ ! -e "$into/librocksdb.a" ]; then
-        say "building RocksDB, once for this machine"
-        build_rocksdb "$sources" "$into"
+        say "building RocksDB, once for all checkouts"
+        mkdir -p "$into"
+        work=$(mktemp -d "$into/build.XXXXXX")
+        if ! compile_rocksdb "$sources" "$(crate_sources lz4-sys)" "$work"; then
+            say "that failed; RocksDB's crate builds it, which takes longer"
+            rm -rf "$work"
+            return 0
+        fi
+        # Whole or not at all, also where two build at once.
+        mv "$work/librocksdb.a" "$into/librocksdb.a"
+        rm -rf "$work"
     fi
     export ROCKSDB_LIB_DIR=$into ROCKSDB_STATIC=1
 }
-rocksdb_library
+use_rocksdb

@@ -197,8 +197,12 @@ pub fn connected() -> Result<Etcd, EtcdError> {
 fn s3_port() -> u16 {
     static SHARED: OnceLock<(Child, u16)> = OnceLock::new();
     let start = || {
-        let home = PathBuf::from(env::var_os("HOME").unwrap_or_default());
-        let python = home.join(".cache/rivus/moto/bin/python");
+        let cache = env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .unwrap_or_else(|| {
+                PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache")
+            });
+        let python = cache.join("rivus/moto/bin/python");
         assert!(
             python.exists(),
             "{} is missing: ./check installs it",
