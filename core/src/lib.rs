@@ -20,6 +20,7 @@ mod evolution;
 mod failure;
 mod futures;
 mod graph;
+mod heap;
 mod ids;
 mod in_flight;
 mod inputs;

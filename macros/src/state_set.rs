@@ -26,6 +26,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         shares,
         share,
         read_ahead,
+        heap_bytes,
         lifetime,
     } = parts;
     let lifetime = lifetime.expand(&krate);
@@ -44,6 +45,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             fn read_ahead(&self) {
                 #(#read_ahead;)*
             }
+            fn heap_bytes(&self) -> usize {
+                0 #(+ #heap_bytes)*
+            }
             #lifetime
         }
     })
@@ -56,6 +60,7 @@ struct Parts {
     shares: Vec<TokenStream>,
     share: Vec<TokenStream>,
     read_ahead: Vec<TokenStream>,
+    heap_bytes: Vec<TokenStream>,
     lifetime: Lifetimes,
 }
 
@@ -79,6 +84,8 @@ impl Parts {
                 .push(quote_spanned! { span => #name: #krate::StateField::share(&mut self.#name) });
             self.read_ahead
                 .push(quote_spanned! { span => #krate::StateField::read_ahead(&self.#name) });
+            self.heap_bytes
+                .push(quote_spanned! { span => #krate::StateField::heap_bytes(&self.#name) });
             return Ok(());
         };
         let empty = quote_spanned! { span => #krate::ExpiringField::is_vacant(&self.#name) };
@@ -91,6 +98,8 @@ impl Parts {
         );
         self.read_ahead
             .push(quote_spanned! { span => #krate::ExpiringField::read_ahead(&self.#name) });
+        self.heap_bytes
+            .push(quote_spanned! { span => #krate::ExpiringField::heap_bytes(&self.#name) });
         self.lifetime.add(name, ttl, span, krate);
         Ok(())
     }
@@ -156,6 +165,16 @@ mod tests {
         ] {
             assert!(code.contains(part), "{code}");
         }
+    }
+
+    #[test]
+    fn a_row_takes_what_its_fields_take() {
+        let code = expanded(
+            "struct Row { a: ValueState<u8>, #[state(ttl = \"5ms\")] b: Expiring<ListState<u8>> }",
+        );
+        let sum = "0 + :: rivus :: StateField :: heap_bytes (& self . a) \
+                   + :: rivus :: ExpiringField :: heap_bytes (& self . b)";
+        assert!(code.contains(sum), "{code}");
     }
 
     #[test]

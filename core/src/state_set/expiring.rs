@@ -136,6 +136,9 @@ pub trait ExpiringField: Sized {
 
     /// As [`StateField::read_ahead`].
     fn read_ahead(&self);
+
+    /// As [`StateField::heap_bytes`].
+    fn heap_bytes(&self) -> usize;
 }
 
 impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
@@ -180,6 +183,11 @@ impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
     #[inline]
     fn read_ahead(&self) {
         self.state.read_ahead();
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        self.state.heap_bytes()
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::expiring::{ExpiringField, Ttl};
 use super::shared::Shared;
 use crate::event::Timestamp;
+use crate::heap;
 
 /// Values by a key of their own, in its order, each of which is forgotten when it hasn't been renewed for the
 /// map's time to live. As with [`Expiring`](super::Expiring), that stands on the field; here a write or a read
@@ -208,7 +209,7 @@ impl<K: Ord + Clone, V: Clone> ExpiringMapState<K, V> {
     }
 }
 
-impl<K: Ord + Clone, V: Clone> ExpiringField for ExpiringMapState<K, V> {
+impl<K: Ord + Clone + Serialize, V: Clone + Serialize> ExpiringField for ExpiringMapState<K, V> {
     const SHARES: bool = true;
 
     fn is_vacant(&self) -> bool {
@@ -246,6 +247,13 @@ impl<K: Ord + Clone, V: Clone> ExpiringField for ExpiringMapState<K, V> {
     #[inline]
     fn read_ahead(&self) {
         self.entries.read_ahead();
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        heap::map_nodes(self.entries.len(), size_of::<K>() + size_of::<Entry<V>>())
+            + heap::elements_bytes(self.entries.keys())
+            + heap::elements_bytes(self.entries.values())
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateField;
 use super::shared::Shared;
+use crate::heap;
 
 /// Values in the order in which they came.
 ///
@@ -100,7 +101,7 @@ impl<V: Clone> ListState<V> {
     }
 }
 
-impl<V: Clone> StateField for ListState<V> {
+impl<V: Clone + Serialize> StateField for ListState<V> {
     const SHARES: bool = true;
 
     #[inline]
@@ -119,6 +120,11 @@ impl<V: Clone> StateField for ListState<V> {
     #[inline]
     fn read_ahead(&self) {
         self.0.read_ahead();
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        heap::list_bytes(&self.0)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateField;
 use super::shared::Shared;
+use crate::heap;
 
 /// Values by a key of their own, in its order.
 ///
@@ -170,7 +171,7 @@ impl<K, V> MapState<K, V> {
     }
 }
 
-impl<K: Clone, V: Clone> StateField for MapState<K, V> {
+impl<K: Clone + Serialize, V: Clone + Serialize> StateField for MapState<K, V> {
     const SHARES: bool = true;
 
     #[inline]
@@ -189,6 +190,13 @@ impl<K: Clone, V: Clone> StateField for MapState<K, V> {
     #[inline]
     fn read_ahead(&self) {
         self.0.read_ahead();
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        heap::map_nodes(self.len(), size_of::<K>() + size_of::<V>())
+            + heap::elements_bytes(self.keys())
+            + heap::elements_bytes(self.values())
     }
 }
 

@@ -29,6 +29,7 @@ pub use self::map::MapState;
 pub use self::reducing::ReducingState;
 pub use self::value::ValueState;
 use crate::event::Timestamp;
+use crate::heap;
 
 /// Implements [`StateSet`] for a struct with named fields that are all states.
 ///
@@ -62,6 +63,9 @@ pub trait StateField {
     /// Asks for the memory that [`share`](Self::share) will need beside its own.
     #[inline]
     fn read_ahead(&self) {}
+
+    /// Bytes that it takes beside its own place, about; see [`StateSet::heap_bytes`].
+    fn heap_bytes(&self) -> usize;
 }
 
 /// All state of a key, usually a struct of [`StateField`]s. Derive it.
@@ -141,6 +145,27 @@ pub trait StateSet:
     /// Asks for the memory that [`share`](Self::share) will need beside its own.
     #[inline]
     fn read_ahead(&self) {}
+
+    /// Bytes that the row takes beside its own place, about: by them a backend's memory is shared out. Asked for often, so a large
+    /// list or map is known by its length and a few of its elements.
+    ///
+    /// States know what they take. The values in them are any type that serde can carry, and serde tells what is
+    /// in them, not what holds it: a text counts as a `String`, a sequence as a `Vec` without room to spare, a map as a `BTreeMap`.
+    /// What is shared, as by an `Arc`, counts for each that has it; what holds small things in its own place, or a field with `#[serde(skip)]`,
+    /// isn't known.
+    ///
+    /// ```
+    /// use rivus_core::{MapState, StateSet};
+    ///
+    /// let mut visits = MapState::<String, u32>::default();
+    /// assert_eq!(visits.heap_bytes(), 0);
+    /// visits.insert("/a/page/with/a/name/longer/than/that".into(), 1);
+    /// assert!(visits.heap_bytes() >= 36);
+    /// ```
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        heap::heap_bytes(self)
+    }
 }
 
 /// No state at all, only timers.
@@ -169,6 +194,11 @@ macro_rules! single_state {
             #[inline]
             fn read_ahead(&self) {
                 StateField::read_ahead(self);
+            }
+
+            #[inline]
+            fn heap_bytes(&self) -> usize {
+                StateField::heap_bytes(self)
             }
         }
     };

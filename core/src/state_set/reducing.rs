@@ -67,7 +67,7 @@ impl<V: Clone> ReducingState<V> {
     }
 }
 
-impl<V: Clone> StateField for ReducingState<V> {
+impl<V: Clone + Serialize> StateField for ReducingState<V> {
     const SHARES: bool = <ValueState<V> as StateField>::SHARES;
 
     #[inline]
@@ -83,5 +83,10 @@ impl<V: Clone> StateField for ReducingState<V> {
     #[inline]
     fn read_ahead(&self) {
         StateField::read_ahead(&self.0);
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        StateField::heap_bytes(&self.0)
     }
 }

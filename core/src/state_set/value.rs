@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::StateField;
 use super::shared::Shared;
+use crate::heap;
 
 /// One value, or none.
 ///
@@ -97,7 +98,7 @@ impl<V: Clone> ValueState<V> {
     }
 }
 
-impl<V: Clone> StateField for ValueState<V> {
+impl<V: Clone + Serialize> StateField for ValueState<V> {
     const SHARES: bool = needs_drop::<V>();
 
     #[inline]
@@ -118,5 +119,10 @@ impl<V: Clone> StateField for ValueState<V> {
     #[inline]
     fn read_ahead(&self) {
         self.0.read_ahead();
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        self.get().map_or(0, heap::heap_bytes)
     }
 }

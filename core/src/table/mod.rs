@@ -14,6 +14,7 @@ mod restore;
 mod room;
 mod stored;
 mod walk;
+mod weight;
 
 use std::borrow::Borrow;
 
@@ -21,6 +22,7 @@ use self::frozen::Frozen;
 pub use self::order::{OrderCursor, RowOrder};
 use self::stored::{Cached, Stored};
 pub use self::walk::TableWalk;
+use self::weight::Weighed;
 
 use hashbrown::HashTable;
 use serde::Serialize;
@@ -121,6 +123,8 @@ pub struct Table<K, V> {
     share: Option<Sharing<V>>,
     /// Where the rows lie that are not in memory; none if all are.
     stored: Option<Box<Stored>>,
+    /// What rows in memory take beside their places; nobody asks where all of them are in memory.
+    weighed: Weighed<V>,
 }
 
 /// How rows are copied so that copy and row have in common what doesn't change.
@@ -164,6 +168,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             frozen: None,
             share: None,
             stored: None,
+            weighed: Weighed::default(),
         }
     }
 
@@ -214,6 +219,13 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     #[must_use]
     pub fn sharing(mut self, share: Sharing<V>) -> Self {
         self.share = Some(share);
+        self
+    }
+
+    /// How many bytes a value has beside its place; without a word it is measured as serde tells it.
+    #[must_use]
+    pub fn measured(mut self, heap_bytes: fn(&V) -> usize) -> Self {
+        self.weighed.heap_bytes = heap_bytes;
         self
     }
 
@@ -445,7 +457,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             entry.remove();
         }
         match freed {
-            Slot::Row(row) => Some((row.key, row.value)),
+            Slot::Row(row) => {
+                self.weighed.left(&row);
+                Some((row.key, row.value))
+            }
             Slot::Free(_) => None,
         }
     }
@@ -511,6 +526,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                 row
             }
             None => {
+                // What is counted byte by byte grows in smaller steps.
+                if self.stored.is_some() && group.slots.len() == group.slots.capacity() {
+                    group.slots.reserve_exact(group.slots.len() / 4 + 4);
+                }
                 group.slots.push(slot);
                 (group.slots.len() - 1) as u32
             }

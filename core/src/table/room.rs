@@ -1,4 +1,4 @@
-//! Room for rows above a store: how many may be in memory, and which of them leave.
+//! Room for rows above a store: how many bytes of them may be in memory (what they take: the module `weight`), and which of them leave.
 //!
 //! A hand goes round the table, key group by key group. A row that was needed since the hand's last visits is kept, one
 //! that was not leaves. A row comes in with nothing to its credit and earns it by being needed *again*, up to three
@@ -24,7 +24,7 @@ const TOGETHER: usize = 4_096;
 const REMOVED: usize = 8_192;
 
 /// Bytes that the index has for a row: eight and a control byte, between half and seven eighths of them in use.
-pub(super) const PLACE_BESIDE: usize = 14;
+const INDEXED: usize = 14;
 
 /// Visits of the hand that a row can have to its credit.
 pub(super) const MOST_CREDIT: u8 = 3;
@@ -54,18 +54,18 @@ impl<K, V> Group<K, V> {
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
-    /// How many rows may be in memory.
-    fn capacity(&self) -> usize {
-        self.stored.as_ref().map_or(usize::MAX, |stored| {
-            let place = size_of::<Slot<K, V>>() + PLACE_BESIDE;
-            // What a row has beside its place is taken to be what it is encoded, and a quarter more for the allocator.
-            let beside = match std::mem::needs_drop::<(K, V)>() {
-                true => stored.row_bytes() * 5 / 4,
-                false => 0,
-            };
-            let row = place + beside;
-            (stored.store.cache_bytes(self.len * row) / row).max(1)
-        })
+    /// What a row has that has nothing beside its place: that, the room that a key group's rows have to spare, and its part of
+    /// the index.
+    pub(super) const PLACE: usize = size_of::<Slot<K, V>>() * 9 / 8 + INDEXED;
+
+    /// Bytes that the rows in memory take.
+    pub(super) fn bytes(&self) -> usize {
+        self.len * Self::PLACE + self.weighed.bytes
+    }
+
+    /// What one of them takes, on average.
+    fn row_bytes(&self) -> usize {
+        Self::PLACE + self.weighed.bytes / self.len.max(1)
     }
 
     /// Lets go of rows until so many more have room.
@@ -77,15 +77,20 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             stored.write_removed();
             stored.write()?;
         }
-        let capacity = self.capacity();
-        if self.len + more <= capacity {
+        let (taken, row) = (self.bytes(), self.row_bytes());
+        let room = match &self.stored {
+            Some(stored) => stored.store.cache_bytes(taken),
+            None => return Ok(()),
+        };
+        // Of those that come nothing is known; if a few that are here are large, it says little.
+        let room = room - (more * row).min(room / 4);
+        if taken <= room {
             return Ok(());
         }
         // Some more than needed, so that changes go to the store in large batches; not so many that it takes long.
-        let slack = (capacity / 16).min(TOGETHER);
-        let target = capacity.saturating_sub(more).saturating_sub(slack);
+        let target = room - (room / 16).min(TOGETHER * row);
         self.let_go(target)?;
-        if self.len + more > capacity && self.is_flushing() {
+        if self.bytes() > room && self.is_flushing() {
             // What changed since the barrier can't go before the snapshot has what was there before it.
             while !self.flush_rows(usize::MAX)? {}
             self.let_go(target)?;
@@ -96,7 +101,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         }
     }
 
-    /// Lets go of rows that were not needed lately, until no more than `target` are left or enough have been looked at.
+    /// Lets go of rows that were not needed lately, until those that are left take no more than `target` bytes or enough have been
+    /// looked at.
     fn let_go(&mut self, target: usize) -> Result<(), Failure> {
         let (holds_back, epoch) = (self.holds_back(), self.epoch);
         let Some(mut stored) = self.stored.take() else {
@@ -106,15 +112,18 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             stored.write_removed();
         }
         // Rows that are all in use are looked at over several loads; until then there are somewhat more than have room.
-        let mut looks = 8 * (self.len.saturating_sub(target) + TOGETHER) + self.groups.len();
+        let over = self.bytes().saturating_sub(target) / self.row_bytes();
+        let mut looks = 8 * (over + TOGETHER) + self.groups.len();
         let mut leaving = Vec::new();
-        while self.len > target + leaving.len() && looks > 0 {
+        let mut goes = 0;
+        while self.bytes() > target + goes && looks > 0 {
             looks -= 1;
             let (group, at) = stored.hand;
             let Some(slot) = self.groups[group].slots.get_mut(at) else {
                 // Most groups of a small table have no rows.
                 if at > 0 {
                     self.leave(group, &mut leaving, &mut stored)?;
+                    goes = 0;
                     if !holds_back {
                         self.groups[group].compact();
                     }
@@ -129,9 +138,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             {
                 continue;
             }
-            match row.cached.credit.checked_sub(1) {
-                Some(credit) => row.cached.credit = credit,
-                None => leaving.push((row.hash, at as u32)),
+            if !row.cached.uses.spend() {
+                goes += Self::PLACE + row.cached.weight.bytes();
+                leaving.push((row.hash, at as u32));
             }
         }
         let group = stored.hand.0;

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use super::room::PLACE_BESIDE;
 use super::*;
 use crate::store::{Changes, EachFound, MemoryStores, Space, StateStore, StoreImage, StoreScan};
 
@@ -52,7 +51,7 @@ struct Rows {
 
 impl Rows {
     fn new() -> Self {
-        let row = size_of::<Slot<u32, u64>>() + PLACE_BESIDE;
+        let row = Table::<u32, u64>::PLACE;
         let stores = MemoryStores {
             cache_bytes: ROOM * row,
         };

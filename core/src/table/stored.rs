@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::room::MOST_CREDIT;
+use super::weight::Weight;
 use super::{Row, RowId, RowOrder, Slot, Table, WARM_TOGETHER};
 use crate::codec::{self, CodecError};
 use crate::failure::Failure;
@@ -43,17 +44,21 @@ pub(super) struct Stored {
     pub(super) store: Arc<dyn StateStore>,
     /// Rows, in memory and not.
     pub(super) rows: u64,
-    /// Bytes of an encoded row, on average of those that were looked at lately, in sixty-fourths.
+    /// Bytes of an encoded row, on average of those that were written and read lately, in sixty-fourths.
     row_bytes: usize,
     pub(super) changes: Changes,
     /// Keys of rows that were removed and are still in the store.
     pub(super) removed: BTreeSet<Vec<u8>>,
     /// Where to look next for rows to let go of.
     pub(super) hand: (usize, usize),
-    /// Which row to measure next.
-    sample: (usize, usize),
+    /// Which row to weigh next, of those that have been here for long.
+    pub(super) sample: (usize, usize),
+    /// Rows that have come or changed since the last load and are to be weighed.
+    pub(super) unweighed: Vec<RowId>,
+    /// Counts changes of rows.
+    pub(super) changed: u32,
     /// Counts the loads: rows that the last one found stay.
-    pub(super) load: u16,
+    pub(super) load: u8,
     /// Keys that the last load had to ask the store for; kept for their room.
     missing: Keys,
     /// Whether the store has all rows that it lacked at the barrier of the snapshot that is being written.
@@ -72,11 +77,42 @@ pub(super) struct Stored {
 /// What a table over a store knows of a row in memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cached {
-    /// The last load that needed it.
-    pub(super) load: u16,
-    /// Visits of the hand that it may stay for.
-    pub(super) credit: u8,
+    /// The last load that needed it; the number comes again, and then it stays for one load more.
+    pub(super) load: u8,
+    pub(super) uses: Uses,
     state: RowState,
+    /// What it takes beside its place.
+    pub(super) weight: Weight,
+}
+
+/// What is known of a row's past, in one byte.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Uses(u8);
+
+/// Behind two bits for visits of the hand that it may stay for stands how seldom its changes change its weight.
+const STEADY: u8 = MOST_CREDIT + 1;
+
+impl Uses {
+    fn earn(&mut self) {
+        if self.0 % STEADY < MOST_CREDIT {
+            self.0 += 1;
+        }
+    }
+
+    /// The hand comes by. Returns whether the row may stay.
+    pub(super) fn spend(&mut self) -> bool {
+        let may_stay = !self.0.is_multiple_of(STEADY);
+        self.0 -= u8::from(may_stay);
+        may_stay
+    }
+
+    pub(super) fn steady(self) -> u8 {
+        self.0 / STEADY
+    }
+
+    pub(super) fn set_steady(&mut self, steady: u8) {
+        self.0 = self.0 % STEADY + steady * STEADY;
+    }
 }
 
 /// How a row stands to the store.
@@ -107,6 +143,8 @@ impl Stored {
             removed: BTreeSet::new(),
             hand: (0, 0),
             sample: (0, 0),
+            unweighed: Vec::new(),
+            changed: 0,
             load: 0,
             missing: Keys::default(),
             is_flushed: false,
@@ -363,22 +401,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Begins a load; keys that are missing are to be put where nothing is yet.
     fn begin_load(&mut self) -> Keys {
+        self.weigh_lately();
         let Some(stored) = &mut self.stored else {
             return Keys::default();
         };
         stored.load = stored.load.wrapping_add(1);
-        // Rows grow after they were read: one is measured anew, another one each time.
-        let (group, at) = stored.sample;
-        match self.groups[group].slots.get(at) {
-            Some(slot) => {
-                stored.sample.1 += 1;
-                if let Slot::Row(row) = slot {
-                    let bytes = codec::encoded_len(&row.key) + codec::encoded_len(&row.value);
-                    stored.note_bytes(bytes);
-                }
-            }
-            None => stored.sample = ((group + 1) % self.groups.len(), 0),
-        }
         let mut missing = std::mem::take(&mut stored.missing);
         missing.clear();
         missing
@@ -388,7 +415,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         let load = self.stored.as_ref().map_or(0, |stored| stored.load);
         if let Slot::Row(row) = &mut self.groups[id.group as usize].slots[id.row as usize] {
             row.cached.load = load;
-            row.cached.credit = (row.cached.credit + 1).min(MOST_CREDIT);
+            row.cached.uses.earn();
         }
     }
 
@@ -433,6 +460,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         };
         stored.note_bytes(bytes);
         row.cached.load = stored.load;
+        self.weighed.weigh(row);
     }
 
     /// Whether rows that changed before the barrier are still being written.
@@ -453,6 +481,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// Notes that a row is about to change; if it has to be in the store as it is now, puts it there.
     #[inline]
     pub(super) fn touch_stored(&mut self, id: RowId) -> Result<(), CodecError> {
+        self.note_changed(id);
         if let Slot::Row(row) = &self.groups[id.group as usize].slots[id.row as usize]
             && row.epoch == self.epoch
             && row.cached.is_dirty()
@@ -495,9 +524,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         };
         let known =
             !stored.removed.is_empty() && stored.removed.remove(&stored_key(row.hash, &row.key)?);
+        stored.unweighed.push(id);
         row.cached = Cached {
             load: stored.load,
-            credit: 0,
+            uses: Uses::default(),
+            weight: Weight::default(),
             state: if known {
                 RowState::Changed
             } else {
@@ -569,6 +600,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                     let bytes = put_row(row, &mut stored.changes)?;
                     stored.note_bytes(bytes);
                     row.cached.state = RowState::Clean;
+                    self.weighed.weigh(row);
                 }
             }
             budget = budget.saturating_sub(end.saturating_sub(frozen.row));

@@ -67,7 +67,7 @@ impl<Acc: Clone> AggregatingState<Acc> {
     }
 }
 
-impl<Acc: Clone> StateField for AggregatingState<Acc> {
+impl<Acc: Clone + Serialize> StateField for AggregatingState<Acc> {
     const SHARES: bool = <ValueState<Acc> as StateField>::SHARES;
 
     #[inline]
@@ -83,6 +83,11 @@ impl<Acc: Clone> StateField for AggregatingState<Acc> {
     #[inline]
     fn read_ahead(&self) {
         StateField::read_ahead(&self.0);
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        StateField::heap_bytes(&self.0)
     }
 }
 
@@ -102,5 +107,10 @@ impl<Acc: Record> StateSet for AggregatingState<Acc> {
     #[inline]
     fn read_ahead(&self) {
         StateField::read_ahead(self);
+    }
+
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        StateField::heap_bytes(self)
     }
 }

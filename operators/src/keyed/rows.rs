@@ -43,6 +43,12 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
         self
     }
 
+    /// What a row has beside its place is known by itself.
+    pub(crate) fn measured(mut self, heap_bytes: fn(&V) -> usize) -> Self {
+        self.table = self.table.measured(heap_bytes);
+        self
+    }
+
     /// Answers a question about them. `look` encodes what is to be seen of a row, an `S`, if it is to be seen at all.
     pub(crate) fn query<S: DeserializeOwned>(
         &mut self,

@@ -44,6 +44,15 @@ pub struct Timer {
 pub(crate) struct TimerSet(SmallVec<[Timestamp; 1]>);
 
 impl TimerSet {
+    /// What it has beside its place.
+    #[inline]
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self.0.spilled() {
+            true => self.0.capacity() * size_of::<Timestamp>(),
+            false => 0,
+        }
+    }
+
     /// Returns whether the timer is new.
     pub(crate) fn insert(&mut self, ts: Timestamp) -> bool {
         match self.0.binary_search(&ts) {

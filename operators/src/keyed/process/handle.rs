@@ -37,6 +37,14 @@ impl<S: StateSet> ProcessRow<S> {
         self.state.read_ahead();
     }
 
+    /// What the row has beside its place.
+    #[inline]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.state.heap_bytes()
+            + self.event_timers.heap_bytes()
+            + self.processing_timers.heap_bytes()
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.event_timers.is_empty() && self.processing_timers.is_empty() && self.state.is_empty()

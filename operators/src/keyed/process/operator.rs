@@ -77,7 +77,7 @@ where
         cx: &BuildContext<'_>,
     ) -> Result<Self, Failure> {
         let watermarks: Vec<Timestamp> = cx.restored.blobs(cx.uid, STATE)?;
-        let mut rows = Rows::restore(cx)?;
+        let mut rows = Rows::restore(cx)?.measured(ProcessRow::heap_bytes);
         if P::State::SHARES {
             rows = rows.sharing(Sharing {
                 copy: ProcessRow::share,
