@@ -182,6 +182,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             state: state.to_owned(),
             schema: Some(Schema::of_rows::<K, V>()),
         })?;
+        self.give_back()?;
         self.epoch += 1;
         if let Some(stored) = &mut self.stored {
             let files_of = snapshot.takes_files().then_some(operator);

@@ -12,10 +12,14 @@ use crate::failure::Failure;
 use crate::ids::OperatorUid;
 use crate::key::Key;
 use crate::snapshot::{StoredRows, evolve};
-use crate::store::{Space, Stores, files_refused};
+use crate::store::{Changes, Space, Stores, files_refused};
 
-/// Bytes of rows that are loaded together. Few in this crate's tests, so that they see it happen.
+/// Bytes of rows that are loaded together, if the store has room for them: they take half of it, for it sorts them, too. Few in
+/// this crate's tests, so that they see it happen.
 const LOADED_BYTES: usize = if cfg!(test) { 100 } else { 16 << 20 };
+
+/// So many in any case: each load is a file of its own.
+const LEAST_LOADED_BYTES: usize = if cfg!(test) { 50 } else { 256 << 10 };
 
 impl Stored {
     /// Comes by all rows, unless the orders that follow from them and the basis have come with the store.
@@ -125,7 +129,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         };
         stored.rows += 1;
         stored.put::<K, V>(hash, body)?;
-        if stored.changes.bytes() >= LOADED_BYTES {
+        let bytes = stored.changes.bytes();
+        let room = stored.store.cache_bytes(bytes) / 2;
+        if bytes >= room.clamp(LEAST_LOADED_BYTES, LOADED_BYTES) {
             stored.store.load(&stored.changes)?;
             stored.changes.clear();
         }
@@ -135,7 +141,12 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// Writes what a restore has left over.
     pub(super) fn end_restore(&mut self) -> Result<(), Failure> {
         match &mut self.stored {
-            Some(stored) => stored.write(),
+            Some(stored) => {
+                stored.write()?;
+                stored.changes = Changes::default();
+                stored.store.cache_bytes(0);
+                Ok(())
+            }
             None => Ok(()),
         }
     }

@@ -20,6 +20,9 @@ use crate::key::Key;
 /// Rows that are let go of beyond those that need to go.
 const TOGETHER: usize = 4_096;
 
+/// Rows that are given back at a time, by an operator that has more than it may have by now.
+const GIVEN_BACK: usize = 16_384;
+
 /// Keys of removed rows that are kept before they are taken out of the store.
 const REMOVED: usize = 8_192;
 
@@ -66,6 +69,29 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// What one of them takes, on average.
     fn row_bytes(&self) -> usize {
         Self::PLACE + self.weighed.bytes / self.len.max(1)
+    }
+
+    /// At a barrier, when no run is being worked on: an operator that nothing comes to loads nothing, and gives back here what is beyond
+    /// its room.
+    pub(super) fn give_back(&mut self) -> Result<(), Failure> {
+        let taken = self.bytes();
+        let Some(stored) = &self.stored else {
+            return Ok(());
+        };
+        let room = stored.store.cache_bytes(taken);
+        if taken <= room {
+            return Ok(());
+        }
+        let target = room.max(taken.saturating_sub(GIVEN_BACK * self.row_bytes()));
+        self.let_go(target)?;
+        let taken = self.bytes();
+        match &mut self.stored {
+            Some(stored) => {
+                stored.store.cache_bytes(taken);
+                stored.write()
+            }
+            None => Ok(()),
+        }
     }
 
     /// Lets go of rows until so many more have room.

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::ids::CheckpointId;
+use crate::snapshot::{SnapshotBuilder, concat_chunks};
 use crate::store::{Changes, EachFound, MemoryStores, Space, StateStore, StoreImage, StoreScan};
 
 const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 16 };
@@ -15,6 +17,10 @@ const ROOM: usize = 1_000;
 struct Noting {
     store: Arc<dyn StateStore>,
     asked: AtomicUsize,
+    /// Bytes that have room.
+    room: AtomicUsize,
+    /// How often rows were loaded.
+    loads: AtomicUsize,
     /// The keys of each write.
     written: Mutex<Vec<Vec<Vec<u8>>>>,
 }
@@ -31,8 +37,13 @@ impl StateStore for Noting {
         self.store.write(changes)
     }
 
-    fn cache_bytes(&self, taken: usize) -> usize {
-        self.store.cache_bytes(taken)
+    fn load(&self, rows: &Changes) -> Result<(), Failure> {
+        self.loads.fetch_add(1, Relaxed);
+        self.store.write(rows)
+    }
+
+    fn cache_bytes(&self, _taken: usize) -> usize {
+        self.room.load(Relaxed)
     }
 
     fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
@@ -44,6 +55,19 @@ impl StateStore for Noting {
     }
 }
 
+/// Opens the one that it is.
+struct Only(Arc<Noting>);
+
+impl Stores for Only {
+    fn open(
+        &self,
+        _operator: &OperatorUid,
+        _from: Option<&dyn StoreImage>,
+    ) -> Result<Arc<dyn StateStore>, Failure> {
+        Ok(Arc::clone(&self.0) as _)
+    }
+}
+
 struct Rows {
     table: Table<u32, u64>,
     store: Arc<Noting>,
@@ -51,18 +75,41 @@ struct Rows {
 
 impl Rows {
     fn new() -> Self {
-        let row = Table::<u32, u64>::PLACE;
-        let stores = MemoryStores {
-            cache_bytes: ROOM * row,
-        };
+        Self::restored(ROOM, &RestoredState::default())
+    }
+
+    /// Over a store with room for so many rows.
+    fn restored(room: usize, from: &RestoredState) -> Self {
+        let op = OperatorUid::from("op");
+        let stores = MemoryStores { cache_bytes: 0 };
         let store = Arc::new(Noting {
-            store: stores.open(&"op".into(), None).unwrap(),
+            store: stores.open(&op, None).unwrap(),
             asked: AtomicUsize::new(0),
+            room: AtomicUsize::default(),
+            loads: AtomicUsize::new(0),
             written: Mutex::default(),
         });
-        let mut table = Table::new(WHOLE, 16);
-        table.stored = Some(Box::new(Stored::new(Arc::clone(&store) as _)));
+        let rows = Only(Arc::clone(&store));
+        let bytes = room * Table::<u32, u64>::PLACE;
+        store.room.store(bytes, Relaxed);
+        let table = Table::restore(WHOLE, 16, &op, "rows", from, Some(&rows)).unwrap();
         Self { table, store }
+    }
+
+    fn set_room(&self, rows: usize) {
+        let bytes = rows * Table::<u32, u64>::PLACE;
+        self.store.room.store(bytes, Relaxed);
+    }
+
+    /// Writes a snapshot of rows.
+    fn snapshot(&mut self) -> RestoredState {
+        let mut snapshot = SnapshotBuilder::new(CheckpointId(1));
+        let op = OperatorUid::from("op");
+        self.table
+            .freeze(&op, "rows", &mut [], &mut snapshot)
+            .unwrap();
+        while !self.table.slice(100, &mut snapshot).unwrap() {}
+        RestoredState::parse(&[concat_chunks(snapshot.finish().chunks)]).unwrap()
     }
 
     /// Counts a record for each key, in runs of ten. Returns how many rows the store was asked for.
@@ -139,4 +186,32 @@ fn what_leaves_is_written_in_the_order_of_the_keys() {
         let turns = keys.windows(2).filter(|pair| pair[0] > pair[1]).count();
         assert!(turns <= 1, "{turns} turns among {} keys", keys.len());
     }
+}
+
+#[test]
+fn an_operator_that_nothing_comes_to_gives_back_at_a_checkpoint_what_it_may_not_have_any_more() {
+    let mut rows = Rows::new();
+    rows.count(0..ROOM as u32);
+    rows.set_room(ROOM / 4);
+    assert!(rows.table.len > ROOM / 2, "{} rows", rows.table.len);
+    rows.snapshot();
+    assert!(rows.table.len <= ROOM / 4, "{} rows", rows.table.len);
+    assert_eq!((rows.table.len(), rows.value(7)), (ROOM, 1));
+}
+
+#[test]
+fn a_restore_takes_less_at_once_where_there_is_less_room() {
+    let mut rows = Rows::new();
+    rows.count(0..200);
+    let snapshot = rows.snapshot();
+    let loads = |room| {
+        let restored = Rows::restored(room, &snapshot);
+        assert_eq!(restored.table.len(), 200);
+        restored.store.loads.load(Relaxed)
+    };
+    let (narrow, wide) = (loads(0), loads(ROOM));
+    assert!(
+        wide > 0 && narrow > 3 * wide / 2,
+        "{narrow} and {wide} loads"
+    );
 }

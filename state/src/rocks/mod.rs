@@ -91,6 +91,12 @@ impl std::fmt::Debug for Memory {
 /// With less RocksDB would write tiny files all the time, and with none it would bound its memtables no more.
 const LEAST_MEMORY: usize = 1 << 20;
 
+/// Files that one store alone keeps open. Of ten, nine hundred are, which is what a process may have by default.
+const OPEN_FILES: i32 = 256;
+
+/// With fewer RocksDB would open a file for nearly each read.
+const LEAST_OPEN_FILES: i32 = 24;
+
 /// Rows of so many bytes are written in some milliseconds; so long it takes to flush, link and store files.
 const FILES_FROM: u64 = 1 << 20;
 
@@ -115,11 +121,20 @@ impl Memory {
         }
     }
 
-    /// Bytes that rows of one store may take.
-    fn share(&self) -> usize {
+    /// Bytes that rows of one store may take, whose rows take `own` now: an equal part, or what the others have left of it. An
+    /// eighth of it in any case: what they have beyond theirs goes with their next load or checkpoint.
+    fn share(&self, own: usize) -> usize {
         let all = self.bytes - self.bytes / 3;
         let rows = all.saturating_sub(self.indexes.load(Relaxed));
-        rows.max(self.bytes / 4) / self.stores.load(Relaxed).max(1)
+        let rows = rows.max(self.bytes / 4);
+        let part = rows / self.stores.load(Relaxed).max(1);
+        let others = self.rows.load(Relaxed).saturating_sub(own);
+        part.min(rows.saturating_sub(others)).max(part / 8)
+    }
+
+    /// Files that the next store may have open: the first ones leave enough for some more.
+    fn open_files(&self) -> i32 {
+        (OPEN_FILES / (1 + self.stores.load(Relaxed) as i32)).max(LEAST_OPEN_FILES)
     }
 }
 
@@ -277,7 +292,7 @@ impl Stores for RocksStores {
             .map_err(|error| failed(&error))?;
         options.create_if_missing(from.is_none());
         options.set_error_if_exists(from.is_none());
-        options.set_max_open_files(256);
+        options.set_max_open_files(self.memory.open_files());
         options.create_missing_column_families(true);
         options.set_write_buffer_manager(&self.memory.memtables);
         options.set_max_background_jobs(2);
@@ -457,7 +472,7 @@ impl StateStore for RocksStore {
 
     fn cache_bytes(&self, taken: usize) -> usize {
         self.rows.set(&self.memory.rows, taken);
-        self.memory.share()
+        self.memory.share(taken)
     }
 
     fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {

@@ -377,6 +377,27 @@ fn stores_that_are_open_together_share_the_memory() {
 }
 
 #[test]
+fn what_an_idle_store_holds_is_not_given_to_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = RocksDbBackend::new(directory.path())
+        .unwrap()
+        .memory(64 << 20);
+    let idle = open(&backend, 1, "one");
+    let all = idle.cache_bytes(0);
+    idle.cache_bytes(all);
+    let busy = open(&backend, 1, "two");
+    let part = all / 2;
+    // Nothing is left, and without anything it wouldn't get on.
+    assert_eq!(busy.cache_bytes(0), part / 8);
+    // What the idle one may have is asked for at its checkpoints.
+    assert_eq!(idle.cache_bytes(all), part);
+    idle.cache_bytes(all - part / 2);
+    assert_eq!(busy.cache_bytes(0), part / 2);
+    idle.cache_bytes(part);
+    assert_eq!(busy.cache_bytes(part), part);
+}
+
+#[test]
 fn a_directory_that_cannot_be_used_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = RocksDbBackend::new(file.path()).unwrap_err().to_string();
