@@ -294,6 +294,14 @@ impl CheckpointStorage {
         Ok(())
     }
 
+    /// Deletes an object that has been published for a checkpoint that nobody wants any more.
+    ///
+    /// # Errors
+    /// If it can't be deleted.
+    pub fn take_back(&self, handle: &SnapshotHandle) -> Result<(), StorageError> {
+        self.objects.delete(&handle.name)
+    }
+
     /// All checkpoints of which anything is there, ascending: completed, in flight, and leftovers. The log knows which.
     pub fn list(&self, job: JobId) -> Result<Vec<CheckpointId>, StorageError> {
         let folder = checkpoints_folder(job);

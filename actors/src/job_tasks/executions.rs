@@ -10,7 +10,7 @@ use rivus_core::{AttemptId, CheckpointId, Failure, JobGraph, Slot, SubtaskMetric
 use tokio::runtime::Handle;
 
 use super::{JobTasksMessage, JobTasksState, TaskEntry, TaskEvent};
-use crate::subtask::{Restore, SubtaskActor, SubtaskArgs, SubtaskMessage};
+use crate::subtask::{GivenUp, Restore, SubtaskActor, SubtaskArgs, SubtaskMessage};
 
 impl JobTasksState {
     pub(super) fn start(
@@ -48,6 +48,7 @@ impl JobTasksState {
             restore: restored,
             parent: self.myself.clone(),
             metrics: Arc::clone(&task.metrics),
+            given_up: task.given_up.clone(),
             _alive: alive,
         };
         self.tasks.insert(attempt, task);
@@ -85,6 +86,7 @@ impl JobTasksState {
             patience: Duration::MAX,
             worker: 0,
             alive: Weak::new(),
+            given_up: GivenUp::default(),
             complained: None,
         })
     }
@@ -208,6 +210,10 @@ impl JobTasksState {
     }
 
     pub(super) fn over(&mut self, attempt: AttemptId, event: TaskEvent) {
+        if let Some(task) = self.tasks.get(&attempt) {
+            // Before the leader hears of it, who may clean up then.
+            task.given_up.set();
+        }
         self.args.node.peers.remove(&(self.args.job, attempt));
         self.note(attempt, &event);
         self.tell(attempt, event);

@@ -39,7 +39,7 @@ pub use self::messages::{JobCommand, Placed, TaskEvent};
 use crate::context::NodeContext;
 use crate::job_master::JobMasterMessage;
 use crate::probe::{ActorKind, OfJob, Step};
-use crate::subtask::SubtaskMessage;
+use crate::subtask::{GivenUp, SubtaskMessage};
 
 /// What the actor is told.
 pub enum JobTasksMessage {
@@ -112,6 +112,8 @@ struct TaskEntry {
     /// Where it runs, and whether it is there still.
     worker: usize,
     alive: Weak<()>,
+    /// Set when it is over, for what the pool still does for it.
+    given_up: GivenUp,
     /// The beginning of the turn that was complained about.
     complained: Option<Duration>,
 }

@@ -130,7 +130,7 @@ impl Uploads {
         let Some(upload) = &self.current else {
             return;
         };
-        let id = upload.id;
+        let (id, wanted) = (upload.id, self.wanted(upload));
         let Some(upload) = upload.stores.get(store) else {
             return;
         };
@@ -141,9 +141,24 @@ impl Uploads {
         let writer = self
             .storage
             .file_writer(self.job, id, self.attempt, &upload.operator, &name);
-        let myself = self.myself.clone();
+        let (myself, storage) = (self.myself.clone(), self.storage.clone());
         self.blocking.run(Box::new(move || {
-            let stored = Failure::caught(|| store_file(&*image, &name, writer));
+            let stored = Failure::caught(|| {
+                let writer = write_file(&*image, &name, writer)?;
+                let SnapshotHandle {
+                    name: object,
+                    len,
+                    crc32c,
+                } = wanted.publish(&storage, writer)?;
+                Ok(StoredFile {
+                    name,
+                    object: SnapshotRef {
+                        name: object,
+                        len,
+                        crc32c,
+                    },
+                })
+            });
             let result = FilesResult {
                 id,
                 store,
@@ -165,31 +180,19 @@ impl Uploads {
     }
 }
 
-/// Stores a file of an image; by a link to it, if it lies where the storage does.
-fn store_file(
+/// Writes a file of an image; by a link to it, if it lies where the storage does.
+fn write_file(
     image: &dyn StoreImage,
     name: &str,
     mut writer: SnapshotWriter,
-) -> Result<StoredFile, Failure> {
+) -> Result<SnapshotWriter, Failure> {
     let failed = |error: StorageError| Failure::user(&error.into());
     if let Some(file) = image.on_disk(name) {
         writer.links(file);
     }
     let write: EachPiece<'_> = &mut |piece| writer.write_from(piece).map_err(failed);
     image.read(name, write)?;
-    let SnapshotHandle {
-        name: object,
-        len,
-        crc32c,
-    } = writer.finish().map_err(failed)?;
-    Ok(StoredFile {
-        name: name.to_owned(),
-        object: SnapshotRef {
-            name: object,
-            len,
-            crc32c,
-        },
-    })
+    Ok(writer)
 }
 
 impl SubtaskState {

@@ -17,6 +17,7 @@
 //! | `barriers.rs` | barriers, which wait or overtake |
 //! | `snapshot.rs` | freezing, slices, uploads |
 //! | `files.rs` | files of stores, which go with a snapshot |
+//! | `wanted.rs` | what is being stored and not wanted any more |
 
 mod aligned;
 mod barriers;
@@ -30,6 +31,7 @@ mod loops;
 mod pace;
 mod restore;
 mod snapshot;
+mod wanted;
 mod work;
 
 use std::sync::Arc;
@@ -46,6 +48,7 @@ pub use self::channels::{Peer, Receiver, Sender};
 use self::files::FilesResult;
 pub use self::restore::{BuiltTask, Restore};
 use self::snapshot::{UploadResult, Uploads};
+pub use self::wanted::GivenUp;
 use self::work::Work;
 use crate::context::NodeContext;
 use crate::job_tasks::{JobTasksMessage, TaskEvent};
@@ -176,6 +179,8 @@ pub struct SubtaskArgs {
     pub parent: ActorRef<JobTasksMessage>,
     /// Its counters.
     pub metrics: Arc<SubtaskMetrics>,
+    /// Set when it counts as ended, whether it is or not.
+    pub given_up: GivenUp,
     /// Dropped when it is gone.
     pub _alive: Arc<()>,
 }

@@ -16,6 +16,7 @@ use rivus_state::{
 };
 
 use super::files::FilesUpload;
+use super::wanted::{GivenUp, Wanted};
 use super::work::{Effect, Then, Turn, Work};
 use super::{SubtaskArgs, SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
@@ -159,6 +160,7 @@ pub(super) struct Upload {
     handle: Option<SnapshotHandle>,
     /// Stores whose files go with it.
     pub(super) stores: Vec<FilesUpload>,
+    given_up: GivenUp,
 }
 
 /// Uploads of one subtask; one at a time.
@@ -169,6 +171,8 @@ pub(super) struct Uploads {
     pub(super) job: JobId,
     pub(super) attempt: AttemptId,
     pub(super) current: Option<Upload>,
+    /// That the execution is.
+    given_up: GivenUp,
     /// Files that need not be stored again.
     pub(super) known: KnownFiles,
 }
@@ -194,6 +198,7 @@ impl Uploads {
             job: args.job,
             attempt: args.attempt,
             current: None,
+            given_up: args.given_up.clone(),
             known: KnownFiles::restored(known),
         }
     }
@@ -213,6 +218,7 @@ impl Uploads {
         let Some(upload) = self.current.take() else {
             return;
         };
+        upload.given_up.set();
         if let Some(writer) = upload.writer {
             self.blocking.run(Box::new(move || writer.abort()));
         }
@@ -226,9 +232,18 @@ impl Uploads {
         }
     }
 
+    /// What is asked before something of an upload is published.
+    pub(super) fn wanted(&self, upload: &Upload) -> Wanted {
+        Wanted {
+            execution: self.given_up.clone(),
+            upload: upload.given_up.clone(),
+        }
+    }
+
     /// Hands the waiting pieces to the pool, unless it has some.
     fn send(&mut self) {
-        let Some(upload) = &mut self.current else {
+        let wanted = self.current.as_ref().map(|upload| self.wanted(upload));
+        let (Some(upload), Some(wanted)) = (&mut self.current, wanted) else {
             return;
         };
         if upload.waiting.is_empty() {
@@ -239,20 +254,19 @@ impl Uploads {
         };
         let pieces = std::mem::take(&mut upload.waiting);
         let (id, complete) = (upload.id, upload.complete);
-        let myself = self.myself.clone();
+        let (myself, storage) = (self.myself.clone(), self.storage.clone());
         self.blocking.run(Box::new(move || {
-            let upload = || {
+            let failed = |error: StorageError| Failure::user(&error.into());
+            let outcome = Failure::caught(|| {
                 pieces
                     .into_iter()
-                    .try_for_each(|piece| writer.write(piece.seal()))?;
-                if complete {
-                    writer.finish().map(UploadStep::Stored)
-                } else {
-                    Ok(UploadStep::More(writer))
+                    .try_for_each(|piece| writer.write(piece.seal()))
+                    .map_err(failed)?;
+                match complete {
+                    true => wanted.publish(&storage, writer).map(UploadStep::Stored),
+                    false => Ok(UploadStep::More(writer)),
                 }
-            };
-            let failed = |error: StorageError| Failure::user(&error.into());
-            let outcome = Failure::caught(|| upload().map_err(failed));
+            });
             let outcome = outcome.map_err(|failure| failure.message);
             let _ = myself.cast(SubtaskMessage::SnapshotStored(UploadResult { id, outcome }));
         }));
@@ -282,6 +296,7 @@ impl SubtaskState {
             sections: Vec::new(),
             handle: None,
             stores: Vec::new(),
+            given_up: GivenUp::default(),
         });
     }
 
