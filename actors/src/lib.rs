@@ -34,6 +34,7 @@ mod probe;
 mod programs;
 mod remote;
 mod resource_manager;
+mod slots;
 mod subtask;
 mod task_manager;
 mod view;

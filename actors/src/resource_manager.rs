@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
-use rivus_core::{Incarnation, JobId, Slot, TaskManagerId};
+use rivus_core::{Incarnation, JobId, TaskManagerId};
 use serde::{Deserialize, Serialize};
 
 use crate::context::NodeContext;
 use crate::job_master::JobMasterMessage;
 use crate::probe::{ActorKind, Step};
+use crate::slots::{OfferedSlots, WantedSlots};
 use crate::task_manager::TaskManagerMessage;
 
 /// What a TaskManager says of itself.
@@ -28,6 +29,8 @@ pub struct Registration {
     pub jobs: Vec<JobId>,
     /// Where it takes data from other processes; empty if it doesn't.
     pub data_address: String,
+    /// Its state backend; none if state is in memory.
+    pub backend: Option<String>,
 }
 
 /// What the actor is told.
@@ -66,12 +69,12 @@ pub enum ResourceManagerMessage {
         /// The slots' numbers.
         slots: BTreeSet<u32>,
     },
-    /// A JobMaster needs so many slots in all; those it holds count.
+    /// A JobMaster needs slots.
     RequestSlots {
         /// Its job.
         job: JobId,
-        /// How many.
-        count: usize,
+        /// Which.
+        wanted: WantedSlots,
     },
     /// A job has ended.
     ReleaseJob(JobId),
@@ -81,12 +84,8 @@ pub enum ResourceManagerMessage {
 pub struct ResourceManagerActor;
 
 struct TaskManagerEntry {
-    id: TaskManagerId,
     actor: ActorRef<TaskManagerMessage>,
-    /// The job that holds each slot.
-    slots: Vec<Option<JobId>>,
-    /// Jobs that run in it and whose masters have not said yet which slots they hold.
-    unclear: BTreeSet<JobId>,
+    offered: OfferedSlots,
     last_heard: Duration,
     data_address: String,
 }
@@ -100,7 +99,7 @@ pub struct ResourceManagerState {
     task_managers: BTreeMap<Incarnation, TaskManagerEntry>,
     masters: BTreeMap<JobId, ActorRef<JobMasterMessage>>,
     /// Requests that can't be met yet.
-    waiting: BTreeMap<JobId, usize>,
+    waiting: BTreeMap<JobId, WantedSlots>,
     /// When heartbeats were looked at last.
     looked: Duration,
     /// Jobs that have ended lately: a TaskManager may not have heard of it.
@@ -184,9 +183,9 @@ impl Actor for ResourceManagerActor {
                 incarnation,
                 slots,
             } => state.hold(job, incarnation, &slots),
-            ResourceManagerMessage::RequestSlots { job, count } => {
+            ResourceManagerMessage::RequestSlots { job, wanted } => {
                 pass(state, Step::Allocate)?;
-                state.waiting.insert(job, count);
+                state.waiting.insert(job, wanted);
                 state.grant();
             }
             ResourceManagerMessage::ReleaseJob(job) => {
@@ -194,9 +193,13 @@ impl Actor for ResourceManagerActor {
                 state.waiting.remove(&job);
                 state.remember_released(job);
                 for entry in state.task_managers.values_mut() {
-                    entry.unclear.remove(&job);
+                    entry.offered.unclear.remove(&job);
                     let _ = entry.actor.cast(TaskManagerMessage::ForgetJob(job));
-                    let held = entry.slots.iter_mut().filter(|slot| **slot == Some(job));
+                    let held = entry
+                        .offered
+                        .holders
+                        .iter_mut()
+                        .filter(|slot| **slot == Some(job));
                     held.for_each(|slot| *slot = None);
                 }
                 state.grant();
@@ -214,7 +217,7 @@ fn is_overdue(looked: Duration, now: Duration, interval: Duration) -> bool {
 
 fn joined(incarnation: Incarnation, entry: &TaskManagerEntry) -> JobMasterMessage {
     JobMasterMessage::TaskManagerJoined {
-        id: entry.id.clone(),
+        id: entry.offered.task_manager.clone(),
         incarnation,
         actor: entry.actor.clone(),
         data_address: entry.data_address.clone(),
@@ -229,29 +232,36 @@ impl ResourceManagerState {
             slots,
             jobs,
             data_address,
+            backend,
         } = registration;
         // A new life proves the end of the old one. The same life over another link may have missed commands, which nobody
         // says again: it is as one that was lost and has come back.
-        self.lose(|entry| entry.id == id && entry.actor.get_id() != actor.get_id());
+        self.lose(|entry| {
+            entry.offered.task_manager == id && entry.actor.get_id() != actor.get_id()
+        });
         for job in jobs.iter().filter(|job| self.released.contains(job)) {
             // It had lost its leader when the job ended.
             let _ = actor.cast(TaskManagerMessage::ForgetJob(*job));
         }
-        let mut entry = TaskManagerEntry {
-            id,
+        let (holders, unclear) = match self.task_managers.get(&incarnation) {
+            Some(known) => (known.offered.holders.clone(), known.offered.unclear.clone()),
+            None => {
+                let running = jobs.into_iter();
+                let unclear = running.filter(|job| !self.released.contains(job));
+                (vec![None; slots as usize], unclear.collect())
+            }
+        };
+        let entry = TaskManagerEntry {
             actor,
-            slots: vec![None; slots as usize],
-            unclear: BTreeSet::new(),
+            offered: OfferedSlots {
+                task_manager: id,
+                backend,
+                holders,
+                unclear,
+            },
             last_heard: self.node.now(),
             data_address,
         };
-        if let Some(known) = self.task_managers.get(&incarnation) {
-            entry.slots.clone_from(&known.slots);
-            entry.unclear.clone_from(&known.unclear);
-        } else {
-            let running = jobs.iter().copied();
-            entry.unclear = running.filter(|job| !self.released.contains(job)).collect();
-        }
         for master in self.masters.values() {
             let _ = master.cast(joined(incarnation, &entry));
         }
@@ -272,12 +282,12 @@ impl ResourceManagerState {
         let Some(entry) = self.task_managers.get_mut(&incarnation) else {
             return;
         };
-        for (index, holder) in entry.slots.iter_mut().enumerate() {
+        for (index, holder) in entry.offered.holders.iter_mut().enumerate() {
             if slots.contains(&(index as u32)) {
                 *holder = Some(job);
             }
         }
-        if entry.unclear.remove(&job) {
+        if entry.offered.unclear.remove(&job) {
             self.grant();
         }
     }
@@ -291,7 +301,7 @@ impl ResourceManagerState {
             .collect();
         for incarnation in gone {
             if let Some(entry) = self.task_managers.remove(&incarnation) {
-                tracing::warn!(task_manager = %entry.id, "a TaskManager is lost");
+                tracing::warn!(task_manager = %entry.offered.task_manager, "a TaskManager is lost");
             }
             for master in self.masters.values() {
                 let _ = master.cast(JobMasterMessage::TaskManagerLost(incarnation));
@@ -301,24 +311,31 @@ impl ResourceManagerState {
 
     /// Meets the requests that can be met.
     fn grant(&mut self) {
-        let waiting: Vec<(JobId, usize)> = self.waiting.iter().map(|(j, c)| (*j, *c)).collect();
-        for (job, count) in waiting {
-            let answer = match self.find(job, count) {
+        for (job, wanted) in self.waiting.clone() {
+            let all = self.task_managers.iter();
+            let offered = all.map(|(incarnation, entry)| (*incarnation, &entry.offered));
+            let answer = match wanted.find(job, offered) {
                 Ok(slots) => {
                     for slot in &slots {
                         if let Some(entry) = self.task_managers.get_mut(&slot.incarnation) {
-                            entry.slots[slot.index as usize] = Some(job);
+                            entry.offered.holders[slot.index as usize] = Some(job);
                         }
                     }
                     self.waiting.remove(&job);
                     JobMasterMessage::SlotsGranted(slots)
                 }
                 Err(available) => {
-                    tracing::warn!(%job, needed = count, available,
-                        "not enough free slots; waiting for other jobs to end, or for TaskManagers");
+                    let WantedSlots { count, backend } = wanted;
+                    match &backend {
+                        None => tracing::warn!(%job, needed = count, available,
+                            "not enough free slots; waiting for other jobs to end, or for TaskManagers"),
+                        Some(backend) => tracing::warn!(%job, needed = count, available, backend,
+                            "not enough free slots where the checkpoint can be read; waiting for TaskManagers with its state backend"),
+                    }
                     JobMasterMessage::SlotsShort {
                         needed: count,
                         available,
+                        backend,
                     }
                 }
             };
@@ -326,31 +343,6 @@ impl ResourceManagerState {
                 let _ = master.cast(answer);
             }
         }
-    }
-
-    /// Slots for a job: those that it holds, then free ones, spread over the TaskManagers. Or else how many
-    /// there are.
-    fn find(&self, job: JobId, count: usize) -> Result<Vec<Slot>, usize> {
-        let mut candidates: Vec<(bool, usize, Slot)> = Vec::new();
-        for (incarnation, entry) in &self.task_managers {
-            let clear = entry.unclear.is_empty();
-            for (index, holder) in entry.slots.iter().enumerate() {
-                if holder.map_or(clear, |holder| holder == job) {
-                    let slot = Slot {
-                        task_manager: entry.id.clone(),
-                        incarnation: *incarnation,
-                        index: index as u32,
-                    };
-                    candidates.push((holder.is_none(), index, slot));
-                }
-            }
-        }
-        if candidates.len() < count {
-            return Err(candidates.len());
-        }
-        candidates.sort();
-        candidates.truncate(count);
-        Ok(candidates.into_iter().map(|(_, _, slot)| slot).collect())
     }
 }
 

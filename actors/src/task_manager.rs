@@ -196,6 +196,7 @@ impl TaskManagerState {
             incarnation: self.incarnation,
             slots: self.args.node.config.slots,
             jobs: self.jobs.keys().copied().collect(),
+            backend: (self.args.node.backend.as_ref()).map(|backend| backend.format().to_owned()),
             data_address: life.map_or_else(String::new, |life| life.data_address().to_owned()),
         }
     }

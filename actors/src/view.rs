@@ -19,6 +19,9 @@ pub enum JobStatus {
         needed: usize,
         /// How many of them are there, those that it holds included.
         available: usize,
+        /// The state backend that a TaskManager has to have, because the job's last checkpoint is made of its files; none if any
+        /// may run the job.
+        backend: Option<String>,
     },
     /// Every task runs.
     Running,

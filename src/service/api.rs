@@ -147,8 +147,18 @@ fn words(status: &JobStatus) -> (&'static str, Option<String>) {
     match status {
         JobStatus::Recovering => ("recovering", None),
         JobStatus::Starting => ("starting", None),
-        JobStatus::WaitingForSlots { needed, available } => {
-            let reason = format!("needs {needed} slots, and there are {available}");
+        JobStatus::WaitingForSlots {
+            needed,
+            available,
+            backend,
+        } => {
+            let reason = match backend {
+                None => format!("needs {needed} slots, and there are {available}"),
+                Some(backend) => format!(
+                    "needs {needed} slots of TaskManagers with state backend {backend}, in whose files its last checkpoint \
+                     is, and there are {available}"
+                ),
+            };
             ("waiting", Some(reason))
         }
         JobStatus::Running => ("running", None),

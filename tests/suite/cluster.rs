@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::processes::{Asked, Process, committed, expected, listening, logged, pause, rivus};
+use crate::written::csv_lines;
 
 /// Clicks a second.
 const RATE: u64 = 4_000;
@@ -276,6 +277,70 @@ fn a_job_waits_for_slots_and_a_task_manager_that_joins_is_used() {
     let _second = cluster.task_manager("1", &[]);
     let last = cluster.completed(&leader.asked, &job, 4_000);
     assert_eq!(last["restarts"], 0, "{last}");
+}
+
+/// Whether a checkpoint in a folder is made of files of a store.
+fn has_files(storage: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(storage) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        path.is_dir() && (path.ends_with("files") || has_files(&path))
+    })
+}
+
+#[test]
+fn a_checkpoint_that_is_files_waits_for_a_task_manager_that_can_read_them() {
+    let cluster = Cluster::new();
+    let (words, out) = (cluster.path("words.txt"), cluster.out());
+    // Enough of them that a subtask's rows are worth files; each three times.
+    let line = |n: u32| (0..10).map(move |i| format!("w{} ", 10 * (n % 10_000) + i));
+    let text: String = (0..30_000)
+        .flat_map(|n| line(n).chain(["\n".into()]))
+        .collect();
+    std::fs::write(&words, text).expect("is written");
+    let rows = cluster.path("rows").display().to_string();
+    let rocks = ["--rocksdb-directory", &*rows];
+    let leader = cluster.leader(&[]);
+    let first = cluster.task_manager("2", &rocks);
+    let [words, out] = [&words, &out].map(|path| path.to_str().expect("is text"));
+    let submit = ["submit", "-p", "2", "--checkpoint-interval", "100ms"];
+    let job = ["word_count", "--", "--input", words, "--out", out];
+    let submitted = leader.asked.answer(&[&submit[..], &job].concat());
+    let job = submitted["id"].as_str().expect("an id").to_owned();
+    let storage = cluster.path("storage");
+    leader.asked.wait_for(&job, |_| has_files(&storage));
+    let before = checkpoints(&leader.asked.answer(&["status", &job]));
+    leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > before + 1);
+    first.kill();
+
+    let _other = cluster.task_manager("2", &[]);
+    let waits = leader
+        .asked
+        .wait_for(&job, |status| status["status"] == "waiting");
+    assert_eq!(
+        waits["reason"],
+        "needs 2 slots of TaskManagers with state backend RocksDB, in whose files its last checkpoint is, and there are 0",
+        "{waits}"
+    );
+    let _second = cluster.task_manager("2", &rocks);
+    leader
+        .asked
+        .wait_for(&job, |status| status["status"] == "completed");
+    let mut counted = csv_lines(&cluster.out());
+    counted.sort_unstable();
+    let expected = (0..100_000).flat_map(|n| (1..=3).map(move |times| format!("w{n},{times}")));
+    let mut expected: Vec<String> = expected.collect();
+    expected.sort_unstable();
+    assert!(
+        counted == expected,
+        "{} of {}",
+        counted.len(),
+        expected.len()
+    );
 }
 
 #[test]

@@ -177,6 +177,7 @@ async fn a_job_that_waits_behind_another_says_so_and_runs_when_that_has_ended() 
     let waiting = JobStatus::WaitingForSlots {
         needed: 2,
         available: 1,
+        backend: None,
     };
     second
         .wait_until(|view| view.status == waiting)

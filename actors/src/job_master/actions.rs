@@ -8,6 +8,7 @@ use crate::job_manager::JobManagerMessage;
 use crate::job_tasks::JobCommand;
 use crate::probe::Step;
 use crate::resource_manager::ResourceManagerMessage;
+use crate::slots::WantedSlots;
 
 impl JobMasterState {
     pub(super) fn act(&mut self, action: JobAction) -> Result<(), ActorProcessingErr> {
@@ -15,9 +16,11 @@ impl JobMasterState {
             JobAction::Append(entry) => self.append(entry)?,
             JobAction::FindSplits(source) => self.find_splits(source),
             JobAction::DiscoverSplits(source) => self.discover_splits(source),
-            JobAction::RequestSlots(count) => {
-                let job = self.args.job;
-                let request = ResourceManagerMessage::RequestSlots { job, count };
+            JobAction::RequestSlots { count, backend } => {
+                let request = ResourceManagerMessage::RequestSlots {
+                    job: self.args.job,
+                    wanted: WantedSlots { count, backend },
+                };
                 let _ = self.args.resource_manager.cast(request);
             }
             JobAction::ReadManifest(id) => self.read_manifest(id),

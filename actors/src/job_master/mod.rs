@@ -97,6 +97,8 @@ pub enum JobMasterMessage {
         needed: usize,
         /// How many it could have.
         available: usize,
+        /// The state backend that it needs them with, if it needs one.
+        backend: Option<String>,
     },
     /// A source's splits.
     SplitsFound {
@@ -289,8 +291,16 @@ impl Actor for JobMasterActor {
             JobMasterMessage::Cancel => state.cancel()?,
             JobMasterMessage::Savepoint(request) => state.savepoint(request)?,
             JobMasterMessage::Timer(timer) => state.decide(JobEvent::Timer(timer))?,
-            JobMasterMessage::SlotsShort { needed, available } => {
-                state.short_of_slots = Some(JobStatus::WaitingForSlots { needed, available });
+            JobMasterMessage::SlotsShort {
+                needed,
+                available,
+                backend,
+            } => {
+                state.short_of_slots = Some(JobStatus::WaitingForSlots {
+                    needed,
+                    available,
+                    backend,
+                });
                 state.publish();
             }
             JobMasterMessage::SlotsGranted(slots) => {

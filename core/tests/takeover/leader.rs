@@ -136,7 +136,7 @@ impl Leader {
             JobAction::DiscoverSplits(source) => {
                 self.blocking.push(Blocking::DiscoverSplits(source));
             }
-            JobAction::RequestSlots(count) => self.wanted = Some(count),
+            JobAction::RequestSlots { count, .. } => self.wanted = Some(count),
             JobAction::ReadManifest(id) => self.blocking.push(Blocking::ReadManifest(id)),
             JobAction::Deploy {
                 attempts, restore, ..

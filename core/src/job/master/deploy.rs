@@ -6,7 +6,7 @@ use crate::ids::{AttemptId, VertexId};
 use crate::job::LogEntry;
 use crate::source::SplitId;
 
-use super::{Checkpoints, JobAction, JobMachine, RegionPhase};
+use super::{Checkpoints, JobAction, JobMachine, Region, RegionPhase};
 
 impl JobMachine {
     pub(super) fn find_splits(&mut self, actions: &mut Vec<JobAction>) {
@@ -29,7 +29,7 @@ impl JobMachine {
     pub(super) fn allocate(&mut self, region: usize, actions: &mut Vec<JobAction>) {
         self.regions[region].phase = RegionPhase::Allocating;
         self.slots.clear();
-        actions.push(JobAction::RequestSlots(self.slots_needed));
+        self.request_slots(actions);
         if let Some((id, _)) = self.state.latest()
             && self
                 .manifest
@@ -38,6 +38,25 @@ impl JobMachine {
         {
             actions.push(JobAction::ReadManifest(id));
         }
+    }
+
+    pub(super) fn awaits_slots(&self) -> bool {
+        let waits = |region: &Region| region.phase == RegionPhase::Allocating;
+        self.regions.iter().any(waits)
+    }
+
+    /// Asks for slots of TaskManagers that can read what there is to start from: when that is known.
+    pub(super) fn request_slots(&self, actions: &mut Vec<JobAction>) {
+        let restore = self.state.latest().map(|(id, _)| id);
+        let manifest = self.manifest.as_ref().filter(|m| Some(m.id) == restore);
+        if manifest.is_some() != restore.is_some() {
+            return;
+        }
+        let stored = manifest.and_then(|manifest| manifest.stores().next());
+        actions.push(JobAction::RequestSlots {
+            count: self.slots_needed,
+            backend: stored.map(|stored| stored.format.clone()),
+        });
     }
 
     /// Deploys the regions that wait, once there are slots and the manifest to start from.

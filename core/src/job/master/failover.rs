@@ -6,7 +6,7 @@ use crate::failure::{Failure, FailureScope};
 use crate::ids::{AttemptId, Incarnation, Slot};
 use crate::job::{LogEntry, RestartDecision};
 
-use super::{Checkpoints, JobAction, JobMachine, JobTimer, Region, RegionPhase};
+use super::{Checkpoints, JobAction, JobMachine, JobTimer, RegionPhase};
 
 impl JobMachine {
     pub(super) fn task_failed(
@@ -93,10 +93,9 @@ impl JobMachine {
         self.lost.insert(incarnation);
         let granted = self.slots.len();
         self.slots.retain(|slot| slot.incarnation != incarnation);
-        let waits = |region: &Region| region.phase == RegionPhase::Allocating;
-        if self.slots.len() < granted && self.regions.iter().any(waits) {
+        if self.slots.len() < granted && self.awaits_slots() {
             // They had been granted, so nobody looks for others unless asked again.
-            actions.push(JobAction::RequestSlots(self.slots_needed));
+            self.request_slots(actions);
         }
         let lost: Vec<(AttemptId, Slot)> = self
             .state

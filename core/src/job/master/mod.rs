@@ -121,8 +121,13 @@ pub enum JobAction {
     FindSplits(VertexId),
     /// Ask a source that goes on finding splits for new ones.
     DiscoverSplits(VertexId),
-    /// Ask for so many slots in all.
-    RequestSlots(usize),
+    /// Ask for slots.
+    RequestSlots {
+        /// So many in all.
+        count: usize,
+        /// With this state backend, whose files are to be read; with any, if none are.
+        backend: Option<String>,
+    },
     /// Read the manifest of a checkpoint.
     ReadManifest(CheckpointId),
     /// Start executions.
@@ -351,7 +356,10 @@ impl JobMachine {
             }
             JobEvent::ManifestRead(Ok(manifest)) => {
                 self.manifest = Some(*manifest);
-                self.deploy(&mut actions);
+                if self.awaits_slots() {
+                    self.slots.clear();
+                    self.request_slots(&mut actions);
+                }
             }
             JobEvent::ManifestRead(Err(failure)) => {
                 self.fail_job(failure, &mut actions);
@@ -386,9 +394,8 @@ impl JobMachine {
                 self.task_manager_lost(incarnation, now, &mut actions);
             }
             JobEvent::ResourceManagerChanged => {
-                let waits = |region: &Region| region.phase == RegionPhase::Allocating;
-                if self.regions.iter().any(waits) {
-                    actions.push(JobAction::RequestSlots(self.slots_needed));
+                if self.awaits_slots() {
+                    self.request_slots(&mut actions);
                 }
             }
             JobEvent::Cancel => {

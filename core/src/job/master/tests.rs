@@ -13,7 +13,7 @@ use super::*;
 use crate::graph::picture::plan;
 use crate::ids::{LeaderEpoch, OperatorUid, TaskManagerId};
 use crate::job::SubtaskSnapshot;
-use crate::job::{SnapshotPart, SnapshotRef};
+use crate::job::{SnapshotPart, SnapshotRef, StoredFiles};
 use crate::stage::CheckpointKind;
 
 /// One region: two readers, one counter.
@@ -490,7 +490,10 @@ fn action_picture(action: &JobAction) -> String {
         JobAction::Append(entry) => format!("log {}", entry_picture(entry)),
         JobAction::FindSplits(source) => format!("find {}", letter(*source)),
         JobAction::DiscoverSplits(source) => format!("look {}", letter(*source)),
-        JobAction::RequestSlots(count) => format!("request {count}"),
+        JobAction::RequestSlots { count, backend } => match backend {
+            None => format!("request {count}"),
+            Some(backend) => format!("request {count} with {backend}"),
+        },
         JobAction::ReadManifest(id) => format!("read {id}"),
         JobAction::Deploy {
             attempts,
@@ -920,9 +923,9 @@ fn a_restart_begins_from_the_latest_checkpoint_whose_manifest_is_read_if_it_is_n
     next.play(
         "collected     | log failover a0 (v0[0]#2 was gone when the leader took over)
          written       | cancel none; wake 0 in 0ns
-         wake 0        | request 1; read 1
-         slots         |
-         manifest 1    | log deployed a0#3 @1
+         wake 0        | read 1
+         manifest 1    | request 1
+         slots         | log deployed a0#3 @1
          written       | deploy a0#3 @1",
     );
 }
@@ -934,7 +937,7 @@ fn a_manifest_that_cannot_be_read_fails_the_job() {
     job.successor().play(
         "collected     | log failover a0 (v0[0]#1 was gone when the leader took over)
          written       | cancel none; wake 0 in 0ns
-         wake 0        | request 1; read 1
+         wake 0        | read 1
          manifest ?    | log failing (its checksum doesn't match)
          slots         |
          written       | cancel none; log failed: its checksum doesn't match",
@@ -1176,15 +1179,42 @@ fn a_lost_task_manager_takes_its_tasks_with_it() {
 fn slots_that_are_lost_before_they_are_used_are_asked_for_again() {
     let mut job = Job::running("a:1");
     job.checkpoint(1, &[]);
+    // The answer to what was asked for before.
     job.successor().play(
         "collected     | log failover a0 (v0[0]#1 was gone when the leader took over)
          written       | cancel none; wake 0 in 0ns
-         wake 0        | request 1; read 1
+         wake 0        | read 1
          slots         |
-         lost t0       | request 1
-         slots-but t0  |
-         manifest 1    | log deployed a0#2 @1",
+         lost t0       |
+         manifest 1    | request 1
+         slots-but t0  | log deployed a0#2 @1",
     );
+}
+
+#[test]
+fn slots_are_asked_for_where_the_files_of_the_checkpoint_can_be_read() {
+    let mut job = Job::running("a:1");
+    job.checkpoint(1, &[]);
+    let mut next = job.successor();
+    next.play(
+        "collected     | log failover a0 (v0[0]#1 was gone when the leader took over)
+         written       | cancel none; wake 0 in 0ns
+         wake 0        | read 1",
+    );
+    let mut manifest = next.manifest(CheckpointId(1), &[]);
+    let parts = manifest.subtasks.values_mut().flat_map(|s| &mut s.parts);
+    parts.for_each(|part| {
+        part.stores.push(StoredFiles {
+            operator: "sums".into(),
+            format: "RocksDB".to_owned(),
+            files: Vec::new(),
+        });
+    });
+    let read = JobEvent::ManifestRead(Ok(Box::new(manifest)));
+    let actions = next.machine.on_event(read, Duration::ZERO);
+    let backend = Some("RocksDB".to_owned());
+    assert_eq!(actions, [JobAction::RequestSlots { count: 1, backend }]);
+    next.play("rm-changed | request 1 with RocksDB");
 }
 
 #[test]
