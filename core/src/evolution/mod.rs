@@ -1,0 +1,44 @@
+//! Reading state that was written as an earlier version of its type.
+//!
+//! State is stored as MessagePack arrays, whose places mean fields by the schema that is stored beside them. Where the
+//! program's type is another one by now, each row is written anew with the names of that schema, and read by name: a
+//! field that is gone is passed over, a new one takes its default, numbers may have grown wider, and what has become an
+//! option is one that is there. Everything else needs a migration: a function from the old form of a struct or enum,
+//! found by its name, to the new one. What serde can't tell what it is made of is the same as long as its name is.
+
+mod compare;
+mod migrations;
+mod rewrite;
+
+use self::migrations::Applying;
+pub use self::migrations::Migrations;
+use crate::schema::{Schema, Shape};
+
+/// The way from rows of an old schema to the present one.
+pub(crate) struct Evolution<'a> {
+    shape: &'a Shape,
+    migrations: Applying<'a>,
+}
+
+impl<'a> Evolution<'a> {
+    /// None if the rows are read as they are.
+    ///
+    /// # Errors
+    /// What differs that can't be read, and where.
+    pub(crate) fn between(
+        written: &'a Schema,
+        own: &Schema,
+        migrations: Applying<'a>,
+    ) -> Result<Option<Self>, String> {
+        let shape = &written.shape;
+        let migrated = |name: &String| migrations.contains_key(&**name);
+        if written.reads_as(own) && !written.names().iter().any(migrated) {
+            return Ok(None);
+        }
+        compare::rows(shape, &own.shape, &migrations)?;
+        Ok(Some(Self { shape, migrations }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
