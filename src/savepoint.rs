@@ -31,8 +31,8 @@ pub(crate) const HEAD_AT_ONCE: u64 = 4 << 20;
 /// |---|---|
 /// | its parallelism, its chains, its state backend, its settings | goes on |
 /// | an operator is new | begins empty |
-/// | fields of keyed state were removed, or added with `#[serde(default)]` | goes on |
-/// | keyed state is of another form otherwise | refused, unless there is a function for it ([`FromSavepoint::migrate`]) |
+/// | fields of state were removed, or added with `#[serde(default)]` | goes on |
+/// | state is of another form otherwise | refused, unless there is a function for it ([`FromSavepoint::migrate`]) |
 /// | an operator of the same uid keeps other state | refused, unless [`FromSavepoint::drop_state_of`] names it |
 /// | an operator is gone that had state | refused, unless [`FromSavepoint::drop_state_of`] names it |
 /// | the number of key groups (`max_parallelism`) | refused |
@@ -152,7 +152,7 @@ impl FromSavepoint {
         self
     }
 
-    /// Reads what was written of a struct or enum of that name, anywhere in keyed state, as `Old`, and makes of it what the job has in
+    /// Reads what was written of a struct or enum of that name, anywhere in state, as `Old`, and makes of it what the job has in
     /// its place.
     ///
     /// No migration is needed where fields have been removed, or added with `#[serde(default)]`, where a number has become
@@ -327,7 +327,7 @@ pub(crate) fn prepare(
     Ok(start)
 }
 
-/// The types with names in each operator's keyed state, which the heads of a savepoint's files tell.
+/// The types with names in each operator's state, which the heads of a savepoint's files tell.
 fn type_names(
     saved: &SavepointManifest,
     dropped: &BTreeSet<OperatorUid>,
@@ -338,11 +338,11 @@ fn type_names(
     let mut names: BTreeMap<OperatorUid, BTreeSet<String>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for part in saved.parts() {
-        let mut keyed = part.sections.iter().filter(|section| {
-            let is_wanted = section.rows.is_some() && !dropped.contains(&section.operator);
+        let mut unseen = part.sections.iter().filter(|section| {
+            let is_wanted = !dropped.contains(&section.operator);
             is_wanted && !seen.contains(&(section.operator.clone(), section.state.clone()))
         });
-        if keyed.next().is_none() {
+        if unseen.next().is_none() {
             // Subtasks of one program have one schema.
             continue;
         }

@@ -104,6 +104,7 @@ impl InFlight {
             operator: first.clone(),
             state: IN_FLIGHT_STATE.to_owned(),
             schema: None,
+            is_rows: false,
         })?;
         for frame in &self.frames {
             snapshot.bytes_frame(section, frame);

@@ -100,7 +100,7 @@ impl<C: StateSet> BroadcastCopy<C> {
     /// Writes it into the open snapshot.
     pub(crate) fn write(&mut self, uid: &OperatorUid, cx: &mut TaskContext) -> Result<(), Failure> {
         self.state.expire(cx.now());
-        Ok(cx.open_snapshot()?.blob(uid, STATE, &self.state)?)
+        Ok(cx.open_snapshot()?.blob::<C>(uid, STATE, &self.state)?)
     }
 }
 

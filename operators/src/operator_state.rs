@@ -14,6 +14,7 @@ use rivus_core::{
     OperatorFactory, OperatorUid, Outlets, ParallelInstance, Record, SidesRead, Task, TaskContext,
     Timestamp, UserError,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{Driver, Work};
@@ -196,7 +197,7 @@ pub(crate) struct Frozen<T> {
     rest: std::vec::IntoIter<T>,
 }
 
-impl<T: Serialize> Frozen<T> {
+impl<T: Serialize + DeserializeOwned> Frozen<T> {
     pub(crate) fn new(checkpoint: CheckpointId, items: Vec<T>) -> Self {
         Self {
             checkpoint,
@@ -229,7 +230,7 @@ impl<T: Serialize> Frozen<T> {
         let place = (cx.info.attempt.subtask.index, cx.info.parallelism);
         let some = Items::new(place, frozen.written, items);
         // Also where there is none: that too is to be restored.
-        snapshot.blob(uid, STATE, &some)?;
+        snapshot.blob::<Items<T>>(uid, STATE, &some)?;
         frozen.written += some.items.len() as u64;
         let done = frozen.rest.len() == 0;
         if done {

@@ -48,6 +48,9 @@ struct SinkState<W, P> {
     pending: BTreeMap<CheckpointId, P>,
 }
 
+/// The same as it is read.
+type OwnedState<S> = SinkState<<S as Sink>::State, Vec<<S as Sink>::Committable>>;
+
 /// The committables of one checkpoint.
 struct Pending<C> {
     committables: Arc<Vec<C>>,
@@ -77,8 +80,7 @@ impl<S: Sink> SinkOperator<S> {
         cx: &BuildContext<'_>,
     ) -> Result<(Option<S::State>, AllPending<S>), Failure> {
         let instance = cx.instance();
-        let states: Vec<SinkState<S::State, Vec<S::Committable>>> =
-            cx.restored.blobs(cx.uid, STATE)?;
+        let states: Vec<OwnedState<S>> = cx.restored.blobs(cx.uid, STATE)?;
         let mut writer = None;
         let mut pending: BTreeMap<CheckpointId, Vec<S::Committable>> = BTreeMap::new();
         for state in states {
@@ -168,7 +170,7 @@ impl<S: Sink> Writing<S> {
                 .collect(),
         };
         let snapshot = cx.open_snapshot()?;
-        snapshot.blob(&self.uid, STATE, &state)?;
+        snapshot.blob::<OwnedState<S>>(&self.uid, STATE, &state)?;
         Ok(())
     }
 

@@ -192,7 +192,7 @@ impl<S: Source> Reading<S> {
             unfinished: self.reader.snapshot(),
         };
         let snapshot = cx.open_snapshot()?;
-        snapshot.blob(&self.uid, STATE, &state)?;
+        snapshot.blob::<SourceState<S::Split>>(&self.uid, STATE, &state)?;
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ractor::{ActorProcessingErr, ActorRef};
 use rivus_core::job::{CHANNELS_STATE, KnownFiles, SnapshotPart, SnapshotRef, SubtaskSnapshot};
 use rivus_core::{
-    AttemptId, Barrier, CheckpointId, Control, Failure, JobId, SectionSummary, SnapshotBuilder,
-    SnapshotChunk, SplitId, SubtaskMetrics,
+    AttemptId, Barrier, ChannelTime, CheckpointId, Control, Failure, JobId, SectionSummary,
+    SnapshotBuilder, SnapshotChunk, SplitId, SubtaskMetrics,
 };
 use rivus_state::{
     Blocking, CheckpointStorage, LocalCopy, SnapshotHandle, SnapshotWriter, StorageError,
@@ -56,7 +56,7 @@ impl Work {
             snapshot = snapshot.with_files();
         }
         let uid = self.cx.uid(rivus_core::OperatorIndex(0)).clone();
-        snapshot.blob(&uid, CHANNELS_STATE, &self.inputs.time.channels())?;
+        snapshot.blob::<Vec<ChannelTime>>(&uid, CHANNELS_STATE, &self.inputs.time.channels())?;
         self.cx.snapshot = Some(snapshot);
         self.received = match self.task.source() {
             Some(source) => source.received().to_vec(),

@@ -12,6 +12,11 @@ pub(super) fn rows(written: &Shape, own: &Shape, migrations: &Applying<'_>) -> R
     Comparison::new(written, own, migrations).row()
 }
 
+/// Finds what can't be read of a value without a key.
+pub(super) fn value(written: &Shape, own: &Shape, migrations: &Applying<'_>) -> Result<(), String> {
+    Comparison::new(written, own, migrations).values("it", &written.root, &own.root)
+}
+
 /// Looks for what can't be read.
 struct Comparison<'a> {
     written: &'a Shape,

@@ -55,7 +55,7 @@ impl Migrations {
             .collect()
     }
 
-    /// Refuses functions for types that aren't there; `named` are those with names in each operator's keyed state.
+    /// Refuses functions for types that aren't there; `named` are those with names in each operator's state.
     ///
     /// # Errors
     /// One line that names the function, and what there is.
@@ -74,9 +74,9 @@ impl Migrations {
             let (call, state) = match of {
                 Some(of) => (
                     format!("migrate_state_of(\"{of}\", \"{name}\", ..)"),
-                    format!("keyed state of operator \"{of}\""),
+                    format!("state of operator \"{of}\""),
                 ),
-                None => (format!("migrate(\"{name}\", ..)"), "keyed state".to_owned()),
+                None => (format!("migrate(\"{name}\", ..)"), "state".to_owned()),
             };
             let mend = match near.len() {
                 0 => "leave it out".to_owned(),

@@ -1,7 +1,7 @@
 //! Reading state that was written as an earlier version of its type.
 //!
 //! State is stored as MessagePack arrays, whose places mean fields by the schema that is stored beside them. Where the
-//! program's type is another one by now, each row is written anew with the names of that schema, and read by name: a
+//! program's type is another one by now, each row, and what an operator keeps without a key, is written anew with the names of that schema, and read by name: a
 //! field that is gone is passed over, a new one takes its default, numbers may have grown wider, and what has become an
 //! option is one that is there. Everything else needs a migration: a function from the old form of a struct or enum,
 //! found by its name, to the new one. What serde can't tell what it is made of is the same as long as its name is.
@@ -25,17 +25,38 @@ impl<'a> Evolution<'a> {
     ///
     /// # Errors
     /// What differs that can't be read, and where.
-    pub(crate) fn between(
+    pub(crate) fn of_rows(
         written: &'a Schema,
         own: &Schema,
         migrations: Applying<'a>,
+    ) -> Result<Option<Self>, String> {
+        Self::between(written, own, migrations, compare::rows)
+    }
+
+    /// The same of a value without a key.
+    ///
+    /// # Errors
+    /// What differs that can't be read, and where.
+    pub(crate) fn of_value(
+        written: &'a Schema,
+        own: &Schema,
+        migrations: Applying<'a>,
+    ) -> Result<Option<Self>, String> {
+        Self::between(written, own, migrations, compare::value)
+    }
+
+    fn between(
+        written: &'a Schema,
+        own: &Schema,
+        migrations: Applying<'a>,
+        compare: impl FnOnce(&Shape, &Shape, &Applying<'_>) -> Result<(), String>,
     ) -> Result<Option<Self>, String> {
         let shape = &written.shape;
         let migrated = |name: &String| migrations.contains_key(&**name);
         if written.reads_as(own) && !written.names().iter().any(migrated) {
             return Ok(None);
         }
-        compare::rows(shape, &own.shape, &migrations)?;
+        compare(shape, &own.shape, &migrations)?;
         Ok(Some(Self { shape, migrations }))
     }
 }

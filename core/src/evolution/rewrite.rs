@@ -20,6 +20,16 @@ impl Evolution<'_> {
         Ok(out)
     }
 
+    /// A value without a key as it is to be read.
+    pub(crate) fn value(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let mut out = Vec::new();
+        write(
+            &mut out,
+            &self.named(&self.shape.root, read(&mut &bytes[..])?)?,
+        )?;
+        Ok(out)
+    }
+
     fn named(&self, format: &Format, value: Value) -> Result<Value, String> {
         Ok(match (format, value) {
             (Format::TypeName(name), value) => {

@@ -61,7 +61,7 @@ fn read_as<New: DeserializeOwned>(migrations: &Migrations) -> Result<New, String
     // As it comes back from where it was stored.
     let written: Schema = codec::decode(&codec::encode(&written).unwrap()).unwrap();
     let migrations = migrations.of(&"sessions".into());
-    let body = match Evolution::between(&written, &own, migrations)? {
+    let body = match Evolution::of_rows(&written, &own, migrations)? {
         Some(evolution) => evolution.row(&body)?,
         None => body,
     };
@@ -168,7 +168,7 @@ fn a_migration_takes_what_was_and_gives_what_is_wherever_it_stands() {
 fn a_key_stays_as_it_is() {
     let written = Schema::of::<(u32, u32)>();
     let own = Schema::of::<(u64, u32)>();
-    let refused = Evolution::between(&written, &own, Applying::new());
+    let refused = Evolution::of_rows(&written, &own, Applying::new());
     let refused = refused.err().unwrap();
     assert!(refused.contains("its key was u32 and is u64"), "{refused}");
 }
@@ -180,7 +180,7 @@ fn what_serde_cannot_tell_is_read_as_it_is_only_under_its_own_name() {
         started: i32,
     }
     let between = |written: Schema, own: Schema| {
-        let evolution = Evolution::between(&written, &own, Applying::new());
+        let evolution = Evolution::of_rows(&written, &own, Applying::new());
         evolution.map(|evolution| evolution.is_some())
     };
     let of_session = Schema::of_rows::<Uuid, before::Session>;
@@ -243,7 +243,7 @@ fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown
     assert_eq!(check(Some("sums"), "Total"), Ok(()));
     assert_eq!(
         check(None, "Totla").unwrap_err(),
-        ".migrate(\"Totla\", ..): no type in keyed state of the savepoint has that name: name one of those that are \
+        ".migrate(\"Totla\", ..): no type in state of the savepoint has that name: name one of those that are \
          there, such as \"Total\", \"Page\", \"Account\""
     );
     let refused = check(Some("visits"), "Total").unwrap_err();

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::frame::{self, FRAME_HEADER, Frame, FrameKind};
 use super::rows::{FullFrame, RowFrames};
 use super::{CHUNK_FULL, SectionHeader, SectionId, SectionSummary};
 use crate::codec::{self, CodecError};
 use crate::ids::{CheckpointId, OperatorUid};
+use crate::schema::Schema;
 use crate::store::FrozenStore;
 
 /// A piece of a snapshot, whole but for the checksum of its rows.
@@ -122,7 +124,7 @@ impl SnapshotBuilder {
         self.sections.push(SectionSummary {
             operator: header.operator.clone(),
             state: header.state.clone(),
-            rows: header.schema.as_ref().map(|_| 0),
+            rows: header.is_rows.then_some(0),
             bytes: 0,
         });
         let payload = codec::encode(header)?;
@@ -130,21 +132,29 @@ impl SnapshotBuilder {
         Ok(id)
     }
 
-    /// Writes an operator's own bytes as a section of their own.
+    /// Writes what an operator keeps without a key, which is read as a `T`. Several of one state stand one behind the other.
     ///
     /// # Errors
     /// If the header or the value can't be encoded.
-    pub fn blob<T: Serialize + ?Sized>(
+    pub fn blob<T: DeserializeOwned>(
         &mut self,
         operator: &OperatorUid,
         state: &str,
-        value: &T,
+        value: &impl Serialize,
     ) -> Result<(), CodecError> {
-        let section = self.section(&SectionHeader {
-            operator: operator.clone(),
-            state: state.to_owned(),
-            schema: None,
-        })?;
+        let mut sections = self.sections.iter();
+        let begun = sections.position(|section| {
+            section.rows.is_none() && section.operator == *operator && section.state == state
+        });
+        let section = match begun {
+            Some(at) => SectionId(at as u32),
+            None => self.section(&SectionHeader {
+                operator: operator.clone(),
+                state: state.to_owned(),
+                schema: Some(Schema::of::<T>()),
+                is_rows: false,
+            })?,
+        };
         let payload = codec::encode(value)?;
         self.bytes_frame(section, &payload);
         Ok(())

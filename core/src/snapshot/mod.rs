@@ -7,7 +7,7 @@
 //!   Rows      payload = row*, row = length:u32 key-hash:u64 body
 //!   Stored    payload = number of rows:u64, what their orders follow from beside them; they lie in files of a store,
 //!             which the checkpoint names
-//!   Blob      payload = an operator's own bytes
+//!   Blob      payload = what an operator keeps without a key, or bytes that only it understands
 //!   End       no payload; a snapshot without it is torn
 //! ```
 //!
@@ -57,8 +57,11 @@ pub struct SectionHeader {
     pub operator: OperatorUid,
     /// Which of its states.
     pub state: String,
-    /// What its keys and values look like; none for an operator's own bytes.
+    /// What its keys and values look like, or what an operator keeps without a key; none for bytes that only their owner
+    /// understands.
     pub schema: Option<Schema>,
+    /// Whether it holds rows by key.
+    pub is_rows: bool,
 }
 
 /// A section of a snapshot that is being written.
@@ -72,7 +75,7 @@ pub struct SectionSummary {
     pub operator: OperatorUid,
     /// Which of its states.
     pub state: String,
-    /// Number of rows; none if it is an operator's own bytes.
+    /// Number of rows; none if it has no key.
     pub rows: Option<u64>,
     /// Length of its rows, or of its own bytes.
     pub bytes: u64,

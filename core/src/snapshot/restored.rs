@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use super::SectionHeader;
 use super::frame::{FRAME_HEADER, Frame, FrameKind, check_beginning};
@@ -57,6 +58,7 @@ pub struct StateView<'a> {
 
 struct RestoredSection {
     schema: Option<Schema>,
+    is_rows: bool,
     frames: Vec<Bytes>,
     /// Its number in a snapshot that is read when its rows are needed.
     streamed: Option<(Arc<dyn SnapshotBytes>, usize)>,
@@ -147,6 +149,7 @@ impl RestoredState {
                     let streamed = rest.map(|rest| (Arc::clone(rest), open.len()));
                     let section = RestoredSection {
                         schema: header.schema,
+                        is_rows: header.is_rows,
                         frames: Vec::new(),
                         streamed,
                         stored: None,
@@ -272,32 +275,54 @@ impl RestoredState {
         let Some(written) = &section.schema else {
             return Ok(None);
         };
-        Evolution::between(written, own, self.migrations.of(operator)).map_err(|what| {
-            refused(
-                operator,
-                state,
-                &what,
-                "give a .migrate(..) from what it was",
-            )
-        })
+        Evolution::of_rows(written, own, self.migrations.of(operator))
+            .map_err(|what| refused(operator, state, &what, MIGRATE))
     }
 
-    /// An operator's own values, one per snapshot that has one.
+    /// What an operator has kept without a key, in the order in which it was written. Where its type was another one, it is
+    /// written anew, with the names of its fields.
     ///
     /// # Errors
-    /// If one is not a `T`: no restart can mend that.
-    pub fn blobs<T: serde::de::DeserializeOwned>(
+    /// If something can't be read as a `T`: no restart can mend that.
+    pub fn blobs<T: DeserializeOwned>(
         &self,
         operator: &OperatorUid,
         state: &str,
     ) -> Result<Vec<T>, Failure> {
-        let decoded = self.frames(operator, state).map(codec::decode);
-        decoded.collect::<Result<_, _>>().map_err(|error| {
-            let (own, why) = (std::any::type_name::<T>(), Failure::from(error).message);
-            let what = format!("it can't be read as {own} ({why})");
-            let mend = "go on with the program that wrote it";
-            refused(operator, state, &what, mend)
-        })
+        let sections = self.sections(operator, state);
+        if sections.is_empty() {
+            return Ok(Vec::new());
+        }
+        let own = Schema::of::<T>();
+        let mut blobs = Vec::new();
+        for section in sections {
+            let evolution = match &section.schema {
+                Some(written) => Evolution::of_value(written, &own, self.migrations.of(operator))
+                    .map_err(|what| refused(operator, state, &what, MIGRATE))?,
+                None => None,
+            };
+            for frame in &section.frames {
+                blobs.push(match &evolution {
+                    None => codec::decode(frame).map_err(|error| {
+                        let (own, why) = (std::any::type_name::<T>(), Failure::from(error).message);
+                        let what = format!("it can't be read as {own} ({why})");
+                        refused(
+                            operator,
+                            state,
+                            &what,
+                            "go on with the program that wrote it",
+                        )
+                    })?,
+                    Some(evolution) => {
+                        let decoded = evolution.value(frame).and_then(|bytes| {
+                            codec::decode(&bytes).map_err(|error| Failure::from(error).message)
+                        });
+                        decoded.map_err(|what| refused(operator, state, &what, NEW_FIELDS))?
+                    }
+                });
+            }
+        }
+        Ok(blobs)
     }
 
     /// The frames of a section that only their owner understands, in order.
@@ -309,7 +334,7 @@ impl RestoredState {
     }
 
     /// Every state here: its operator, its name, the schemas that it was written with, and its rows, each looked at; no
-    /// number where it is an operator's own bytes.
+    /// number where it has no key.
     ///
     /// # Errors
     /// If a row is torn, or rows that are streamed can't be read.
@@ -317,7 +342,7 @@ impl RestoredState {
         let mut states = Vec::new();
         for ((operator, state), sections) in &self.sections {
             let mut rows = 0;
-            for section in sections.iter().filter(|section| section.schema.is_some()) {
+            for section in sections.iter().filter(|section| section.is_rows) {
                 section.rows(|frame| {
                     let mut rest = frame;
                     while !rest.is_empty() {
@@ -334,7 +359,10 @@ impl RestoredState {
             states.push(StateView {
                 operator,
                 state,
-                rows: (!schemas.is_empty()).then_some(rows),
+                rows: sections
+                    .iter()
+                    .any(|section| section.is_rows)
+                    .then_some(rows),
                 schemas,
             });
         }
@@ -357,9 +385,14 @@ pub(crate) fn evolve(
 ) -> Result<(), Failure> {
     let evolved = evolution.row(row);
     let taken = evolved.and_then(|row| each(&row).map_err(|failure| failure.message));
-    let mend = "give a new field #[serde(default)], or a .migrate(..) from what it was";
-    taken.map_err(|what| refused(operator, state, &what, mend))
+    taken.map_err(|what| refused(operator, state, &what, NEW_FIELDS))
 }
+
+/// What to do about a type that was another one.
+const MIGRATE: &str = "give a .migrate(..) from what it was";
+
+/// What to do about something that isn't read as it was written anew.
+const NEW_FIELDS: &str = "give a new field #[serde(default)], or a .migrate(..) from what it was";
 
 /// State that can't be read, in one line.
 fn refused(operator: &OperatorUid, state: &str, what: &str, mend: &str) -> Failure {

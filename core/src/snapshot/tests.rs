@@ -18,9 +18,12 @@ fn sample() -> (Bytes, u64, Vec<SectionSummary>) {
             operator: "count".into(),
             state: "rows".into(),
             schema: Some(Schema::of::<u64>()),
+            is_rows: true,
         })
         .unwrap();
-    builder.blob(&"source".into(), "splits", &7_u32).unwrap();
+    builder
+        .blob::<u32>(&"source".into(), "splits", &7_u32)
+        .unwrap();
     let mut rows = RowFrames::default();
     for hash in [0_u64, u64::MAX / 2, u64::MAX] {
         let encode = |out: &mut Vec<u8>| codec::encode_into(&hash, out);
@@ -111,6 +114,7 @@ fn behind_rows(behind: impl FnOnce(&mut SnapshotBuilder)) -> (Bytes, u64) {
             operator: operator.into(),
             state: "rows".into(),
             schema: Some(Schema::of::<u64>()),
+            is_rows: true,
         };
         let section = builder.section(&header).unwrap();
         let mut rows = RowFrames::default();
@@ -136,10 +140,11 @@ fn what_stands_behind_rows_is_in_the_head_of_a_streamed_snapshot_whatever_it_is(
                 operator: "first".into(),
                 state: "elements".into(),
                 schema: None,
+                is_rows: false,
             })
             .unwrap();
         builder.bytes_frame(section, b"one");
-        builder.blob(&"first".into(), "own", &7_u32).unwrap();
+        builder.blob::<u32>(&"first".into(), "own", &7_u32).unwrap();
     });
     for piece in [1, 7, whole.len()] {
         let bytes: Arc<dyn SnapshotBytes> = Arc::new(Pieces(whole.clone(), piece));
@@ -193,4 +198,57 @@ fn the_head_of_a_snapshot_holds_the_operators_own_state_and_no_row() {
     let counts = |operator: &OperatorUid, _: &str| operator.0 == "count";
     state.add(&whole, false, counts).unwrap();
     assert_eq!(state.operators().collect::<Vec<_>>(), [&"count".into()]);
+}
+
+#[test]
+fn what_has_no_key_follows_its_type_or_is_refused_as_rows_are() {
+    mod before {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub struct Rule {
+            pub name: String,
+            pub above: u32,
+        }
+    }
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Rule {
+        above: u64,
+        #[serde(default)]
+        note: String,
+    }
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    struct Narrow {
+        above: u8,
+    }
+    let (uid, mut builder) = ("rules".into(), SnapshotBuilder::new(CheckpointId(3)));
+    for above in [7, 8] {
+        let name = "a rule".to_owned();
+        let rules = vec![before::Rule { name, above }];
+        builder
+            .blob::<Vec<before::Rule>>(&uid, "broadcast", &rules)
+            .unwrap();
+    }
+    let end = builder.finish();
+    assert_eq!(end.sections.len(), 1, "one schema is enough for both");
+    let state = RestoredState::parse(&[concat_chunks(end.chunks)]).unwrap();
+    let seen = state.states().unwrap();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|s| (s.schemas[0].to_string(), s.rows))
+        .collect();
+    assert_eq!(
+        seen,
+        [("[Rule { name: String, above: u32 }]".to_owned(), None)]
+    );
+    let rule = |above| {
+        let note = String::new();
+        vec![Rule { above, note }]
+    };
+    let read: Vec<Vec<Rule>> = state.blobs(&uid, "broadcast").unwrap();
+    assert_eq!(read, [rule(7), rule(8)]);
+    let refused = state.blobs::<Vec<Narrow>>(&uid, "broadcast").unwrap_err();
+    assert_eq!(
+        refused.message,
+        "state \"broadcast\" of operator rules: field \"above\" of Rule was u32 and is u8; give a .migrate(..) from what it \
+         was, or let the state go by .drop_state_of(\"rules\")"
+    );
 }

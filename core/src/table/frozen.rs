@@ -181,6 +181,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             operator: operator.clone(),
             state: state.to_owned(),
             schema: Some(Schema::of_rows::<K, V>()),
+            is_rows: true,
         })?;
         self.give_back()?;
         self.epoch += 1;

@@ -294,7 +294,7 @@ fn write<T: Record>(
     if let Some(snapshot) = &mut cx.snapshot {
         let rows: Vec<&Event<T>> = rows.iter().collect();
         let items = Items::new((instance, parallelism), number, rows);
-        snapshot.blob(uid, STATE, &items)?;
+        snapshot.blob::<Items<Event<T>>>(uid, STATE, &items)?;
     }
     Ok(())
 }

@@ -159,7 +159,7 @@ where
 
     fn snapshot(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         let snapshot = cx.open_snapshot()?;
-        snapshot.blob(&self.uid, STATE, &self.seen)?;
+        snapshot.blob::<Seen>(&self.uid, STATE, &self.seen)?;
         Ok(())
     }
 }

@@ -184,7 +184,7 @@ where
             fired: self.reached.fired(),
         };
         let snapshot = cx.open_snapshot()?;
-        snapshot.blob(self.rows.uid(), STATE, &state)?;
+        snapshot.blob::<LiveState>(self.rows.uid(), STATE, &state)?;
         Ok(())
     }
 

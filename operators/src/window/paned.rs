@@ -164,7 +164,7 @@ where
             fired: self.reached.fired(),
         };
         let snapshot = cx.open_snapshot()?;
-        snapshot.blob(self.rows.uid(), STATE, &state)?;
+        snapshot.blob::<WindowsState>(self.rows.uid(), STATE, &state)?;
         Ok(())
     }
 

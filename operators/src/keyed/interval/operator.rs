@@ -323,7 +323,7 @@ where
             Control::Barrier(_) => {
                 self.rows.freeze(&mut [self.expiring.order()], cx)?;
                 let snapshot = cx.open_snapshot()?;
-                snapshot.blob(self.rows.uid(), STATE, &self.watermark)?;
+                snapshot.blob::<Timestamp>(self.rows.uid(), STATE, &self.watermark)?;
             }
             Control::Aborted(checkpoint) => self.rows.abort(checkpoint),
             _ => {}

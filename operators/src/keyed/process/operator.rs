@@ -330,7 +330,7 @@ where
                 }
                 self.rows.freeze(&mut self.queues.orders(), cx)?;
                 let snapshot = cx.open_snapshot()?;
-                snapshot.blob(self.rows.uid(), STATE, &self.watermark)?;
+                snapshot.blob::<Timestamp>(self.rows.uid(), STATE, &self.watermark)?;
                 true
             }
             Control::Aborted(checkpoint) => {
