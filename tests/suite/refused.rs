@@ -126,8 +126,8 @@ async fn windows_that_would_never_fire_or_be_whole_are_refused() {
                 windows.apply(|a, _| a.1).print_debug();
             })
             .await,
-            "operator \"join\": two streams are joined when a window ends, and a global one doesn't: give it a size or a \
-             session's gap",
+            "operator \"join\": two streams are joined when a window fires, and a global one never does: give it a size, a \
+             session's gap or a .trigger(..)",
         ),
         (
             refusal(|env| {
