@@ -75,6 +75,7 @@ mod stateful;
 mod storage;
 mod stream;
 mod telemetry;
+mod tell;
 pub mod testing;
 mod windowed;
 mod windowed_aggregates;

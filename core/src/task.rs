@@ -220,6 +220,19 @@ pub trait OperatorFactory: Send + Sync {
         false
     }
 
+    /// Whether it takes records out of the job.
+    fn is_sink(&self) -> bool {
+        false
+    }
+
+    /// Makes ready what it writes to; see [`Sink::prepare`](crate::Sink::prepare). May block.
+    ///
+    /// # Errors
+    /// The sink's own.
+    fn prepare(&self) -> Result<(), UserError> {
+        Ok(())
+    }
+
     /// What it writes to; see [`Sink::target`](crate::Sink::target).
     fn target(&self) -> Option<String> {
         None

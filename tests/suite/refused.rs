@@ -65,6 +65,25 @@ async fn the_best_none_of_a_key_or_a_window_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_nobody_would_see_anything_of_is_refused() {
+    let told = refusal(|env| {
+        let _ = words(env).map(|word| word.1).name("numbers");
+    });
+    assert_eq!(
+        told.await,
+        "the job has no sink, so nobody would see what operator \"numbers\" emits: end its stream with one, such as \
+         .print() or .sink_to(..)"
+    );
+    // One that does something else besides is only warned of.
+    let told = refusal(|env| {
+        let words = words(env);
+        words.map(|word| word.1);
+        words.collect();
+    });
+    assert_eq!(told.await, "started");
+}
+
+#[tokio::test(start_paused = true)]
 async fn windows_that_are_too_short_are_refused() {
     let told = refusal(|env| {
         counted(&timed(env), Duration::from_micros(500)).print_debug();
