@@ -2,7 +2,8 @@
 //!
 //! It shows how a day's figures are kept where no single subtask could keep all visitors: each visitor's views are counted by
 //! slices of the day, the first of which counts the visitor, too; then slices that end together are added up, one moment after
-//! the other. So the figures of "until 14:10" are exactly the views before 14:10, at every parallelism and across a savepoint.
+//! the other. So the figures of "until 14:10" are exactly the views before 14:10, at every parallelism and across a savepoint. A view
+//! that comes when its slice has been told is in no figure: such views are counted by day, and that is told beside the figures.
 //!
 //! ```text
 //! cargo run --example daily_pv_uv -- access.log --every 10m
@@ -23,11 +24,11 @@ use clap::Parser;
 use days::{Days, Slice};
 use rivus::connectors::{BadLines, FileSink, TextFileSource};
 use rivus::{
-    Event, Keyed, KeyedProcessFunction, MapState, Output, RunArgs, StreamEnvironment, Timer,
-    UserError, WatermarkStrategy, WindowAssigner,
+    Event, Keyed, KeyedProcessFunction, MapState, Output, RunArgs, SideOutputTag,
+    StreamEnvironment, Timer, UserError, WatermarkStrategy, WindowAssigner,
 };
 
-/// Page views and unique visitors from midnight to now, whenever they have changed.
+/// Page views and unique visitors from midnight to now, whenever they have changed; and how many views came too late for them.
 #[derive(Parser)]
 pub struct Args {
     /// The log, its lines being `IP - - DD/MM/YYYY:HH:MM:SS +0000 METHOD PATH`.
@@ -37,7 +38,8 @@ pub struct Args {
     rate: u64,
     #[command(flatten)]
     days: Days,
-    /// A directory in which the figures are to lie as CSV files; they are printed if it isn't given.
+    /// A directory in which the figures are to lie as CSV files, and those of views that came too late in its folder
+    /// `late`; they are printed if it isn't given.
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -58,7 +60,12 @@ pub fn daily(env: &StreamEnvironment, args: &Args) {
     let days = args.days;
     let log = TextFileSource::new(&args.log).lossy_utf8().rate(args.rate);
     let in_a_minute = WatermarkStrategy::bounded_out_of_orderness(Duration::from_secs(60));
-    let rows = env
+    let too_late = SideOutputTag::new("too late");
+    let visitors = Visitors {
+        days,
+        too_late: too_late.clone(),
+    };
+    let slices = env
         .from_source(log.parsed_by(View::parse).bad_lines(BadLines::Skip))
         .uid("log")
         .parallelism(1)
@@ -66,8 +73,15 @@ pub fn daily(env: &StreamEnvironment, args: &Args) {
         .uid("times")
         .parallelism(1)
         .key_by_ref(|view| view.visitor.as_str())
-        .process(days)
-        .uid("visitors")
+        .process(visitors)
+        .uid("visitors");
+    let late = slices
+        .side_output(&too_late)
+        .key_by(move |view: &View| days.midnight(view.at))
+        .count()
+        .uid("too late")
+        .map(move |(midnight, views)| (days.text(midnight), views));
+    let rows = slices
         .key_by(|slice| slice.midnight)
         .window(WindowAssigner::tumbling(Duration::from_millis(1))) // slices that end together
         .reduce(Slice::add)
@@ -77,12 +91,25 @@ pub fn daily(env: &StreamEnvironment, args: &Args) {
         .uid("days")
         .map(move |(_, day)| days.row(day.value));
     match &args.out {
-        Some(out) => rows.sink_to(FileSink::csv(out)).uid("out"),
-        None => rows.print_debug().uid("out"),
+        Some(out) => {
+            rows.sink_to(FileSink::csv(out)).uid("out");
+            late.sink_to(FileSink::csv(out.join("late"))).uid("late");
+        }
+        None => {
+            rows.print_debug().uid("out");
+            let late = late.map(|(day, views)| format!("{day}: {views} views too late so far"));
+            late.print().uid("late");
+        }
     };
 }
 
-impl KeyedProcessFunction<String, View> for Days {
+#[derive(Clone)]
+struct Visitors {
+    days: Days,
+    too_late: SideOutputTag<View>,
+}
+
+impl KeyedProcessFunction<String, View> for Visitors {
     type Out = Slice;
     /// A visitor's views of the day, by the last millisecond of their slice.
     type State = MapState<i64, u64>;
@@ -91,14 +118,16 @@ impl KeyedProcessFunction<String, View> for Days {
         &mut self,
         view: Event<View>,
         slices: &mut Keyed<'_, String, Self::State>,
-        _out: &mut Output<'_, Slice>,
+        out: &mut Output<'_, Slice>,
     ) -> Result<(), UserError> {
-        let last = self.last_of_slice(view.ts);
+        let last = self.days.last_of_slice(view.ts);
         if last > slices.watermark() {
             *slices.entry(last).or_default() += 1;
             slices.register_event_timer(last);
-            slices.register_event_timer(self.last_of_day(view.ts));
-        } // else it is too late: the slice was told
+            slices.register_event_timer(self.days.last_of_day(view.ts));
+        } else {
+            out.side(&self.too_late, view.value);
+        }
         Ok(())
     }
 
@@ -110,9 +139,9 @@ impl KeyedProcessFunction<String, View> for Days {
     ) -> Result<(), UserError> {
         if let Some(views) = slices.get(&timer.ts) {
             let is_first = slices.keys().next() == Some(&timer.ts);
-            out.emit(self.slice(timer.ts, *views, is_first));
+            out.emit(self.days.slice(timer.ts, *views, is_first));
         }
-        if timer.ts == self.last_of_day(timer.ts) {
+        if timer.ts == self.days.last_of_day(timer.ts) {
             slices.retain(|last, _| *last > timer.ts);
         }
         Ok(())

@@ -1,32 +1,34 @@
 //! Card payments checked against rules that change while the job runs.
 //!
-//! It shows broadcast state beside keyed state: every subtask holds all rules, one of them a card's payments.
-//! A rule says how much a card may spend within how long, from a moment on, until another version of it holds or it is
-//! withdrawn. A payment waits for a timer at its own time, which comes when both streams have got there; so it meets the
-//! rules of its time, whichever stream was faster, and the answer is the same at every parallelism.
+//! It shows broadcast state beside keyed state: every subtask holds all rules, one of them a card's payments. A payment waits for a
+//! timer at its own time, which comes when both streams have got there; so it meets the rules of its time, whichever stream was
+//! faster. Rules from a file are a stream like any other, with the same answer at every parallelism. In a folder, which is watched, a
+//! new file is new rules: they hold once they are read, for the payments of their time that have not been checked by then.
 //!
 //! ```text
 //! cargo run --example fraud_rules -- examples/data/fraud_rules.csv --payments 2000
+//! cargo run --example fraud_rules -- RULES --rate 100 --payments 100000 &    # RULES is a folder
+//! echo '2024-03-01T11:00:00Z,large,50000,1s' > RULES/stricter.csv            # and `> RULES/_DONE` ends it
 //! ```
 
 #[path = "world/payments.rs"]
 pub mod payments;
-
-use std::path::PathBuf;
+#[path = "world/rules.rs"]
+mod rules;
 
 use clap::Parser;
-use payments::{DELAY, LONGEST, Limit, Payment, Payments, Rule, rule, text};
-use rivus::connectors::TextFileSource;
+use payments::{DELAY, Payment, Payments, text};
 use rivus::{
     DataStream, Event, Keyed, KeyedBroadcastProcessFunction, MapState, Output, RunArgs,
     StreamEnvironment, Timer, UserError, WatermarkStrategy,
 };
+use rules::{LONGEST, Limit, Rule, Rules};
 
-/// Reports cards that spend more than a rule allows.
+/// Reports cards that spend more than a rule allows within its time, until another version of the rule holds.
 #[derive(Parser)]
 pub struct Args {
-    /// The rules, lines `FROM,NAME,CENTS,WITHIN` in order of time; without CENTS and WITHIN the rule is withdrawn.
-    rules: PathBuf,
+    #[command(flatten)]
+    rules: Rules,
     #[command(flatten)]
     pub(crate) payments: Payments,
     #[command(flatten)]
@@ -44,16 +46,11 @@ async fn main() -> anyhow::Result<()> {
 
 /// The job: a line for each payment that takes its card over what a rule allows.
 pub fn alerts(env: &StreamEnvironment, args: &Args) -> DataStream<String> {
-    let rules = env
-        .from_source(TextFileSource::new(&args.rules).parsed_by(rule))
-        .parallelism(1)
-        .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|rule: &Rule| rule.0))
-        .parallelism(1);
     let nearly_sorted = WatermarkStrategy::bounded_out_of_orderness(DELAY);
     env.from_source(args.payments.source())
         .assign_watermarks(nearly_sorted.with_timestamps(|payment: &Payment| payment.at))
         .key_by(|payment| payment.card)
-        .connect_broadcast(&rules.broadcast())
+        .connect_broadcast(&args.rules.stream(env).broadcast())
         .process(Check)
 }
 

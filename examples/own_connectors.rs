@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use rivus::testing::contract;
 use rivus::{
-    CheckpointId, Committer, Discovered, Event, JobView, ParallelInstance, ReadStatus, Sink,
-    SinkWriter, Source, SourceReader, SplitEnumerator, StreamEnvironment, Timestamp, UserError,
+    CheckpointId, Committer, Discovered, Event, JobView, KnownSplits, ParallelInstance, ReadStatus,
+    Sink, SinkWriter, Source, SourceReader, SplitEnumerator, StreamEnvironment, Timestamp,
+    UserError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +53,11 @@ impl Source for Inbox {
     /// Made when the job begins, and by every new leader: the log remembers what was found, not we.
     fn enumerator(
         &self,
-        known: Vec<Letter>,
+        known: KnownSplits<Letter>,
     ) -> Result<Option<Box<dyn SplitEnumerator<Split = Letter>>>, UserError> {
         Ok(Some(Box::new(Postman {
             inbox: self.0.clone(),
-            delivered: known.into_iter().map(|letter| letter.path).collect(),
+            delivered: known.splits.into_iter().map(|letter| letter.path).collect(),
         })))
     }
 

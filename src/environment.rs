@@ -1,12 +1,15 @@
 //! Where a job is written and run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rivus_actors::{NodeConfig, Probe, Submission};
+use rivus_actors::{JobStatus, NodeConfig, Probe, Submission};
 use rivus_connectors::CollectionSource;
 use rivus_core::job::{CheckpointMode, JobOptions, RestartStrategy, StartState};
-use rivus_core::{Event, JobGraph, JobId, Operator, Record, Source, Timestamp};
+use rivus_core::{
+    Event, JobGraph, JobId, NodeId, Operator, Record, Source, StreamGraph, StreamNode, Timestamp,
+};
 use rivus_operators::SourceOperator;
 use rivus_state::{Blocking, StateBackend};
 use tokio::sync::Mutex;
@@ -18,6 +21,10 @@ use crate::program::{NewNode, Program};
 use crate::savepoint::{FromSavepoint, Savepoint};
 use crate::storage::{Coordination, Storage};
 use crate::stream::DataStream;
+use crate::tell;
+
+/// How long it is waited for what is known of a job that is resumed.
+const RESUMED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a job is written and run. Cheap to clone; clones write to the same program.
 ///
@@ -240,7 +247,7 @@ impl StreamEnvironment {
     /// # Ok(()) }
     /// ```
     pub async fn start(&self, name: &str) -> Result<JobHandle, JobError> {
-        let graph = self.program.take()?;
+        let graph = self.job()?;
         let cluster = self.cluster(&graph).await?;
         let job = JobId(cluster.new_id());
         let view = cluster.submit(job, graph, self.submission(name, None));
@@ -258,12 +265,25 @@ impl StreamEnvironment {
 
     /// The plan of the job that was written.
     pub(crate) fn plan(&self) -> Result<JobGraph, JobError> {
-        self.program.take()
+        let graph = self.program.take()?;
+        loose_ends(&graph.written)?;
+        Ok(graph)
+    }
+
+    /// The same, for whoever runs the program: what is odd about it is told.
+    fn job(&self) -> Result<JobGraph, JobError> {
+        let graph = self.program.take()?;
+        for end in loose_ends(&graph.written)? {
+            tell::warn(&format!(
+                "nothing takes what operator \"{end}\" emits, so it works for nothing: end its stream with a sink, or leave it out"
+            ));
+        }
+        Ok(graph)
     }
 
     /// The job that was written, for it to be started in another way.
     pub(crate) async fn written(&self) -> Result<(JobGraph, Arc<Cluster>), JobError> {
-        let graph = self.program.take()?;
+        let graph = self.job()?;
         let cluster = self.cluster(&graph).await?;
         Ok((graph, cluster))
     }
@@ -305,10 +325,11 @@ impl StreamEnvironment {
 
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
     /// died. The program must be the same, its parallelism included, or it is refused; and no other process may be
-    /// running the job, unless they share a [`Coordination`]: then this one stands by until the other is gone. A job without a log is started under the given id; one that has ended says how, until a hundred others have.
+    /// running the job, unless they share a [`Coordination`]: then this one stands by until the other is gone. A job without a log is started
+    /// under the given id; one that has ended says how ([`JobHandle::status`]), until a hundred others have.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// As [`start`](Self::start). That a job has failed or was canceled before is said by [`JobHandle::wait`].
     ///
     /// ```
     /// use rivus::connectors::{FileSink, GeneratorSource};
@@ -337,10 +358,23 @@ impl StreamEnvironment {
     /// # Ok(()) }
     /// ```
     pub async fn resume(&self, name: &str, job: JobId) -> Result<JobHandle, JobError> {
-        let graph = self.program.take()?;
+        let graph = self.job()?;
+        if let Storage::Memory = self.settings.storage {
+            tell::warn(&format!(
+                "job {name} is resumed without a storage, so nothing of it is kept when this process ends: build the environment \
+                 with .storage(Storage::Directory(..))"
+            ));
+        }
         let cluster = self.cluster(&graph).await?;
         let view = cluster.submit(job, graph, self.submission(name, None));
-        Ok(JobHandle { job, view, cluster })
+        let mut handle = JobHandle { job, view, cluster };
+        // Where another process may lead, nobody may have a say for long; else a leader says within milliseconds where the job stands,
+        // unless the storage can't be read.
+        if !self.settings.coordination.is_shared() {
+            let known = handle.wait_until(|view| view.status != JobStatus::Recovering);
+            let _ = tokio::time::timeout(RESUMED_WITHIN, known).await;
+        }
+        Ok(handle)
     }
 
     /// The cluster, which is started for the first job, with room for it.
@@ -367,6 +401,32 @@ impl StreamEnvironment {
         };
         running.check_room(graph)?;
         Ok(running)
+    }
+}
+
+/// Names of operators that nothing takes records from, sinks not among them.
+///
+/// # Errors
+/// If the program has no sink at all: whatever it does, nobody would see it.
+fn loose_ends(program: &StreamGraph) -> Result<Vec<&str>, JobError> {
+    let edges = program
+        .nodes
+        .iter()
+        .flat_map(|node| node.inputs.iter().chain(&node.feedback));
+    let read: BTreeSet<NodeId> = edges.map(|edge| edge.from).collect();
+    let is_sink = |node: &StreamNode| match &node.operator {
+        Operator::Source(_) => false,
+        Operator::Transform(operator) => operator.is_sink(),
+    };
+    let ends = program.nodes.iter().enumerate();
+    let ends = ends.filter(|(place, node)| !read.contains(&NodeId(*place)) && !is_sink(node));
+    let ends: Vec<&str> = ends.map(|(_, node)| node.name.as_str()).collect();
+    match ends.first() {
+        Some(first) if !program.nodes.iter().any(is_sink) => Err(JobError::Program(format!(
+            "the job has no sink, so nobody would see what operator \"{first}\" emits: end its stream with one, such as .print() \
+             or .sink_to(..)"
+        ))),
+        _ => Ok(ends),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::cluster::Cluster;
 use crate::error::JobError;
 use crate::savepoint::Savepoint;
+use crate::tell::{self, Restarts};
 
 /// A job that was started.
 ///
@@ -278,7 +279,8 @@ impl JobHandle {
         }
     }
 
-    /// Waits for the job's end.
+    /// Waits for the job's end. A failure that it is restarted for is told when it is first seen: by a `tracing` warning, or on the
+    /// terminal of a program that has no subscriber for it.
     ///
     /// # Errors
     /// If it failed, was canceled, or its process's root actor is gone.
@@ -292,8 +294,12 @@ impl JobHandle {
     /// # Ok(()) }
     /// ```
     pub async fn wait(mut self) -> Result<JobResult, JobError> {
+        let mut restarts = Restarts::default();
         loop {
             let view = self.view.borrow_and_update().clone();
+            if let Some(line) = restarts.look(&view) {
+                tell::warn(&line);
+            }
             if let JobStatus::Ended(outcome) = &view.status {
                 JobError::of(outcome.clone())?;
                 return Ok(JobResult { view });

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use rivus_actors::ProgramFactories;
 use rivus_core::job::{JobOptions, ProgramRef};
@@ -151,6 +152,23 @@ impl Jobs {
         })
     }
 
+    /// What a job of this binary says of its arguments, if they ask for that.
+    pub(crate) fn help(&self, name: &str, args: &[String]) -> Option<String> {
+        let job = self.jobs.get(name)?;
+        if !args.iter().any(|arg| arg == "--help" || arg == "-h") {
+            return None;
+        }
+        let asked = JobArgs::new(name, args.iter().cloned());
+        let refused = (job.write)(&StreamEnvironment::default(), &asked).err();
+        let help = refused
+            .as_ref()
+            .and_then(|error| error.downcast_ref::<Help>());
+        Some(match help {
+            Some(help) => help.text.clone(),
+            None => format!("{name}: {}", job.about),
+        })
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &NamedJob)> {
         self.jobs.iter().map(|(name, job)| (name.as_str(), job))
     }
@@ -237,19 +255,69 @@ impl JobArgs {
         })
     }
 
-    /// The arguments, read by `clap`.
+    /// The arguments, read by `clap`. `submit JOB -- --help` shows what it says of them.
     ///
     /// # Errors
     /// The first paragraph of what `clap` says, on one line.
     pub fn parse<A: clap::Parser>(&self) -> Result<A, UserError> {
         let words = std::iter::once(&self.job).chain(&self.args);
-        A::try_parse_from(words).map_err(|error| one_line(&error).into())
+        A::try_parse_from(words).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp => Help {
+                line: one_line(&error),
+                text: error.to_string(),
+            }
+            .into(),
+            _ => one_line(&error).into(),
+        })
     }
+}
+
+/// What a job says of its arguments.
+#[derive(Debug, thiserror::Error)]
+#[error("{line}")]
+struct Help {
+    line: String,
+    text: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_is_asked_for_help_says_what_its_arguments_are() {
+        /// Ranks pages
+        #[derive(Parser)]
+        struct Args {
+            /// How many
+            #[arg(long)]
+            top: Option<usize>,
+        }
+        let jobs = Jobs::new()
+            .job("pages", "Popular pages", |_, args| {
+                args.parse::<Args>()?;
+                Ok(())
+            })
+            .job("lines", "Copies lines: INPUT OUTPUT", |_, args| {
+                args.exactly::<2>()?;
+                Ok(())
+            });
+        let help = |job: &str, args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            jobs.help(job, &args)
+        };
+        let pages = help("pages", &["--help"]).expect("is asked for");
+        assert!(
+            pages.starts_with("Ranks pages") && pages.contains("How many"),
+            "{pages}"
+        );
+        assert_eq!(
+            help("lines", &["-h"]).as_deref(),
+            Some("lines: Copies lines: INPUT OUTPUT")
+        );
+        assert_eq!(help("pages", &["--top", "3"]), None);
+        assert_eq!(help("no such job", &["--help"]), None);
+    }
 
     fn read(words: &[&str]) -> Result<ServiceCommand, String> {
         let words = std::iter::once("mine").chain(words.iter().copied());

@@ -1,12 +1,14 @@
 //! Two streams joined by key and window.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::{Either, Key, Record};
 use rivus_operators::{
-    ByStream, Grouped, KeySelector, Paired, SideOutputTag, Unpaired, WindowAssigner,
-    WindowJoinOperator, WindowOperator, Windowed, by_ref, by_value,
+    ByStream, CoWindowOperator, EndTrigger, Evictor, Grouped, KeySelector, Paired, SideOutputTag,
+    Trigger, Unpaired, WindowAssigner, WindowJoinOperator, WindowOperator, Windowed, by_ref,
+    by_value,
 };
 use serde::Serialize;
 
@@ -198,6 +200,9 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
         WindowedJoin {
             both: self.both.clone(),
             assigner,
+            gap_by: None,
+            trigger: None,
+            evictor: None,
             lateness: Duration::ZERO,
             late: None,
         }
@@ -209,14 +214,126 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
 /// A window fires when the watermark of both streams reaches its end, or the clock passes it, and again for each record that comes within the
 /// allowed lateness. Its records are kept until then. A pair has the time of its window's last millisecond. The pairs of a
 /// key are made one after the other as they are wanted: however many there are, memory holds only the records.
-pub struct WindowedJoin<A, B, S> {
+pub struct WindowedJoin<A, B, S, G = EndTrigger> {
     both: KeyedStream<Either<A, B>, S>,
     assigner: WindowAssigner,
+    gap_by: Option<GapOfEither<A, B>>,
+    trigger: Option<G>,
+    evictor: Option<Arc<dyn Evictor<Either<A, B>>>>,
     lateness: Duration,
     late: Option<SideOutputTag<Either<A, B>>>,
 }
 
+type GapOfEither<A, B> = Arc<dyn Fn(&Either<A, B>) -> Duration + Send + Sync>;
+
 impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
+    /// When windows give their pairs, instead of at their end; as [`WindowedStream::trigger`](crate::WindowedStream::trigger), of the
+    /// records of both streams. Each time all pairs of what is in the window are given, unless the trigger
+    /// [purges](crate::PurgingTrigger) it. With a trigger windows may be [global](WindowAssigner::global).
+    ///
+    /// ```
+    /// use rivus::{CountTrigger, Event, PurgingTrigger, WindowAssigner};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let asked = env.from_collection(vec![5, 6]);
+    /// let offered = env.from_collection(vec![6, 5]);
+    /// let met = asked
+    ///     .join(&offered)
+    ///     .on(|asked| *asked, |offered| *offered)
+    ///     .window(WindowAssigner::global())
+    ///     .trigger(PurgingTrigger::of(CountTrigger::every(2))) // as soon as both are there, whenever that is
+    ///     .apply(|asked, _| *asked)
+    ///     .map(|pair| pair.value)
+    ///     .collect();
+    /// env.execute("numbers").await?;
+    /// let mut met = met.values();
+    /// met.sort();
+    /// assert_eq!(met, [5, 6]);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn trigger<G: Trigger<Either<A, B>>>(self, trigger: G) -> WindowedJoin<A, B, S, G> {
+        WindowedJoin {
+            both: self.both,
+            assigner: self.assigner,
+            gap_by: self.gap_by,
+            trigger: Some(trigger),
+            evictor: self.evictor,
+            lateness: self.lateness,
+            late: self.late,
+        }
+    }
+}
+
+impl<A, B, S, G> WindowedJoin<A, B, S, G>
+where
+    A: Record,
+    B: Record,
+    S: KeySelector<Either<A, B>>,
+    G: Trigger<Either<A, B>>,
+{
+    /// For how long a session stays open after a record, by a function for each stream.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// // An order waits for its payment for a minute; a payment waits for nothing.
+    /// let orders = env.from_events(vec![Event::at(0, 1), Event::at(0, 2)]).assign_watermarks(WatermarkStrategy::monotonous());
+    /// let paid = env.from_events(vec![Event::at(50_000, 1), Event::at(70_000, 2)]);
+    /// let paid = paid.assign_watermarks(WatermarkStrategy::monotonous());
+    /// let in_time = orders
+    ///     .join(&paid)
+    ///     .on(|order| *order, |paid| *paid)
+    ///     .window(WindowAssigner::session(Duration::from_secs(1)))
+    ///     .gap_by(|_| Duration::from_secs(60), |_| Duration::from_millis(1))
+    ///     .apply(|order, _| *order)
+    ///     .map(|order| order.value)
+    ///     .collect();
+    /// env.execute("orders").await?;
+    /// assert_eq!(in_time.values(), [1]);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn gap_by(
+        mut self,
+        first: impl Fn(&A) -> Duration + Send + Sync + 'static,
+        second: impl Fn(&B) -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        self.gap_by = Some(Arc::new(move |record| match record {
+            Either::First(record) => first(record),
+            Either::Second(record) => second(record),
+        }));
+        self
+    }
+
+    /// Which of a window's records count when it gives its pairs; as [`WindowedStream::evictor`](crate::WindowedStream::evictor), of
+    /// the records of both streams.
+    ///
+    /// ```
+    /// use rivus::{CountEvictor, Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32)]).assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 5_u32)]).assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let one = seconds.evictor(CountEvictor::keep(1)).apply(|asked, _| *asked).collect(); // and its partner doesn't count
+    /// env.execute("numbers").await?;
+    /// assert_eq!(one.len(), 0);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn evictor(mut self, evictor: impl Evictor<Either<A, B>>) -> Self {
+        self.evictor = Some(Arc::new(evictor));
+        self
+    }
+
     /// For how much longer a window takes records after it has fired; for each it gives all of its pairs again.
     ///
     /// ```
@@ -462,19 +579,51 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
         let selector = self.both.selector.clone();
         let window = WindowOperator::process(selector, self.assigner, ByStream);
         let mut window = window.allowed_lateness(self.lateness);
+        if let Some(gap) = self.gap_by {
+            window = window.gap_by(move |record| gap(record));
+        }
+        if let Some(evictor) = self.evictor {
+            window = window.evictor(evictor);
+        }
         if let Some(tag) = self.late {
             window = window.late_output(tag);
         }
-        let operator = WindowJoinOperator::new(window, move |group: Windowed<_, _>| {
-            let (key, window) = (group.key.clone(), group.window);
-            give(group).into_iter().map(move |value| Windowed {
-                key: key.clone(),
-                window,
-                value,
-            })
-        });
         let needs = self.assigner.needs_watermarks();
-        self.both
-            .add(name, operator, |node| node.needs_watermarks = needs)
+        match self.trigger {
+            None => give_of(&self.both, name, window, needs, give),
+            Some(trigger) => {
+                let needs = needs || trigger.needs_watermarks();
+                give_of(&self.both, name, window.trigger(trigger), needs, give)
+            }
+        }
     }
+}
+
+/// Draws from each window that fires what a function gives of its two lists.
+fn give_of<A, B, S, G, I, F>(
+    both: &KeyedStream<Either<A, B>, S>,
+    name: &'static str,
+    window: CoWindowOperator<A, B, S, G>,
+    needs_watermarks: bool,
+    give: F,
+) -> DataStream<Windowed<S::Key, I::Item>>
+where
+    A: Record,
+    B: Record,
+    S: KeySelector<Either<A, B>>,
+    G: Trigger<Either<A, B>>,
+    I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
+    F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
+{
+    let operator = WindowJoinOperator::new(window, move |group: Windowed<_, _>| {
+        let (key, window) = (group.key.clone(), group.window);
+        give(group).into_iter().map(move |value| Windowed {
+            key: key.clone(),
+            window,
+            value,
+        })
+    });
+    both.add(name, operator, |node| {
+        node.needs_watermarks = needs_watermarks
+    })
 }

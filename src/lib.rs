@@ -75,6 +75,7 @@ mod stateful;
 mod storage;
 mod stream;
 mod telemetry;
+mod tell;
 pub mod testing;
 mod windowed;
 mod windowed_aggregates;
@@ -113,10 +114,10 @@ pub use rivus_connectors as connectors;
 pub use rivus_core::job::{CheckpointMode, JobOptions, JobOutcome, RestartStrategy};
 pub use rivus_core::{
     CheckpointId, Committer, Discovered, Either, Event, Expiring, ExpiringField, ExpiringMapState,
-    Failure, FailureScope, GraphError, JobId, Key, KeyTimers, ListState, MapState,
+    Failure, FailureScope, GraphError, JobId, Key, KeyTimers, KnownSplits, ListState, MapState,
     ParallelInstance, ReadStatus, Record, ReducingState, Shares, Sink, SinkWriter, Source,
-    SourceReader, SplitEnumerator, StateField, StateSet, SubtaskFigures, Timestamp, Ttl, UserError,
-    ValueState,
+    SourceReader, SplitEnumerator, SplitMemory, StateField, StateSet, SubtaskFigures, Timestamp,
+    Ttl, UserError, ValueState,
 };
 pub use rivus_operators::{
     AggregateFunction, AggregatingState, AsyncFunction, AsyncRequests, Avg,

@@ -62,6 +62,7 @@ impl JobHandle {
     /// | a keyed process function, also one with broadcast state | its `State` |
     /// | `.aggregate(f)` of a keyed stream, and what is made with it | the accumulator of `f`, such as `u64` for a count |
     /// | `.reduce(f)` | [`ValueState`](crate::ValueState) of the record |
+    /// | `.distinct()` | `()`, of a key that has come |
     /// | `.window(..).aggregate(f)` and what is made with it, `.count_window(..)` too | `Vec<(Window, A)>`, where `A` is the accumulator: the key's open windows, earliest first |
     /// | `.window(..).reduce(f)`; `.process(f)` | the same with [`ValueState`](crate::ValueState) of the record; with a `Vec` of the records |
     /// | a window with an evictor | the same with a `Vec` of [`Event`](crate::Event)s |
@@ -201,12 +202,88 @@ impl JobHandle {
         state.ok_or_else(|| QueryError::refused(uid, "it has no broadcast state"))
     }
 
+    /// What a [`process_with_state`](crate::DataStream::process_with_state) keeps: the items of all of its subtasks, in their order. Each
+    /// answers by itself, so what was under way between two of them may be in both or in neither.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    ///
+    /// ```
+    /// use rivus::{ActorSource, Event, Output, StatefulProcessFunction, StreamEnvironment, UserError, connectors::DiscardSink};
+    ///
+    /// /// Counts all records of its subtask.
+    /// #[derive(Clone, Default)]
+    /// struct Counting(u64);
+    ///
+    /// impl StatefulProcessFunction<String> for Counting {
+    ///     type Out = u64;
+    ///     type Item = u64;
+    ///     fn process(&mut self, _: Event<String>, out: &mut Output<'_, u64>) -> Result<(), UserError> {
+    ///         self.0 += 1;
+    ///         out.emit(self.0);
+    ///         Ok(())
+    ///     }
+    ///     fn snapshot(&self) -> Vec<u64> {
+    ///         vec![self.0]
+    ///     }
+    ///     fn restore(&mut self, items: Vec<u64>) -> Result<(), UserError> {
+    ///         self.0 = items.iter().sum();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let env = StreamEnvironment::default();
+    /// let (source, words) = ActorSource::<String>::bounded(100);
+    /// let counted = env.from_source(source).rebalance().process_with_state(Counting::default());
+    /// counted.uid("counted").parallelism(2).sink_to(DiscardSink::new());
+    /// let job = env.start("words").await?;
+    /// for word in ["to", "be", "to"] {
+    ///     words.send(word.to_owned()).await?;
+    /// }
+    /// loop {
+    ///     match job.query_items::<u64>("counted").await {
+    ///         Ok(items) if items.len() == 2 && items.iter().sum::<u64>() == 3 => break,
+    ///         Err(error) if !error.is_retryable() => return Err(error.into()),
+    ///         _ => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+    ///     }
+    /// }
+    /// let wrong = job.query_items::<String>("counted").await.unwrap_err();
+    /// assert_eq!(wrong.to_string(), "operator counted: the state is u64, not String: ask for that");
+    /// # job.cancel();
+    /// # Ok(()) }
+    /// ```
+    pub async fn query_items<T: DeserializeOwned>(&self, uid: &str) -> Result<Vec<T>, QueryError> {
+        let query = StateQuery::of_items::<T>(OperatorUid(uid.to_owned()));
+        let query = query.map_err(QueryError::unreadable)?;
+        let graph = self.cluster.graph(self.job).ok_or(QueryError::Ended)?;
+        let vertex = vertex_of(&graph, uid)?;
+        let mut items = Vec::new();
+        for index in 0..vertex.parallelism {
+            let vertex = vertex.id;
+            let part = self.answer_of(SubtaskId { vertex, index }, query.clone());
+            items.extend(part.await?.into_iter().flat_map(|part: Vec<T>| part));
+        }
+        Ok(items)
+    }
+
+    /// What whoever owns the key answers.
     async fn answer<S: DeserializeOwned>(
         &self,
         query: StateQuery,
     ) -> Result<Option<S>, QueryError> {
+        let graph = self.cluster.graph(self.job).ok_or(QueryError::Ended)?;
+        let owner = owner(&graph, &query)?;
+        self.answer_of(owner, query).await
+    }
+
+    async fn answer_of<S: DeserializeOwned>(
+        &self,
+        subtask: SubtaskId,
+        query: StateQuery,
+    ) -> Result<Option<S>, QueryError> {
         let uid = query.operator.0.clone();
-        match self.ask(&uid, query).await? {
+        match self.ask(subtask, &uid, query).await? {
             Ok(Some(StateAnswer::Found(bytes))) => codec::decode(&bytes)
                 .map(Some)
                 .map_err(QueryError::unreadable),
@@ -214,7 +291,7 @@ impl JobHandle {
             Ok(Some(StateAnswer::Refused(reason))) => Err(QueryError::refused(&uid, reason)),
             Ok(None) => Err(QueryError::refused(
                 &uid,
-                "it has no state that can be asked for: ask an operator that keeps state by key, or broadcast state",
+                "it has no state that can be asked for: ask an operator that keeps state by key, broadcast state or items",
             )),
             Err(failure) => Err(QueryError::Unreadable(failure)),
         }
@@ -235,9 +312,10 @@ impl JobHandle {
         Ok(())
     }
 
-    /// Asks whoever owns the key.
+    /// Asks a subtask.
     async fn ask(
         &self,
+        subtask: SubtaskId,
         uid: &str,
         query: StateQuery,
     ) -> Result<Result<Option<StateAnswer>, Failure>, QueryError> {
@@ -245,11 +323,9 @@ impl JobHandle {
         if let JobStatus::Ended(_) = self.status() {
             return Err(QueryError::Ended);
         }
-        let graph = self.cluster.graph(self.job).ok_or(QueryError::Ended)?;
-        let owner = owner(&graph, &query)?;
         let attempts = self.view().subtasks.into_iter().map(|task| task.attempt);
         let attempt = attempts
-            .filter(|attempt| attempt.subtask == owner)
+            .filter(|attempt| attempt.subtask == subtask)
             .max()
             .ok_or_else(restarting)?;
         let actor = self.cluster.subtask(self.job, attempt);

@@ -281,18 +281,19 @@ fn recover(node: &NodeContext, job: JobId) -> Result<Recovered, Failure> {
     }
 }
 
-/// Asks each source for its splits, to see whether it can find them.
-fn find_splits(graph: &JobGraph) -> Result<(), Failure> {
-    for vertex in graph.vertices.iter().filter(|vertex| vertex.is_source) {
-        let node = graph.node(vertex.nodes[0]);
-        if let Operator::Source(source) = &node.operator {
-            let find = || {
-                source
-                    .splits(vertex.parallelism)
-                    .map_err(|error| Failure::user(&error))
-            };
-            let found = Failure::caught(find);
-            found.map_err(|failure| Failure::job(failure.blame(&node.uid).to_string()))?;
+/// Asks each sink for its target and, where the job begins anew, each source for its splits, to see whether there are any.
+fn try_out(graph: &JobGraph, anew: bool) -> Result<(), Failure> {
+    for vertex in &graph.vertices {
+        for node in vertex.nodes.iter().map(|node| graph.node(*node)) {
+            let tried = Failure::caught(|| {
+                let tried = match &node.operator {
+                    Operator::Source(source) if anew => source.splits(vertex.parallelism).map(drop),
+                    Operator::Source(_) => Ok(()),
+                    Operator::Transform(operator) => operator.prepare(),
+                };
+                tried.map_err(|error| Failure::user(&error))
+            });
+            tried.map_err(|failure| Failure::job(failure.blame(&node.uid).to_string()))?;
         }
     }
     Ok(())
@@ -307,9 +308,10 @@ fn write(
 ) -> Result<(), Failure> {
     let graph = node.programs.obtain(job, submission.program.as_deref())?;
     let known = node.log.read_from(job, 0);
-    if submission.start.is_none() && known.is_ok_and(|entries| entries.is_empty()) {
-        // What a source can't find is said before there is a job that could never run, and for ever have its id.
-        find_splits(&graph)?;
+    if known.is_ok_and(|entries| entries.is_empty()) {
+        // What a source can't find, or a sink can't write, is said before there is a job that could never run, and for ever have
+        // its id.
+        try_out(&graph, submission.start.is_none())?;
     }
     let Submission {
         name,

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rivus::{
-    CheckpointId, Discovered, Event, ParallelInstance, ReadStatus, Source, SourceReader,
-    SplitEnumerator, Timestamp, UserError,
+    CheckpointId, Discovered, Event, KnownSplits, ParallelInstance, ReadStatus, Source,
+    SourceReader, SplitEnumerator, SplitMemory, Timestamp, UserError,
 };
 
 use crate::outside::Arrivals;
@@ -108,7 +108,7 @@ impl<S: Source> Source for Paced<S> {
 
     fn enumerator(
         &self,
-        known: Vec<S::Split>,
+        known: KnownSplits<S::Split>,
     ) -> Result<Option<Box<dyn SplitEnumerator<Split = S::Split>>>, UserError> {
         let inner = self.inner.enumerator(known)?;
         let arrivals = self.arrivals.clone();
@@ -149,6 +149,10 @@ impl<T> SplitEnumerator for Arriving<T> {
     fn discover(&mut self, now: Timestamp) -> Result<Discovered<T>, UserError> {
         self.arrivals.deliver(now)?;
         self.inner.discover(now)
+    }
+
+    fn memory(&self, split: &T) -> SplitMemory {
+        self.inner.memory(split)
     }
 }
 

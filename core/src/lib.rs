@@ -81,8 +81,8 @@ pub use snapshot::{
     SnapshotBytes, SnapshotChunk, SnapshotEnd, StateView, concat_chunks, encode_row, read_head,
 };
 pub use source::{
-    DISCOVERY_TRIES, Discovered, EncodedSplit, ParallelInstance, ReadStatus, Source, SourceReader,
-    SplitEnumerator, SplitId,
+    DISCOVERY_TRIES, Discovered, EncodedSplit, FoundSplit, KnownSplits, ParallelInstance,
+    ReadStatus, Source, SourceReader, SplitEnumerator, SplitId, SplitMemory,
 };
 pub use stage::{AnyStage, Barrier, CheckpointKind, Control, Progress, Stage};
 pub use state_set::{

@@ -23,6 +23,8 @@ pub enum Asked {
     Timers,
     /// The copy of broadcast state that a subtask has; it is asked for without a key.
     Broadcast,
+    /// The items of a subtask's operator state; they are asked for without a key.
+    Items,
 }
 
 /// Asks an operator for state.
@@ -134,6 +136,14 @@ impl StateQuery {
         })
     }
 
+    /// Asks for the items of operator state that a subtask has, each taken to be an `S`.
+    ///
+    /// # Errors
+    /// If the question can't be encoded.
+    pub fn of_items<S: DeserializeOwned>(operator: OperatorUid) -> Result<Self, CodecError> {
+        Ok(Self::new::<(), S>(operator, &())?.asking(Asked::Items))
+    }
+
     /// Asks for something else of the key.
     #[must_use]
     pub fn asking(mut self, asked: Asked) -> Self {
@@ -161,7 +171,9 @@ impl StateQuery {
         let whole = Cut { field: None };
         let (schema, cut) = match &self.asked {
             // The usual case; to look into a type costs more.
-            Asked::Row | Asked::Broadcast if self.type_name == std::any::type_name::<S>() => {
+            Asked::Row | Asked::Broadcast | Asked::Items
+                if self.type_name == std::any::type_name::<S>() =>
+            {
                 return Ok(whole);
             }
             Asked::Field(name) => {

@@ -4,6 +4,7 @@
 //! partitions) and hands them out, in order, to whoever asks; *readers* in the subtasks read them. A
 //! split carries its own position, so a reader's snapshot is simply its unfinished splits.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,53 @@ pub struct ParallelInstance {
     pub parallelism: u32,
     /// Counts the executions of this instance, from 1.
     pub attempt: u32,
+}
+
+/// What the log keeps of a split for its source's [`enumerator`](Source::enumerator) once the split itself is forgotten: when a
+/// completed checkpoint says that a reader has it, so that the position in that checkpoint is what counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SplitMemory {
+    /// All of it. The log grows by it for ever.
+    #[default]
+    Whole,
+    /// A number by which it is known again, which takes nine bytes at most.
+    Key(u64),
+    /// Nothing. What was found last is never forgotten: where splits are found in an order that says which are new, it is enough.
+    Nothing,
+}
+
+/// A split as an enumerator finds it, encoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundSplit {
+    /// The source's `Split`, as MessagePack.
+    pub bytes: Vec<u8>,
+    /// What is kept of it when it is forgotten.
+    pub memory: SplitMemory,
+}
+
+/// What is known of the splits that a source has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownSplits<S> {
+    /// All that are not forgotten, as they were found and in that order; the last one that was found is always among them.
+    pub splits: Vec<S>,
+    /// Keys of those that are; see [`SplitEnumerator::memory`].
+    pub keys: BTreeSet<u64>,
+}
+
+impl<S> Default for KnownSplits<S> {
+    fn default() -> Self {
+        Self::of(Vec::new())
+    }
+}
+
+impl<S> KnownSplits<S> {
+    /// Of splits none of which is forgotten.
+    pub fn of(splits: Vec<S>) -> Self {
+        Self {
+            splits,
+            keys: BTreeSet::new(),
+        }
+    }
 }
 
 /// A bounded or unbounded origin of records.
@@ -121,14 +169,14 @@ pub trait Source: Send + Sync + 'static {
     /// What goes on finding parts while the job runs, such as new files or partitions. None, unless a source says
     /// otherwise: then [`splits`](Self::splits) has found all, and the source ends when they have been read.
     ///
-    /// `known` are all parts found so far, as they were found. Made when the job begins, and again by every new
+    /// `known` is what the log has of the parts found so far. Made when the job begins, and again by every new
     /// leader. May block on I/O.
     ///
     /// # Errors
     /// Whatever keeps it from looking; it fails the job.
     fn enumerator(
         &self,
-        known: Vec<Self::Split>,
+        known: KnownSplits<Self::Split>,
     ) -> Result<Option<Box<dyn SplitEnumerator<Split = Self::Split>>>, UserError> {
         let _ = known;
         Ok(None)
@@ -192,6 +240,13 @@ pub trait SplitEnumerator: Send {
     /// for [`DISCOVERY_TRIES`] times in a row, or at once if the error is
     /// [permanent](crate::Failure::permanent).
     fn discover(&mut self, now: Timestamp) -> Result<Discovered<Self::Split>, UserError>;
+
+    /// What the log is to keep of a split once it is forgotten, so that the next leader's enumerator doesn't find it again. All of
+    /// it, unless a source that goes on for long says otherwise.
+    fn memory(&self, split: &Self::Split) -> SplitMemory {
+        let _ = split;
+        SplitMemory::Whole
+    }
 }
 
 /// How often in a row a [`SplitEnumerator`] may fail.

@@ -15,7 +15,9 @@ use crate::failure::{Failure, UserError};
 use crate::ids::OperatorUid;
 use crate::query::{StateAnswer, StateQuery};
 use crate::snapshot::RestoredState;
-use crate::source::{EncodedSplit, ParallelInstance, SplitEnumerator, SplitId};
+use crate::source::{
+    EncodedSplit, FoundSplit, KnownSplits, ParallelInstance, SplitEnumerator, SplitId,
+};
 use crate::stage::{AnyStage, Control, Progress};
 use crate::store::Stores;
 
@@ -124,14 +126,15 @@ pub trait SourceTask {
     /// Whatever fails the attempt.
     fn read(&mut self, cx: &mut TaskContext) -> Result<SourceTurn, Failure>;
 
-    /// Takes splits; those it has received before are ignored. `no_more`: none will follow.
+    /// Takes splits; those among [`received`](Self::received) are ignored. `no_more`: none will follow.
     ///
     /// # Errors
     /// If a split can't be read.
     fn add_splits(&mut self, splits: Vec<EncodedSplit>, no_more: bool) -> Result<(), Failure>;
 
-    /// Numbers of all splits received so far, those read to the end included.
-    fn received(&self) -> &[SplitId];
+    /// Numbers of the splits received, those read to the end included, but for those that a completed checkpoint is known to
+    /// hold.
+    fn received(&self) -> Vec<SplitId>;
 }
 
 /// What a source has to say after a turn.
@@ -217,6 +220,19 @@ pub trait OperatorFactory: Send + Sync {
         false
     }
 
+    /// Whether it takes records out of the job.
+    fn is_sink(&self) -> bool {
+        false
+    }
+
+    /// Makes ready what it writes to; see [`Sink::prepare`](crate::Sink::prepare). May block.
+    ///
+    /// # Errors
+    /// The sink's own.
+    fn prepare(&self) -> Result<(), UserError> {
+        Ok(())
+    }
+
     /// What it writes to; see [`Sink::target`](crate::Sink::target).
     fn target(&self) -> Option<String> {
         None
@@ -241,7 +257,7 @@ pub trait OperatorFactory: Send + Sync {
 }
 
 /// Finds encoded splits.
-pub type AnyEnumerator = Box<dyn SplitEnumerator<Split = Vec<u8>>>;
+pub type AnyEnumerator = Box<dyn SplitEnumerator<Split = FoundSplit>>;
 
 /// Makes a source's task, and finds its splits.
 pub trait SourceFactory: Send + Sync {
@@ -263,7 +279,7 @@ pub trait SourceFactory: Send + Sync {
     ///
     /// # Errors
     /// The source's own.
-    fn enumerator(&self, known: &[EncodedSplit]) -> Result<Option<AnyEnumerator>, UserError> {
+    fn enumerator(&self, known: KnownSplits<Vec<u8>>) -> Result<Option<AnyEnumerator>, UserError> {
         let _ = known;
         Ok(None)
     }

@@ -50,13 +50,17 @@ impl Slice {
 impl Days {
     /// The slice of a moment, with so many views, maybe a visitor's first of that day.
     pub fn slice(self, at: i64, views: u64, is_first: bool) -> Slice {
-        let midnight = self.midnights(at).0;
         Slice {
-            midnight,
+            midnight: self.midnight(at),
             until: self.last_of_slice(at) + 1,
             views,
             visitors: u64::from(is_first),
         }
+    }
+
+    /// The midnight before a moment.
+    pub fn midnight(self, at: i64) -> i64 {
+        self.midnights(at).0
     }
 
     /// The last millisecond of the slice that a moment lies in.
@@ -83,11 +87,15 @@ impl Days {
 
     /// A day so far: when it began and until when this is, as the clocks of the place show it; views, unique visitors.
     pub fn row(self, day: Slice) -> (String, String, u64, u64) {
-        let offset = Offset::constant(self.utc_offset);
-        let [midnight, until] = [day.midnight, day.until].map(|ms| {
-            let time = Timestamp::from_millisecond(ms).unwrap_or_default();
-            offset.to_datetime(time).to_string()
-        });
+        let [midnight, until] = [day.midnight, day.until].map(|ms| self.text(ms));
         (midnight, until, day.views, day.visitors)
+    }
+
+    /// A moment as the clocks of the place show it.
+    pub fn text(self, ms: i64) -> String {
+        let time = Timestamp::from_millisecond(ms).unwrap_or_default();
+        Offset::constant(self.utc_offset)
+            .to_datetime(time)
+            .to_string()
     }
 }

@@ -1,8 +1,7 @@
-//! Made-up card payments, and rules for them.
+//! Made-up card payments.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use rivus::connectors::{GeneratorSource, SplitMix};
 use serde::{Deserialize, Serialize};
@@ -11,8 +10,6 @@ use serde::{Deserialize, Serialize};
 const NOON: i64 = 1_709_294_400_000;
 /// How late a payment may come.
 pub const DELAY: Duration = Duration::from_secs(5);
-/// The most that a rule may look back, in milliseconds, and so for how long payments are kept.
-pub const LONGEST: i64 = 3_600_000;
 
 /// A payment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,30 +59,4 @@ fn payment(n: u64, random: &mut SplitMix) -> Payment {
 /// A time, in words.
 pub fn text(ms: i64) -> Result<String, jiff::Error> {
     Ok(Timestamp::from_millisecond(ms)?.to_string())
-}
-
-/// What a card may spend: cents, and within how many milliseconds.
-pub type Limit = (u64, i64);
-
-/// A version of a rule: from when it holds, its name, and what it allows, if it isn't withdrawn.
-pub type Rule = (i64, String, Option<Limit>);
-
-/// Reads `FROM,NAME,CENTS,WITHIN`.
-pub fn rule(line: &str) -> Result<Rule> {
-    let fields: Vec<&str> = line.split(',').collect();
-    let [from, name, cents, within] = fields[..] else {
-        bail!("expected `FROM,NAME,CENTS,WITHIN`");
-    };
-    let from: Timestamp = from.parse().context("FROM")?;
-    let limit = match cents {
-        "" => None,
-        cents => {
-            let within = humantime::parse_duration(within).context("WITHIN")?;
-            let within = within.as_millis() as i64;
-            ensure!(within > 0, "a rule that looks back at nothing");
-            ensure!(within <= LONGEST, "a rule looks back an hour at most");
-            Some((cents.parse().context("CENTS")?, within))
-        }
-    };
-    Ok((from.as_millisecond(), name.to_owned(), limit))
 }

@@ -10,9 +10,9 @@
 use std::marker::PhantomData;
 
 use rivus_core::{
-    AnyStage, BuildContext, Chain, CheckpointId, Control, Event, Failure, MIN_TIMESTAMP,
-    OperatorFactory, OperatorUid, Outlets, ParallelInstance, Record, SidesRead, Task, TaskContext,
-    Timestamp, UserError,
+    AnyStage, Asked, BuildContext, Chain, CheckpointId, Control, Event, Failure, MIN_TIMESTAMP,
+    OperatorFactory, OperatorUid, Outlets, ParallelInstance, Record, SidesRead, StateAnswer,
+    StateQuery, Task, TaskContext, Timestamp, UserError, codec,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,8 @@ pub trait StatefulProcessFunction<In>: Clone + Send + Sync + 'static {
         out: &mut Output<'_, Self::Out>,
     ) -> Result<(), UserError>;
 
-    /// What must survive, as it is at a checkpoint. Everything waits for it, so it should be few items.
+    /// What must survive, as it is at a checkpoint; and what is shown to whoever asks for it meanwhile. Everything waits for it, so
+    /// it should be few items.
     fn snapshot(&self) -> Vec<Self::Item>;
 
     /// Takes items that were handed out at the checkpoint from which the job goes on, maybe none. Not called
@@ -282,6 +283,24 @@ impl<In: Record, P: StatefulProcessFunction<In>> Work<In> for StatefulProcessing
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
         Frozen::slice(&mut self.frozen, &self.uid, rows, cx)
+    }
+
+    fn query(
+        &mut self,
+        query: &StateQuery,
+        _now: Timestamp,
+    ) -> Result<Option<StateAnswer>, Failure> {
+        if query.operator != self.uid {
+            return Ok(None);
+        }
+        let refused = match query.asked {
+            Asked::Items => query.wants::<P::Item>().err(),
+            _ => Some("its state has no key: ask for its items".to_owned()),
+        };
+        Ok(Some(match refused {
+            None => StateAnswer::Found(codec::encode(&self.function.snapshot())?),
+            Some(refused) => StateAnswer::Refused(refused),
+        }))
     }
 }
 

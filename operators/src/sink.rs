@@ -114,6 +114,14 @@ impl<S: Sink> OperatorFactory for SinkOperator<S> {
         checked.map_err(|error| Failure::user(&error).message)
     }
 
+    fn is_sink(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self) -> Result<(), UserError> {
+        self.sink.prepare()
+    }
+
     fn target(&self) -> Option<String> {
         self.sink.target()
     }

@@ -1,20 +1,26 @@
 //! The head of a chain that reads a [`Source`].
 //!
 //! ```text
-//! snapshot  blob "splits" = { instance, parallelism, received, no_more, finished, unfinished }
+//! snapshot  blob "splits" = { instance, parallelism, no_more, finished, unfinished }
 //! ```
+//!
+//! Which splits it has received is said beside the snapshot, until it has heard of a completed checkpoint that holds them: then
+//! they are settled in the log, and nobody hands them out again.
 //!
 //! After a restore at the same parallelism each reader takes its own blob. At another, all readers see
 //! all blobs and deal the unfinished splits among themselves by their order, so each is read once.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use rivus_core::ReadStatus;
 use rivus_core::{
-    AnyEnumerator, Batch, BuildContext, Control, Discovered, EncodedSplit, Event, Failure,
-    MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress, SidesRead, Source, SourceFactory,
-    SourceReader, SourceTask, SourceTurn, SplitEnumerator, SplitId, StateAnswer, StateQuery,
-    SubtaskMetrics, Task, TaskContext, Timestamp, UserError, codec, no_side_outputs, run_records,
+    AnyEnumerator, Batch, BuildContext, CheckpointId, Control, Discovered, EncodedSplit, Event,
+    Failure, FoundSplit, KnownSplits, MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress,
+    SidesRead, Source, SourceFactory, SourceReader, SourceTask, SourceTurn, SplitEnumerator,
+    SplitId, StateAnswer, StateQuery, SubtaskMetrics, Task, TaskContext, Timestamp, UserError,
+    codec, no_side_outputs, run_records,
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,10 +60,12 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
         Ok(encoded)
     }
 
-    fn enumerator(&self, known: &[EncodedSplit]) -> Result<Option<AnyEnumerator>, UserError> {
-        let known = known.iter().map(|split| codec::decode(&split.bytes));
-        let known = known.collect::<Result<Vec<S::Split>, _>>()?;
-        let enumerator = self.source.enumerator(known)?;
+    fn enumerator(&self, known: KnownSplits<Vec<u8>>) -> Result<Option<AnyEnumerator>, UserError> {
+        let splits = known.splits.iter().map(|split| codec::decode(split));
+        let enumerator = self.source.enumerator(KnownSplits {
+            splits: splits.collect::<Result<_, _>>()?,
+            keys: known.keys,
+        })?;
         Ok(enumerator.map(|inner| Box::new(Encoding(inner)) as AnyEnumerator))
     }
 
@@ -68,7 +76,7 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
             .map_err(|error| Failure::user(&error).outside())?;
         let mut task: Reading<S> = Reading {
             reader,
-            received: Vec::new(),
+            received: BTreeMap::new(),
             no_more: false,
             assigned: false,
             end: End::Ahead,
@@ -85,15 +93,20 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
 struct Encoding<T>(Box<dyn SplitEnumerator<Split = T>>);
 
 impl<T: Serialize> SplitEnumerator for Encoding<T> {
-    type Split = Vec<u8>;
+    type Split = FoundSplit;
 
     fn interval(&self) -> Duration {
         self.0.interval()
     }
 
-    fn discover(&mut self, now: Timestamp) -> Result<Discovered<Vec<u8>>, UserError> {
+    fn discover(&mut self, now: Timestamp) -> Result<Discovered<FoundSplit>, UserError> {
         let Discovered { splits, last } = self.0.discover(now)?;
-        let splits = splits.iter().map(codec::encode);
+        let splits = splits.iter().map(|split| {
+            codec::encode(split).map(|bytes| FoundSplit {
+                bytes,
+                memory: self.0.memory(split),
+            })
+        });
         Ok(Discovered {
             splits: splits.collect::<Result<_, _>>()?,
             last,
@@ -107,7 +120,6 @@ struct SourceState<T> {
     /// Which reader wrote it, of how many.
     instance: u32,
     parallelism: u32,
-    received: Vec<SplitId>,
     no_more: bool,
     finished: bool,
     unfinished: Vec<T>,
@@ -128,7 +140,8 @@ enum End {
 
 struct Reading<S: Source> {
     reader: S::Reader,
-    received: Vec<SplitId>,
+    /// Splits that no completed checkpoint is known to hold, each with the first checkpoint that does if it completes.
+    received: BTreeMap<SplitId, Option<CheckpointId>>,
     no_more: bool,
     /// Whether a split has come of which the chain has not been told.
     assigned: bool,
@@ -155,7 +168,6 @@ impl<S: Source> Reading<S> {
             if !rescaled && state.instance != instance.index {
                 continue;
             }
-            self.received.extend(state.received);
             if !rescaled {
                 self.no_more = state.no_more;
                 // A reader that keeps its splits is asked again whether there is more.
@@ -171,8 +183,6 @@ impl<S: Source> Reading<S> {
                 place += 1;
             }
         }
-        self.received.sort_unstable();
-        self.received.dedup();
         Ok(())
     }
 
@@ -186,7 +196,6 @@ impl<S: Source> Reading<S> {
         let state = SourceState {
             instance: cx.info.attempt.subtask.index,
             parallelism: cx.info.parallelism,
-            received: self.received.clone(),
             no_more: self.no_more,
             finished: self.end != End::Ahead,
             unfinished: self.reader.snapshot(),
@@ -274,9 +283,9 @@ impl<S: Source> SourceTask for Reading<S> {
 
     fn add_splits(&mut self, splits: Vec<EncodedSplit>, no_more: bool) -> Result<(), Failure> {
         for split in splits {
-            if let Err(place) = self.received.binary_search(&split.id) {
+            if let Entry::Vacant(place) = self.received.entry(split.id) {
+                place.insert(None);
                 self.add(codec::decode(&split.bytes)?)?;
-                self.received.insert(place, split.id);
                 self.assigned = true;
             }
         }
@@ -284,8 +293,8 @@ impl<S: Source> SourceTask for Reading<S> {
         Ok(())
     }
 
-    fn received(&self) -> &[SplitId] {
-        &self.received
+    fn received(&self) -> Vec<SplitId> {
+        self.received.keys().copied().collect()
     }
 }
 
@@ -305,10 +314,17 @@ impl<S: Source> Task for Reading<S> {
         cx.enter(self.operator);
         match control {
             Control::Barrier(barrier) => {
+                for held in self.received.values_mut() {
+                    held.get_or_insert(barrier.id);
+                }
                 self.reader.checkpoint_begun(barrier.id);
                 self.snapshot(cx)?;
             }
-            Control::Completed(checkpoint) => self.reader.checkpoint_completed(checkpoint),
+            Control::Completed(checkpoint) => {
+                self.received
+                    .retain(|_, held| held.is_none_or(|first| first > checkpoint));
+                self.reader.checkpoint_completed(checkpoint);
+            }
             _ => {}
         }
         self.next.control(control, cx)

@@ -144,7 +144,7 @@ pub struct At {
 pub struct SubmitArgs {
     /// The job, one of those that the command `jobs` lists
     job: String,
-    /// Its arguments
+    /// Its arguments; `-- --help` shows what they are
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
     /// For people; the job's name if it is not given
@@ -189,7 +189,7 @@ impl ServiceCommand {
             Self::Cluster(args) => args.run(jobs),
             Self::JobManager(args) => args.run(jobs),
             Self::TaskManager(args) => args.run(jobs),
-            Self::Submit(args) => submit(args),
+            Self::Submit(args) => submit(args, &jobs),
             Self::List { at } => list(&at),
             Self::Status { job, once, at } => status(&job, once, &at),
             Self::Cancel { job, at } => cancel(&job, &at),
@@ -220,7 +220,11 @@ impl At {
     }
 }
 
-fn submit(args: SubmitArgs) -> Result<(), CommandError> {
+fn submit(args: SubmitArgs, jobs: &Jobs) -> Result<(), CommandError> {
+    if let Some(help) = jobs.help(&args.job, &args.args) {
+        show::one(false, &help, |help| help.trim_end().to_owned());
+        return Ok(());
+    }
     let request = SubmitRequest {
         job: args.job,
         args: args.args,

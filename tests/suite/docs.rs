@@ -1,5 +1,6 @@
 //! What the documentation says of the repository is so.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Links to files in a page of Markdown, without their anchors.
@@ -75,5 +76,88 @@ fn every_chapter_of_the_guide_runs_and_stands_in_its_contents() {
                 "{name} is not a doctest"
             );
         }
+    }
+}
+
+/// The blocks of a page of Markdown that begin with so many letters behind their fence, as they stand.
+fn blocks(page: &str, kind: &str) -> String {
+    let fenced = page.split("\n```").skip(1).step_by(2);
+    let of_kind = fenced.filter_map(|block| block.strip_prefix(kind));
+    of_kind.collect::<Vec<_>>().join("\n")
+}
+
+/// The dependencies that a manifest's text has, each with its version and its features; one that has a path has no version.
+fn dependencies(manifest: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let quoted = |text: &str| -> Vec<String> {
+        let words = text.split('"').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    let lines = manifest.lines().filter_map(|line| line.split_once(" = "));
+    let read = lines.map(|(name, value)| {
+        let (plain, features) = value.split_once("features = ").unwrap_or((value, ""));
+        let version = match plain.contains("path") {
+            true => String::new(),
+            false => quoted(plain).swap_remove(0),
+        };
+        let features = quoted(features).into_iter().collect();
+        (name.to_owned(), (version, features))
+    });
+    read.collect()
+}
+
+#[test]
+fn the_guide_names_every_crate_and_feature_that_its_programs_need_and_no_other() {
+    let mut programs = String::new();
+    let mut listed = BTreeMap::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("is read");
+        if page.ends_with("docs/guide/README.md") {
+            listed = dependencies(&blocks(&text, "toml"));
+        } else if page.components().any(|part| part.as_os_str() == "guide") {
+            programs.push_str(&blocks(&text, "rust"));
+        }
+    }
+    let ours = include_str!("../../Cargo.toml");
+    let (_, ours) = ours
+        .split_once("[workspace.dependencies]")
+        .expect("is there");
+    let (ours, _) = ours.split_once("[workspace.lints").expect("comes behind");
+    let ours = dependencies(ours);
+
+    let is_used = |name: &&String| {
+        let path = format!("{}::", name.replace('-', "_"));
+        let before = programs.split(path.as_str());
+        let before: Vec<&str> = before.collect();
+        let starts = |before: &&str| {
+            !before.ends_with(|letter: char| {
+                letter == ':' || letter == '_' || letter.is_alphanumeric()
+            })
+        };
+        before[..before.len() - 1].iter().any(starts)
+    };
+    let used: BTreeSet<&String> = ours.keys().filter(is_used).collect();
+    assert_eq!(listed.keys().collect::<BTreeSet<_>>(), used);
+
+    // What shows in a program that it needs a feature.
+    let signs = [
+        ("tokio", "macros", "#[tokio::"),
+        ("tokio", "rt-multi-thread", "#[tokio::main]"),
+        ("tokio", "test-util", "start_paused"),
+        ("tokio", "time", "tokio::time"),
+        ("tokio", "net", "tokio::net"),
+        ("tokio", "sync", "tokio::sync"),
+        ("tokio", "fs", "tokio::fs"),
+        ("serde", "derive", "Serialize"),
+        ("clap", "derive", "derive(Parser)"),
+    ];
+    for (name, (version, features)) in &listed {
+        let of_crate = signs
+            .iter()
+            .filter(|(of, _, sign)| of == name && programs.contains(sign));
+        let needed: BTreeSet<String> = of_crate
+            .map(|(_, feature, _)| (*feature).to_owned())
+            .collect();
+        assert_eq!(*features, needed, "features of {name}");
+        assert_eq!(*version, ours[name].0, "version of {name}");
     }
 }

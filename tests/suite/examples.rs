@@ -276,6 +276,46 @@ async fn payments_meet_the_rules_of_their_time() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_is_changed_while_the_job_runs_holds_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, lines: &str| {
+        std::fs::write(dir.path().join(name), lines).unwrap();
+    };
+    put("first.csv", "2024-03-01T11:00:00Z,large,150000,1s\n");
+    let args: fraud_rules::Args = arguments("--payments 1000000 --rate 20", dir.path());
+    let env = StreamEnvironment::builder()
+        .runtime(rivus::RuntimeMode::Current)
+        .parallelism(1)
+        .build();
+    let found = fraud_rules::alerts(&env, &args).collect();
+    let job = env.start("fraud rules").await.unwrap();
+    let seen = async |count: usize, text: &str| {
+        let is_seen = |alert: &&String| alert.contains(text);
+        while found.values().iter().filter(is_seen).count() < count {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    seen(3, "large allows 150000").await;
+    put("no.csv", "no rule\n"); // shown, and left out
+    put("stricter.csv", "2024-03-01T11:00:01Z,large,50000,1s\n");
+    seen(3, "large allows 50000").await;
+    put(
+        "withdrawn.csv",
+        "2024-03-01T11:00:02Z,large,,\n2024-03-01T11:00:02Z,any,0,1s\n",
+    );
+    seen(3, "any allows 0").await;
+    put("_DONE", "");
+    job.cancel();
+    let mut versions: Vec<String> = found.values();
+    for alert in &mut versions {
+        *alert = alert.split_once(": ").unwrap().1.to_owned();
+    }
+    versions.dedup();
+    let in_order = ["large allows 150000", "large allows 50000", "any allows 0"];
+    assert_eq!(versions, in_order, "each until the next one");
+}
+
 /// For each slice's end all views of the day before it, counted anew.
 fn naive_days(log: &str, every: i64, hours_east: i64) -> Vec<String> {
     let east = hours_east * 60 * MINUTE;
@@ -327,6 +367,45 @@ async fn views_and_visitors_since_midnight_are_those_of_a_naive_computation() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn views_that_come_too_late_are_counted_by_their_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("access.log");
+    let times = [
+        "01/05/2015:23:59:00",
+        "02/05/2015:00:01:00",
+        "02/05/2015:03:00:00",
+    ];
+    let late = [
+        "01/05/2015:23:58:00",
+        "02/05/2015:00:02:00",
+        "02/05/2015:00:03:00",
+    ];
+    let line = |time: &&str| format!("10.0.0.1 - - {time} +0000 GET /\n");
+    let lines: String = times.iter().chain(&late).map(line).collect();
+    std::fs::write(&log, lines).unwrap();
+    let out = dir.path().join("out");
+    // Each line waits for the one before to be worked on.
+    let args = arguments(&format!("--rate 1 --out {}", out.display()), &log);
+    let env = StreamEnvironment::builder()
+        .runtime(rivus::RuntimeMode::Current)
+        .build();
+    daily_pv_uv::daily(&env, &args);
+    env.execute("daily").await.unwrap();
+    let days = [
+        "2015-05-01T00:00:00,2015-05-02T00:00:00,1,1",
+        "2015-05-02T00:00:00,2015-05-02T00:10:00,1,1",
+        "2015-05-02T00:00:00,2015-05-02T03:10:00,2,1",
+    ];
+    assert_eq!(csv_lines(&out), days);
+    let late = [
+        "2015-05-01T00:00:00,1",
+        "2015-05-02T00:00:00,1",
+        "2015-05-02T00:00:00,2",
+    ];
+    assert_eq!(csv_lines(&out.join("late")), late);
 }
 
 #[tokio::test]

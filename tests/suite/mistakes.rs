@@ -6,10 +6,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rivus::connectors::{BadLines, GeneratorSource, PrintSink, TextFileSource};
+use rivus::connectors::{BadLines, FileSink, GeneratorSource, PrintSink, TextFileSource};
 use rivus::{
-    EnvironmentBuilder, Failure, FailureScope, JobError, JobId, JobOptions, JobStatus, JobView,
-    NodeConfig, RestartStrategy, RuntimeMode, Storage, StreamEnvironment,
+    EnvironmentBuilder, Failure, FailureScope, JobError, JobId, JobOptions, JobOutcome, JobStatus,
+    JobView, NodeConfig, RestartStrategy, RuntimeMode, Storage, StreamEnvironment,
 };
 use tempfile::TempDir;
 
@@ -265,6 +265,41 @@ async fn a_job_whose_file_is_missing_leaves_its_id_to_one_that_finds_it() {
     let out = lines();
     env.resume("lines", id).await.unwrap().wait().await.unwrap();
     assert_eq!(out.values(), ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_files_cannot_be_written_is_refused_once_and_not_tried_again() {
+    let dir = TempDir::new().unwrap();
+    let taken = dir.path().join("taken");
+    std::fs::write(&taken, "a file").unwrap();
+    let env = builder().build();
+    let numbers = env.from_collection(vec![1]);
+    numbers.sink_to(FileSink::csv(taken.join("out"))).uid("out");
+    let job = env.start("numbers").await.unwrap();
+    let error = job.clone().wait().await.unwrap_err().to_string();
+    let named = format!("operator out: cannot use the directory {}", taken.display());
+    assert!(error.contains(&named), "{error}");
+    assert_eq!(job.view().restarts, 0);
+    // What was tried leaves nothing, in a directory that is made for it.
+    let out = dir.path().join("new/out");
+    env.from_collection(vec![1]).sink_to(FileSink::csv(&out));
+    env.execute("numbers").await.unwrap();
+    let left = std::fs::read_dir(&out).unwrap();
+    let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["part-0-0.csv"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_over_says_so_to_whoever_resumes_it() {
+    let id = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap());
+    let env = builder().build();
+    for life in [1, 2] {
+        env.from_collection(vec![1]).collect();
+        let job = env.resume("numbers", id).await.unwrap();
+        let is_over = job.status() == JobStatus::Ended(JobOutcome::Completed);
+        assert_eq!(is_over, life == 2, "{:?}", job.status());
+        job.wait().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -65,6 +65,25 @@ async fn the_best_none_of_a_key_or_a_window_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_nobody_would_see_anything_of_is_refused() {
+    let told = refusal(|env| {
+        let _ = words(env).map(|word| word.1).name("numbers");
+    });
+    assert_eq!(
+        told.await,
+        "the job has no sink, so nobody would see what operator \"numbers\" emits: end its stream with one, such as \
+         .print() or .sink_to(..)"
+    );
+    // One that does something else besides is only warned of.
+    let told = refusal(|env| {
+        let words = words(env);
+        words.map(|word| word.1);
+        words.collect();
+    });
+    assert_eq!(told.await, "started");
+}
+
+#[tokio::test(start_paused = true)]
 async fn windows_that_are_too_short_are_refused() {
     let told = refusal(|env| {
         counted(&timed(env), Duration::from_micros(500)).print_debug();
@@ -126,8 +145,8 @@ async fn windows_that_would_never_fire_or_be_whole_are_refused() {
                 windows.apply(|a, _| a.1).print_debug();
             })
             .await,
-            "operator \"join\": two streams are joined when a window ends, and a global one doesn't: give it a size or a \
-             session's gap",
+            "operator \"join\": two streams are joined when a window fires, and a global one never does: give it a size, a \
+             session's gap or a .trigger(..)",
         ),
         (
             refusal(|env| {

@@ -10,6 +10,60 @@ use rivus::connectors::TextFileSource;
 use rivus::{StreamEnvironment, WatermarkStrategy, WindowAssigner};
 use tempfile::TempDir;
 
+/// What a subtask's part of the last checkpoint takes, and how many records were read.
+fn checkpointed(view: &rivus::JobView) -> (u64, u64) {
+    let figures = || view.subtasks.iter().map(|task| task.figures);
+    (
+        figures().map(|of| of.snapshot_bytes).max().unwrap_or(0),
+        figures().map(|of| of.records_in).sum(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_files_that_were_read_leave_a_checkpoint_as_small_as_a_hundred() {
+    let dir = TempDir::new().unwrap();
+    let put = |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            fs::write(
+                dir.path().join(format!("{number:05}")),
+                format!("{number}\n"),
+            )
+            .unwrap();
+        }
+    };
+    let env = StreamEnvironment::builder()
+        .parallelism(3)
+        .checkpoint_interval(Duration::from_millis(50))
+        .build();
+    let numbers = TextFileSource::folder(dir.path())
+        .parsed_by(str::parse::<u64>)
+        .watch(Duration::from_millis(20))
+        .settle(Duration::ZERO)
+        .in_order_of_names()
+        .until(dir.path().join("_DONE"));
+    let numbers = env.from_source(numbers).collect();
+    let mut job = env.start("watched").await.unwrap();
+    let mut sizes = Vec::new();
+    for files in [100, 10_000] {
+        put(numbers.len() as u64..files);
+        let read = job.wait_until(|view| checkpointed(view).1 == files).await;
+        // What was received before a checkpoint is let go when that is complete, so is not in the next.
+        let before = read.unwrap().checkpoints;
+        let view = job.wait_until(|view| view.checkpoints >= before + 4).await;
+        sizes.push(checkpointed(&view.unwrap()).0);
+        assert_eq!(numbers.len() as u64, files, "all are committed by then");
+    }
+    assert_eq!(sizes[0], sizes[1], "bytes after 100 files and after 10,000");
+    fs::write(dir.path().join("_DONE"), "").unwrap();
+    tokio::time::timeout(LONG, job.wait())
+        .await
+        .expect("the watch ends")
+        .unwrap();
+    let mut numbers = numbers.values();
+    numbers.sort_unstable();
+    assert_eq!(numbers, Vec::from_iter(0..10_000));
+}
+
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::ActorProcessingErr;
-use rivus_core::job::JobEvent;
+use rivus_core::job::{JobEvent, SplitPool};
 use rivus_core::{
-    AnyEnumerator, Discovered, EncodedSplit, Failure, FailureScope, Operator, OperatorUid,
-    SourceFactory, VertexId,
+    AnyEnumerator, Discovered, EncodedSplit, Failure, FailureScope, FoundSplit, KnownSplits,
+    Operator, OperatorUid, SourceFactory, VertexId,
 };
 
 use super::{JobMasterMessage, JobMasterState};
@@ -18,7 +18,7 @@ pub struct Look {
     source: VertexId,
     /// None if it could not be made, or broke.
     enumerator: Option<AnyEnumerator>,
-    found: Result<Discovered<Vec<u8>>, Failure>,
+    found: Result<Discovered<FoundSplit>, Failure>,
     interval: Duration,
 }
 
@@ -48,8 +48,9 @@ impl JobMasterState {
         self.args.node.blocking.run(Box::new(move || {
             let find = || {
                 let splits = factory.splits(parallelism).map_err(Failure::permanent)?;
-                let enumerator = factory.enumerator(&splits).map_err(Failure::permanent)?;
-                Ok((splits, enumerator))
+                let known = splits.iter().map(|split| split.bytes.clone()).collect();
+                let enumerator = factory.enumerator(KnownSplits::of(known));
+                Ok((splits, enumerator.map_err(Failure::permanent)?))
             };
             // What a source finds is not looked for twice.
             let found = Failure::caught(find).map_err(|failure| for_good(failure, &uid));
@@ -87,7 +88,7 @@ impl JobMasterState {
             None => {
                 let pool = self.machine.as_ref().map(|machine| machine.state());
                 let pool = pool.and_then(|state| state.splits.get(&source));
-                Err(pool.map(|pool| pool.found().to_vec()).unwrap_or_default())
+                Err(pool.map(SplitPool::known).unwrap_or_default())
             }
         };
         let (now, myself) = (self.args.node.clock.unix_millis(), self.myself.clone());
@@ -132,12 +133,12 @@ impl JobMasterState {
 fn look(
     factory: &dyn SourceFactory,
     source: VertexId,
-    known: Result<AnyEnumerator, Vec<EncodedSplit>>,
+    known: Result<AnyEnumerator, KnownSplits<Vec<u8>>>,
     now: i64,
 ) -> Result<Look, Failure> {
     let enumerator = match known {
         Ok(enumerator) => Some(enumerator),
-        Err(known) => factory.enumerator(&known).map_err(Failure::permanent)?,
+        Err(known) => factory.enumerator(known).map_err(Failure::permanent)?,
     };
     let Some(mut enumerator) = enumerator else {
         // The program has been changed: it doesn't look any more.

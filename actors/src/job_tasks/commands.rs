@@ -50,6 +50,9 @@ impl JobTasksState {
                 self.send(attempt, SubtaskMessage::TriggerCheckpoint(barrier));
             }
             JobCommand::Completed(id) => {
+                for task in self.tasks.values_mut() {
+                    task.report.settle(id);
+                }
                 self.send_all(|| SubtaskMessage::CheckpointCompleted(id));
                 self.drop_copies_of_others(id);
             }

@@ -59,7 +59,7 @@ impl Work {
         snapshot.blob::<Vec<ChannelTime>>(&uid, CHANNELS_STATE, &self.inputs.time.channels())?;
         self.cx.snapshot = Some(snapshot);
         self.received = match self.task.source() {
-            Some(source) => source.received().to_vec(),
+            Some(source) => source.received(),
             None => Vec::new(),
         };
         let turn = self.control(Control::Barrier(barrier), Then::Frozen(barrier))?;

@@ -108,7 +108,7 @@ impl World {
             .try_map(|line: String| line.parse::<Reading>(), rivus::OnError::Fail)
     }
 
-    /// Files come one after the other, and at last the one that ends the watch.
+    /// Files come one after the other, in half of the seeds known by that, and at last the one that ends the watch.
     fn watched(&self, env: &StreamEnvironment) -> DataStream<Reading> {
         let lines =
             TextFileSource::folder(self.inbox()).split_bytes((self.spec.records * 20 / 24).max(64));
@@ -122,6 +122,10 @@ impl World {
             .watch(Duration::from_millis(50))
             .settle(Duration::ZERO)
             .until(self.done());
+        let source = match self.spec.seed / 3 % 2 {
+            0 => source.in_order_of_names(),
+            _ => source,
+        };
         let paced = Paced::new(source, self.pace(), Arc::clone(&self.emitted));
         env.from_source(paced.arriving(Arc::clone(&self.arrivals)))
     }

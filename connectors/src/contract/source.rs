@@ -4,8 +4,8 @@ use std::any::type_name;
 use std::collections::BTreeSet;
 
 use rivus_core::{
-    CheckpointId, Event, Failure, ParallelInstance, ReadStatus, Source, SourceReader, Timestamp,
-    UserError, codec,
+    CheckpointId, Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Source, SourceReader,
+    SplitMemory, Timestamp, UserError, codec,
 };
 
 /// Reads without a record after which a reader is taken to be stuck.
@@ -38,7 +38,8 @@ pub struct SourceContract<S: Source, F> {
 /// - a split that was read to its end is in no snapshot, and a reader that has none left says so and takes
 ///   another;
 /// - all splits together are the same records at any parallelism;
-/// - an [enumerator](Source::enumerator) that is told of splits finds none of them again.
+/// - an [enumerator](Source::enumerator) that is told of splits finds none of them again, and neither does one that is told what
+///   [is remembered](rivus_core::SplitEnumerator::memory) of all but the last.
 ///
 /// ```should_panic
 /// use rivus_connectors::contract;
@@ -185,7 +186,10 @@ impl<S: Source, F: Fn() -> S> SourceContract<S, F> {
             "splits finds the same each time",
             || format!("{} first, then {}", splits.len(), again.len()),
         );
-        let enumerator = self.done(source.enumerator(splits.clone()), "enumerator");
+        let enumerator = self.done(
+            source.enumerator(KnownSplits::of(splits.clone())),
+            "enumerator",
+        );
         let Some(mut enumerator) = enumerator else {
             return splits;
         };
@@ -205,21 +209,44 @@ impl<S: Source, F: Fn() -> S> SourceContract<S, F> {
                 break;
             }
         }
-        let known: BTreeSet<Vec<u8>> = self.all_encoded(&splits).into_iter().collect();
-        let successor = (self.make)().enumerator(splits.clone());
-        if let Some(mut successor) = self.done(successor, "enumerator") {
-            for look in 0..10 {
-                let at = now + look * interval.as_millis() as Timestamp;
-                let found = self.done(successor.discover(at), "discover").splits;
-                let found = self.all_encoded(&found);
-                self.holds(
-                    !found.iter().any(|split| known.contains(split)),
-                    "an enumerator that is told of splits finds none of them again",
-                    || format!("look {}", look + 1),
-                );
+        let mut forgotten = KnownSplits::default();
+        for (place, split) in splits.iter().enumerate() {
+            let is_last = place + 1 == splits.len();
+            match enumerator.memory(split) {
+                SplitMemory::Key(key) if !is_last => {
+                    forgotten.keys.insert(key);
+                }
+                SplitMemory::Nothing if !is_last => {}
+                _ => forgotten.splits.push(split.clone()),
             }
         }
+        let told = "an enumerator that is told of splits finds none of them again";
+        self.successor(KnownSplits::of(splits.clone()), &splits, now, told);
+        let told =
+            "an enumerator that is told what is remembered of splits finds none of them again";
+        self.successor(forgotten, &splits, now, told);
         splits
+    }
+
+    /// The next leader's enumerator looks.
+    fn successor(
+        &self,
+        known: KnownSplits<S::Split>,
+        splits: &[S::Split],
+        now: Timestamp,
+        clause: &str,
+    ) {
+        let splits: BTreeSet<Vec<u8>> = self.all_encoded(splits).into_iter().collect();
+        let successor = (self.make)().enumerator(known);
+        if let Some(mut successor) = self.done(successor, "enumerator") {
+            for look in 0..10 {
+                let at = now + look * successor.interval().as_millis() as Timestamp;
+                let found = self.done(successor.discover(at), "discover").splits;
+                let found = self.all_encoded(&found);
+                let again = found.iter().any(|split| splits.contains(split));
+                self.holds(!again, clause, || format!("look {}", look + 1));
+            }
+        }
     }
 
     fn reader(&self, splits: Vec<S::Split>) -> S::Reader {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_schema::{DataType, FieldRef, Schema};
 use parquet::arrow::ArrowWriter;
@@ -15,8 +16,8 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use rivus_core::{
-    Event, Failure, MIN_TIMESTAMP, ParallelInstance, ReadStatus, Record, Source, SourceReader,
-    Timestamp, UserError,
+    Event, Failure, KnownSplits, MIN_TIMESTAMP, ParallelInstance, ReadStatus, Record, Source,
+    SourceReader, SplitEnumerator, Timestamp, UserError,
 };
 use serde::{Deserialize, Serialize};
 use serde_arrow::schema::{SchemaLike, TracingOptions};
@@ -26,6 +27,7 @@ use super::inputs::Inputs;
 use super::sink::FileSink;
 use super::sink_error::FileSinkError;
 use super::source_error::FileSourceError;
+use super::watch::{CutsFiles, Watch, Watching};
 
 /// Rows that are decoded at a time.
 const BATCH_ROWS: usize = 1_024;
@@ -142,8 +144,7 @@ impl<T: Record> ClosedPart<T> for Open {
 /// are read in parallel. Needs the feature `parquet`.
 ///
 /// Files are read in the order in which they are named, those of a folder or glob by name, and must not change while a
-/// job reads them. A folder isn't watched, unlike one of [text files](crate::TextFileSource): those that are there when
-/// the job begins are read.
+/// job reads them.
 ///
 /// ```
 /// use rivus_connectors::ParquetSource;
@@ -156,6 +157,7 @@ impl<T: Record> ClosedPart<T> for Open {
 #[derive(Debug)]
 pub struct ParquetSource<T> {
     inputs: Inputs,
+    watch: Option<Watch>,
     of: PhantomData<fn() -> T>,
 }
 
@@ -198,14 +200,53 @@ impl<T> ParquetSource<T> {
     fn of(inputs: Inputs) -> Self {
         Self {
             inputs,
+            watch: None,
             of: PhantomData,
         }
+    }
+
+    /// Goes on looking for files, so often, as a source of lines does ([`FileSource::watch`](crate::FileSource::watch)). A file that
+    /// has no footer yet is looked at again; one that stands still without one for ten looks fails the job.
+    ///
+    /// ```
+    /// use rivus_connectors::ParquetSource;
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Trade { symbol: String, price: f64 }
+    ///
+    /// let day = ParquetSource::<Trade>::folder("day").watch(Duration::from_secs(10)).until("day/_DONE");
+    /// ```
+    pub fn watch(mut self, interval: Duration) -> Self {
+        self.watch.get_or_insert_default().interval = interval;
+        self
+    }
+
+    /// As [`FileSource::settle`](crate::FileSource::settle).
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.watch.get_or_insert_default().settle = time;
+        self
+    }
+
+    /// As [`FileSource::in_order_of_names`](crate::FileSource::in_order_of_names).
+    pub fn in_order_of_names(mut self) -> Self {
+        self.watch.get_or_insert_default().by_name = true;
+        self
+    }
+
+    /// As [`FileSource::until`](crate::FileSource::until).
+    pub fn until(mut self, marker: impl Into<PathBuf>) -> Self {
+        self.watch.get_or_insert_default().until = Some(marker.into());
+        self
     }
 }
 
 impl<T> Clone for ParquetSource<T> {
     fn clone(&self) -> Self {
-        Self::of(self.inputs.clone())
+        Self {
+            watch: self.watch.clone(),
+            ..Self::of(self.inputs.clone())
+        }
     }
 }
 
@@ -226,26 +267,60 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, UserError>
     ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(path, error))
 }
 
+impl<T: Record> CutsFiles for ParquetSource<T> {
+    type Split = ParquetSplit;
+
+    fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    fn cut(&self, path: &Path, _len: u64) -> Result<Vec<ParquetSplit>, UserError> {
+        let groups = open(path)?.metadata().num_row_groups() as u64;
+        let split = |row_group| ParquetSplit {
+            path: path.to_owned(),
+            row_group,
+            row: 0,
+        };
+        Ok((0..groups).map(split).collect())
+    }
+
+    fn path(split: &ParquetSplit) -> &Path {
+        &split.path
+    }
+}
+
 impl<T: Record> Source for ParquetSource<T> {
     type Out = T;
     type Split = ParquetSplit;
     type Reader = ParquetReader<T>;
 
     fn check(&self) -> Result<(), UserError> {
-        Ok(self.inputs.check()?)
+        self.inputs.check()?;
+        match &self.watch {
+            Some(watch) => Ok(watch.check(&self.inputs)?),
+            None => Ok(()),
+        }
     }
 
     fn splits(&self, _parallelism: u32) -> Result<Vec<ParquetSplit>, UserError> {
-        let mut splits = Vec::new();
-        for path in self.inputs.find()? {
-            let groups = open(&path)?.metadata().num_row_groups() as u64;
-            splits.extend((0..groups).map(|row_group| ParquetSplit {
-                path: path.clone(),
-                row_group,
-                row: 0,
-            }));
+        if self.watch.is_some() {
+            // They come with the first look; but the folder has to be there.
+            self.inputs.list()?;
+            return Ok(Vec::new());
         }
-        Ok(splits)
+        let files = self.inputs.find()?.into_iter();
+        let cut = files.map(|path| self.cut(&path, 0));
+        Ok(cut.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn enumerator(
+        &self,
+        known: KnownSplits<ParquetSplit>,
+    ) -> Result<Option<Box<dyn SplitEnumerator<Split = ParquetSplit>>>, UserError> {
+        Ok(self.watch.as_ref().map(|watch| {
+            let watching = Watching::new(self.clone(), watch.clone(), known);
+            Box::new(watching) as Box<dyn SplitEnumerator<Split = ParquetSplit>>
+        }))
     }
 
     fn reader(&self, _instance: ParallelInstance) -> Result<ParquetReader<T>, UserError> {

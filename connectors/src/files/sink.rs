@@ -306,6 +306,10 @@ impl<T: Record> Sink for FileSink<T> {
         Ok(())
     }
 
+    fn prepare(&self) -> Result<(), UserError> {
+        Ok(self.layout(0)?.try_out()?)
+    }
+
     fn target(&self) -> Option<String> {
         // One directory goes by many names; this sees through `./` and relative ones.
         let dir = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());

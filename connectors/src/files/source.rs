@@ -1,9 +1,9 @@
 //! Sources that read text files line by line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rivus_core::{ParallelInstance, Record, Source, SplitEnumerator, UserError};
+use rivus_core::{KnownSplits, ParallelInstance, Record, Source, SplitEnumerator, UserError};
 
 use super::compression::Compression;
 use super::csv_format::{CsvFormat, CsvParser};
@@ -14,7 +14,7 @@ use super::parsers::JsonParser;
 use super::reader::FileReader;
 use super::source_error::FileSourceError;
 use super::split::FileSplit;
-use super::watch::{Watch, Watching};
+use super::watch::{CutsFiles, Watch, Watching};
 
 /// How many bytes of a file one split holds, unless told otherwise.
 pub const DEFAULT_SPLIT_BYTES: u64 = 32 * 1024 * 1024;
@@ -225,7 +225,8 @@ impl<D> FileSource<D> {
 
     /// Goes on looking for files, so often: the job reads those that are there, then each that comes, until it is
     /// canceled. Each is read once, also through restarts and when the leader changes: what has been found is
-    /// in the job's log, which grows with every file. A file is known by its path: one that is replaced isn't read
+    /// in the job's log, which grows with every file by nine bytes, unless they come [in the order of their
+    /// names](Self::in_order_of_names). A file is known by its path: one that is replaced isn't read
     /// again, and what is appended to it later isn't read.
     ///
     /// A file is taken when it wasn't written to for a while ([`settle`](Self::settle)), or it is moved into the
@@ -248,10 +249,7 @@ impl<D> FileSource<D> {
     ///     .settle(Duration::from_secs(30));
     /// ```
     pub fn watch(mut self, interval: Duration) -> Self {
-        self.watch = Some(Watch {
-            interval,
-            ..self.watch.unwrap_or_default()
-        });
+        self.watch.get_or_insert_default().interval = interval;
         self
     }
 
@@ -259,10 +257,23 @@ impl<D> FileSource<D> {
     /// one look to a later one; 1 s unless told otherwise. Zero takes files at first sight, for a folder that
     /// whole files are moved into.
     pub fn settle(mut self, time: Duration) -> Self {
-        self.watch = Some(Watch {
-            settle: time,
-            ..self.watch.unwrap_or_default()
-        });
+        self.watch.get_or_insert_default().settle = time;
+        self
+    }
+
+    /// Says that watched files come in the order of their names: each new one has a name behind those of all before. A file that has
+    /// still to stand still holds up those behind it, and one that is empty by the time a file behind it is taken is passed. Each
+    /// is seen twice before it is taken. So the job remembers the last name and nothing else, however long it runs; a file that comes out of order is never read.
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    /// use std::time::Duration;
+    ///
+    /// // inbox/2024-03-01T00-15.csv and so on
+    /// let arriving = TextFileSource::folder("inbox").watch(Duration::from_secs(10)).in_order_of_names();
+    /// ```
+    pub fn in_order_of_names(mut self) -> Self {
+        self.watch.get_or_insert_default().by_name = true;
         self
     }
 
@@ -276,10 +287,7 @@ impl<D> FileSource<D> {
     /// let day = TextFileSource::folder("day").watch(Duration::from_secs(10)).until("day/_DONE");
     /// ```
     pub fn until(mut self, marker: impl Into<PathBuf>) -> Self {
-        self.watch = Some(Watch {
-            until: Some(marker.into()),
-            ..self.watch.unwrap_or_default()
-        });
+        self.watch.get_or_insert_default().until = Some(marker.into());
         self
     }
 
@@ -349,8 +357,7 @@ impl<D: LineDecoder> FileSource<D> {
         }
     }
 
-    /// A file's parts.
-    pub(super) fn cut(&self, path: &std::path::Path, len: u64) -> Vec<FileSplit> {
+    fn parts(&self, path: &Path, len: u64) -> Vec<FileSplit> {
         match Compression::of(path) {
             Some(compression) => vec![FileSplit::packed(path, len, compression)],
             None if self.decoder.layout().multiline => {
@@ -358,6 +365,22 @@ impl<D: LineDecoder> FileSource<D> {
             }
             None => FileSplit::cut(path, len, self.split_bytes).collect(),
         }
+    }
+}
+
+impl<D: LineDecoder> CutsFiles for FileSource<D> {
+    type Split = FileSplit;
+
+    fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    fn cut(&self, path: &Path, len: u64) -> Result<Vec<FileSplit>, UserError> {
+        Ok(self.parts(path, len))
+    }
+
+    fn path(split: &FileSplit) -> &Path {
+        &split.path
     }
 }
 
@@ -379,14 +402,14 @@ impl<D: LineDecoder> Source for FileSource<D> {
         }
         for path in self.inputs.find()? {
             let len = length(&path)?;
-            splits.extend(self.cut(&path, len));
+            splits.extend(self.parts(&path, len));
         }
         Ok(splits)
     }
 
     fn enumerator(
         &self,
-        known: Vec<FileSplit>,
+        known: KnownSplits<FileSplit>,
     ) -> Result<Option<Box<dyn SplitEnumerator<Split = FileSplit>>>, UserError> {
         Ok(self.watch.as_ref().map(|watch| {
             let watching = Watching::new(self.clone(), watch.clone(), known);

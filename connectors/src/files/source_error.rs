@@ -46,9 +46,7 @@ pub enum FileSourceError {
         path: PathBuf,
     },
     /// Files that were named one by one.
-    #[error(
-        "watch(..) looks for new files: give TextFileSource a folder or a glob, or leave it out"
-    )]
+    #[error("watch(..) looks for new files: give the source a folder or a glob, or leave it out")]
     NothingToWatch,
     /// A glob that isn't one.
     #[error("{pattern} is not a glob: escape *, ? and [ as [*], [?] and [[]")]

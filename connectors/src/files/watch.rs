@@ -1,20 +1,21 @@
 //! A folder or glob that is looked at again and again.
 //!
-//! What was found is in the job's log; so a new leader's watch is told of it and finds each file once. What is
+//! What was found is in the job's log; so a new leader's watch is told of it and finds each file once. Of a file that has been
+//! read the log keeps a number made of its path, or nothing where names say which files are new. Nothing else would do: a
+//! file may be moved in with an old time of change, and one that was read may be touched. What is
 //! only known here is how long a file that wasn't taken yet has stood still: a new leader begins to look anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rivus_core::{Discovered, SplitEnumerator, Timestamp, UserError};
+use rivus_core::{
+    Discovered, KnownSplits, Record, SplitEnumerator, SplitMemory, Timestamp, UserError, key_hash,
+};
 
-use super::decode::LineDecoder;
 use super::inputs::Inputs;
-use super::source::FileSource;
 use super::source_error::FileSourceError;
-use super::split::FileSplit;
 
 /// How a source watches.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(super) struct Watch {
     pub settle: Duration,
     /// The watch ends when this file is there.
     pub until: Option<PathBuf>,
+    /// Whether files come in the order of their names.
+    pub by_name: bool,
 }
 
 impl Default for Watch {
@@ -33,6 +36,7 @@ impl Default for Watch {
             interval: Duration::from_secs(10),
             settle: Duration::from_secs(1),
             until: None,
+            by_name: false,
         }
     }
 }
@@ -56,6 +60,27 @@ impl Watch {
     }
 }
 
+/// A source that cuts files into splits.
+pub(super) trait CutsFiles: Send {
+    /// A part of a file.
+    type Split: Record;
+
+    /// What there is to read.
+    fn inputs(&self) -> &Inputs;
+
+    /// A file's parts.
+    ///
+    /// # Errors
+    /// If it isn't whole, as far as can be seen.
+    fn cut(&self, path: &Path, len: u64) -> Result<Vec<Self::Split>, UserError>;
+
+    /// The file that a part is of.
+    fn path(split: &Self::Split) -> &Path;
+}
+
+/// Looks at a file that stands still and can't be cut, after which it is taken to be none.
+const TRIES: u32 = 10;
+
 /// A file that wasn't taken yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sighting {
@@ -63,24 +88,48 @@ struct Sighting {
     changed: Option<SystemTime>,
     /// When it was first seen like this.
     since: Timestamp,
+    /// How often it could not be cut since.
+    tried: u32,
 }
 
 /// Finds the files that are new.
-pub(super) struct Watching<D> {
-    source: FileSource<D>,
+pub(super) struct Watching<S> {
+    source: S,
     watch: Watch,
-    taken: BTreeSet<PathBuf>,
+    /// The keys of all files that were taken, unless names say which are new.
+    taken: BTreeSet<u64>,
+    /// The last of them, by name.
+    last: Option<PathBuf>,
     seen: BTreeMap<PathBuf, Sighting>,
 }
 
-impl<D: LineDecoder> Watching<D> {
+impl<S: CutsFiles> Watching<S> {
     /// A watch that knows what was found before.
-    pub fn new(source: FileSource<D>, watch: Watch, known: Vec<FileSplit>) -> Self {
-        Self {
+    pub fn new(source: S, watch: Watch, known: KnownSplits<S::Split>) -> Self {
+        let mut watching = Self {
             source,
             watch,
-            taken: known.into_iter().map(|split| split.path).collect(),
+            taken: known.keys,
+            last: None,
             seen: BTreeMap::new(),
+        };
+        for split in known.splits {
+            watching.take(S::path(&split).to_owned());
+        }
+        watching
+    }
+
+    fn take(&mut self, path: PathBuf) {
+        if !self.watch.by_name {
+            self.taken.insert(key(&path));
+        }
+        self.last = self.last.take().max(Some(path));
+    }
+
+    fn is_taken(&self, path: &PathBuf) -> bool {
+        match self.watch.by_name {
+            true => self.last.as_ref().is_some_and(|last| path <= last),
+            false => self.taken.contains(&key(path)),
         }
     }
 
@@ -90,33 +139,56 @@ impl<D: LineDecoder> Watching<D> {
             len: found.len(),
             changed: found.modified().ok(),
             since: now,
+            tried: 0,
         };
-        let before = self.seen.get(path);
-        let since = before
-            .filter(|before| (before.len, before.changed) == (sighting.len, sighting.changed))
-            .map_or(now, |before| before.since);
-        self.seen
-            .insert(path.clone(), Sighting { since, ..sighting });
+        let is_same = |before: &&mut Sighting| {
+            (before.len, before.changed) == (sighting.len, sighting.changed)
+        };
+        let since = match self.seen.get_mut(path).filter(is_same) {
+            Some(before) => before.since,
+            None => {
+                self.seen.insert(path.clone(), sighting);
+                now
+            }
+        };
         let still = u128::try_from(now.saturating_sub(since)).unwrap_or(0);
         still >= self.watch.settle.as_millis()
     }
+
+    /// A file's parts; none if it can't be cut yet, unless this is the last look.
+    fn cut(
+        &mut self,
+        path: &Path,
+        len: u64,
+        last: bool,
+    ) -> Result<Option<Vec<S::Split>>, UserError> {
+        match (self.source.cut(path, len), self.seen.get_mut(path)) {
+            (Ok(splits), _) => Ok(Some(splits)),
+            (Err(_), Some(seen)) if seen.tried + 1 < TRIES && !last => {
+                seen.tried += 1;
+                Ok(None)
+            }
+            (Err(refused), _) => Err(refused),
+        }
+    }
 }
 
-impl<D: LineDecoder> SplitEnumerator for Watching<D> {
-    type Split = FileSplit;
+impl<S: CutsFiles> SplitEnumerator for Watching<S> {
+    type Split = S::Split;
 
     fn interval(&self) -> Duration {
         self.watch.interval
     }
 
-    fn discover(&mut self, now: Timestamp) -> Result<Discovered<FileSplit>, UserError> {
+    fn discover(&mut self, now: Timestamp) -> Result<Discovered<S::Split>, UserError> {
         let marker = self.watch.until.clone();
         // Looked for first: what was there before it is in the list.
         let last = marker.as_ref().is_some_and(|marker| marker.exists());
         let mut splits = Vec::new();
         let mut there = BTreeSet::new();
-        for path in self.source.inputs.list()? {
-            if self.taken.contains(&path) || marker.as_ref() == Some(&path) {
+        let mut in_order = true;
+        for path in self.source.inputs().list()? {
+            if self.is_taken(&path) || marker.as_ref() == Some(&path) {
                 continue;
             }
             // It may have been moved away since.
@@ -126,14 +198,34 @@ impl<D: LineDecoder> SplitEnumerator for Watching<D> {
             if found.len() == 0 {
                 continue;
             }
-            if self.is_still(&path, &found, now) || last {
-                splits.extend(self.source.cut(&path, found.len()));
-                self.taken.insert(path);
+            // While a folder is listed a file may come, and be missed, before one that is seen: names say nothing of one look.
+            let is_new = self.watch.by_name && !self.seen.contains_key(&path);
+            let is_still = (self.is_still(&path, &found, now) && !is_new) || last;
+            let cut = match is_still && in_order {
+                true => self.cut(&path, found.len(), last)?,
+                false => None,
+            };
+            if let Some(cut) = cut {
+                splits.extend(cut);
+                self.take(path);
             } else {
+                in_order &= !self.watch.by_name;
                 there.insert(path);
             }
         }
         self.seen.retain(|path, _| there.contains(path));
         Ok(Discovered { splits, last })
     }
+
+    fn memory(&self, split: &S::Split) -> SplitMemory {
+        match self.watch.by_name {
+            true => SplitMemory::Nothing,
+            false => SplitMemory::Key(key(S::path(split))),
+        }
+    }
+}
+
+/// By what a file is known again. That two of a million files have the same is as likely as one in thirty million.
+fn key(path: &Path) -> u64 {
+    key_hash(&*path.to_string_lossy())
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rivus_connectors::contract;
 use rivus_core::{
-    CheckpointId, Committer, Discovered, Event, ParallelInstance, ReadStatus, Sink, SinkWriter,
-    Source, SourceReader, SplitEnumerator, Timestamp, UserError,
+    CheckpointId, Committer, Discovered, Event, KnownSplits, ParallelInstance, ReadStatus, Sink,
+    SinkWriter, Source, SourceReader, SplitEnumerator, Timestamp, UserError,
 };
 
 /// What a check panics with.
@@ -63,11 +63,11 @@ impl Source for Numbers {
 
     fn enumerator(
         &self,
-        known: Vec<Range<u32>>,
+        known: KnownSplits<Range<u32>>,
     ) -> Result<Option<Box<dyn SplitEnumerator<Split = Range<u32>>>>, UserError> {
         let known = match self.0 {
             Defect::Forgets => 0,
-            _ => known.len(),
+            _ => known.splits.len(),
         };
         Ok(Some(Box::new(Finding(known))))
     }

@@ -12,8 +12,8 @@ use rivus_connectors::{
     BadLines, Compression, CsvFormat, FileSplit, Parsed, TextFileSource, contract,
 };
 use rivus_core::{
-    Event, Failure, FailureScope, ParallelInstance, ReadStatus, Source, SourceReader,
-    SplitEnumerator, UserError,
+    Event, Failure, FailureScope, KnownSplits, ParallelInstance, ReadStatus, Source, SourceReader,
+    SplitEnumerator, SplitMemory, UserError,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -326,7 +326,7 @@ impl Watched {
         let dir = TempDir::new().unwrap();
         let source = change(TextFileSource::folder(dir.path()).watch(SECOND), dir.path());
         assert_eq!(source.splits(2).unwrap(), []);
-        let enumerator = source.enumerator(Vec::new()).unwrap().unwrap();
+        let enumerator = source.enumerator(KnownSplits::default()).unwrap().unwrap();
         assert_eq!(enumerator.interval(), SECOND);
         Self {
             dir,
@@ -352,11 +352,41 @@ impl Watched {
         names
     }
 
-    /// Another leader goes on.
+    /// Another leader goes on. All that was found has been read, so the log has only what is to be remembered of it.
     fn take_over(&mut self) {
-        let known = self.known.clone();
+        let mut known = KnownSplits::default();
+        for (place, split) in self.known.iter().enumerate() {
+            match self.enumerator.memory(split) {
+                SplitMemory::Key(key) => {
+                    known.keys.insert(key);
+                }
+                SplitMemory::Nothing if place + 1 < self.known.len() => {}
+                _ => known.splits.push(split.clone()),
+            }
+        }
         self.enumerator = self.source.enumerator(known).unwrap().unwrap();
     }
+}
+
+#[test]
+fn files_that_come_in_the_order_of_their_names_are_taken_in_it() {
+    let mut watched = Watched::new(|source, _| source.settle(SECOND).in_order_of_names());
+    watched.write("b", "1\n");
+    watched.write("c", "");
+    watched.write("d", "1\n");
+    assert_eq!(watched.look(), [""; 0]);
+    watched.write("b", "1\n2\n");
+    assert_eq!(watched.look(), [""; 0], "d waits for b");
+    assert_eq!(watched.look(), ["b", "d"]);
+    watched.write("a", "too late\n");
+    watched.write("c", "too late\n");
+    watched.write("e", "1\n");
+    watched.take_over();
+    assert_eq!(watched.look(), [""; 0]);
+    assert_eq!(watched.look(), ["e"]);
+    watched.take_over();
+    assert_eq!(watched.look(), [""; 0]);
+    assert_eq!(watched.look(), [""; 0]);
 }
 
 #[test]

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rivus_connectors::contract::{self, SinkJob};
-use rivus_connectors::{Compression, FileSink, ParquetSource, RollingPolicy};
+use rivus_connectors::{Compression, FileSink, ParquetSource, ParquetSplit, RollingPolicy};
 use rivus_core::{
-    Event, Failure, ParallelInstance, ReadStatus, Sink, Source, SourceReader, UserError,
+    Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Sink, Source, SourceReader,
+    UserError,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -93,6 +95,40 @@ fn written(counts: &[u64]) -> (TempDir, Vec<Trade>) {
     }
     let all = (0..job.written()).map(trade).collect();
     (dir, all)
+}
+
+#[test]
+fn a_watched_file_is_found_once_when_its_footer_is_there() {
+    let dir = TempDir::new().unwrap();
+    let (from, _) = written(&[5]);
+    let whole = fs::read(from.path().join("part-0-0.parquet")).unwrap();
+    let late = dir.path().join("b.parquet");
+    fs::write(dir.path().join("a.parquet"), &whole).unwrap();
+    fs::write(&late, &whole[..whole.len() / 2]).unwrap();
+    let source = ParquetSource::<Trade>::folder(dir.path()).watch(Duration::from_secs(1));
+    let source = source.settle(Duration::ZERO);
+    let mut enumerator = source.enumerator(KnownSplits::default()).unwrap().unwrap();
+    let mut now = 0;
+    let mut look = || {
+        now += 1_000;
+        let found = enumerator
+            .discover(now)
+            .map_err(|error| Failure::user(&error).message)?;
+        let name =
+            |split: &ParquetSplit| split.path.file_name().unwrap().to_str().unwrap().to_owned();
+        Ok::<_, String>(found.splits.iter().map(name).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(look().unwrap(), "a.parquet");
+    assert_eq!(look().unwrap(), "");
+    fs::write(&late, &whole).unwrap();
+    assert_eq!(look().unwrap(), "b.parquet");
+    // One that never gets its footer is told.
+    fs::write(dir.path().join("c.parquet"), "no Parquet at all").unwrap();
+    for _ in 1..10 {
+        assert_eq!(look().unwrap(), "");
+    }
+    let refused = look().unwrap_err();
+    assert!(refused.contains("c.parquet"), "{refused}");
 }
 
 #[test]

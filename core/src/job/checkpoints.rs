@@ -21,7 +21,8 @@ use super::options::JobOptions;
 use super::report::{TaskPhase, TaskReport};
 use super::state::JobState;
 use crate::failure::Failure;
-use crate::ids::{AttemptId, CheckpointId, SubtaskId};
+use crate::ids::{AttemptId, CheckpointId, SubtaskId, VertexId};
+use crate::source::SplitId;
 use crate::stage::{Barrier, CheckpointKind};
 
 /// The executions that take part in checkpoints, all of them running.
@@ -126,6 +127,18 @@ struct Pending {
     phase: Phase,
     acknowledged: BTreeMap<SubtaskId, SubtaskSnapshot>,
     started: Duration,
+}
+
+/// Splits that readers say they had been given, by source.
+fn received(by: &BTreeMap<SubtaskId, SubtaskSnapshot>) -> BTreeMap<VertexId, Vec<SplitId>> {
+    let mut received: BTreeMap<VertexId, Vec<SplitId>> = BTreeMap::new();
+    for (reader, snapshot) in by {
+        if !snapshot.received.is_empty() {
+            let of_source = received.entry(reader.vertex).or_default();
+            of_source.extend(&snapshot.received);
+        }
+    }
+    received
 }
 
 /// The coordinator of one job.
@@ -416,6 +429,7 @@ impl CheckpointMachine {
                 actions.push(CheckpointAction::Append(LogEntry::CheckpointCompleted {
                     id,
                     kind: pending.barrier.kind,
+                    received: received(&pending.acknowledged),
                 }));
             }
         }
@@ -470,7 +484,7 @@ impl CheckpointMachine {
             // The first verdict counts; this one is of a predecessor, or comes after it.
             LogEntry::CheckpointCompleted { id, .. } | LogEntry::CheckpointAborted { id, .. }
                 if self.pending.as_ref().is_none_or(|p| p.barrier.id != *id) => {}
-            LogEntry::CheckpointCompleted { id, kind } => {
+            LogEntry::CheckpointCompleted { id, kind, .. } => {
                 self.pending = None;
                 self.last_ended = now;
                 if kind.is_savepoint() {

@@ -263,7 +263,7 @@ fn picture(action: &CheckpointAction) -> String {
         CheckpointAction::Append(LogEntry::CheckpointTriggered { id, kind }) => {
             format!("log triggered {}", number(*id, *kind))
         }
-        CheckpointAction::Append(LogEntry::CheckpointCompleted { id, kind }) => {
+        CheckpointAction::Append(LogEntry::CheckpointCompleted { id, kind, .. }) => {
             format!("log completed {}", number(*id, *kind))
         }
         CheckpointAction::Append(LogEntry::CheckpointAborted { id, reason }) => {

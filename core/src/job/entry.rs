@@ -9,11 +9,12 @@ use uuid::Uuid;
 
 use super::options::JobOptions;
 use super::program::ProgramRef;
+use super::splits::SplitPool;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, OperatorUid, Slot, SubtaskId, VertexId};
 use crate::in_flight::IN_FLIGHT_STATE;
 use crate::snapshot::SectionSummary;
-use crate::source::{EncodedSplit, SplitId};
+use crate::source::{EncodedSplit, FoundSplit, SplitId};
 use crate::stage::CheckpointKind;
 
 /// One entry of a job's log. Each is written before what it says is acted on.
@@ -52,8 +53,8 @@ pub enum LogEntry {
     SplitsDiscovered {
         /// The source's vertex.
         source: VertexId,
-        /// The new splits, encoded, in the order in which they are handed out.
-        splits: Vec<Vec<u8>>,
+        /// The new splits, in the order in which they are handed out.
+        splits: Vec<FoundSplit>,
         /// Whether there will never be others.
         last: bool,
     },
@@ -70,8 +71,6 @@ pub enum LogEntry {
         attempts: Vec<(AttemptId, Slot)>,
         /// What they start from.
         restore: Option<CheckpointId>,
-        /// Splits that their sources had been given by then; all others are free again.
-        received: BTreeMap<VertexId, Vec<SplitId>>,
     },
     /// A checkpoint is about to be triggered.
     CheckpointTriggered {
@@ -86,6 +85,8 @@ pub enum LogEntry {
         id: CheckpointId,
         /// What it is for.
         kind: CheckpointKind,
+        /// Splits that readers had been given by then, but for those that a checkpoint before held.
+        received: BTreeMap<VertexId, Vec<SplitId>>,
     },
     /// A checkpoint will never complete.
     CheckpointAborted {
@@ -181,7 +182,8 @@ pub struct SnapshotRef {
 pub struct SubtaskSnapshot {
     /// Where its snapshot is: one; several or none where a job starts from a savepoint.
     pub parts: Vec<SnapshotPart>,
-    /// All splits that it had been given before the barrier, those read to the end included.
+    /// Splits that it had been given before the barrier, those read to the end included, and of which it had not heard that a
+    /// completed checkpoint holds them.
     pub received: Vec<SplitId>,
 }
 
@@ -257,16 +259,7 @@ pub struct StartState {
     /// the job, which says where each subtask's state is.
     pub checkpoint: CheckpointId,
     /// The splits of those sources that go on.
-    pub splits: BTreeMap<VertexId, SavedSplits>,
-}
-
-/// All splits that a source had found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedSplits {
-    /// The splits, in the order in which they are handed out.
-    pub splits: Vec<EncodedSplit>,
-    /// Whether it goes on looking.
-    pub open: bool,
+    pub splits: BTreeMap<VertexId, SplitPool>,
 }
 
 /// What a completed checkpoint consists of. Stored beside the snapshots, before its log entry.

@@ -19,8 +19,8 @@ mod state;
 
 pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
 pub use entry::{
-    JobOutcome, LogEntry, Manifest, SavedSplits, SavepointRequest, SnapshotPart, SnapshotRef,
-    StartState, StoredFile, StoredFiles, SubtaskSnapshot,
+    JobOutcome, LogEntry, Manifest, SavepointRequest, SnapshotPart, SnapshotRef, StartState,
+    StoredFile, StoredFiles, SubtaskSnapshot,
 };
 pub use files::KnownFiles;
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};

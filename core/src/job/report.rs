@@ -49,8 +49,19 @@ pub struct TaskReport {
     pub declined: CheckpointId,
     /// Whether it waits for a split.
     pub needs_split: bool,
-    /// Splits that it was given since it was deployed.
+    /// Splits that it was given since it was deployed, but for those that a completed checkpoint holds.
     pub received: Vec<SplitId>,
+}
+
+impl TaskReport {
+    /// A checkpoint is complete: the splits that it holds are in the log.
+    pub fn settle(&mut self, completed: CheckpointId) {
+        if let Some((id, snapshot)) = &self.acknowledged
+            && *id == completed
+        {
+            self.received.retain(|id| !snapshot.received.contains(id));
+        }
+    }
 }
 
 /// All executions of a job in one TaskManager.

@@ -9,13 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{JobOutcome, Manifest, SavedSplits, SnapshotPart, StartState, SubtaskSnapshot};
+use super::entry::{JobOutcome, Manifest, SnapshotPart, StartState, SubtaskSnapshot};
 use super::splits::SplitPool;
 use crate::graph::{JobGraph, JobVertex};
 use crate::ids::{CheckpointId, JobId, OperatorUid, SubtaskId, VertexId};
 use crate::in_flight::IN_FLIGHT_STATE;
 use crate::key::KeyGroupRange;
-use crate::source::SplitId;
 use crate::stage::CheckpointKind;
 
 /// What a savepoint says of itself.
@@ -40,8 +39,8 @@ pub struct SavepointManifest {
 pub struct SavedVertex {
     /// Its operators, in chain order.
     pub operators: Vec<SavedOperator>,
-    /// All splits of its source, if it has one.
-    pub splits: Option<SavedSplits>,
+    /// The splits of its source, if it has one: those that it holds are settled, the others free.
+    pub splits: Option<SplitPool>,
     /// What its subtasks stored, one after the other. Names begin at the savepoint's folder.
     pub subtasks: Vec<SubtaskSnapshot>,
 }
@@ -84,9 +83,10 @@ impl SavepointManifest {
                     name: node.name.clone(),
                 })
                 .collect(),
-            splits: splits.get(&vertex.id).map(|pool| SavedSplits {
-                splits: pool.found().to_vec(),
-                open: pool.is_open(),
+            splits: splits.get(&vertex.id).map(|pool| {
+                let of_source = manifest.subtasks.iter();
+                let of_source = of_source.filter(|(subtask, _)| subtask.vertex == vertex.id);
+                pool.saved(of_source.flat_map(|(_, stored)| &stored.received))
             }),
             subtasks: (0..vertex.parallelism)
                 .map(|index| {
@@ -185,7 +185,7 @@ impl SavepointManifest {
                 };
                 subtasks.insert(
                     subtask,
-                    self.begins_with(vertex, index, &uids, source, &saved, folder),
+                    self.begins_with(vertex, index, &uids, &saved, folder),
                 );
             }
         }
@@ -255,21 +255,15 @@ impl SavepointManifest {
         vertex: &JobVertex,
         index: u32,
         uids: &BTreeSet<OperatorUid>,
-        source: Option<&OperatorUid>,
         saved: &[&SavedVertex],
         folder: &str,
     ) -> SubtaskSnapshot {
         let range = |index, of| KeyGroupRange::of(index, of, self.max_parallelism);
         let own = range(index, vertex.parallelism);
         let mut parts = Vec::new();
-        let mut received: BTreeSet<SplitId> = BTreeSet::new();
         for saved in saved {
             let before = saved.subtasks.len() as u32;
             for (place, subtask) in saved.subtasks.iter().enumerate() {
-                // Numbers of splits mean nothing to another source.
-                if source == Some(&saved.operators[0].uid) {
-                    received.extend(&subtask.received);
-                }
                 let theirs = range(place as u32, before);
                 let apart = theirs.end <= own.start || own.end <= theirs.start;
                 parts.extend(subtask.parts.iter().map(|part| {
@@ -286,7 +280,7 @@ impl SavepointManifest {
         }
         SubtaskSnapshot {
             parts,
-            received: received.into_iter().collect(),
+            received: Vec::new(),
         }
     }
 }
@@ -307,7 +301,7 @@ mod tests {
     use crate::graph::picture::plan;
     use crate::job::entry::SnapshotRef;
     use crate::snapshot::SectionSummary;
-    use crate::source::EncodedSplit;
+    use crate::source::{EncodedSplit, SplitId};
 
     /// A savepoint of `a -> out` at parallelism 2, whose source had three splits and had handed out two.
     fn savepoint() -> SavepointManifest {
@@ -365,8 +359,8 @@ mod tests {
                 };
                 let first = &manifest.subtasks[&first];
                 let files: Vec<&str> = first.parts.iter().map(|p| &*p.snapshot.name).collect();
-                let splits: usize = start.splits.values().map(|saved| saved.splits.len()).sum();
-                let received = first.received.len();
+                let splits: usize = start.splits.values().map(SplitPool::len).sum();
+                let received: usize = start.splits.values().map(|pool| pool.settled()).sum();
                 format!("{splits} splits, {received} received, {}", files.join(" "))
             }
         }

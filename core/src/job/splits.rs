@@ -1,20 +1,35 @@
 //! A source's splits on the master's side: which exist, and which have been handed out.
+//!
+//! ```text
+//!   0 .. settled          | settled .. len()
+//!   forgotten, but for    | found; free, kept for a reader, given to an attempt,
+//!   what is remembered    | or held by a completed checkpoint
+//! ```
+//!
+//! Nobody goes back behind a completed checkpoint. So a split that one holds as received is nobody's to hand out any more, and when
+//! all before it are held too it is forgotten: its position is in the checkpoint, and only a source that goes on looking
+//! has something of it remembered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, SubtaskId};
-use crate::source::{EncodedSplit, SplitId};
+use crate::source::{EncodedSplit, FoundSplit, KnownSplits, SplitId, SplitMemory};
 
 /// The splits of one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitPool {
-    splits: Vec<EncodedSplit>,
-    /// Who was given a split; nobody in particular if it was read before the checkpoint that was restored.
+    /// How many are forgotten, from the first on.
+    settled: u32,
+    /// The others, by number.
+    splits: VecDeque<FoundSplit>,
+    /// Who was given a split; nobody in particular if a completed checkpoint holds it.
     assigned: BTreeMap<SplitId, Option<AttemptId>>,
     /// Splits that were given to a reader that has gone back behind that: they are kept for it.
     kept: BTreeMap<SplitId, SubtaskId>,
+    /// What is remembered of those that are forgotten, for as long as others may be found.
+    remembered: KnownSplits<Vec<u8>>,
     /// Whether others may still be found.
     open: bool,
 }
@@ -22,23 +37,22 @@ pub struct SplitPool {
 impl SplitPool {
     /// The splits found first, none handed out; `open` if others may be found.
     pub fn new(splits: Vec<EncodedSplit>, open: bool) -> Self {
+        let found = splits.into_iter().map(|split| FoundSplit {
+            bytes: split.bytes,
+            memory: SplitMemory::Whole,
+        });
         Self {
-            splits,
-            assigned: BTreeMap::new(),
-            kept: BTreeMap::new(),
+            splits: found.collect(),
             open,
+            ..Self::default()
         }
     }
 
     /// Adds what was found later, under the next numbers; `last` if there will be no others.
-    pub fn discover(&mut self, splits: &[Vec<u8>], last: bool) {
-        let first = self.splits.len() as u32;
-        let numbered = (first..).zip(splits).map(|(id, bytes)| EncodedSplit {
-            id: SplitId(id),
-            bytes: bytes.clone(),
-        });
-        self.splits.extend(numbered);
+    pub fn discover(&mut self, splits: &[FoundSplit], last: bool) {
+        self.splits.extend(splits.iter().cloned());
         self.open &= !last;
+        self.forget();
     }
 
     /// Whether others may still be found.
@@ -46,9 +60,12 @@ impl SplitPool {
         self.open
     }
 
-    /// All that were found so far, in order.
-    pub fn found(&self) -> &[EncodedSplit] {
-        &self.splits
+    /// What the source's next enumerator is told.
+    pub fn known(&self) -> KnownSplits<Vec<u8>> {
+        let mut known = self.remembered.clone();
+        let splits = self.splits.iter().map(|split| split.bytes.clone());
+        known.splits.extend(splits);
+        known
     }
 
     /// The first split that nobody has or was promised: splits are handed out in order, so that event time
@@ -60,9 +77,8 @@ impl SplitPool {
         if let Some((id, _)) = own.find(|(id, _)| is_free(id)) {
             return Some(*id);
         }
-        self.splits
-            .iter()
-            .map(|split| split.id)
+        (self.settled..self.settled + self.splits.len() as u32)
+            .map(SplitId)
             .find(|id| is_free(id) && !self.kept.contains_key(id))
     }
 
@@ -72,7 +88,7 @@ impl SplitPool {
         self.assigned.insert(id, Some(to));
     }
 
-    /// What an execution has been given since it was deployed.
+    /// What an execution has been given since it was deployed, but for what a completed checkpoint holds.
     pub fn assigned_to(&self, attempt: AttemptId) -> impl Iterator<Item = SplitId> + '_ {
         self.assigned
             .iter()
@@ -80,14 +96,43 @@ impl SplitPool {
             .map(|(id, _)| *id)
     }
 
-    /// Some of the readers go back to a checkpoint, up to which they had been given exactly these splits.
-    /// What other readers have stays theirs, and so does what was read before an earlier checkpoint: it is
-    /// in this one too.
-    pub fn rewind(
-        &mut self,
-        readers: &BTreeSet<SubtaskId>,
-        received: impl IntoIterator<Item = SplitId>,
-    ) {
+    /// A completed checkpoint holds these splits.
+    pub fn settle<'a>(&mut self, received: impl IntoIterator<Item = &'a SplitId>) {
+        for id in received {
+            // Who had not heard of the checkpoint that settled a split says it again.
+            if id.0 >= self.settled {
+                self.kept.remove(id);
+                self.assigned.insert(*id, None);
+            }
+        }
+        self.forget();
+    }
+
+    /// Lets go of what is settled, up to the first split that is not.
+    fn forget(&mut self) {
+        // An enumerator may go by what was found last.
+        while self.splits.len() > usize::from(self.open)
+            && self.assigned.get(&SplitId(self.settled)) == Some(&None)
+            && let Some(split) = self.splits.pop_front()
+        {
+            self.assigned.remove(&SplitId(self.settled));
+            self.settled += 1;
+            match split.memory {
+                SplitMemory::Whole => self.remembered.splits.push(split.bytes),
+                SplitMemory::Key(key) => {
+                    self.remembered.keys.insert(key);
+                }
+                SplitMemory::Nothing => {}
+            }
+        }
+        if !self.open {
+            self.remembered = KnownSplits::default();
+        }
+    }
+
+    /// Some of the readers go back to the last completed checkpoint. What it holds is read from there, and what other readers
+    /// have stays theirs.
+    pub fn rewind(&mut self, readers: &BTreeSet<SubtaskId>) {
         let kept = &mut self.kept;
         self.assigned.retain(|id, to| match to {
             Some(reader) if readers.contains(&reader.subtask) => {
@@ -96,26 +141,41 @@ impl SplitPool {
             }
             _ => true,
         });
-        for id in received {
-            self.kept.remove(&id);
-            self.assigned.insert(id, None);
-        }
     }
 
-    /// A split by its number.
-    pub fn get(&self, id: SplitId) -> Option<&EncodedSplit> {
-        let numbered = self.splits.get(id.0 as usize);
-        numbered.filter(|split| split.id == id)
+    /// As another job goes on with it from a savepoint that holds these splits: all others are free.
+    pub fn saved<'a>(&self, received: impl IntoIterator<Item = &'a SplitId>) -> Self {
+        let mut saved = self.clone();
+        saved.kept.clear();
+        saved.assigned.retain(|_, to| to.is_none());
+        saved.settle(received);
+        saved
     }
 
-    /// How many there are.
+    /// A split by its number, unless it is forgotten.
+    pub fn get(&self, id: SplitId) -> Option<EncodedSplit> {
+        let place = id.0.checked_sub(self.settled)?;
+        let split = self.splits.get(place as usize)?;
+        Some(EncodedSplit {
+            id,
+            bytes: split.bytes.clone(),
+        })
+    }
+
+    /// How many have been found.
     pub fn len(&self) -> usize {
-        self.splits.len()
+        self.settled as usize + self.splits.len()
+    }
+
+    /// How many of them a completed checkpoint holds.
+    pub fn settled(&self) -> usize {
+        let held = self.assigned.values().filter(|to| to.is_none());
+        self.settled as usize + held.count()
     }
 
     /// Whether the source has no split at all.
     pub fn is_empty(&self) -> bool {
-        self.splits.is_empty()
+        self.len() == 0
     }
 }
 
@@ -143,15 +203,25 @@ mod tests {
         free_for(pool, 0)
     }
 
+    fn encoded(ids: std::ops::Range<u8>) -> Vec<EncodedSplit> {
+        let split = |id: u8| EncodedSplit {
+            id: SplitId(id.into()),
+            bytes: vec![id],
+        };
+        ids.map(split).collect()
+    }
+
+    fn found(id: u8, memory: SplitMemory) -> FoundSplit {
+        let bytes = vec![id];
+        FoundSplit { bytes, memory }
+    }
+
     #[test]
     fn what_is_found_later_is_numbered_on_and_the_last_look_closes_the_pool() {
-        let first = EncodedSplit {
-            id: SplitId(0),
-            bytes: vec![0],
-        };
-        let mut pool = SplitPool::new(vec![first], true);
+        let mut pool = SplitPool::new(encoded(0..1), true);
         pool.assign(SplitId(0), reader(0, 1));
-        pool.discover(&[vec![1], vec![2]], false);
+        let more = [1, 2].map(|id| found(id, SplitMemory::Whole));
+        pool.discover(&more, false);
         assert_eq!((free(&pool), pool.is_open()), (vec![1, 2], true));
         pool.discover(&[], true);
         assert!(!pool.is_open());
@@ -160,32 +230,86 @@ mod tests {
 
     #[test]
     fn a_split_is_free_until_it_is_handed_out_and_again_when_its_reader_goes_back_behind_it() {
-        let splits = (0..6).map(|id| EncodedSplit {
-            id: SplitId(id),
-            bytes: Vec::new(),
-        });
-        let mut pool = SplitPool::new(splits.collect(), false);
+        let mut pool = SplitPool::new(encoded(0..6), false);
         for (id, index) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
             pool.assign(SplitId(id), reader(index, 1));
         }
         assert_eq!(free(&pool), [4, 5]);
         let first = BTreeSet::from([reader(0, 1).subtask]);
         // The first reader goes back to where it had been given 0 only, and gets 2 again; the second reads on.
-        pool.rewind(&first, [SplitId(0)]);
+        pool.settle(&[SplitId(0)]);
+        pool.rewind(&first);
         assert_eq!(
             (free_for(&pool, 0), free_for(&pool, 1)),
             (vec![2, 4, 5], vec![4, 5])
         );
-        // To where it had been given nothing: what an earlier checkpoint holds is in this one too.
+        // Once more, to the same place.
         pool.assign(SplitId(2), reader(0, 2));
-        pool.rewind(&first, []);
+        pool.rewind(&first);
         assert_eq!(free(&pool), [2, 4, 5]);
         // Both, to where 1 and 2 had been read by then: 3 was the second's.
+        pool.assign(SplitId(2), reader(0, 3));
+        pool.settle(&[SplitId(1), SplitId(2)]);
         let both = BTreeSet::from([reader(0, 1).subtask, reader(1, 1).subtask]);
-        pool.rewind(&both, [SplitId(1), SplitId(2)]);
+        pool.rewind(&both);
         assert_eq!(
             (free_for(&pool, 0), free_for(&pool, 1)),
             (vec![4, 5], vec![3, 4, 5])
         );
+    }
+
+    #[test]
+    fn what_is_settled_is_forgotten_up_to_the_first_that_is_not_and_remembered_as_the_source_says()
+    {
+        let mut pool = SplitPool::new(encoded(0..1), true);
+        let later = [
+            SplitMemory::Key(70),
+            SplitMemory::Nothing,
+            SplitMemory::Key(90),
+            SplitMemory::Key(91),
+        ];
+        let later: Vec<_> = (1..).zip(later).map(|(id, of)| found(id, of)).collect();
+        pool.discover(&later, false);
+        for id in 0..5 {
+            pool.assign(SplitId(id), reader(0, 1));
+        }
+        let known = |pool: &SplitPool| {
+            let KnownSplits { splits, keys } = pool.known();
+            (splits.concat(), Vec::from_iter(keys))
+        };
+        assert_eq!(known(&pool), (vec![0, 1, 2, 3, 4], vec![]));
+        pool.settle(&[SplitId(0), SplitId(1), SplitId(3)]);
+        assert_eq!(known(&pool), (vec![0, 2, 3, 4], vec![70]));
+        // A savepoint's pool is as if its barrier were a checkpoint's; the job's own is as it was.
+        let saved = pool.saved(&[SplitId(2)]);
+        assert_eq!(known(&saved), (vec![0, 4], vec![70, 90]));
+        assert_eq!((free(&saved), saved.len()), (vec![4], 5));
+        // Said again, of what is forgotten; and the last one stays.
+        pool.settle(&[0, 1, 2, 4].map(SplitId));
+        assert_eq!(known(&pool), (vec![0, 4], vec![70, 90]));
+        assert_eq!((pool.settled(), free(&pool)), (5, vec![]));
+        pool.rewind(&BTreeSet::from([reader(0, 1).subtask]));
+        assert_eq!(free(&pool), [0; 0]);
+        // Nobody looks any more, so nobody asks what was found.
+        pool.discover(&[], true);
+        assert_eq!(known(&pool), (vec![], vec![]));
+        assert_eq!(pool.len(), 5);
+    }
+
+    #[test]
+    fn ten_thousand_splits_that_are_read_take_no_room() {
+        let mut pool = SplitPool::new(Vec::new(), true);
+        for id in 0..10_000_u32 {
+            let bytes = format!("inbox/2024-03-01/{id}.csv").into_bytes();
+            let memory = SplitMemory::Nothing;
+            pool.discover(&[FoundSplit { bytes, memory }], false);
+            pool.assign(SplitId(id), reader(id % 3, 1));
+            if id % 100 == 99 {
+                let received: Vec<_> = (id - 99..=id).map(SplitId).collect();
+                pool.settle(&received);
+                let size = crate::codec::encode(&pool).unwrap().len();
+                assert!(size < 200, "{size} bytes after {id}");
+            }
+        }
     }
 }

@@ -152,10 +152,7 @@ impl JobState {
                     // As if the job had completed this checkpoint itself, and not committed it.
                     self.last_checkpoint = start.checkpoint;
                     self.completed = vec![(start.checkpoint, CheckpointKind::Checkpoint)];
-                    for (source, saved) in &start.splits {
-                        let pool = SplitPool::new(saved.splits.clone(), saved.open);
-                        self.splits.insert(*source, pool);
-                    }
+                    self.splits = start.splits.clone();
                 }
             }
             LogEntry::Leader { epoch, term } => {
@@ -193,16 +190,10 @@ impl JobState {
                         .for_each(|split| pool.assign(*split, *attempt));
                 }
             }
-            LogEntry::Deployed {
-                attempts,
-                restore,
-                received,
-            } => {
+            LogEntry::Deployed { attempts, restore } => {
                 let deployed = self.apply_deployed(attempts, *restore);
-                for (source, splits) in received {
-                    if let Some(pool) = self.splits.get_mut(source) {
-                        pool.rewind(&deployed, splits.iter().copied());
-                    }
+                for pool in self.splits.values_mut() {
+                    pool.rewind(&deployed);
                 }
             }
             LogEntry::CheckpointTriggered { id, kind } => {
@@ -212,7 +203,7 @@ impl JobState {
             // The first verdict counts: a coordinator that was restarted may give another.
             LogEntry::CheckpointCompleted { id, .. } | LogEntry::CheckpointAborted { id, .. }
                 if self.in_flight.is_none_or(|(pending, _)| pending != *id) => {}
-            LogEntry::CheckpointCompleted { id, kind } => {
+            LogEntry::CheckpointCompleted { id, kind, received } => {
                 self.in_flight = None;
                 self.completed_in_all += 1;
                 if kind.is_savepoint() {
@@ -226,6 +217,11 @@ impl JobState {
                 if *kind == CheckpointKind::Savepoint {
                     // A restart goes back behind it.
                     return;
+                }
+                for (source, splits) in received {
+                    if let Some(pool) = self.splits.get_mut(source) {
+                        pool.settle(splits);
+                    }
                 }
                 self.repeated.clear();
                 self.completed.push((*id, *kind));

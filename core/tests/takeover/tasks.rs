@@ -1,5 +1,6 @@
 //! TaskManagers and their tasks, as a leader sees them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rivus_core::job::{
@@ -52,6 +53,8 @@ pub struct Content {
     unread: VecDeque<SplitId>,
     /// All splits that have ever been given.
     received: BTreeSet<SplitId>,
+    /// Those of them that no completed checkpoint is known to hold, and the first that will.
+    unsettled: BTreeMap<SplitId, Option<CheckpointId>>,
     no_more: bool,
 }
 
@@ -118,6 +121,11 @@ impl TaskManagerModel {
             Command::End(attempts) => attempts.iter().for_each(|attempt| self.end(*attempt)),
             Command::Trigger(attempt, barrier) => self.snapshot(attempt, barrier.id, snapshots),
             Command::Completed(id) => {
+                for task in self.tasks.values_mut() {
+                    task.report.settle(id);
+                    let unsettled = &mut task.content.unsettled;
+                    unsettled.retain(|_, held| held.is_none_or(|first| first > id));
+                }
                 let running: Vec<AttemptId> = self.running().collect();
                 for attempt in running {
                     self.tell(attempt, TaskEvent::Committed(id));
@@ -133,7 +141,10 @@ impl TaskManagerModel {
                     task.asked = false;
                     task.content.no_more |= no_more;
                     for split in splits {
-                        if task.content.received.insert(split) {
+                        if let Entry::Vacant(place) = task.content.unsettled.entry(split) {
+                            place.insert(None);
+                            let new = task.content.received.insert(split);
+                            assert!(new, "{split:?} is given to {attempt} again");
                             task.content.unread.push_back(split);
                         }
                     }
@@ -163,7 +174,11 @@ impl TaskManagerModel {
             .retain(|other, task| other.subtask != attempt.subtask || task.is_alive());
         let restored = manifest.map(|manifest| {
             let name = &manifest.subtasks[&attempt.subtask].parts[0].snapshot.name;
-            snapshots[name].clone()
+            // What it holds is settled.
+            Content {
+                unsettled: BTreeMap::new(),
+                ..snapshots[name].clone()
+            }
         });
         let task = TaskModel {
             report: TaskReport {
@@ -248,6 +263,8 @@ impl TaskManagerModel {
             return;
         }
         task.barrier = id;
+        let unsettled = task.content.unsettled.values_mut();
+        unsettled.for_each(|held| *held = held.or(Some(id)));
         let name = format!("{id}/{attempt}");
         snapshots.insert(name.clone(), task.content.clone());
         let snapshot = SubtaskSnapshot {
@@ -256,7 +273,7 @@ impl TaskManagerModel {
                 len: 0,
                 crc32c: 0,
             })],
-            received: task.content.received.iter().copied().collect(),
+            received: task.content.unsettled.keys().copied().collect(),
         };
         self.tell(attempt, TaskEvent::Acknowledged(id, snapshot));
     }

@@ -9,8 +9,8 @@ use rivus_core::job::{
     RestartStrategy,
 };
 use rivus_core::{
-    AttemptId, CheckpointId, Discovered, EncodedSplit, Incarnation, JobGraph, LeaderEpoch, Slot,
-    SplitId, SubtaskId, TaskManagerId,
+    AttemptId, CheckpointId, Discovered, EncodedSplit, FoundSplit, Incarnation, JobGraph,
+    LeaderEpoch, Slot, SplitId, SubtaskId, TaskManagerId,
 };
 use uuid::Uuid;
 
@@ -495,11 +495,11 @@ impl World {
                 leader.decide(found, self.now);
             }
             Blocking::DiscoverSplits(source) => {
-                let known = leader.machine.state().splits[&source].found().len() as u32;
+                let known = leader.machine.state().splits[&source].len() as u32;
                 let found = JobEvent::SplitsDiscovered {
                     source,
                     found: Ok(Discovered {
-                        splits: vec![Vec::new(); usize::from(known < SPLITS)],
+                        splits: vec![FoundSplit::default(); usize::from(known < SPLITS)],
                         last: known + 1 >= SPLITS,
                     }),
                     interval: Duration::from_secs(1),

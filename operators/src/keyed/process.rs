@@ -60,6 +60,11 @@ use crate::output::Output;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `KeyedProcessFunction<{K}, {In}>`, which `.process(..)` on a stream with such a key takes",
+    label = "no `KeyedProcessFunction` of this stream's key and records",
+    note = "a `ProcessFunction` is for a stream without a key: call `.process(..)` before `.key_by(..)`"
+)]
 pub trait KeyedProcessFunction<K: Key, In>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Record;

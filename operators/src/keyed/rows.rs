@@ -62,6 +62,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
             Asked::Row | Asked::Field(_) => query.wants::<S>(),
             Asked::Timers => Err("it shows no timers: ask a keyed process function".to_owned()),
             Asked::Broadcast => Err("it has no broadcast state: ask for a key's".to_owned()),
+            Asked::Items => Err("its state has keys: ask for one's".to_owned()),
         };
         match cut {
             Ok(cut) => self.answer(query, |row| {

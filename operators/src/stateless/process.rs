@@ -33,6 +33,11 @@ use crate::side::{Declared, SideOutputTag, SideOutputs};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `ProcessFunction<{In}>`, which `.process(..)` on a stream without a key takes",
+    label = "no `ProcessFunction` of this stream's records",
+    note = "a `KeyedProcessFunction` is for a stream that has a key: `.key_by(..)` before `.process(..)`"
+)]
 pub trait ProcessFunction<In>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Record;

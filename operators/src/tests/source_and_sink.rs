@@ -86,6 +86,7 @@ struct Reading {
     task: Box<dyn Task>,
     cx: TaskContext,
     log: Log,
+    checkpoints: u64,
 }
 
 impl Reading {
@@ -104,7 +105,12 @@ impl Reading {
         };
         let outlets = main_only(debug::<u32>)(&log, seed);
         let task = source().task(&build, outlets).unwrap();
-        Self { task, cx, log }
+        Self {
+            task,
+            cx,
+            log,
+            checkpoints: 0,
+        }
     }
 
     fn give(&mut self, ids: &[usize], no_more: bool) {
@@ -136,8 +142,15 @@ impl Reading {
         assert_eq!(turn, SourceTurn::Read(Progress::Done));
     }
 
+    fn complete(&mut self, checkpoint: u64) {
+        let completed = Control::Completed(CheckpointId(checkpoint));
+        let progress = self.task.control(completed, &mut self.cx).unwrap();
+        assert!(progress.is_done());
+    }
+
     fn snapshot(&mut self) -> bytes::Bytes {
-        let id = CheckpointId(1);
+        self.checkpoints += 1;
+        let id = CheckpointId(self.checkpoints);
         let kind = CheckpointKind::Checkpoint;
         self.cx.snapshot = Some(SnapshotBuilder::new(id));
         let barrier = Control::Barrier(Barrier { id, kind });
@@ -175,7 +188,7 @@ fn a_source_reads_its_splits_and_then_says_the_end_once() {
 }
 
 #[test]
-fn a_split_that_comes_twice_is_read_once_even_after_a_restore() {
+fn a_split_that_comes_twice_is_read_once() {
     let mut reading = Reading::new((0, 1), &[], 0);
     reading.give(&[1, 0], false);
     reading.give(&[0], false);
@@ -183,11 +196,31 @@ fn a_split_that_comes_twice_is_read_once_even_after_a_restore() {
     let snapshot = reading.snapshot();
     assert_eq!(reading.said(), "split 10@10 11@11 12@12 0@0 |");
     let mut back = Reading::new((0, 1), &[snapshot], 3);
-    let received = back.task.source().unwrap().received().to_vec();
-    assert_eq!(received.iter().map(|id| id.0).collect::<Vec<_>>(), [0, 1]);
-    back.give(&[0, 1], true);
+    back.give(&[], true);
     assert_eq!(back.read_all(), SourceTurn::Finished);
     assert_eq!(back.said(), "1@1 !max end");
+}
+
+#[test]
+fn splits_that_a_completed_checkpoint_holds_are_no_longer_said_to_be_received() {
+    let mut reading = Reading::new((0, 1), &[], 0);
+    let received = |reading: &mut Reading| {
+        let received = reading.task.source().unwrap().received();
+        received.iter().map(|id| id.0).collect::<Vec<_>>()
+    };
+    reading.give(&[1, 0], false);
+    reading.snapshot(); // 1, which is given up
+    reading.give(&[2], false);
+    reading.snapshot(); // 2
+    reading.give(&[4], false);
+    assert_eq!(received(&mut reading), [0, 1, 2, 4]);
+    reading.complete(2);
+    assert_eq!(received(&mut reading), [4]);
+    reading.snapshot(); // 3
+    reading.complete(2); // said again
+    assert_eq!(received(&mut reading), [4]);
+    reading.complete(3);
+    assert_eq!(received(&mut reading), [0; 0]);
 }
 
 #[test]
@@ -233,7 +266,7 @@ fn after_rescaling_every_unfinished_split_is_read_by_exactly_one_reader() {
         let mut read = Vec::new();
         for index in 0..parallelism {
             let mut back = Reading::new((index, parallelism), &snapshots, 0);
-            back.give(&[0, 1, 2], true);
+            back.give(&[], true);
             assert_eq!(back.read_all(), SourceTurn::Finished);
             read.extend(back.log.words());
         }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::rig::*;
 use crate::{
-    ByStream, Grouped, Keyed, KeyedCoProcessFunction, KeyedProcessOperator, OfBoth, Output, Paired,
-    SideOutputTag, SideOutputs, Timer, WindowAssigner, WindowJoinOperator, WindowOperator,
-    Windowed, by_either, by_ref, by_value,
+    ByStream, CountTrigger, Grouped, Keyed, KeyedCoProcessFunction, KeyedProcessOperator, OfBoth,
+    Output, Paired, PurgingTrigger, SideOutputTag, SideOutputs, Timer, WindowAssigner,
+    WindowJoinOperator, WindowOperator, Windowed, by_either, by_ref, by_value,
 };
 
 fn show(pair: &Pair) -> String {
@@ -168,6 +168,31 @@ fn windows_of_two_streams_give_every_pair_of_a_key() {
         &outlets,
         "a=1@1 ~a=2@2 !9 ~a=3@3 !14 ~a=4@4",
         "a[0)=1+2@9 !9 a[0)=1+2@9 a[0)=1+3@9 !14 late:~a=4@4",
+    );
+}
+
+#[test]
+fn windows_of_two_streams_fire_when_a_trigger_says_so_and_stay_open_as_each_stream_says() {
+    let outlets = main_only(joined);
+    let twice = WindowOperator::process(by_key(), WindowAssigner::global(), ByStream);
+    let twice = twice.trigger(PurgingTrigger::of(CountTrigger::every(2)));
+    check_two(
+        &WindowJoinOperator::new(twice, group),
+        &outlets,
+        "a=1@1 b=1@2 | x ~a=2@5 a=3@6 a=4@7 a=5@8 ~b=9@9",
+        &"| a[min)=1+2@5 b[min)=1+9@9".replace("min", &i64::MIN.to_string()),
+    );
+    let sessions = WindowAssigner::session(Duration::from_millis(1));
+    let window = WindowOperator::process(by_key(), sessions, ByStream);
+    let window = window.gap_by(|record: &EitherPair| match record {
+        Either::First(_) => Duration::from_millis(10),
+        Either::Second(_) => Duration::from_millis(1),
+    });
+    check_two(
+        &WindowJoinOperator::new(window, group),
+        &outlets,
+        "a=1@0 ~a=2@9 ~a=3@10 b=1@20 | x ~b=2@29 !9 !max",
+        "| a[0)=1+2@9 !9 b[20)=1+2@29 !max",
     );
 }
 

@@ -11,6 +11,8 @@ use rivus_core::{
     SidesRead, Task, UserError,
 };
 
+use super::trigger::Trigger;
+use super::triggers::EndTrigger;
 use super::{Window, WindowFunction, WindowOperator, WindowProcess, Windowed};
 use crate::selector::KeySelector;
 use crate::stateless::FlatMap;
@@ -45,8 +47,8 @@ impl<K: Key, A: Record, B: Record> WindowFunction<K, Either<A, B>> for ByStream 
 }
 
 /// A window that keeps all records of two streams.
-pub type CoWindowOperator<A, B, S> =
-    WindowOperator<Either<A, B>, S, WindowProcess<Either<A, B>, ByStream>>;
+pub type CoWindowOperator<A, B, S, G = EndTrigger> =
+    WindowOperator<Either<A, B>, S, WindowProcess<Either<A, B>, ByStream>, G>;
 
 /// Makes stages that gather records of two streams by key and window, and emit what a function makes of both lists.
 ///
@@ -66,22 +68,23 @@ pub type CoWindowOperator<A, B, S> =
 /// });
 /// # let _: &dyn rivus_core::OperatorFactory = &join;
 /// ```
-pub struct WindowJoinOperator<A, B, S, I, F> {
-    window: CoWindowOperator<A, B, S>,
+pub struct WindowJoinOperator<A, B, S, I, F, G = EndTrigger> {
+    window: CoWindowOperator<A, B, S, G>,
     give: F,
     of: PhantomData<fn() -> I>,
 }
 
-impl<A, B, S, I, F> WindowJoinOperator<A, B, S, I, F>
+impl<A, B, S, I, F, G> WindowJoinOperator<A, B, S, I, F, G>
 where
     A: Record,
     B: Record,
     S: KeySelector<Either<A, B>>,
+    G: Trigger<Either<A, B>>,
     I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
     F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
 {
     /// Of a window, and what is drawn from the two lists of each key.
-    pub fn new(window: CoWindowOperator<A, B, S>, give: F) -> Self {
+    pub fn new(window: CoWindowOperator<A, B, S, G>, give: F) -> Self {
         Self {
             window,
             give,
@@ -90,18 +93,20 @@ where
     }
 }
 
-impl<A, B, S, I, F> OperatorFactory for WindowJoinOperator<A, B, S, I, F>
+impl<A, B, S, I, F, G> OperatorFactory for WindowJoinOperator<A, B, S, I, F, G>
 where
     A: Record,
     B: Record,
     S: KeySelector<Either<A, B>>,
+    G: Trigger<Either<A, B>>,
     I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
     F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
 {
     fn check(&self, read: &SidesRead) -> Result<(), String> {
-        if self.window.is_global() {
+        if self.window.never_fires() {
             return Err(
-                "two streams are joined when a window ends, and a global one doesn't: give it a size or a session's gap"
+                "two streams are joined when a window fires, and a global one never does: give it a size, a session's gap or a \
+                 .trigger(..)"
                     .to_owned(),
             );
         }

@@ -120,8 +120,9 @@ impl<In, S, L, G> WindowOperator<In, S, L, G> {
         self
     }
 
-    pub(super) fn is_global(&self) -> bool {
-        self.assigner.is_global()
+    /// Whether its windows neither end nor have a trigger.
+    pub(super) fn never_fires(&self) -> bool {
+        self.assigner.is_global() && !self.has_trigger
     }
 }
 

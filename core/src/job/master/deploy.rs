@@ -1,10 +1,7 @@
 //! From slots to running regions, and splits to their readers.
 
-use std::collections::BTreeMap;
-
 use crate::ids::{AttemptId, VertexId};
 use crate::job::LogEntry;
-use crate::source::SplitId;
 
 use super::{Checkpoints, JobAction, JobMachine, Region, RegionPhase};
 
@@ -87,20 +84,7 @@ impl JobMachine {
                     (attempt, self.slots[subtask.index as usize].clone())
                 })
                 .collect();
-            let mut received: BTreeMap<VertexId, Vec<SplitId>> = BTreeMap::new();
-            for subtask in &region.subtasks {
-                if self.state.splits.contains_key(&subtask.vertex) {
-                    let of_source = received.entry(subtask.vertex).or_default();
-                    if let Some(snapshot) = manifest.and_then(|m| m.subtasks.get(subtask)) {
-                        of_source.extend(&snapshot.received);
-                    }
-                }
-            }
-            actions.push(JobAction::Append(LogEntry::Deployed {
-                attempts,
-                restore,
-                received,
-            }));
+            actions.push(JobAction::Append(LogEntry::Deployed { attempts, restore }));
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::failure::{Failure, FailureScope};
 use crate::ids::{AttemptId, VertexId};
 use crate::job::LogEntry;
-use crate::source::{DISCOVERY_TRIES, Discovered};
+use crate::source::{DISCOVERY_TRIES, Discovered, FoundSplit};
 
 use super::{JobAction, JobMachine, JobTimer};
 
@@ -50,7 +50,7 @@ impl JobMachine {
     pub(super) fn discovered(
         &mut self,
         source: VertexId,
-        found: Result<Discovered<Vec<u8>>, Failure>,
+        found: Result<Discovered<FoundSplit>, Failure>,
         interval: Duration,
         actions: &mut Vec<JobAction>,
     ) {

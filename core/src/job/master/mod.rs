@@ -31,7 +31,7 @@ use super::state::JobState;
 use crate::failure::Failure;
 use crate::graph::JobGraph;
 use crate::ids::{AttemptId, CheckpointId, Incarnation, Slot, SubtaskId, VertexId};
-use crate::source::{Discovered, EncodedSplit, SplitId};
+use crate::source::{Discovered, EncodedSplit, FoundSplit, SplitId};
 use crate::stage::CheckpointKind;
 
 /// What happens to a job's master, after its log has been fenced and replayed.
@@ -55,7 +55,7 @@ pub enum JobEvent {
         /// Its vertex.
         source: VertexId,
         /// What it found, or why it could not look.
-        found: Result<Discovered<Vec<u8>>, Failure>,
+        found: Result<Discovered<FoundSplit>, Failure>,
         /// How long to wait before the next look.
         interval: Duration,
     },
@@ -469,10 +469,7 @@ impl JobMachine {
                 {
                     actions.push(JobAction::AssignSplits {
                         attempt: *attempt,
-                        splits: splits
-                            .iter()
-                            .filter_map(|id| pool.get(*id).cloned())
-                            .collect(),
+                        splits: splits.iter().filter_map(|id| pool.get(*id)).collect(),
                         no_more: false,
                     });
                 }

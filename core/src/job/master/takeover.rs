@@ -241,7 +241,7 @@ impl JobMachine {
         let missing: Vec<EncodedSplit> = pool
             .assigned_to(task.attempt)
             .filter(|id| !task.received.contains(id))
-            .filter_map(|id| pool.get(id).cloned())
+            .filter_map(|id| pool.get(id))
             .collect();
         if !missing.is_empty() {
             actions.push(JobAction::AssignSplits {
