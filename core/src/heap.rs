@@ -38,8 +38,8 @@ pub(crate) fn heap_bytes<T: Serialize>(value: &T) -> usize {
 pub(crate) fn block(bytes: usize) -> usize {
     match bytes {
         0 => 0,
-        1..=WORD => WORD,
-        ..=64 => bytes.next_multiple_of(16),
+        1..=8 => WORD,
+        9..=64 => bytes.next_multiple_of(16),
         _ => bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2)),
     }
 }

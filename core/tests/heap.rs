@@ -30,7 +30,7 @@ fn given(layout: Layout) -> isize {
     let size = layout.size();
     let step = match size {
         ..=8 => 8,
-        ..=64 => 16,
+        9..=64 => 16,
         _ => 1 << ((size - 1).ilog2() - 2),
     };
     size.next_multiple_of(step) as isize
@@ -79,8 +79,8 @@ fn check<S: StateSet>(what: &str, fill: impl FnOnce(&mut S)) {
         row
     });
     assert_near(grown.heap_bytes(), taken, what);
-    let bytes = codec::encode(&grown).unwrap();
-    let (read, taken) = counted(|| codec::decode::<S>(&bytes).unwrap());
+    let bytes = codec::encode(&grown).expect("it can be written");
+    let (read, taken) = counted(|| codec::decode::<S>(&bytes).expect("it can be read"));
     assert_near(read.heap_bytes(), taken, &format!("{what}, read"));
 }
 
@@ -302,20 +302,23 @@ fn run<S: StateSet>(
         let range = KeyGroupRange::of(0, 1, 16);
         let restored = RestoredState::default();
         let mut table: Table<String, S> =
-            Table::restore(range, 16, &"op".into(), "rows", &restored, Some(&stores)).unwrap();
+            Table::restore(range, 16, &"op".into(), "rows", &restored, Some(&stores))
+                .expect("a table");
         table = table.measured(S::heap_bytes);
         let keys: Vec<String> = (0..records).map(|n| format!("key {}", key_of(n))).collect();
         for (run, keys) in keys.chunks(100).enumerate() {
             let hashed = keys.iter().map(|key| (key_hash(key), key));
-            table.load(hashed).unwrap();
+            table.load(hashed).expect("rows");
             for (at, key) in keys.iter().enumerate() {
                 let hash = key_hash(key);
                 let new = || (key.clone(), S::default());
-                let id = table.find_or_insert(hash, key, new).unwrap();
+                let id = table.find_or_insert(hash, key, new).expect("a row");
                 add(table.value_mut(id), (100 * run + at) as u64);
             }
         }
-        table.load(std::iter::empty::<(u64, &String)>()).unwrap();
+        table
+            .load(std::iter::empty::<(u64, &String)>())
+            .expect("room");
         table
     });
     drop(table);

@@ -273,7 +273,7 @@ fn slots_are_asked_for_where_the_files_of_the_checkpoint_can_be_read() {
          written       | cancel none; wake 0 in 0ns
          wake 0        | read 1",
     );
-    let mut manifest = next.manifest(CheckpointId(1), &[]);
+    let mut manifest = next.manifest(CheckpointId(1));
     let parts = manifest.subtasks.values_mut().flat_map(|s| &mut s.parts);
     parts.for_each(|part| {
         part.stores.push(StoredFiles {
