@@ -280,13 +280,17 @@ fn a_job_waits_for_slots_and_a_task_manager_that_joins_is_used() {
 }
 
 /// Whether a checkpoint in a folder is made of files of a store.
+fn has_entries(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 fn has_files(storage: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(storage) else {
         return false;
     };
     entries.flatten().any(|entry| {
         let path = entry.path();
-        path.is_dir() && (path.ends_with("files") || has_files(&path))
+        path.is_dir() && (has_files(&path) || path.ends_with("files") && has_entries(&path))
     })
 }
 
@@ -294,9 +298,9 @@ fn has_files(storage: &Path) -> bool {
 fn a_checkpoint_that_is_files_waits_for_a_task_manager_that_can_read_them() {
     let cluster = Cluster::new();
     let (words, out) = (cluster.path("words.txt"), cluster.out());
-    // Enough of them that a subtask's rows are worth files; each three times.
-    let line = |n: u32| (0..10).map(move |i| format!("w{} ", 10 * (n % 10_000) + i));
-    let text: String = (0..30_000)
+    // Enough of them that a subtask's rows are worth files and that it takes a while; each ten times.
+    let line = |n: u32| (0..20).map(move |i| format!("w{:030} ", 20 * (n % 10_000) + i));
+    let text: String = (0..100_000)
         .flat_map(|n| line(n).chain(["\n".into()]))
         .collect();
     std::fs::write(&words, text).expect("is written");
@@ -332,7 +336,8 @@ fn a_checkpoint_that_is_files_waits_for_a_task_manager_that_can_read_them() {
         .wait_for(&job, |status| status["status"] == "completed");
     let mut counted = csv_lines(&cluster.out());
     counted.sort_unstable();
-    let expected = (0..100_000).flat_map(|n| (1..=3).map(move |times| format!("w{n},{times}")));
+    let expected =
+        (0..200_000).flat_map(|n| (1..=10).map(move |times| format!("w{n:030},{times}")));
     let mut expected: Vec<String> = expected.collect();
     expected.sort_unstable();
     assert!(

@@ -62,8 +62,9 @@ fn a_cluster_over_tls_runs_a_job_and_strangers_are_dropped_with_a_line_each() {
         &log("plain"),
         "the peer speaks TLS, and this process doesn't",
     );
-    let waits = leader.asked.answer(&["status", &job]);
-    assert_eq!(waits["reason"], "needs 2 slots, and there are 0", "{waits}");
+    leader.asked.wait_for(&job, |status| {
+        status["reason"] == "needs 2 slots, and there are 0"
+    });
 
     let known = flags(&ours, "client", &authority);
     let start = |name| cluster.logging_task_manager("1", &words(&known), &log(name));
