@@ -281,15 +281,17 @@ fn recover(node: &NodeContext, job: JobId) -> Result<Recovered, Failure> {
     }
 }
 
-/// Asks each sink for its target and, where the job begins anew, each source for its splits, to see whether there are any.
-fn try_out(graph: &JobGraph, anew: bool) -> Result<(), Failure> {
+/// Asks each source for its splits, where the job begins anew, and each sink for its target, where it may be written from here: to
+/// see whether there are any.
+fn try_out(graph: &JobGraph, anew: bool, runs_tasks: bool) -> Result<(), Failure> {
     for vertex in &graph.vertices {
         for node in vertex.nodes.iter().map(|node| graph.node(*node)) {
             let tried = Failure::caught(|| {
                 let tried = match &node.operator {
                     Operator::Source(source) if anew => source.splits(vertex.parallelism).map(drop),
                     Operator::Source(_) => Ok(()),
-                    Operator::Transform(operator) => operator.prepare(),
+                    Operator::Transform(operator) if runs_tasks => operator.prepare(),
+                    Operator::Transform(_) => Ok(()),
                 };
                 tried.map_err(|error| Failure::user(&error))
             });
@@ -311,7 +313,8 @@ fn write(
     if known.is_ok_and(|entries| entries.is_empty()) {
         // What a source can't find, or a sink can't write, is said before there is a job that could never run, and for ever have
         // its id.
-        try_out(&graph, submission.start.is_none())?;
+        let runs_tasks = node.config.task_managers > 0;
+        try_out(&graph, submission.start.is_none(), runs_tasks)?;
     }
     let Submission {
         name,

@@ -127,8 +127,8 @@ pub trait Sink: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Makes what it writes to ready, or says why that can't be written. Asked once when a job is submitted, so that it is refused
-    /// and not tried again and again; may block on I/O. What is there must stay as it is: the job may have no room yet.
+    /// Makes what it writes to ready, or says why that can't be written. Asked once when a job is submitted where tasks run too, so
+    /// that it is refused and not tried again and again; may block on I/O. What is there must stay as it is: the job may have no room yet.
     ///
     /// # Errors
     /// One line that names the target and the mend; the job is refused.

@@ -3,7 +3,9 @@
 // clippy's test exemption doesn't reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use rivus::connectors::TextFileSource;
@@ -118,4 +120,30 @@ async fn a_subtask_without_a_file_is_idle_and_windows_fire_while_the_watch_goes_
         .unwrap();
     let expected: Vec<(i64, u64)> = (0..20).map(|window| (window * 10, 10)).collect();
     assert_eq!(counts.values(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_before_a_file_that_stops_a_look_is_found_by_the_next() {
+    let dir = TempDir::new().unwrap();
+    let put = |name: &OsStr| fs::write(dir.path().join(name), "a line\n").unwrap();
+    let no_text = OsStr::from_bytes(b"caf\xe9");
+    put("before".as_ref());
+    put(no_text);
+    let env = StreamEnvironment::builder().build();
+    let lines = TextFileSource::folder(dir.path())
+        .watch(Duration::from_millis(500))
+        .settle(Duration::ZERO)
+        .until(dir.path().join("_DONE"));
+    let lines = env.from_source(lines).collect();
+    let job = env.start("stopped").await.unwrap();
+    // The first look comes to nothing; the tenth would be the last.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(lines.is_empty());
+    fs::rename(dir.path().join(no_text), dir.path().join("cafe")).unwrap();
+    fs::write(dir.path().join("_DONE"), "").unwrap();
+    tokio::time::timeout(LONG, job.wait())
+        .await
+        .expect("the watch ends")
+        .unwrap();
+    assert_eq!(lines.values(), ["a line"; 2]);
 }

@@ -157,8 +157,9 @@ fn look(
     Ok(Look {
         source,
         interval: enumerator.interval(),
+        // After an error it may take for found what nobody was told of: the next one begins with what is in the log.
+        enumerator: found.is_ok().then_some(enumerator),
         found: found.map_err(|error| Failure::user(&error)),
-        enumerator: Some(enumerator),
     })
 }
 

@@ -56,10 +56,7 @@ impl Layout {
 
     /// Makes the directory, and sees whether files can be made in it.
     pub fn try_out(&self) -> Result<(), FileSinkError> {
-        fs::create_dir_all(&self.dir).map_err(|source| FileSinkError::Directory {
-            path: self.dir.clone(),
-            source,
-        })?;
+        create_directory(&self.dir)?;
         let path = self.dir.join(format!(".{}.tried", self.prefix));
         let made = fs::File::create(&path).map(drop);
         let _ = fs::remove_file(&path);

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -191,9 +192,22 @@ impl<S: CutsFiles> SplitEnumerator for Watching<S> {
             if self.is_taken(&path) || marker.as_ref() == Some(&path) {
                 continue;
             }
-            // It may have been moved away since.
-            let Ok(found) = fs::metadata(&path) else {
-                continue;
+            if path.to_str().is_none() {
+                let shown = path.display();
+                return Err(format!(
+                    "{shown}: its name is not UTF-8, which a checkpoint can't hold: rename it"
+                )
+                .into());
+            }
+            let found = match fs::metadata(&path) {
+                Ok(found) => found,
+                // Moved away since.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) if last => return Err(format!("{}: {error}", path.display()).into()),
+                Err(_) => {
+                    in_order &= !self.watch.by_name;
+                    continue;
+                }
             };
             if found.len() == 0 {
                 continue;

@@ -139,7 +139,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         }
         // Rows that are all in use are looked at over several loads; until then there are somewhat more than have room.
         let over = self.bytes().saturating_sub(target) / self.row_bytes();
-        let mut looks = 8 * (over + TOGETHER) + self.groups.len();
+        // In so many rounds whatever may leave has left.
+        let round: usize = self.groups.iter().map(|group| group.slots.len() + 1).sum();
+        let rounds = round * (usize::from(MOST_CREDIT) + 2);
+        let mut looks = (8 * (over + TOGETHER) + self.groups.len()).min(rounds);
         let mut leaving = Vec::new();
         let mut goes = 0;
         while self.bytes() > target + goes && looks > 0 {
