@@ -86,6 +86,20 @@ pub(crate) async fn answered<S: DeserializeOwned>(
     }
 }
 
+/// Asks until the subtask has begun, which may be another one than those that have answered.
+pub(crate) async fn settled<S>(
+    ask: impl AsyncFn() -> Result<Option<S>, QueryError>,
+) -> Result<Option<S>, QueryError> {
+    loop {
+        match ask().await {
+            Err(error) if error.is_retryable() => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 pub(crate) fn environments() -> [(StreamEnvironment, Option<tempfile::TempDir>); 2] {
     let builder = || {
         StreamEnvironment::builder()
@@ -199,16 +213,8 @@ async fn open_windows_are_shown_by_key_with_what_they_hold() {
             end: start + 10,
         };
         assert_eq!(open, [(window(5), 6), (window(10), 4)]);
-        // Its subtask may be another one, which still begins.
-        let nobody = loop {
-            match job.query::<_, Vec<(Window, u64)>>("sums", &9_u64).await {
-                Err(error) if error.is_retryable() => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                answer => break answer,
-            }
-        };
-        assert_eq!(nobody, Ok(None));
+        let nine = async || job.query::<_, Vec<(Window, u64)>>("sums", &9_u64).await;
+        assert_eq!(settled(nine).await, Ok(None));
         job.cancel();
         let _ = job.wait().await;
     }

@@ -12,7 +12,7 @@ use rivus::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::queries::{answered, environments};
+use crate::queries::{answered, environments, settled};
 
 /// A key and a number.
 type Order = (u64, u64);
@@ -158,7 +158,8 @@ async fn joins_and_windows_show_what_they_keep_of_a_key() {
         assert_eq!(evicted.await, [(minute, events)]);
 
         // Of a key that has come in no stream, and of a key that has come in one.
-        assert_eq!(job.query::<_, Groups>("join", &1_u64).await, Ok(None));
+        let one = async || job.query::<_, Groups>("join", &1_u64).await;
+        assert_eq!(settled(one).await, Ok(None));
         let nine = async || job.query::<_, Groups>("join", &9_u64).await;
         let nine = answered(nine, |_| true).await;
         let cash = vec![(9, "cash".to_owned())];
