@@ -136,6 +136,80 @@ pub fn record_bytes<T: Record>(rows: &[Event<T>]) -> usize {
     (size_of::<Event<T>>() + measured.checked_div(count).unwrap_or(0)).max(1)
 }
 
+/// When a buffer is full: by the number of its records, and by their bytes.
+///
+/// As it fills, its newest record is measured whenever it has twice as many as at the last look, from the first on. So it needs no
+/// knowledge of what came before it, costs ten looks at a thousand records, and holds at most about twice its bytes
+/// when records become large while it fills.
+///
+/// ```
+/// use rivus_core::{Event, Fullness};
+///
+/// let mut fullness = Fullness::new(1_000, 4 << 10);
+/// let (mut rows, kilobyte) = (Vec::new(), "x".repeat(1_000));
+/// while !fullness.is_full(&rows) {
+///     rows.push(Event::at(0, kilobyte.clone()));
+/// }
+/// assert_eq!(rows.len(), 3);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Fullness {
+    records: usize,
+    bytes: usize,
+    /// Records that fill it, as far as is known.
+    full: usize,
+    /// With so many records it is looked at next.
+    look_at: usize,
+    /// Bytes of the records that were measured, and how many those are.
+    measured: usize,
+    looks: usize,
+}
+
+impl Fullness {
+    /// Of buffers that have at most so many records, and about so many bytes unless one record has more.
+    pub const fn new(records: usize, bytes: usize) -> Self {
+        Self {
+            records,
+            bytes,
+            full: records,
+            look_at: 1,
+            measured: 0,
+            looks: 0,
+        }
+    }
+
+    /// Whether a buffer is full. To be asked whenever records have come into it.
+    #[inline]
+    pub fn is_full<T: Record>(&mut self, rows: &[Event<T>]) -> bool {
+        rows.len() >= self.look_at && self.look(rows)
+    }
+
+    #[inline(never)]
+    fn look<T: Record>(&mut self, rows: &[Event<T>]) -> bool {
+        let Some(newest) = rows.last() else {
+            return false;
+        };
+        self.measured += size_of::<Event<T>>() + codec::encoded_len(&newest.value);
+        self.looks += 1;
+        let fitting = self.bytes.saturating_mul(self.looks) / self.measured.max(1);
+        self.full = fitting.clamp(1, self.records);
+        self.look_at = self.full.min(2 * rows.len());
+        rows.len() >= self.full
+    }
+
+    /// The buffer is empty again.
+    pub const fn emptied(&mut self) {
+        self.look_at = 1;
+        self.measured = 0;
+        self.looks = 0;
+    }
+
+    /// How many records fill a buffer, if they are as the last ones were.
+    pub const fn expected(&self) -> usize {
+        self.full
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +227,38 @@ mod tests {
         let first = Rows::Shared(Arc::clone(&rows));
         assert_eq!(first.into_vec(), *rows);
         assert_eq!(Rows::Shared(rows).into_vec()[0].value, "a");
+    }
+
+    /// How many records of these sizes, one after the other and the last again and again, each of the first buffers had.
+    fn filled(sizes: &[usize], buffers: usize) -> Vec<usize> {
+        let mut fullness = Fullness::new(1_000, 10_000);
+        let mut sizes = sizes.iter().copied();
+        let mut size = 0;
+        let mut fill = || {
+            let mut rows = Vec::new();
+            while !fullness.is_full(&rows) {
+                size = sizes.next().unwrap_or(size);
+                rows.push(Event::at(0, "x".repeat(size)));
+            }
+            fullness.emptied();
+            rows.len()
+        };
+        (0..buffers).map(|_| fill()).collect()
+    }
+
+    #[test]
+    fn a_buffer_is_full_by_records_or_by_bytes_whatever_came_before() {
+        let small = vec![1; 300];
+        let small_record = size_of::<Event<String>>() + 2;
+        assert_eq!(filled(&[1], 1), [10_000 / small_record]);
+        assert_eq!(filled(&[4_900], 2), [2, 2]);
+        assert_eq!(filled(&[50_000], 2), [1, 1]);
+        let large = [small.as_slice(), &[50_000]].concat();
+        let found = filled(&large, 4);
+        assert!(found[1] < 32 && found[2..] == [1, 1], "{found:?}");
+        let again = filled(&[50_000, 1], 3);
+        assert_eq!(again[0], 1);
+        assert!(again[1] > 200, "{again:?}");
     }
 
     #[test]

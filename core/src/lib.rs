@@ -44,7 +44,7 @@ mod task;
 mod watermark;
 
 pub use alignment::{Alignment, AlignmentAction};
-pub use batch::{Batch, Rows, record_bytes, run_records};
+pub use batch::{Batch, Fullness, Rows, record_bytes, run_records};
 pub use chain::{Chain, TypedOutput};
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;

@@ -38,7 +38,10 @@ pub enum TimeChange {
 pub struct WatermarkMerge {
     channels: Vec<ChannelTime>,
     merged: Timestamp,
+    /// Whether the chain has heard that all are idle.
     idle: bool,
+    /// Whether it hasn't heard yet that they are not any more.
+    woke: bool,
 }
 
 impl WatermarkMerge {
@@ -61,6 +64,7 @@ impl WatermarkMerge {
             channels,
             merged: merged.unwrap_or(MIN_TIMESTAMP),
             idle: false,
+            woke: false,
         }
     }
 
@@ -96,12 +100,17 @@ impl WatermarkMerge {
     /// Records arrived; the channel is active.
     pub fn on_records(&mut self, channel: usize) {
         self.channels[channel].idle = false;
-        self.idle = false;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        self.woke |= std::mem::take(&mut self.idle);
     }
 
     fn update(&mut self) -> TimeChange {
         let active = self.channels.iter().filter(|time| !time.idle);
         let Some(least) = active.map(|time| time.watermark).min() else {
+            self.woke = false;
             // Say it once.
             return if std::mem::replace(&mut self.idle, true) || self.channels.is_empty() {
                 TimeChange::None
@@ -109,10 +118,11 @@ impl WatermarkMerge {
                 TimeChange::Idle
             };
         };
-        self.idle = false;
-        if least > self.merged {
-            self.merged = least;
-            TimeChange::Watermark(least)
+        self.wake();
+        // Where no record gets to, this is how one hears that it is to be waited for again.
+        if std::mem::take(&mut self.woke) || least > self.merged {
+            self.merged = self.merged.max(least);
+            TimeChange::Watermark(self.merged)
         } else {
             TimeChange::None
         }
@@ -132,10 +142,24 @@ mod tests {
         assert_eq!(merge.on_idle(0), TimeChange::Idle);
         assert_eq!(merge.on_idle(0), TimeChange::None);
         // One that wakes up behind the others doesn't turn the clock back.
+        assert_eq!(merge.on_watermark(1, 4), TimeChange::Watermark(5));
         assert_eq!(merge.on_watermark(1, 4), TimeChange::None);
         assert_eq!(merge.merged(), 5);
         assert_eq!(WatermarkMerge::restore(2, &merge.channels()).merged(), 5);
         assert_eq!(merge.on_watermark(1, 9), TimeChange::Watermark(9));
+    }
+
+    #[test]
+    fn whoever_was_told_of_idleness_is_told_of_its_end() {
+        let mut merge = WatermarkMerge::restore(1, &[]);
+        assert_eq!(merge.on_watermark(0, 5), TimeChange::Watermark(5));
+        assert_eq!(merge.on_idle(0), TimeChange::Idle);
+        merge.on_records(0);
+        assert_eq!(merge.on_watermark(0, 5), TimeChange::Watermark(5));
+        assert_eq!(merge.on_watermark(0, 5), TimeChange::None);
+        assert_eq!(merge.on_idle(0), TimeChange::Idle);
+        merge.on_records(0);
+        assert_eq!(merge.on_idle(0), TimeChange::Idle);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use rivus_core::{
-    AnyStage, Control, Event, Failure, OperatorIndex, Outlets, Progress, Record, Stage,
+    AnyStage, Control, Event, Failure, Fullness, OperatorIndex, Outlets, Progress, Record, Stage,
     StateAnswer, StateQuery, TaskContext, Timestamp, run_records,
 };
 
@@ -172,7 +172,7 @@ pub(crate) struct Emitter<Out> {
     pub(crate) rows: Vec<Event<Out>>,
     pub(crate) sides: Sides,
     pub(crate) operator: OperatorIndex,
-    full: usize,
+    fullness: Fullness,
 }
 
 impl<Out: Record> Emitter<Out> {
@@ -187,7 +187,10 @@ impl<Out: Record> Emitter<Out> {
             rows: Vec::new(),
             sides: declared.build(sides)?,
             operator: cx.operator,
-            full: run_records::<Out>(cx.info.batch_records),
+            fullness: Fullness::new(
+                run_records::<Out>(cx.info.batch_records),
+                cx.info.batch_bytes,
+            ),
         })
     }
 
@@ -200,14 +203,15 @@ impl<Out: Record> Emitter<Out> {
     /// Makes room for a run that gives about as many records as it takes.
     pub(crate) fn expect(&mut self, records: usize) {
         if self.rows.capacity() == 0 {
-            self.rows.reserve_exact(records.min(self.full));
+            self.rows
+                .reserve_exact(records.min(self.fullness.expected()));
         }
     }
 
     /// Whether a batch is together.
     #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        self.rows.len() >= self.full || self.sides.buffered >= self.full
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.fullness.is_full(&self.rows) || self.sides.buffered >= self.fullness.expected()
     }
 
     /// Whether anything is buffered.
@@ -223,6 +227,7 @@ impl<Out: Record> Emitter<Out> {
                  call .side_output(..) with the same tag on the operator's stream"
             )));
         }
+        self.fullness.emptied();
         let mut progress = self.main.run(std::mem::take(&mut self.rows), cx)?;
         if self.sides.buffered > 0 {
             self.sides.buffered = 0;

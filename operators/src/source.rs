@@ -20,7 +20,7 @@ use rivus_core::{
     Failure, FoundSplit, KnownSplits, MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress,
     SidesRead, Source, SourceFactory, SourceReader, SourceTask, SourceTurn, SplitEnumerator,
     SplitId, StateAnswer, StateQuery, SubtaskMetrics, Task, TaskContext, Timestamp, UserError,
-    codec, no_side_outputs, run_records,
+    codec, no_side_outputs, record_bytes, run_records,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ use crate::outlet::{Outlet, only_outlet};
 
 /// Name of its state in a snapshot.
 const STATE: &str = "splits";
+
+/// Records of the first run: what a record takes is not known yet.
+const FIRST_RUN: usize = 16;
 
 /// Makes tasks that read a source.
 pub struct SourceOperator<S> {
@@ -80,6 +83,7 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
             no_more: false,
             assigned: false,
             end: End::Ahead,
+            run: FIRST_RUN,
             next: only_outlet(outlets)?,
             uid: cx.uid.clone(),
             operator: cx.operator,
@@ -146,6 +150,8 @@ struct Reading<S: Source> {
     /// Whether a split has come of which the chain has not been told.
     assigned: bool,
     end: End,
+    /// Records that the reader is asked for.
+    run: usize,
     next: Outlet<S::Out>,
     uid: OperatorUid,
     operator: OperatorIndex,
@@ -248,7 +254,8 @@ impl<S: Source> SourceTask for Reading<S> {
             }
         }
         cx.enter(self.operator);
-        let max = run_records::<S::Out>(cx.info.batch_records);
+        let most = run_records::<S::Out>(cx.info.batch_records);
+        let max = self.run.min(most);
         let mut run: Vec<Event<S::Out>> = Vec::with_capacity(max);
         let read = self.reader.read(&mut run, max, cx.now());
         // Also where the read failed: that is the place to name.
@@ -256,6 +263,10 @@ impl<S: Source> SourceTask for Reading<S> {
         let status = read.map_err(|error| Failure::user(&error).outside())?;
         SubtaskMetrics::add(&cx.metrics.skipped, self.reader.skipped());
         if !run.is_empty() {
+            // Behind the last record there are more like it.
+            let bytes = record_bytes(&run).max(record_bytes(&run[run.len() - 1..]));
+            let fitting = cx.info.batch_bytes / bytes;
+            self.run = fitting.clamp(1, 2 * max);
             SubtaskMetrics::add(&cx.metrics.records_in, run.len() as u64);
             // A reader that has no more says so again when it is next asked.
             return Ok(SourceTurn::Read(self.next.run(run, cx)?));

@@ -95,3 +95,23 @@ fn a_benchmark_of_nothing_is_refused_in_one_line() {
         assert!(says && said.lines().count() == 1, "{line}: {said}");
     }
 }
+
+#[test]
+fn the_demo_loses_nothing_while_actors_and_leaders_die() {
+    let said = rivus()
+        .args(["demo", "--seconds", "6", "--rate", "2000", "--json"])
+        .output()
+        .unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{out}");
+    let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    let number = |field: &str| last[field].as_f64().expect(field);
+    assert_eq!((number("lost"), number("duplicated")), (0.0, 0.0));
+    assert_eq!(number("records"), 12_000.0);
+    assert!(number("results") > 10_000.0, "{last}");
+    assert!(number("records_per_second") > 0.0, "{last}");
+    assert!(number("kills") >= 5.0, "{last}");
+    assert!(number("restarts") >= 1.0, "{last}");
+    assert!(number("takeovers") >= 2.0, "{last}");
+    assert_eq!(number("attempts_restarted_by_takeover"), 0.0);
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    Count, Event, JobError, JobStatus, RuntimeMode, StreamEnvironment, WatermarkStrategy,
-    WindowAssigner, Windowed,
+    Count, Event, JobError, JobOptions, JobStatus, RuntimeMode, Shares, StreamEnvironment,
+    SubtaskFigures, WatermarkStrategy, WindowAssigner, Windowed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -196,4 +196,53 @@ async fn records_are_dropped_where_they_were_made() {
     assert_eq!(home + abroad, records, "each is dropped once");
     // Half of the records stay on their worker anyway, and the last credits of a channel go back to nobody.
     assert!(home > records * 9 / 10, "at home {home}, abroad {abroad}");
+}
+
+/// A source of `records` at most `rate` a second, and behind it a subtask that takes half a millisecond for each. What both have counted.
+#[allow(clippy::disallowed_methods)] // A subtask that takes its time is what is looked at.
+async fn figures(records: u64, rate: u64) -> [SubtaskFigures; 2] {
+    let env = StreamEnvironment::builder()
+        .parallelism(1)
+        .options(JobOptions {
+            batch_records: 10,
+            ..JobOptions::default()
+        })
+        .build();
+    env.from_source(GeneratorSource::new(|n, _| n).count(records).rate(rate))
+        .rebalance()
+        .map(|number| {
+            thread::sleep(Duration::from_micros(500));
+            number
+        })
+        .collect();
+    let result = env.execute("slow").await.expect("it runs to its end");
+    let subtasks = result.view.subtasks;
+    subtasks
+        .iter()
+        .map(|subtask| subtask.figures)
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("two subtasks")
+}
+
+#[tokio::test]
+async fn figures_say_what_was_taken_and_given_and_who_holds_whom_up() {
+    let [source, slow] = figures(2_000, 1_000_000).await;
+    for task in [&source, &slow] {
+        assert_eq!((task.records_in, task.records_out), (2_000, 2_000));
+        let Shares {
+            busy,
+            backpressured,
+            idle,
+            aligning,
+        } = task.shares();
+        assert!((busy + backpressured + idle + aligning - 1.0).abs() < 1e-9);
+    }
+    assert!(source.shares().backpressured > 0.5, "{source:?}");
+    assert!(slow.shares().busy > 0.5, "{slow:?}");
+    assert!(slow.shares().backpressured < 0.1, "{slow:?}");
+    // The other way round: it waits for records, of which there are few.
+    let [source, slow] = figures(100, 100).await;
+    assert!(source.shares().idle > 0.5, "{source:?}");
+    assert!(slow.shares().idle > 0.5, "{slow:?}");
 }

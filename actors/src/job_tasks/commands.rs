@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ractor::ActorProcessingErr;
+use rivus_core::job::TaskPhase;
 use rivus_core::{CheckpointId, SubtaskId};
 
 use super::{JobCommand, JobTasksState};
@@ -53,10 +54,16 @@ impl JobTasksState {
                 for task in self.tasks.values_mut() {
                     task.report.settle(id);
                 }
-                self.send_all(|| SubtaskMessage::CheckpointCompleted(id));
+                let is_running = |phase: &TaskPhase| phase.is_running();
+                self.send_to(is_running, || SubtaskMessage::CheckpointCompleted(id));
                 self.drop_copies_of_others(id);
             }
-            JobCommand::Aborted(id) => self.send_all(|| SubtaskMessage::CheckpointAborted(id)),
+            // Also to what is about to run: its barrier may be on its way there, and a source would hold for a stop that
+            // will never be.
+            JobCommand::Aborted(id) => self.send_to(
+                |phase| *phase == TaskPhase::Ready || phase.is_running(),
+                || SubtaskMessage::CheckpointAborted(id),
+            ),
             JobCommand::Align {
                 group,
                 least,

@@ -142,16 +142,19 @@ impl JobTasksState {
         }
     }
 
-    pub(super) fn send_all(&mut self, message: impl Fn() -> SubtaskMessage) {
-        let running: Vec<AttemptId> = self
+    /// Tells all executions that have got so far.
+    pub(super) fn send_to(
+        &mut self,
+        hears: impl Fn(&TaskPhase) -> bool,
+        message: impl Fn() -> SubtaskMessage,
+    ) {
+        let hearing: Vec<AttemptId> = self
             .tasks
             .iter()
-            .filter(|(_, task)| {
-                matches!(task.report.phase, TaskPhase::Running | TaskPhase::Drained)
-            })
+            .filter(|(_, task)| hears(&task.report.phase))
             .map(|(attempt, _)| *attempt)
             .collect();
-        for attempt in running {
+        for attempt in hearing {
             self.send(attempt, message());
         }
     }

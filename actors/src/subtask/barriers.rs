@@ -46,6 +46,8 @@ impl Work {
 
     pub(super) fn trigger(&mut self, barrier: Barrier) -> Result<(), Failure> {
         if self.inputs.is_empty() && barrier.id > self.inputs.alignment.over() {
+            // One that another follows has been given up, even if nobody has said so.
+            self.held.take_if(|held| *held < barrier.id);
             if let CheckpointKind::Stop { drain } = barrier.kind {
                 self.held = Some(barrier.id);
                 if drain {

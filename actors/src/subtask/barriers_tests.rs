@@ -158,6 +158,8 @@ fn a_checkpoint_that_is_called_off_is_not_frozen_any_more_and_not_uploaded() {
         ("|1 . x1 x1 + .", "- f1 t1+a1 a1 - >1"),
         // The next one begins behind it.
         ("|1 . x1 |2 . + .", "- f1 t1+a1 - - - >1+f2+>2+u2 !2"),
+        // Before it comes itself.
+        ("+ x1 |1 . |2 .", "- /1+a1+a1 - - - f2+>2+u2 !2"),
         // Before its turn comes.
         ("+ |1 x1 . |2 .", "- - a1 /1 - f2+>2+u2 !2"),
         // An older one is called off: that changes nothing.
@@ -168,4 +170,30 @@ fn a_checkpoint_that_is_called_off_is_not_frozen_any_more_and_not_uploaded() {
     ] {
         assert_eq!(picture(steps), answers, "{steps}");
     }
+}
+
+#[test]
+fn a_source_that_holds_for_a_stop_goes_on_when_that_is_given_up() {
+    let barrier = |id, kind| Barrier {
+        id: CheckpointId(id),
+        kind,
+    };
+    let (stop, checkpoint) = (
+        CheckpointKind::Stop { drain: false },
+        CheckpointKind::Checkpoint,
+    );
+    let held = |then: fn(&mut Work)| {
+        let mut work = work(&Arc::default());
+        work.trigger(barrier(1, stop)).unwrap();
+        then(&mut work);
+        work.held
+    };
+    assert_eq!(held(|_| ()), Some(CheckpointId(1)));
+    assert_eq!(held(|work| work.aborted(CheckpointId(1)).unwrap()), None);
+    // Nobody said so, but there is another one.
+    let next = barrier(2, checkpoint);
+    let mut work = work(&Arc::default());
+    work.trigger(barrier(1, stop)).unwrap();
+    work.trigger(next).unwrap();
+    assert_eq!(work.held, None);
 }

@@ -22,6 +22,9 @@ use super::watch::Watch;
 /// How much of a file is read to find its header, to begin with.
 const HEADER_BUFFER_BYTES: usize = 16 * 1024;
 
+/// Bytes of lines that a run may have beyond its first line: large ones are not to fill the memory, nor hold up others.
+const RUN_BYTES: u64 = 256 * 1024;
+
 /// Reads the splits it is given one after the other, each from its offset on.
 #[derive(Debug)]
 pub struct FileReader<D> {
@@ -191,6 +194,7 @@ impl<D: LineDecoder> FileReader<D> {
         lines_left: &mut usize,
         now: Timestamp,
     ) -> Result<ReadStatus, UserError> {
+        let mut bytes = 0;
         loop {
             match &mut self.current {
                 None if self.waiting.is_empty() => match self.unfinished.next() {
@@ -199,7 +203,7 @@ impl<D: LineDecoder> FileReader<D> {
                     Some(_) => self.next_split(now)?,
                 },
                 Some(open) if open.at_end() => self.finish_current(),
-                _ if *lines_left == 0 => return Ok(ReadStatus::More),
+                _ if *lines_left == 0 || bytes >= RUN_BYTES => return Ok(ReadStatus::More),
                 None => self.next_split(now)?,
                 Some(open) if open.is_behind() => {
                     // However far the place is, others get their turns.
@@ -211,7 +215,10 @@ impl<D: LineDecoder> FileReader<D> {
                 }
                 Some(open) => {
                     *lines_left -= 1;
-                    match open.next_record(&self.source) {
+                    let from = open.lines.offset();
+                    let record = open.next_record(&self.source);
+                    bytes += open.lines.offset() - from;
+                    match record {
                         Ok(Decoded::Record(record)) => out.push(Event::at(MIN_TIMESTAMP, record)),
                         Ok(Decoded::Skipped) => self.skipped += 1,
                         Ok(Decoded::Nothing) => {}

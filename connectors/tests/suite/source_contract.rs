@@ -436,3 +436,22 @@ fn a_generator_gives_times_and_refuses_a_rate_of_nothing() {
     assert_eq!(made, [Event::at(0, 0), Event::at(10, 1), Event::at(20, 2)]);
     assert!(message(source.rate(0).check()).contains("rate is 0"));
 }
+
+#[test]
+fn a_run_of_large_lines_ends_by_their_bytes() {
+    let line = "x".repeat(100_000);
+    let (_dir, path) = file(format!("{line}\n").repeat(20));
+    let source = TextFileSource::new(&path);
+    let mut reader = source.reader(INSTANCE).unwrap();
+    for split in source.splits(1).unwrap() {
+        reader.add_split(split).unwrap();
+    }
+    let mut runs = Vec::new();
+    let mut more = true;
+    while more {
+        let mut run = Vec::new();
+        more = step(&mut reader, &mut run, 1_000).unwrap() == ReadStatus::More;
+        runs.push(run.len());
+    }
+    assert_eq!(runs, [3, 3, 3, 3, 3, 3, 2]);
+}

@@ -122,7 +122,7 @@ pub enum LogEntry {
         wait: Duration,
         /// Whether a new leader found the region broken, rather than saw it break.
         found_at_takeover: bool,
-        /// Whether the restart strategy was asked.
+        /// Whether the restart strategy counts it: not what a new leader found, nor what failed with others.
         charged: bool,
     },
     /// Somebody asked for the job's end.

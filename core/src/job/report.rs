@@ -29,6 +29,11 @@ impl TaskPhase {
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::Canceled)
     }
+
+    /// Whether the execution is connected, and not over.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Self::Running | Self::Drained)
+    }
 }
 
 /// All that a leader needs to know of one execution. The TaskManager keeps it up to date while there is no

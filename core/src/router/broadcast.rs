@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::MEASURE_EVERY;
-use crate::batch::{Rows, batch_records, record_bytes};
+use super::batch_fullness;
+use crate::batch::{Fullness, Rows};
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::either::Carry;
 use crate::element::Element;
@@ -17,15 +17,12 @@ use crate::stage::{Control, Progress, Stage};
 pub(super) struct Broadcaster<T, C: Carry<T>> {
     lanes: Range<usize>,
     rows: Vec<Event<C::As>>,
+    fullness: Fullness,
     /// What is left of a run that met a channel without credit.
     rest: std::vec::IntoIter<Event<T>>,
     watermark: Option<Timestamp>,
     idle: bool,
     pending: Option<Control>,
-    /// Records in a full batch, by count and by bytes.
-    full: usize,
-    batch_bytes: usize,
-    sent: u64,
 }
 
 impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
@@ -33,13 +30,11 @@ impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
         Self {
             lanes,
             rows: Vec::new(),
+            fullness: batch_fullness::<C::As>(info),
             rest: Vec::new().into_iter(),
             watermark: None,
             idle: false,
             pending: None,
-            full: batch_records::<C::As>(info.batch_records),
-            batch_bytes: info.batch_bytes,
-            sent: 0,
         }
     }
 
@@ -54,11 +49,7 @@ impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
                 return false;
             }
             let rows = Arc::new(std::mem::take(&mut self.rows));
-            if self.sent.is_multiple_of(MEASURE_EVERY) {
-                let fitting = self.batch_bytes / record_bytes(&rows);
-                self.full = fitting.clamp(1, batch_records::<C::As>(cx.info.batch_records));
-            }
-            self.sent += 1;
+            self.fullness.emptied();
             SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);
             for lane in self.lanes.clone() {
                 let batch = Box::new(Rows::Shared(Arc::clone(&rows)));
@@ -89,7 +80,8 @@ impl<T: Record, C: Carry<T>> Broadcaster<T, C> {
     /// Takes what is left of the run, a batch at a time.
     fn take_rest(&mut self, cx: &mut TaskContext) -> Progress {
         loop {
-            if self.rows.len() >= self.full && !self.send_all(cx) && !self.rows.is_empty() {
+            let is_full = self.fullness.is_full(&self.rows);
+            if is_full && !self.send_all(cx) && !self.rows.is_empty() {
                 return Progress::Blocked;
             }
             match self.rest.next() {

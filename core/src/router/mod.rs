@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use self::broadcast::Broadcaster;
-use crate::batch::{Batch, Rows, batch_records, record_bytes};
+use crate::batch::{Batch, Fullness, Rows, batch_records};
 use crate::codec::CodecError;
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::either::{AsItIs, Carry};
@@ -117,6 +117,7 @@ impl<T: Record> Route<T> for ForwardRoute {
 /// An output channel's buffer.
 struct Buffer<W> {
     rows: Vec<Event<W>>,
+    fullness: Fullness,
     /// Goes out behind the buffer.
     watermark: Option<Timestamp>,
     idle: bool,
@@ -133,15 +134,13 @@ struct Router<T, R: Route<T>, C: Carry<R::Wire>> {
     rest: std::vec::IntoIter<Event<T>>,
     /// A barrier, a round or the end that waits for the buffers before it.
     pending: Option<Control>,
-    /// Records in a full batch, by count and by bytes.
-    full: usize,
-    batch_bytes: usize,
     routed: u64,
-    sent: u64,
 }
 
-/// A batch's record size is looked at this often.
-const MEASURE_EVERY: u64 = 64;
+/// When a batch of such records is full.
+fn batch_fullness<W>(info: &SubtaskInfo) -> Fullness {
+    Fullness::new(batch_records::<W>(info.batch_records), info.batch_bytes)
+}
 
 impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
     fn new(route: R, info: &SubtaskInfo, lanes: Range<usize>) -> Self {
@@ -149,6 +148,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
             .clone()
             .map(|_| Buffer {
                 rows: Vec::new(),
+                fullness: batch_fullness::<C::As>(info),
                 watermark: None,
                 idle: false,
                 watermark_since: 0,
@@ -160,10 +160,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
             buffers,
             rest: Vec::new().into_iter(),
             pending: None,
-            full: batch_records::<C::As>(info.batch_records),
-            batch_bytes: info.batch_bytes,
             routed: 0,
-            sent: 0,
         }
     }
 
@@ -177,11 +174,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
             return false;
         }
         let rows = std::mem::take(&mut self.buffers[index].rows);
-        if self.sent.is_multiple_of(MEASURE_EVERY) {
-            let fitting = self.batch_bytes / record_bytes(&rows);
-            self.full = fitting.clamp(1, batch_records::<C::As>(cx.info.batch_records));
-        }
-        self.sent += 1;
+        self.buffers[index].fullness.emptied();
         SubtaskMetrics::add(&cx.metrics.records_out, rows.len() as u64);
         cx.outputs
             .send(lane, Element::Batch(Box::new(Rows::Owned(rows))));
@@ -220,7 +213,8 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
     fn route_rest(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
         // Whichever buffer is full must go before anything is added to it.
         for index in 0..self.buffers.len() {
-            if self.buffers[index].rows.len() >= self.full && !self.send_rows(index, cx) {
+            let Buffer { rows, fullness, .. } = &mut self.buffers[index];
+            if fullness.is_full(rows) && !self.send_rows(index, cx) {
                 return Ok(Progress::Blocked);
             }
         }
@@ -232,7 +226,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
                 return Err(no_such_lane(index, lanes));
             };
             if buffer.rows.capacity() == 0 {
-                buffer.rows.reserve_exact(self.full);
+                buffer.rows.reserve_exact(buffer.fullness.expected());
             }
             let Some(event) = self.rest.next() else {
                 break;
@@ -240,7 +234,7 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
             buffer
                 .rows
                 .push(event.map(|value| C::carry(R::wire(mark, value))));
-            if buffer.rows.len() >= self.full && !self.send_all(index, cx) {
+            if buffer.fullness.is_full(&buffer.rows) && !self.send_all(index, cx) {
                 return Ok(Progress::Blocked);
             }
         }
@@ -249,7 +243,8 @@ impl<T: Record, R: Route<T>, C: Carry<R::Wire>> Router<T, R, C> {
 
     /// A channel that gets few records must not hold its watermark back for long.
     fn send_overdue_watermarks(&mut self, cx: &mut TaskContext) {
-        let patience = (self.full * self.buffers.len()) as u64;
+        let expected = self.buffers.iter().map(|buffer| buffer.fullness.expected());
+        let patience = expected.sum::<usize>() as u64;
         for index in 0..self.buffers.len() {
             let buffer = &self.buffers[index];
             if buffer.watermark.is_some() && self.routed - buffer.watermark_since >= patience {

@@ -570,3 +570,88 @@ fn a_sink_without_a_committer_keeps_no_committables() {
     selling.barrier(1);
     assert!(selling.completed(1).is_empty());
 }
+
+/// Gives records of 50,000 bytes, as many as it is asked for; behind the first hundred, which are small.
+struct Growing;
+
+#[derive(Default)]
+struct GrowingReader(usize);
+
+impl Source for Growing {
+    type Out = String;
+    type Split = ();
+    type Reader = GrowingReader;
+
+    fn splits(&self, _parallelism: u32) -> Result<Vec<()>, UserError> {
+        Ok(vec![()])
+    }
+
+    fn reader(&self, _instance: ParallelInstance) -> Result<GrowingReader, UserError> {
+        Ok(GrowingReader::default())
+    }
+}
+
+impl SourceReader for GrowingReader {
+    type Out = String;
+    type Split = ();
+
+    fn add_split(&mut self, _split: ()) -> Result<(), UserError> {
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        out: &mut Vec<Event<String>>,
+        max: usize,
+        _now: Timestamp,
+    ) -> Result<ReadStatus, UserError> {
+        while out.len() < max {
+            let bytes = if self.0 < 100 { 5 } else { 50_000 };
+            out.push(Event::at(0, "x".repeat(bytes)));
+            self.0 += 1;
+        }
+        Ok(ReadStatus::More)
+    }
+
+    fn snapshot(&self) -> Vec<()> {
+        vec![()]
+    }
+}
+
+#[test]
+fn a_run_is_as_long_as_its_bytes_permit() {
+    let mut cx = world(0, 1, &Arc::new(ManualClock::default()));
+    cx.info.batch_records = 1_000;
+    cx.info.batch_bytes = 200_000;
+    let restored = RestoredState::parse(&[]).unwrap();
+    let uid = OperatorUid::from(UID);
+    let build = BuildContext {
+        info: &cx.info,
+        restored: &restored,
+        stores: None,
+        uid: &uid,
+        operator: OperatorIndex(0),
+        unmarked_source: None,
+    };
+    let outlets = main_only(|text: &String| text.len().to_string())(&Log::default(), 0);
+    let source = SourceOperator::new(Growing);
+    let mut task = source.task(&build, outlets).unwrap();
+    let runs = (0..6).map(|_| {
+        let before = cx
+            .metrics
+            .records_in
+            .load(std::sync::atomic::Ordering::Relaxed);
+        let mut progress = task.source().unwrap().read(&mut cx).unwrap();
+        while let SourceTurn::Read(read) = progress
+            && !read.is_done()
+        {
+            progress = SourceTurn::Read(task.resume(&mut cx).unwrap());
+        }
+        cx.metrics
+            .records_in
+            .load(std::sync::atomic::Ordering::Relaxed)
+            - before
+    });
+    // It begins with few, and when records become large one run is longer than it would be.
+    assert_eq!(runs.collect::<Vec<_>>(), [16, 32, 64, 3, 3, 3]);
+}

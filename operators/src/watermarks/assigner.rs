@@ -172,11 +172,16 @@ where
 {
     fn run(&mut self, mut run: Vec<Event<T>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
         cx.enter(self.operator);
+        let woke = self.clock.as_ref().is_some_and(IdleClock::is_idle);
         if let Some(clock) = &mut self.clock {
             clock.active(cx.now());
         }
         self.waiting = false;
         self.observe(&mut run)?;
+        if woke {
+            // Also who gets no record of it has to hear that it is to be waited for again.
+            self.due = Some(self.seen.watermark);
+        }
         let mut progress = self.next.run(run, cx)?;
         if progress.is_done() {
             progress = self.send_due(cx)?;

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use super::bid::{Draft, key_of};
 use super::comparison::{Comparison, Pace};
 use super::job;
-use super::meter::{Reading, quiet};
+use super::meter::{Reading, hop, quiet};
 use super::observed::ObservedSink;
 use super::source::Bids;
 use super::{Setup, at_least_one, meter};
@@ -133,9 +133,12 @@ async fn one(setup: &Setup, args: &Args, keys: u64) -> anyhow::Result<()> {
         let mut round = vec![owned(args.records, keys), borrowed(args.records, keys)];
         round.push(twice(args.records, keys));
         quiet().await;
+        let before = hop();
         round.push(engine(setup, args.records, keys, interval, false).await?);
+        let after = hop();
         quiet().await;
         comparison.add(round);
+        println!("    from core to core in {before:?} before the engine's run, {after:?} after");
     }
     comparison.conclude(BAR);
     Ok(())

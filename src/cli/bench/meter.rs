@@ -1,5 +1,7 @@
 //! Clocks, CPU time and memory of this process.
 
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What the process has used up at one moment.
@@ -52,6 +54,27 @@ pub(crate) fn cpu_time() -> Duration {
         .sum::<u64>();
     // Linux reports hundredths of a second to user space on every architecture.
     Duration::from_millis(ticks * 10)
+}
+
+/// How long a cache line takes from one core to another: on a virtual machine that is 25 or 200 nanoseconds, by where its
+/// host has put its cores just now, and whatever crosses cores is as much slower.
+pub(crate) fn hop() -> Duration {
+    const HOPS: u64 = 200_000;
+    let line = AtomicU64::new(0);
+    let play = |mine: u64| {
+        for hop in (mine..HOPS).step_by(2) {
+            while line.load(Ordering::Acquire) != hop {
+                spin_loop();
+            }
+            line.store(hop + 1, Ordering::Release);
+        }
+    };
+    let began = now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| play(1));
+        play(0);
+    });
+    began.elapsed() / HOPS as u32
 }
 
 fn status(name: &str) -> u64 {

@@ -16,6 +16,18 @@ impl JobMachine {
         now: Duration,
         actions: &mut Vec<JobAction>,
     ) {
+        self.failed_with(attempt, failure, &mut None, now, actions);
+    }
+
+    /// A task failed, with others perhaps: what is decided for the first of them holds for all.
+    fn failed_with(
+        &mut self,
+        attempt: AttemptId,
+        failure: Failure,
+        decided: &mut Option<RestartDecision>,
+        now: Duration,
+        actions: &mut Vec<JobAction>,
+    ) {
         let Some(index) = self.region_if_current(attempt) else {
             return;
         };
@@ -34,11 +46,18 @@ impl JobMachine {
             self.fail_job(poison, actions);
             return;
         }
-        let random = (self.random)();
-        let strategy = &self.state.options.restart;
-        match self.restart.on_failure(strategy, now, random) {
+        let decision = match *decided {
+            Some(decision) => decision.joined(),
+            None => {
+                let random = (self.random)();
+                let strategy = &self.state.options.restart;
+                *decided.insert(self.restart.on_failure(strategy, now, random))
+            }
+        };
+        match decision {
             RestartDecision::GiveUp => self.fail_job(failure, actions),
             RestartDecision::After(wait) => self.fail_over(index, failure, wait, true, actions),
+            RestartDecision::Joins(wait) => self.fail_over(index, failure, wait, false, actions),
         }
     }
 
@@ -116,9 +135,10 @@ impl JobMachine {
         actions: &mut Vec<JobAction>,
     ) {
         self.over.extend(lost.iter().map(|(attempt, _)| *attempt));
+        let mut decided = None;
         for (attempt, slot) in lost {
             let failure = Failure::attempt(format!("TaskManager {} was lost", slot.task_manager));
-            self.task_failed(*attempt, failure, now, actions);
+            self.failed_with(*attempt, failure, &mut decided, now, actions);
         }
     }
 

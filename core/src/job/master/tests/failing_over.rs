@@ -248,6 +248,40 @@ fn a_lost_task_manager_takes_its_tasks_with_it() {
 }
 
 #[test]
+fn regions_that_are_lost_in_one_event_are_one_failure() {
+    for delay in [Duration::ZERO, Duration::from_secs(5)] {
+        let restart = RestartStrategy::FixedDelay { attempts: 1, delay };
+        let options = JobOptions {
+            restart,
+            ..JobOptions::default()
+        };
+        let mut job = Job::submitted(WIDE, options);
+        job.play(
+            "collected     | find a
+             splits a 10   | log splits of a
+             written       | request 2; request 2
+             slots-of t0   | log deployed a0#1; log deployed a1#1
+             written       | deploy a0#1
+             written       | deploy a1#1",
+        );
+        job.quietly("ready a0#1");
+        job.quietly("ready a1#1");
+        let lost =
+            "log failover a0 (TaskManager t0 was lost); log failover a1 (TaskManager t0 was lost)";
+        job.play(&format!("lost t0 | {lost}"));
+        job.write_all();
+        job.quietly("quiesced");
+        assert_eq!(job.machine.state.restarts_charged, 1);
+        // Wherever they stand, a second event is a second failure once the first is over.
+        job.now += delay;
+        for event in ["wake 0", "slots-but t0", "written", "ready a0#2"] {
+            job.quietly(event);
+        }
+        job.play("failed a0#2 | log failing (boom)");
+    }
+}
+
+#[test]
 fn slots_that_are_lost_before_they_are_used_are_asked_for_again() {
     let mut job = Job::running("a:1");
     job.checkpoint(1, &[]);

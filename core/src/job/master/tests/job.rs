@@ -179,6 +179,14 @@ impl Job {
             }
             "look" => JobEvent::Timer(JobTimer::Discover { source: vertex(of) }),
             "slots" => JobEvent::SlotsGranted((0..4).map(slot).collect()),
+            "slots-of" => {
+                let one = slot(of.trim_start_matches('t').parse().unwrap());
+                let slots = (0..4).map(|index| Slot {
+                    index,
+                    ..one.clone()
+                });
+                JobEvent::SlotsGranted(slots.collect())
+            }
             "slots-but" => {
                 let lost: u32 = of.trim_start_matches('t').parse().unwrap();
                 JobEvent::SlotsGranted((0..5).filter(|i| *i != lost).map(slot).collect())
