@@ -163,6 +163,7 @@ pub struct ParquetSource<T> {
 
 /// A row group of a file, and how many of its rows have been read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.ParquetSplit")]
 pub struct ParquetSplit {
     /// The file.
     pub path: PathBuf,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rivus_connectors::contract::{self, SinkJob};
 use rivus_connectors::{Compression, FileSink, ParquetSource, ParquetSplit, RollingPolicy};
 use rivus_core::{
-    Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Sink, Source, SourceReader,
-    UserError,
+    Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Schema, Sink, Source,
+    SourceReader, UserError,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -270,4 +270,10 @@ fn what_has_no_columns_is_refused_by_its_name_before_the_job_is_started() {
         assert!(message.contains(words), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn a_split_that_is_kept_in_state_has_a_name_that_no_users_type_has() {
+    let kept = Schema::of::<ParquetSplit>().names();
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["rivus.ParquetSplit"]);
 }
