@@ -227,7 +227,9 @@ impl<D> FileSource<D> {
     /// canceled. Each is read once, also through restarts and when the leader changes: what has been found is
     /// in the job's log, which grows with every file by nine bytes, unless they come [in the order of their
     /// names](Self::in_order_of_names). A file is known by its path: one that is replaced isn't read
-    /// again, and what is appended to it later isn't read.
+    /// again, and what is appended to it later isn't read. How the path is spelt makes no difference (`in`, `./in`, `in//`): it
+    /// is taken from the root on, a relative one from the working directory of the process that looks, so in another working
+    /// directory `in` is another folder. Links aren't followed for that, nor is `..`: under another of such names a file is read again.
     ///
     /// A file is taken when it wasn't written to for a while ([`settle`](Self::settle)), or it is moved into the
     /// folder when it is whole: under a name with a dot in front, or from another folder of the same file system.

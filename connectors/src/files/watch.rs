@@ -4,6 +4,8 @@
 //! read the log keeps a number made of its path, or nothing where names say which files are new. Nothing else would do: a
 //! file may be moved in with an old time of change, and one that was read may be touched. What is
 //! only known here is how long a file that wasn't taken yet has stood still: a new leader begins to look anew.
+//!
+//! A file is known by its path from the root on, so that a source that spells its folder otherwise finds nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -97,10 +99,13 @@ struct Sighting {
 pub(super) struct Watching<S> {
     source: S,
     watch: Watch,
+    /// From where relative paths go on.
+    base: PathBuf,
     /// The keys of all files that were taken, unless names say which are new.
     taken: BTreeSet<u64>,
     /// The last of them, by name.
     last: Option<PathBuf>,
+    /// What was seen of others, by their paths as they were listed.
     seen: BTreeMap<PathBuf, Sighting>,
 }
 
@@ -110,27 +115,34 @@ impl<S: CutsFiles> Watching<S> {
         let mut watching = Self {
             source,
             watch,
+            base: std::env::current_dir().unwrap_or_default(),
             taken: known.keys,
             last: None,
             seen: BTreeMap::new(),
         };
         for split in known.splits {
-            watching.take(S::path(&split).to_owned());
+            watching.take(watching.whole(S::path(&split)));
         }
         watching
     }
 
-    fn take(&mut self, path: PathBuf) {
-        if !self.watch.by_name {
-            self.taken.insert(key(&path));
-        }
-        self.last = self.last.take().max(Some(path));
+    /// A file's path from the root on, the same however the source's is spelt. What `..` means depends on the links before
+    /// it, so it stays.
+    fn whole(&self, path: &Path) -> PathBuf {
+        self.base.join(path).components().collect()
     }
 
-    fn is_taken(&self, path: &PathBuf) -> bool {
+    fn take(&mut self, whole: PathBuf) {
+        if !self.watch.by_name {
+            self.taken.insert(key(&whole));
+        }
+        self.last = self.last.take().max(Some(whole));
+    }
+
+    fn is_taken(&self, whole: &PathBuf) -> bool {
         match self.watch.by_name {
-            true => self.last.as_ref().is_some_and(|last| path <= last),
-            false => self.taken.contains(&key(path)),
+            true => self.last.as_ref().is_some_and(|last| whole <= last),
+            false => self.taken.contains(&key(whole)),
         }
     }
 
@@ -185,11 +197,13 @@ impl<S: CutsFiles> SplitEnumerator for Watching<S> {
         let marker = self.watch.until.clone();
         // Looked for first: what was there before it is in the list.
         let last = marker.as_ref().is_some_and(|marker| marker.exists());
+        let marker = marker.map(|marker| self.whole(&marker));
         let mut splits = Vec::new();
         let mut there = BTreeSet::new();
         let mut in_order = true;
         for path in self.source.inputs().list()? {
-            if self.is_taken(&path) || marker.as_ref() == Some(&path) {
+            let whole = self.whole(&path);
+            if self.is_taken(&whole) || marker.as_ref() == Some(&whole) {
                 continue;
             }
             if path.to_str().is_none() {
@@ -221,7 +235,7 @@ impl<S: CutsFiles> SplitEnumerator for Watching<S> {
             };
             if let Some(cut) = cut {
                 splits.extend(cut);
-                self.take(path);
+                self.take(whole);
             } else {
                 in_order &= !self.watch.by_name;
                 there.insert(path);
@@ -234,7 +248,7 @@ impl<S: CutsFiles> SplitEnumerator for Watching<S> {
     fn memory(&self, split: &S::Split) -> SplitMemory {
         match self.watch.by_name {
             true => SplitMemory::Nothing,
-            false => SplitMemory::Key(key(S::path(split))),
+            false => SplitMemory::Key(key(&self.whole(S::path(split)))),
         }
     }
 }

@@ -442,6 +442,54 @@ fn a_watch_ends_with_what_is_there_beside_its_marker() {
 }
 
 #[test]
+fn a_watched_file_is_known_again_however_its_folder_is_spelt() {
+    // Here, so that it has a relative path.
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let whole = format!("{}/{name}", here.display());
+    fs::write(dir.path().join("a"), "1\n").unwrap();
+    let glob = TextFileSource::glob(format!("{name}/*"));
+    let folders = [
+        whole.clone(),
+        format!("./{name}"),
+        format!("{name}//"),
+        format!("{}/.//{name}/.", here.display()),
+    ];
+    let folders = folders.map(TextFileSource::folder);
+    let sources: Vec<_> = folders.into_iter().chain([glob]).collect();
+    for by_name in [false, true] {
+        let watched = |source: &TextFileSource| {
+            let source = source.clone().watch(SECOND).settle(Duration::ZERO);
+            // Spelt in yet another way.
+            let source = source.until(dir.path().join(".").join("_DONE"));
+            match by_name {
+                true => source.in_order_of_names(),
+                false => source,
+            }
+        };
+        for (first, second) in sources.iter().zip(sources.iter().cycle().skip(1)) {
+            let first = watched(first).enumerator(KnownSplits::default()).unwrap();
+            let (mut first, mut known) = (first.unwrap(), KnownSplits::default());
+            let looks = [0, 1_000].map(|now| first.discover(now).unwrap().splits);
+            let [split] = looks.concat().try_into().unwrap();
+            match first.memory(&split) {
+                SplitMemory::Key(key) => {
+                    known.keys.insert(key);
+                }
+                _ => known.splits.push(split),
+            }
+            let mut second = watched(second).enumerator(known).unwrap().unwrap();
+            assert_eq!(second.discover(2_000).unwrap().splits, []);
+            fs::write(dir.path().join("_DONE"), "x").unwrap();
+            let end = second.discover(3_000).unwrap();
+            assert_eq!((end.splits, end.last), (vec![], true));
+            fs::remove_file(dir.path().join("_DONE")).unwrap();
+        }
+    }
+}
+
+#[test]
 fn watched_files_are_cut_and_unpacked_as_others_are_and_keep_the_contract() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("a.csv"), "symbol,price\nA,1\nB,2\nC,3\n").unwrap();
