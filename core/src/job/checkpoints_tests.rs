@@ -151,7 +151,7 @@ impl Coordinator {
                     _ => CheckpointId(0),
                 },
                 needs_split: false,
-                received: Vec::new(),
+                received: BTreeSet::new(),
             });
         }
         CheckpointEvent::Started { tasks, reports }
