@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rivus_connectors::contract::{self, SinkJob};
-use rivus_connectors::{Compression, FileSink, ParquetSource, ParquetSplit, RollingPolicy};
+use rivus_connectors::{Compression, FileSink, ParquetSource, ParquetSplit, RollingPolicy, Watch};
 use rivus_core::{
-    Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Schema, Sink, Source,
-    SourceReader, UserError,
+    Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Schema, Sink, Source, SourceReader,
+    UserError,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -105,8 +105,8 @@ fn a_watched_file_is_found_once_when_its_footer_is_there() {
     let late = dir.path().join("b.parquet");
     fs::write(dir.path().join("a.parquet"), &whole).unwrap();
     fs::write(&late, &whole[..whole.len() / 2]).unwrap();
-    let source = ParquetSource::<Trade>::folder(dir.path()).watch(Duration::from_secs(1));
-    let source = source.settle(Duration::ZERO);
+    let watch = Watch::every(Duration::from_secs(1)).settle(Duration::ZERO);
+    let source = ParquetSource::<Trade>::folder(dir.path()).watch(watch);
     let mut enumerator = source.enumerator(KnownSplits::default()).unwrap().unwrap();
     let mut now = 0;
     let mut look = || {
