@@ -383,9 +383,14 @@ pub(crate) fn read_manifest(
     storage: &CheckpointStorage,
     folder: &str,
 ) -> Result<SavepointManifest, JobError> {
-    let bytes = storage
-        .read_savepoint(folder)
-        .map_err(|error| JobError::Savepoint(Failure::user(&error.into()).message))?;
+    let bytes = storage.read_savepoint(folder).map_err(|error| {
+        JobError::Savepoint(match error {
+            StorageError::Missing { name } => {
+                format!("there is no savepoint: \"{name}\" is missing")
+            }
+            error => Failure::user(&error.into()).message,
+        })
+    })?;
     codec::decode(&bytes).map_err(|error| {
         JobError::Savepoint(format!(
             "the savepoint in {folder} can't be read: {}",
