@@ -15,6 +15,8 @@
 mod access;
 #[path = "world/days.rs"]
 mod days;
+#[path = "world/visitors.rs"]
+mod visitors;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,10 +25,8 @@ use access::View;
 use clap::Parser;
 use days::{Days, Slice};
 use rivus::connectors::{BadLines, FileSink, TextFileSource};
-use rivus::{
-    Event, Keyed, KeyedProcessFunction, MapState, Output, RunArgs, SideOutputTag,
-    StreamEnvironment, Timer, UserError, WatermarkStrategy, WindowAssigner,
-};
+use rivus::{RunArgs, SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner};
+use visitors::Visitors;
 
 /// Page views and unique visitors from midnight to now, whenever they have changed; and how many views came too late for them.
 #[derive(Parser)]
@@ -101,49 +101,4 @@ pub fn daily(env: &StreamEnvironment, args: &Args) {
             late.print().uid("late");
         }
     };
-}
-
-#[derive(Clone)]
-struct Visitors {
-    days: Days,
-    too_late: SideOutputTag<View>,
-}
-
-impl KeyedProcessFunction<String, View> for Visitors {
-    type Out = Slice;
-    /// A visitor's views of the day, by the last millisecond of their slice.
-    type State = MapState<i64, u64>;
-
-    fn process(
-        &mut self,
-        view: Event<View>,
-        slices: &mut Keyed<'_, String, Self::State>,
-        out: &mut Output<'_, Slice>,
-    ) -> Result<(), UserError> {
-        let last = self.days.last_of_slice(view.ts);
-        if last > slices.watermark() {
-            *slices.entry(last).or_default() += 1;
-            slices.register_event_timer(last);
-            slices.register_event_timer(self.days.last_of_day(view.ts));
-        } else {
-            out.side(&self.too_late, view.value);
-        }
-        Ok(())
-    }
-
-    fn on_timer(
-        &mut self,
-        timer: Timer,
-        slices: &mut Keyed<'_, String, Self::State>,
-        out: &mut Output<'_, Slice>,
-    ) -> Result<(), UserError> {
-        if let Some(views) = slices.get(&timer.ts) {
-            let is_first = slices.keys().next() == Some(&timer.ts);
-            out.emit(self.days.slice(timer.ts, *views, is_first));
-        }
-        if timer.ts == self.days.last_of_day(timer.ts) {
-            slices.retain(|last, _| *last > timer.ts);
-        }
-        Ok(())
-    }
 }

@@ -95,6 +95,7 @@ struct Delivered(Mutex<BTreeMap<u32, BTreeSet<CheckpointId>>>);
 
 /// The records that one subtask was given before one barrier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.ActorCommittable")]
 pub struct ActorCommittable<T> {
     /// Who was given them.
     pub subtask: u32,

@@ -52,6 +52,7 @@ pub struct ActorSource<T> {
 
 /// Where a feed is to be read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.FeedSplit")]
 pub struct FeedSplit {
     /// How many records were read, by all processes that have fed the job.
     pub next: u64,

@@ -31,7 +31,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::flags::{
-    Flags, ForCluster, ForCommand, ForJobManager, ForShow, ForTaskManager,
+    Flags, ForBucket, ForCluster, ForCommand, ForJobManager, ForShow, ForTaskManager,
 };
 pub(crate) use self::reference::reference;
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use rivus_core::job::{SavedVertex, SavepointManifest, SnapshotPart};
 use rivus_core::{CheckpointKind, Failure, OperatorUid, RestoredState, SnapshotBytes, read_head};
-use rivus_state::{CheckpointStorage, StorageError, StoredSnapshot};
+use rivus_state::{CheckpointStorage, StorageError, StoredSnapshot, savepoint_folder};
 use serde::Serialize;
 
 use crate::error::JobError;
 use crate::savepoint::{HEAD_AT_ONCE, Savepoint, open, read_manifest};
+use crate::storage::Storage;
 
 /// What is in a savepoint.
 #[derive(Debug, Clone, Serialize)]
@@ -98,19 +99,55 @@ impl Savepoint {
     pub fn inspect(&self, verify: bool) -> Result<SavepointContents, JobError> {
         let path = self.path().ok_or_else(|| {
             JobError::Savepoint(format!(
-                "savepoint {self} has no folder: its environment's storage is no directory"
+                "savepoint {self} has no folder, its environment's storage being no directory: look into it by \
+                 inspect_in(..)"
             ))
         })?;
-        let storage = open(path)?;
-        let manifest = read_manifest(&storage, "")?;
-        let mut schemas = BTreeMap::new();
-        for vertex in &manifest.vertices {
-            for part in vertex.subtasks.iter().flat_map(|subtask| &subtask.parts) {
-                read(&storage, part, verify, &mut schemas)?;
-            }
-        }
-        Ok(contents(&manifest, &schemas, verify))
+        look(&open(path)?, "", verify)
     }
+
+    /// Looks into the savepoint of that name in a storage, which may be another than a directory. It blocks.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect), and if the storage can't be opened.
+    ///
+    /// ```no_run
+    /// use rivus::{JobError, S3Options, Savepoint, Storage};
+    ///
+    /// # fn main() -> Result<(), JobError> {
+    /// let bucket = Storage::S3(S3Options::new("state").prefix("orders"));
+    /// let contents = Savepoint::named("67e5504410b1426f9247bb680e5fe0c8-12").inspect_in(&bucket, true)?;
+    /// println!("{} bytes", contents.bytes);
+    /// # Ok(()) }
+    /// ```
+    pub fn inspect_in(
+        &self,
+        storage: &Storage,
+        verify: bool,
+    ) -> Result<SavepointContents, JobError> {
+        let storage = CheckpointStorage::new(storage.open()?);
+        look(&storage, &savepoint_folder(self.name()), verify)
+    }
+}
+
+/// Looks into the savepoint in a folder of a storage, or in all of it.
+pub(crate) fn look(
+    storage: &CheckpointStorage,
+    folder: &str,
+    verify: bool,
+) -> Result<SavepointContents, JobError> {
+    let manifest = read_manifest(storage, folder)?;
+    let mut schemas = BTreeMap::new();
+    for vertex in &manifest.vertices {
+        for part in vertex.subtasks.iter().flat_map(|subtask| &subtask.parts) {
+            let mut file = StoredSnapshot::of(storage, part);
+            if !folder.is_empty() {
+                file.handle.name = format!("{folder}/{}", file.handle.name);
+            }
+            read(file, part, verify, &mut schemas)?;
+        }
+    }
+    Ok(contents(&manifest, &schemas, verify))
 }
 
 /// What each state looks like, as it was found in the files.
@@ -118,7 +155,7 @@ type Schemas = BTreeMap<(OperatorUid, String), BTreeSet<String>>;
 
 /// Reads a file's head, or all of it, rows as a stream.
 fn read(
-    storage: &CheckpointStorage,
+    file: StoredSnapshot,
     part: &SnapshotPart,
     verify: bool,
     schemas: &mut Schemas,
@@ -126,10 +163,11 @@ fn read(
     let name = &part.snapshot.name;
     let failed = |failure: Failure| JobError::Savepoint(failure.message);
     let damaged = |what: String| JobError::Savepoint(format!("{name} is damaged: {what}"));
-    let file = StoredSnapshot::of(storage, part);
     let mut restored = RestoredState::default();
     let added = if verify {
-        let whole = storage.read_pieces::<StorageError>(&file.handle, |_| Ok(()));
+        let whole = file
+            .storage
+            .read_pieces::<StorageError>(&file.handle, |_| Ok(()));
         whole.map_err(|error| failed(error.failure()))?;
         let head = read_head(&file).map_err(failed)?;
         let file: Arc<dyn SnapshotBytes> = Arc::new(file);

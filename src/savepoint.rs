@@ -155,6 +155,8 @@ impl FromSavepoint {
     /// Reads what was written of a struct or enum of that name, anywhere in state, as `Old`, and makes of it what the job has in
     /// its place.
     ///
+    /// Rivus's own types are called `rivus.Window` and so on in state, so a program's `Window` is only its own.
+    ///
     /// No migration is needed where fields have been removed, or added with `#[serde(default)]`, where a number has become
     /// wider, or a value an option.
     ///
@@ -381,9 +383,14 @@ pub(crate) fn read_manifest(
     storage: &CheckpointStorage,
     folder: &str,
 ) -> Result<SavepointManifest, JobError> {
-    let bytes = storage
-        .read_savepoint(folder)
-        .map_err(|error| JobError::Savepoint(Failure::user(&error.into()).message))?;
+    let bytes = storage.read_savepoint(folder).map_err(|error| {
+        JobError::Savepoint(match error {
+            StorageError::Missing { name } => {
+                format!("there is no savepoint: \"{name}\" is missing")
+            }
+            error => Failure::user(&error.into()).message,
+        })
+    })?;
     codec::decode(&bytes).map_err(|error| {
         JobError::Savepoint(format!(
             "the savepoint in {folder} can't be read: {}",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::{JobOptions, LogEntry, ProgramRef, StartState};
-use rivus_core::{Failure, FailureScope, JobGraph, JobId, Operator, codec};
+use rivus_core::{Failure, FailureScope, JobGraph, JobId, Operator, UserError, codec};
 use rivus_state::Append;
 
 use crate::context::NodeContext;
@@ -74,7 +74,7 @@ pub struct DispatcherArgs {
 /// The actor.
 pub struct DispatcherActor;
 
-/// Wait before a job is submitted again that could not be logged.
+/// Wait before a job is submitted again that could not be logged, or whose sink could not be written to in that moment.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Failed tries after which its client is told.
@@ -87,7 +87,7 @@ const ENDED: usize = 100;
 pub struct DispatcherState {
     args: DispatcherArgs,
     myself: ActorRef<DispatcherMessage>,
-    /// Failed tries to log new jobs.
+    /// Failed tries to submit new jobs.
     failures: BTreeMap<JobId, u32>,
     /// Jobs that are over, those first that were when this leader came.
     ended: VecDeque<JobId>,
@@ -213,7 +213,7 @@ impl DispatcherState {
         }));
     }
 
-    /// The storage may be back in a moment.
+    /// The storage may be back in a moment, or a disk have room.
     fn submit_failed(&mut self, job: JobId, submission: Submission, failure: Failure) {
         let failures = self.failures.entry(job).or_insert(0);
         *failures += 1;
@@ -224,7 +224,7 @@ impl DispatcherState {
             let _ = self.args.manager.cast(failed);
             return;
         }
-        tracing::warn!(%job, %failure, "a job can't be logged, again soon");
+        tracing::warn!(%job, %failure, "a job can't be submitted yet, again soon");
         let again = DispatcherMessage::Submit { job, submission };
         self.args.node.send_later(&self.myself, RETRY, again);
     }
@@ -287,18 +287,33 @@ fn try_out(graph: &JobGraph, anew: bool, runs_tasks: bool) -> Result<(), Failure
     for vertex in &graph.vertices {
         for node in vertex.nodes.iter().map(|node| graph.node(*node)) {
             let tried = Failure::caught(|| {
-                let tried = match &node.operator {
+                Ok(match &node.operator {
                     Operator::Source(source) if anew => source.splits(vertex.parallelism).map(drop),
                     Operator::Source(_) => Ok(()),
                     Operator::Transform(operator) if runs_tasks => operator.prepare(),
                     Operator::Transform(_) => Ok(()),
-                };
-                tried.map_err(|error| Failure::user(&error))
+                })
             });
-            tried.map_err(|failure| Failure::job(failure.blame(&node.uid).to_string()))?;
+            let failure = match tried {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => refusal(&error),
+                Err(panicked) => Failure::job(panicked.message),
+            };
+            let scope = failure.scope;
+            let told = Failure::job(failure.blame(&node.uid).to_string());
+            return Err(Failure { scope, ..told });
         }
     }
     Ok(())
+}
+
+/// What can't be used refuses the job, unless it says itself that it may be usable in a moment.
+fn refusal(error: &UserError) -> Failure {
+    let failure = Failure::user(error);
+    match error.is::<Failure>() {
+        true => failure,
+        false => Failure::job(failure.message),
+    }
 }
 
 /// Writes a job's first entry.

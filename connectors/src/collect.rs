@@ -54,6 +54,7 @@ pub struct Collected<T> {
 
 /// What one subtask wrote before one barrier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.CollectCommittable")]
 pub struct CollectCommittable<T> {
     /// Who wrote.
     pub subtask: u32,

@@ -32,6 +32,7 @@ pub struct CollectionSource<T> {
 
 /// Some of the records: those from `next` up to, not including, `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.CollectionSplit")]
 pub struct CollectionSplit {
     /// Index of the first record that has not been read.
     pub next: u64,

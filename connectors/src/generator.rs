@@ -40,6 +40,7 @@ pub struct GeneratorSource<T> {
 ///
 /// Splits interleave instead of following one another, so that event time advances evenly over them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.GeneratorSplit")]
 pub struct GeneratorSplit {
     /// Index of the first record that has not been made.
     pub next: u64,

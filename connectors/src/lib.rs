@@ -40,7 +40,7 @@ pub use files::{
     DEFAULT_MAX_LINE_BYTES, DEFAULT_SPLIT_BYTES, Decoded, FileCommittable, FileReader, FileSink,
     FileSinkError, FileSource, FileSourceError, FileSplit, FileWriter, FileWriterState, Header,
     LineDecoder, LineLayout, OpenPart, Parsed, ParsedFileSource, ParsedLines, Place, PlainLines,
-    RollingPolicy, TextFileSource, csv_lines, json_lines,
+    RollingPolicy, TextFileSource, Watch, csv_lines, json_lines,
 };
 #[cfg(feature = "parquet")]
 pub use files::{ParquetReader, ParquetSource, ParquetSplit};

@@ -25,6 +25,7 @@ use crate::event::{Hashed, Record};
 /// assert_eq!(show(Either::Second("seven")), "text seven");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename = "rivus.Either")]
 pub enum Either<A, B> {
     /// Of the first stream. Its name is written with each record, so it is short there.
     #[serde(rename = "1")]

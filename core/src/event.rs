@@ -23,6 +23,7 @@ pub const MAX_TIMESTAMP: Timestamp = i64::MAX;
 /// assert_eq!((click.ts, click.value), (1_000, 3));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename = "rivus.Event")]
 pub struct Event<T> {
     /// Event time, milliseconds since the epoch. [`MIN_TIMESTAMP`] until one was assigned.
     pub ts: Timestamp,
@@ -56,6 +57,7 @@ impl<T> Record for T where T: Serialize + DeserializeOwned + Clone + Debug + Sen
 ///
 /// The hash names the key group and probes the state table, so a key is hashed once on its way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "rivus.Hashed")]
 pub struct Hashed<T> {
     /// [`key_hash`](crate::key_hash) of the record's key.
     pub hash: u64,

@@ -419,63 +419,35 @@ impl Serializer for Measure {
     }
 }
 
-impl SerializeSeq for Elements {
-    type Ok = Size;
-    type Error = Unmeasured;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unmeasured> {
-        self.look(value)
-    }
-
-    fn end(self) -> Result<Size, Unmeasured> {
-        Ok(self.list())
-    }
-}
-
-impl SerializeMap for Elements {
-    type Ok = Size;
-    type Error = Unmeasured;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Unmeasured> {
-        self.look(key)
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unmeasured> {
-        self.look_beside(value)
-    }
-
-    fn end(self) -> Result<Size, Unmeasured> {
-        Ok(self.map())
-    }
-}
-
-macro_rules! parts {
-    ($($kind:ident: $method:ident($($name:ident)?))*) => {
-        $(impl $kind for Parts {
+macro_rules! told {
+    ($($kind:ident for $of:ident -> $end:ident: $($method:ident($($name:ident)?) $take:ident),+;)*) => {
+        $(impl $kind for $of {
             type Ok = Size;
             type Error = Unmeasured;
 
-            #[inline]
+            $(#[inline]
             fn $method<T: Serialize + ?Sized>(
                 &mut self,
                 $($name: &'static str,)?
                 value: &T,
             ) -> Result<(), Unmeasured> {
-                self.add(value)
-            }
+                self.$take(value)
+            })+
 
             #[inline]
             fn end(self) -> Result<Size, Unmeasured> {
-                Ok(self.all())
+                Ok(self.$end())
             }
         })*
     };
 }
 
-parts! {
-    SerializeTuple: serialize_element()
-    SerializeTupleStruct: serialize_field()
-    SerializeTupleVariant: serialize_field()
-    SerializeStruct: serialize_field(_name)
-    SerializeStructVariant: serialize_field(_name)
+told! {
+    SerializeSeq for Elements -> list: serialize_element() look;
+    SerializeMap for Elements -> map: serialize_key() look, serialize_value() look_beside;
+    SerializeTuple for Parts -> all: serialize_element() add;
+    SerializeTupleStruct for Parts -> all: serialize_field() add;
+    SerializeTupleVariant for Parts -> all: serialize_field() add;
+    SerializeStruct for Parts -> all: serialize_field(_name) add;
+    SerializeStructVariant for Parts -> all: serialize_field(_name) add;
 }

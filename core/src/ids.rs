@@ -47,6 +47,7 @@ pub struct AttemptId {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[serde(rename = "rivus.CheckpointId")]
 pub struct CheckpointId(pub u64);
 
 /// Counts the leaders of one job; written in the job log. A lower epoch is refused everywhere.

@@ -65,6 +65,7 @@ impl KeyGroup {
 
 /// A subtask's contiguous share of the key groups; `end` is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename = "rivus.KeyGroupRange")]
 pub struct KeyGroupRange {
     /// The first group.
     pub start: u16,

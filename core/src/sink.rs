@@ -131,7 +131,8 @@ pub trait Sink: Send + Sync + 'static {
     /// that it is refused and not tried again and again; may block on I/O. What is there must stay as it is: the job may have no room yet.
     ///
     /// # Errors
-    /// One line that names the target and the mend; the job is refused.
+    /// One line that names the target and the mend; the job is refused. What may have passed in a moment, such as a full disk, is a
+    /// [`Failure::attempt`](crate::Failure::attempt): then it is asked again for five seconds before the job is refused for that.
     fn prepare(&self) -> Result<(), UserError> {
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::event::{MIN_TIMESTAMP, Timestamp};
 
 /// What one channel has asserted about time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.ChannelTime")]
 pub struct ChannelTime {
     /// The channel's watermark.
     pub watermark: Timestamp,

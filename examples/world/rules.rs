@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
-use rivus::connectors::TextFileSource;
+use rivus::connectors::{TextFileSource, Watch};
 use rivus::{DataStream, SideOutputTag, StreamEnvironment, WatermarkStrategy};
 
 /// The most that a rule may look back, in milliseconds, and so for how long payments are kept.
@@ -56,7 +56,7 @@ impl Rules {
         let mut source = TextFileSource::new(&self.rules);
         if self.rules.is_dir() {
             let done = self.rules.join("_DONE");
-            source = TextFileSource::folder(&self.rules).watch(LOOK).until(done);
+            source = TextFileSource::folder(&self.rules).watch(Watch::every(LOOK).until(done));
             // Payments don't wait for rules that nobody writes.
             by_their_time = by_their_time.with_idleness(4 * LOOK);
         }

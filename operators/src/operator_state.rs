@@ -147,6 +147,7 @@ impl<In: Record, P: StatefulProcessFunction<In>> StatefulProcessOperator<In, P> 
 
 /// Some of the items that a subtask had.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename = "rivus.Items")]
 pub(crate) struct Items<T> {
     /// Which subtask, of how many.
     instance: u32,

@@ -41,6 +41,7 @@ impl<S: Sink> SinkOperator<S> {
 
 /// What a snapshot holds. `P` are committables, borrowed when written.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "rivus.SinkState")]
 struct SinkState<W, P> {
     /// Which writer wrote it.
     instance: u32,

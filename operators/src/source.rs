@@ -120,6 +120,7 @@ impl<T: Serialize> SplitEnumerator for Encoding<T> {
 
 /// What a snapshot holds.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "rivus.SourceState")]
 struct SourceState<T> {
     /// Which reader wrote it, of how many.
     instance: u32,

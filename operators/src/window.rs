@@ -47,6 +47,7 @@ use serde::{Deserialize, Serialize};
 
 /// A stretch of time; `end` is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename = "rivus.Window")]
 pub struct Window {
     /// The first time in it, milliseconds since the epoch.
     pub start: Timestamp,
@@ -106,6 +107,7 @@ impl Window {
 /// assert_eq!(format!("{key} from {} to {}: {value}", window.start, window.end), "/ from 0 to 60000: 7");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename = "rivus.Windowed")]
 pub struct Windowed<K, R> {
     /// The key.
     pub key: K,

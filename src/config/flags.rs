@@ -12,33 +12,38 @@ use super::{FILE, Given, Origin};
 
 /// Whose flags they are.
 pub(crate) trait FlagsOf {
-    /// None: all there are.
-    const ROLE: Option<Role>;
+    /// Whether a setting means something to it.
+    fn heeds(setting: &dyn Declared) -> bool;
 }
 
 macro_rules! flags_of {
-    ($($(#[doc = $about:literal])+ $name:ident = $role:expr;)+) => {$(
+    ($($(#[doc = $about:literal])+ $name:ident = $heeds:expr;)+) => {$(
         $(#[doc = $about])+
         #[derive(Debug, Clone)]
         pub(crate) struct $name;
 
         impl FlagsOf for $name {
-            const ROLE: Option<Role> = $role;
+            fn heeds(setting: &dyn Declared) -> bool {
+                let heeds: fn(&dyn Declared) -> bool = $heeds;
+                heeds(setting)
+            }
         }
     )+};
 }
 
 flags_of! {
     /// Of `cluster`.
-    ForCluster = Some(Role::Cluster);
+    ForCluster = |setting| setting.roles().contains(&Role::Cluster);
     /// Of `jobmanager`.
-    ForJobManager = Some(Role::JobManager);
+    ForJobManager = |setting| setting.roles().contains(&Role::JobManager);
     /// Of `taskmanager`.
-    ForTaskManager = Some(Role::TaskManager);
+    ForTaskManager = |setting| setting.roles().contains(&Role::TaskManager);
     /// Of commands that ask a service.
-    ForCommand = Some(Role::Command);
+    ForCommand = |setting| setting.roles().contains(&Role::Command);
     /// Of `config show`, which takes everybody's.
-    ForShow = None;
+    ForShow = |_| true;
+    /// Of what looks into a bucket.
+    ForBucket = |setting| setting.key().starts_with("s3.");
 }
 
 /// What a command line says.
@@ -79,11 +84,9 @@ impl<R> Flags<R> {
     }
 }
 
-fn flags(role: Option<Role>) -> impl Iterator<Item = &'static dyn Declared> {
-    let heeds =
-        move |setting: &dyn Declared| role.is_none_or(|role| setting.roles().contains(&role));
+fn flags<R: FlagsOf>() -> impl Iterator<Item = &'static dyn Declared> {
     let settings = ALL.iter().copied();
-    settings.filter(move |setting| heeds(*setting) && !setting.is_secret())
+    settings.filter(|setting| R::heeds(*setting) && !setting.is_secret())
 }
 
 fn flag(setting: &dyn Declared) -> Arg {
@@ -118,7 +121,7 @@ impl<R: FlagsOf> clap::Args for Flags<R> {
             .help(format!(
                 "A file with settings, in TOML; the environment goes before it, and flags before both [env: {FILE}]"
             ));
-        command.arg(file).args(flags(R::ROLE).map(flag))
+        command.arg(file).args(flags::<R>().map(flag))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -134,7 +137,7 @@ impl<R: FlagsOf> clap::FromArgMatches for Flags<R> {
         };
         Ok(Self {
             file: matches.get_one::<PathBuf>(CONFIG).cloned(),
-            given: flags(R::ROLE).filter_map(given).collect(),
+            given: flags::<R>().filter_map(given).collect(),
             role: PhantomData,
         })
     }

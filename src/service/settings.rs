@@ -126,15 +126,22 @@ fn options(config: &Config) -> JobOptions {
 }
 
 fn storage(config: &Config) -> Result<Storage, ConfigError> {
-    let wanted = config.get(&of::STORAGE);
-    match wanted.split_once("://") {
-        None => Ok(Storage::Directory(PathBuf::from(&wanted))),
+    let found = storage_at(config, &config.get(&of::STORAGE))?;
+    found.map_err(|problem| config.refuse(&of::STORAGE, problem))
+}
+
+/// The storage at a place, reached as a configuration says; or what is wrong with the place.
+pub(crate) fn storage_at(
+    config: &Config,
+    place: &str,
+) -> Result<Result<Storage, String>, ConfigError> {
+    match place.split_once("://") {
+        None => Ok(Ok(Storage::Directory(PathBuf::from(place)))),
         #[cfg(feature = "s3")]
-        Some(("s3", bucket)) => s3(config, bucket).map(Storage::S3),
-        Some((kind, _)) => Err(config.refuse(
-            &of::STORAGE,
-            format!("there is no {kind}:// in this build: give a directory or s3://BUCKET/PREFIX"),
-        )),
+        Some(("s3", bucket)) => s3(config, bucket).map(|options| Ok(Storage::S3(options))),
+        Some((kind, _)) => Ok(Err(format!(
+            "there is no {kind}:// in this build: give a directory or s3://BUCKET/PREFIX"
+        ))),
     }
 }
 

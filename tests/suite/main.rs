@@ -20,6 +20,7 @@ mod iterate;
 mod mistakes;
 mod operator_kit;
 mod operator_state;
+mod own_types;
 mod processes;
 mod queries;
 mod query_joins;

@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rivus::connectors::{BadLines, FileSink, GeneratorSource, PrintSink, TextFileSource};
+use rivus::connectors::{
+    BadLines, DiscardSink, FileSink, GeneratorSource, PrintSink, TextFileSource,
+};
 use rivus::{
-    EnvironmentBuilder, Failure, FailureScope, JobError, JobId, JobOptions, JobOutcome, JobStatus,
-    JobView, NodeConfig, RestartStrategy, RuntimeMode, Storage, StreamEnvironment,
+    Committer, EnvironmentBuilder, Failure, FailureScope, JobError, JobId, JobOptions, JobOutcome,
+    JobStatus, JobView, NodeConfig, ParallelInstance, RestartStrategy, RuntimeMode, Sink, Storage,
+    StreamEnvironment, UserError,
 };
 use tempfile::TempDir;
 
@@ -287,6 +291,54 @@ async fn a_job_whose_files_cannot_be_written_is_refused_once_and_not_tried_again
     let left = std::fs::read_dir(&out).unwrap();
     let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["part-0-0.csv"]);
+}
+
+/// A disk that has room again after so many tries.
+struct FullFor {
+    tries: AtomicU32,
+    full: u32,
+}
+
+impl FullFor {
+    fn tries(full: u32) -> Self {
+        let tries = AtomicU32::new(0);
+        Self { tries, full }
+    }
+}
+
+impl Sink for FullFor {
+    type In = u32;
+    type State = ();
+    type Committable = ();
+    type Writer = <DiscardSink<u32> as Sink>::Writer;
+
+    fn writer(&self, at: ParallelInstance, state: Option<()>) -> Result<Self::Writer, UserError> {
+        DiscardSink::new().writer(at, state)
+    }
+
+    fn prepare(&self) -> Result<(), UserError> {
+        match self.tries.fetch_add(1, Ordering::Relaxed) < self.full {
+            true => Err(Failure::attempt("the disk is full: make room").into()),
+            false => Ok(()),
+        }
+    }
+
+    fn committer(&self) -> Option<Arc<dyn Committer<()>>> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_full_when_a_job_is_submitted_is_waited_for_and_told_as_such() {
+    let env = builder().build();
+    let numbers = || env.from_collection(vec![1_u32]);
+    numbers().sink_to(FullFor::tries(3)).uid("out");
+    env.execute("soon").await.unwrap();
+    numbers().sink_to(FullFor::tries(u32::MAX)).uid("out");
+    let started = tokio::time::Instant::now();
+    let full = failure(&env).await.message;
+    assert_eq!(full, "operator out: the disk is full: make room");
+    assert_eq!(started.elapsed().as_secs(), 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -140,6 +140,58 @@ async fn stores_that_can_not_be_used_are_refused_with_the_mend() {
     }
 }
 
+#[tokio::test]
+async fn what_is_in_a_savepoint_in_s3_is_seen_from_the_command_line_too() {
+    let bucket = servers::s3_below("state", "inspected");
+    let env = process(&bucket).build();
+    let numbers = env.from_source(GeneratorSource::new(|n, _| n).rate(1_000));
+    let counts = numbers.uid("numbers").key_by(|n| n % 10).count();
+    counts.uid("counts").collect();
+    let job = env.start("counts").await.expect("starts");
+    let savepoint = job.stop_with_savepoint().await.expect("stops");
+    assert_eq!(savepoint.path(), None);
+    let name = savepoint.name();
+
+    let storage = Storage::S3(bucket);
+    let looked = tokio::task::spawn_blocking({
+        let savepoint = savepoint.clone();
+        move || savepoint.inspect_in(&storage, true)
+    });
+    let contents = looked.await.expect("looks").expect("is whole");
+    assert!(contents.verified && contents.operators.iter().any(|o| o.uid == "counts"));
+
+    let inspect = |place: &str| {
+        let mut command = rivus();
+        command.args(["savepoint", "inspect", place, "--verify", "--json"]);
+        command.args(["--s3-endpoint", &servers::s3_endpoint()]);
+        command
+            .env("RIVUS_S3_REGION", "us-east-1")
+            .env("RIVUS_S3_ACCESS_KEY", "tests")
+            .env("RIVUS_S3_SECRET_KEY", "no secret");
+        command.output().expect("runs")
+    };
+    let shown = inspect(&format!("s3://state/inspected/savepoints/{name}"));
+    let said = String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.success(), "{said}");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("is JSON");
+    let expected = serde_json::to_value(&contents).expect("is JSON");
+    assert_eq!(shown, expected);
+    for (place, says) in [
+        (
+            "s3://state/inspected/savepoints",
+            "error: there is no savepoint: \"savepoint\" is missing\n",
+        ),
+        (
+            "gs://state/inspected",
+            "error: there is no gs:// in this build: give a directory or s3://BUCKET/PREFIX\n",
+        ),
+    ] {
+        let refused = inspect(place);
+        assert_eq!(refused.status.code(), Some(1), "{place}");
+        assert_eq!(String::from_utf8_lossy(&refused.stderr), says);
+    }
+}
+
 #[test]
 fn an_etcd_that_is_not_there_is_told_in_one_line() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use rivus::connectors::TextFileSource;
+use rivus::connectors::{TextFileSource, Watch};
 use rivus::{StreamEnvironment, WatermarkStrategy, WindowAssigner};
 use tempfile::TempDir;
 
@@ -37,12 +37,13 @@ async fn ten_thousand_files_that_were_read_leave_a_checkpoint_as_small_as_a_hund
         .parallelism(3)
         .checkpoint_interval(Duration::from_millis(50))
         .build();
-    let numbers = TextFileSource::folder(dir.path())
-        .parsed_by(str::parse::<u64>)
-        .watch(Duration::from_millis(20))
+    let watch = Watch::every(Duration::from_millis(20))
         .settle(Duration::ZERO)
         .in_order_of_names()
         .until(dir.path().join("_DONE"));
+    let numbers = TextFileSource::folder(dir.path())
+        .parsed_by(str::parse::<u64>)
+        .watch(watch);
     let numbers = env.from_source(numbers).collect();
     let mut job = env.start("watched").await.unwrap();
     let mut sizes = Vec::new();
@@ -81,11 +82,12 @@ async fn a_subtask_without_a_file_is_idle_and_windows_fire_while_the_watch_goes_
         .parallelism(3)
         .checkpoint_interval(Duration::from_millis(50))
         .build();
-    let numbers = TextFileSource::folder(dir.path())
-        .parsed_by(str::parse::<i64>)
-        .watch(Duration::from_millis(20))
+    let watch = Watch::every(Duration::from_millis(20))
         .settle(Duration::ZERO)
         .until(dir.path().join("_DONE"));
+    let numbers = TextFileSource::folder(dir.path())
+        .parsed_by(str::parse::<i64>)
+        .watch(watch);
     let strategy = WatermarkStrategy::monotonous()
         .with_timestamps(|number: &i64| *number)
         .with_idleness(Duration::from_millis(100));
@@ -130,10 +132,10 @@ async fn what_stands_before_a_file_that_stops_a_look_is_found_by_the_next() {
     put("before".as_ref());
     put(no_text);
     let env = StreamEnvironment::builder().build();
-    let lines = TextFileSource::folder(dir.path())
-        .watch(Duration::from_millis(500))
+    let watch = Watch::every(Duration::from_millis(500))
         .settle(Duration::ZERO)
         .until(dir.path().join("_DONE"));
+    let lines = TextFileSource::folder(dir.path()).watch(watch);
     let lines = env.from_source(lines).collect();
     let job = env.start("stopped").await.unwrap();
     // The first look comes to nothing; the tenth would be the last.

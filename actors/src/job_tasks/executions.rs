@@ -1,5 +1,6 @@
 //! Executions from their deployment to their end.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl JobTasksState {
                 acknowledged: None,
                 declined: CheckpointId(0),
                 needs_split: false,
-                received: Vec::new(),
+                received: BTreeSet::new(),
             },
             metrics: Arc::new(SubtaskMetrics::default()),
             ending: None,

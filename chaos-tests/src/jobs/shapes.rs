@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rivus::connectors::{
     BadLines, CollectionSource, Compression, CsvFormat, FileSink, GeneratorSource, RollingPolicy,
-    TextFileSource,
+    TextFileSource, Watch,
 };
 use rivus::{
     Avg, DataStream, Event, Max, MinBy, Redistribution, SideOutputTag, Source, StreamEnvironment,
@@ -117,15 +117,14 @@ impl World {
             Inbox::MultilineCsv => lines.csv_with(CsvFormat::new().multiline()),
             Inbox::Json => lines.json_lines(),
         };
-        let source = records
-            .bad_lines(BadLines::Skip)
-            .watch(Duration::from_millis(50))
+        let watch = Watch::every(Duration::from_millis(50))
             .settle(Duration::ZERO)
             .until(self.done());
-        let source = match self.spec.seed / 3 % 2 {
-            0 => source.in_order_of_names(),
-            _ => source,
+        let watch = match self.spec.seed / 3 % 2 {
+            0 => watch.in_order_of_names(),
+            _ => watch,
         };
+        let source = records.bad_lines(BadLines::Skip).watch(watch);
         let paced = Paced::new(source, self.pace(), Arc::clone(&self.emitted));
         env.from_source(paced.arriving(Arc::clone(&self.arrivals)))
     }

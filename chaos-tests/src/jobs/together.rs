@@ -25,6 +25,12 @@ pub struct Known {
     records: ValueState<u64>,
 }
 
+impl Known {
+    fn hear(&mut self, rule: u64) {
+        *self.rules.entry(rule).or_default() += 1;
+    }
+}
+
 /// Tells every rule to every key, once: to those that are there by a visit, to others when they come.
 #[derive(Clone)]
 struct EachOnce;
@@ -44,7 +50,7 @@ impl KeyedBroadcastProcessFunction<u64, Reading, Reading> for EachOnce {
         if known.records.get().is_none() {
             known.register_event_timer(LAST);
             for (rule, ()) in rules.iter() {
-                *known.rules.entry(*rule).or_default() += 1;
+                known.hear(*rule);
             }
         }
         *known.records.get_or_default() += 1;
@@ -72,7 +78,7 @@ impl KeyedBroadcastProcessFunction<u64, Reading, Reading> for EachOnce {
         _: &Self::Broadcast,
         _: &mut Output<'_, Line>,
     ) -> Result<(), UserError> {
-        *known.rules.entry(rule.value.id).or_default() += 1;
+        known.hear(rule.value.id);
         Ok(())
     }
 
@@ -95,6 +101,13 @@ impl KeyedBroadcastProcessFunction<u64, Reading, Reading> for EachOnce {
 #[derive(Clone)]
 struct Merged;
 
+impl Merged {
+    fn pass(reading: Event<Reading>, out: &mut Output<'_, Reading>) -> Result<(), UserError> {
+        out.emit(reading.value);
+        Ok(())
+    }
+}
+
 impl CoProcessFunction<Reading, Reading> for Merged {
     type Out = Reading;
 
@@ -103,8 +116,7 @@ impl CoProcessFunction<Reading, Reading> for Merged {
         reading: Event<Reading>,
         out: &mut Output<'_, Reading>,
     ) -> Result<(), UserError> {
-        out.emit(reading.value);
-        Ok(())
+        Self::pass(reading, out)
     }
 
     fn process_second(
@@ -112,8 +124,7 @@ impl CoProcessFunction<Reading, Reading> for Merged {
         reading: Event<Reading>,
         out: &mut Output<'_, Reading>,
     ) -> Result<(), UserError> {
-        out.emit(reading.value);
-        Ok(())
+        Self::pass(reading, out)
     }
 }
 
@@ -127,8 +138,7 @@ impl BroadcastProcessFunction<Reading, Reading> for Merged {
         _: &Self::Broadcast,
         out: &mut Output<'_, Reading>,
     ) -> Result<(), UserError> {
-        out.emit(reading.value);
-        Ok(())
+        Self::pass(reading, out)
     }
 
     fn process_broadcast(

@@ -13,6 +13,7 @@ use super::sink_error::FileSinkError;
 
 /// A closed part, synced, that a commit renames.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.FileCommittable")]
 pub struct FileCommittable {
     /// Where it was written.
     pub tmp: PathBuf,

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(Compression::of("logs/monday.log"), None);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.Compression")]
 pub enum Compression {
     /// gzip: `.gz`, `.gzip`.
     Gzip,

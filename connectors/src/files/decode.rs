@@ -134,6 +134,7 @@ pub struct CollectedLines<T> {
 
 /// A line, parsed or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.Parsed")]
 pub enum Parsed<T> {
     /// What the parser made of it.
     Ok(T),
@@ -155,6 +156,7 @@ pub enum Parsed<T> {
 /// assert_eq!(describe(&Parsed::Ok(7)), "7");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.BadLine")]
 pub struct BadLine {
     /// Its file.
     pub file: String,

@@ -53,4 +53,5 @@ pub use source::{
 };
 pub use source_error::FileSourceError;
 pub use split::FileSplit;
+pub use watch::Watch;
 pub use writer::{FileWriter, FileWriterState, OpenPart};

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_schema::{DataType, FieldRef, Schema};
 use parquet::arrow::ArrowWriter;
@@ -163,6 +162,7 @@ pub struct ParquetSource<T> {
 
 /// A row group of a file, and how many of its rows have been read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.ParquetSplit")]
 pub struct ParquetSplit {
     /// The file.
     pub path: PathBuf,
@@ -205,38 +205,21 @@ impl<T> ParquetSource<T> {
         }
     }
 
-    /// Goes on looking for files, so often, as a source of lines does ([`FileSource::watch`](crate::FileSource::watch)). A file that
-    /// has no footer yet is looked at again; one that stands still without one for ten looks fails the job.
+    /// Goes on looking for files; see [`Watch`]. A file that has no footer yet is looked at again; one that stands still without
+    /// one for ten looks fails the job.
     ///
     /// ```
-    /// use rivus_connectors::ParquetSource;
+    /// use rivus_connectors::{ParquetSource, Watch};
     /// use std::time::Duration;
     ///
     /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
     /// struct Trade { symbol: String, price: f64 }
     ///
-    /// let day = ParquetSource::<Trade>::folder("day").watch(Duration::from_secs(10)).until("day/_DONE");
+    /// let watch = Watch::every(Duration::from_secs(10)).until("day/_DONE");
+    /// let day = ParquetSource::<Trade>::folder("day").watch(watch);
     /// ```
-    pub fn watch(mut self, interval: Duration) -> Self {
-        self.watch.get_or_insert_default().interval = interval;
-        self
-    }
-
-    /// As [`FileSource::settle`](crate::FileSource::settle).
-    pub fn settle(mut self, time: Duration) -> Self {
-        self.watch.get_or_insert_default().settle = time;
-        self
-    }
-
-    /// As [`FileSource::in_order_of_names`](crate::FileSource::in_order_of_names).
-    pub fn in_order_of_names(mut self) -> Self {
-        self.watch.get_or_insert_default().by_name = true;
-        self
-    }
-
-    /// As [`FileSource::until`](crate::FileSource::until).
-    pub fn until(mut self, marker: impl Into<PathBuf>) -> Self {
-        self.watch.get_or_insert_default().until = Some(marker.into());
+    pub fn watch(mut self, watch: impl Into<Watch>) -> Self {
+        self.watch = Some(watch.into());
         self
     }
 }

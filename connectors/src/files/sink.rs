@@ -307,7 +307,8 @@ impl<T: Record> Sink for FileSink<T> {
     }
 
     fn prepare(&self) -> Result<(), UserError> {
-        Ok(self.layout(0)?.try_out()?)
+        let tried = self.layout(0).and_then(|layout| layout.try_out());
+        tried.map_err(FileSinkError::into_refusal)
     }
 
     fn target(&self) -> Option<String> {

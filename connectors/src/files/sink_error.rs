@@ -20,7 +20,7 @@ pub enum FileSinkError {
         dir: PathBuf,
     },
     /// A directory that can't be made, listed or synced.
-    #[error("cannot use the directory {}: check that it may be written", path.display())]
+    #[error("cannot use the directory {}: check the space on the disk and that it may be written", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -143,6 +143,34 @@ pub enum FileSinkError {
 }
 
 impl FileSinkError {
+    /// As it is told when a job is submitted: what says nothing against the directory, such as a full disk, may have passed at the
+    /// next try.
+    pub(super) fn into_refusal(self) -> UserError {
+        use io::ErrorKind::{
+            AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
+            PermissionDenied, ReadOnlyFilesystem,
+        };
+        let may_pass = match &self {
+            Self::Directory { source, .. } | Self::Write { source, .. } => !matches!(
+                source.kind(),
+                AlreadyExists
+                    | InvalidFilename
+                    | InvalidInput
+                    | IsADirectory
+                    | NotADirectory
+                    | NotFound
+                    | PermissionDenied
+                    | ReadOnlyFilesystem
+            ),
+            _ => false,
+        };
+        let error: UserError = self.into();
+        match may_pass {
+            true => Failure::user(&error).into(),
+            false => error,
+        }
+    }
+
     /// As the engine takes it: what a second try would meet again fails the job.
     pub(super) fn into_user_error(self) -> UserError {
         match self {
@@ -153,6 +181,30 @@ impl FileSinkError {
             | Self::Columns { .. }
             | Self::Truncated { .. } => Failure::permanent(self).into(),
             _ => self.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_such_and_may_have_room_in_a_moment() {
+        let path = || PathBuf::from("out");
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        type Make = fn(PathBuf, io::Error) -> FileSinkError;
+        let (write, directory): (Make, Make) = (
+            |path, source| FileSinkError::Write { path, source },
+            |path, source| FileSinkError::Directory { path, source },
+        );
+        for make in [write, directory] {
+            let refusal = make(path(), full()).into_refusal();
+            let message = refusal.downcast_ref::<Failure>().unwrap().message.as_str();
+            assert!(message.contains("the space on the disk"), "{message}");
+            assert!(message.ends_with("no storage space"), "{message}");
+            assert!(!make(path(), denied()).into_refusal().is::<Failure>());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Sources that read text files line by line.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rivus_core::{KnownSplits, ParallelInstance, Record, Source, SplitEnumerator, UserError};
 
@@ -223,16 +222,9 @@ impl<D> FileSource<D> {
         self
     }
 
-    /// Goes on looking for files, so often: the job reads those that are there, then each that comes, until it is
-    /// canceled. Each is read once, also through restarts and when the leader changes: what has been found is
-    /// in the job's log, which grows with every file by nine bytes, unless they come [in the order of their
-    /// names](Self::in_order_of_names). A file is known by its path: one that is replaced isn't read
-    /// again, and what is appended to it later isn't read.
+    /// Goes on looking for files; see [`Watch`].
     ///
-    /// A file is taken when it wasn't written to for a while ([`settle`](Self::settle)), or it is moved into the
-    /// folder when it is whole: under a name with a dot in front, or from another folder of the same file system.
-    ///
-    /// A file that goes on growing all the same is read on as long as it isn't at its end: a last line without an end is
+    /// A file that goes on growing when it has been taken is read on as long as it isn't at its end: a last line without an end is
     /// taken when the file has stood still for the settle time once more; a packed file that ends in the middle, if it
     /// hasn't grown for ten intervals, fails the job, which can be resumed when the file is whole.
     ///
@@ -240,54 +232,10 @@ impl<D> FileSource<D> {
     /// use rivus_connectors::TextFileSource;
     /// use std::time::Duration;
     ///
-    /// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-    /// struct Trade { symbol: String, price: f64 }
-    ///
-    /// let trades = TextFileSource::glob("inbox/*.csv")
-    ///     .csv::<Trade>()
-    ///     .watch(Duration::from_secs(10))
-    ///     .settle(Duration::from_secs(30));
+    /// let arriving = TextFileSource::folder("inbox").watch(Duration::from_secs(10));
     /// ```
-    pub fn watch(mut self, interval: Duration) -> Self {
-        self.watch.get_or_insert_default().interval = interval;
-        self
-    }
-
-    /// A watched file is taken when its length and its time of change have stood still for so long, as seen from
-    /// one look to a later one; 1 s unless told otherwise. Zero takes files at first sight, for a folder that
-    /// whole files are moved into.
-    pub fn settle(mut self, time: Duration) -> Self {
-        self.watch.get_or_insert_default().settle = time;
-        self
-    }
-
-    /// Says that watched files come in the order of their names: each new one has a name behind those of all before. A file that has
-    /// still to stand still holds up those behind it, and one that is empty by the time a file behind it is taken is passed. Each
-    /// is seen twice before it is taken. So the job remembers the last name and nothing else, however long it runs; a file that comes out of order is never read.
-    ///
-    /// ```
-    /// use rivus_connectors::TextFileSource;
-    /// use std::time::Duration;
-    ///
-    /// // inbox/2024-03-01T00-15.csv and so on
-    /// let arriving = TextFileSource::folder("inbox").watch(Duration::from_secs(10)).in_order_of_names();
-    /// ```
-    pub fn in_order_of_names(mut self) -> Self {
-        self.watch.get_or_insert_default().by_name = true;
-        self
-    }
-
-    /// Ends the watch when there is such a file: what is there by then is read, and the source ends. The file itself
-    /// isn't read.
-    ///
-    /// ```
-    /// use rivus_connectors::TextFileSource;
-    /// use std::time::Duration;
-    ///
-    /// let day = TextFileSource::folder("day").watch(Duration::from_secs(10)).until("day/_DONE");
-    /// ```
-    pub fn until(mut self, marker: impl Into<PathBuf>) -> Self {
-        self.watch.get_or_insert_default().until = Some(marker.into());
+    pub fn watch(mut self, watch: impl Into<Watch>) -> Self {
+        self.watch = Some(watch.into());
         self
     }
 

@@ -15,6 +15,7 @@ use super::source_error::FileSourceError;
 /// line leaves that line to the split before, and reads its own last line beyond its end. A packed file is
 /// one split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.FileSplit")]
 pub struct FileSplit {
     /// The file.
     pub path: PathBuf,

@@ -4,6 +4,8 @@
 //! read the log keeps a number made of its path, or nothing where names say which files are new. Nothing else would do: a
 //! file may be moved in with an old time of change, and one that was read may be touched. What is
 //! only known here is how long a file that wasn't taken yet has stood still: a new leader begins to look anew.
+//!
+//! A file is known by its path from the root on, so that a source that spells its folder otherwise finds nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,38 +20,105 @@ use rivus_core::{
 use super::inputs::Inputs;
 use super::source_error::FileSourceError;
 
-/// How a source watches.
+/// How a source goes on looking for files: the job reads those that are there, then each that comes, until it is canceled. A
+/// `Duration` is a watch that looks so often.
+///
+/// Each file is read once, also through restarts and when the leader changes: what has been found is in the job's log, which grows
+/// with every file by nine bytes, unless they come [in the order of their names](Self::in_order_of_names).
+///
+/// A file is known by its path: one that is replaced isn't read again, and what is appended to it later isn't read. How the path
+/// is spelt makes no difference (`in`, `./in`, `in//`): it is taken from the root on, a relative one from the working
+/// directory of the process that looks, so in another working directory `in` is another folder. Links aren't followed for that, nor
+/// is `..`: under another of such names a file is read again.
+///
+/// A file is taken when it wasn't written to for a while ([`settle`](Self::settle)), or it is moved into the folder when it is
+/// whole: under a name with a dot in front, or from another folder of the same file system.
+///
+/// ```
+/// use rivus_connectors::{TextFileSource, Watch};
+/// use std::time::Duration;
+///
+/// #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+/// struct Trade { symbol: String, price: f64 }
+///
+/// let watch = Watch::every(Duration::from_secs(10)).settle(Duration::from_secs(30));
+/// let trades = TextFileSource::glob("inbox/*.csv").csv::<Trade>().watch(watch);
+/// ```
 #[derive(Debug, Clone)]
-pub(super) struct Watch {
-    /// From one look to the next.
-    pub interval: Duration,
-    /// How long a file must have stood still.
-    pub settle: Duration,
-    /// The watch ends when this file is there.
-    pub until: Option<PathBuf>,
-    /// Whether files come in the order of their names.
-    pub by_name: bool,
+pub struct Watch {
+    pub(super) interval: Duration,
+    pub(super) settle: Duration,
+    pub(super) until: Option<PathBuf>,
+    pub(super) by_name: bool,
 }
 
-impl Default for Watch {
-    fn default() -> Self {
+impl From<Duration> for Watch {
+    fn from(interval: Duration) -> Self {
+        Self::every(interval)
+    }
+}
+
+impl Watch {
+    /// Looks so often, and takes what has stood still for a second.
+    pub fn every(interval: Duration) -> Self {
         Self {
-            interval: Duration::from_secs(10),
+            interval,
             settle: Duration::from_secs(1),
             until: None,
             by_name: false,
         }
     }
-}
 
-impl Watch {
+    /// A file is taken when its length and its time of change have stood still for so long, as seen from one look to a later
+    /// one; 1 s unless told otherwise. Zero takes files at first sight, for a folder that whole files are moved into.
+    #[must_use]
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.settle = time;
+        self
+    }
+
+    /// Says that files come in the order of their names: each new one has a name behind those of all before. A file that has still
+    /// to stand still holds up those behind it, and one that is empty by the time a file behind it is taken is passed. Each is seen
+    /// twice before it is taken. So the job remembers the last name and nothing else, however long it runs; a file that comes out of
+    /// order is never read.
+    ///
+    /// ```
+    /// use rivus_connectors::{TextFileSource, Watch};
+    /// use std::time::Duration;
+    ///
+    /// // inbox/2024-03-01T00-15.csv and so on
+    /// let watch = Watch::every(Duration::from_secs(10)).in_order_of_names();
+    /// let arriving = TextFileSource::folder("inbox").watch(watch);
+    /// ```
+    #[must_use]
+    pub fn in_order_of_names(mut self) -> Self {
+        self.by_name = true;
+        self
+    }
+
+    /// Ends the watch when there is such a file: what is there by then is read, and the source ends. The file itself isn't
+    /// read.
+    ///
+    /// ```
+    /// use rivus_connectors::{TextFileSource, Watch};
+    /// use std::time::Duration;
+    ///
+    /// let watch = Watch::every(Duration::from_secs(10)).until("day/_DONE");
+    /// let day = TextFileSource::folder("day").watch(watch);
+    /// ```
+    #[must_use]
+    pub fn until(mut self, marker: impl Into<PathBuf>) -> Self {
+        self.until = Some(marker.into());
+        self
+    }
+
     /// Whether a file may still be written when it is taken.
-    pub fn may_grow(&self) -> bool {
+    pub(super) fn may_grow(&self) -> bool {
         !self.settle.is_zero()
     }
 
     /// Refuses what can't be watched.
-    pub fn check(&self, inputs: &Inputs) -> Result<(), FileSourceError> {
+    pub(super) fn check(&self, inputs: &Inputs) -> Result<(), FileSourceError> {
         if self.interval.is_zero() {
             let option = "the interval of watch";
             return Err(FileSourceError::Zero { option });
@@ -97,10 +166,13 @@ struct Sighting {
 pub(super) struct Watching<S> {
     source: S,
     watch: Watch,
+    /// From where relative paths go on.
+    base: PathBuf,
     /// The keys of all files that were taken, unless names say which are new.
     taken: BTreeSet<u64>,
     /// The last of them, by name.
     last: Option<PathBuf>,
+    /// What was seen of others, by their paths as they were listed.
     seen: BTreeMap<PathBuf, Sighting>,
 }
 
@@ -110,27 +182,34 @@ impl<S: CutsFiles> Watching<S> {
         let mut watching = Self {
             source,
             watch,
+            base: std::env::current_dir().unwrap_or_default(),
             taken: known.keys,
             last: None,
             seen: BTreeMap::new(),
         };
         for split in known.splits {
-            watching.take(S::path(&split).to_owned());
+            watching.take(watching.whole(S::path(&split)));
         }
         watching
     }
 
-    fn take(&mut self, path: PathBuf) {
-        if !self.watch.by_name {
-            self.taken.insert(key(&path));
-        }
-        self.last = self.last.take().max(Some(path));
+    /// A file's path from the root on, the same however the source's is spelt. What `..` means depends on the links before
+    /// it, so it stays.
+    fn whole(&self, path: &Path) -> PathBuf {
+        self.base.join(path).components().collect()
     }
 
-    fn is_taken(&self, path: &PathBuf) -> bool {
+    fn take(&mut self, whole: PathBuf) {
+        if !self.watch.by_name {
+            self.taken.insert(key(&whole));
+        }
+        self.last = self.last.take().max(Some(whole));
+    }
+
+    fn is_taken(&self, whole: &PathBuf) -> bool {
         match self.watch.by_name {
-            true => self.last.as_ref().is_some_and(|last| path <= last),
-            false => self.taken.contains(&key(path)),
+            true => self.last.as_ref().is_some_and(|last| whole <= last),
+            false => self.taken.contains(&key(whole)),
         }
     }
 
@@ -185,11 +264,13 @@ impl<S: CutsFiles> SplitEnumerator for Watching<S> {
         let marker = self.watch.until.clone();
         // Looked for first: what was there before it is in the list.
         let last = marker.as_ref().is_some_and(|marker| marker.exists());
+        let marker = marker.map(|marker| self.whole(&marker));
         let mut splits = Vec::new();
         let mut there = BTreeSet::new();
         let mut in_order = true;
         for path in self.source.inputs().list()? {
-            if self.is_taken(&path) || marker.as_ref() == Some(&path) {
+            let whole = self.whole(&path);
+            if self.is_taken(&whole) || marker.as_ref() == Some(&whole) {
                 continue;
             }
             if path.to_str().is_none() {
@@ -221,7 +302,7 @@ impl<S: CutsFiles> SplitEnumerator for Watching<S> {
             };
             if let Some(cut) = cut {
                 splits.extend(cut);
-                self.take(path);
+                self.take(whole);
             } else {
                 in_order &= !self.watch.by_name;
                 there.insert(path);
@@ -234,7 +315,7 @@ impl<S: CutsFiles> SplitEnumerator for Watching<S> {
     fn memory(&self, split: &S::Split) -> SplitMemory {
         match self.watch.by_name {
             true => SplitMemory::Nothing,
-            false => SplitMemory::Key(key(S::path(split))),
+            false => SplitMemory::Key(key(&self.whole(S::path(split)))),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::sink_error::FileSinkError;
 
 /// What a checkpoint knows of a writer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.FileWriterState")]
 pub struct FileWriterState {
     /// Whose state it is.
     pub subtask: u32,
@@ -26,6 +27,7 @@ pub struct FileWriterState {
 
 /// A part that stays open over a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.OpenPart")]
 pub struct OpenPart {
     /// Where it is in progress.
     pub path: PathBuf,

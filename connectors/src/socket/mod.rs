@@ -66,6 +66,7 @@ pub trait Network: fmt::Debug + Send + Sync {
 
 /// An address to read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.SocketSplit")]
 pub struct SocketSplit {
     /// Host and port.
     pub address: String,

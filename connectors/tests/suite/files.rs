@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rivus_connectors::{
-    BadLines, Compression, CsvFormat, FileSplit, Parsed, TextFileSource, contract,
+    BadLines, Compression, CsvFormat, FileSplit, Parsed, TextFileSource, Watch, contract,
 };
 use rivus_core::{
     Event, Failure, FailureScope, KnownSplits, ParallelInstance, ReadStatus, Source, SourceReader,
@@ -322,9 +322,15 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(change: impl Fn(TextFileSource, &Path) -> TextFileSource) -> Self {
+    fn new(change: impl Fn(Watch, &Path) -> Watch) -> Self {
+        Self::cut(1 << 20, change)
+    }
+
+    fn cut(split_bytes: u64, change: impl Fn(Watch, &Path) -> Watch) -> Self {
         let dir = TempDir::new().unwrap();
-        let source = change(TextFileSource::folder(dir.path()).watch(SECOND), dir.path());
+        let watch = change(Watch::every(SECOND), dir.path());
+        let source = TextFileSource::folder(dir.path()).split_bytes(split_bytes);
+        let source = source.watch(watch);
         assert_eq!(source.splits(2).unwrap(), []);
         let enumerator = source.enumerator(KnownSplits::default()).unwrap().unwrap();
         assert_eq!(enumerator.interval(), SECOND);
@@ -370,7 +376,7 @@ impl Watched {
 
 #[test]
 fn files_that_come_in_the_order_of_their_names_are_taken_in_it() {
-    let mut watched = Watched::new(|source, _| source.settle(SECOND).in_order_of_names());
+    let mut watched = Watched::new(|watch, _| watch.settle(SECOND).in_order_of_names());
     watched.write("b", "1\n");
     watched.write("c", "");
     watched.write("d", "1\n");
@@ -391,7 +397,7 @@ fn files_that_come_in_the_order_of_their_names_are_taken_in_it() {
 
 #[test]
 fn a_file_is_found_once_when_it_has_stood_still() {
-    let mut watched = Watched::new(|source, _| source.settle(2 * SECOND));
+    let mut watched = Watched::new(|watch, _| watch.settle(2 * SECOND));
     watched.write("b", "1\n");
     watched.write("a", "1\n");
     watched.write(".hidden", "1\n");
@@ -419,7 +425,7 @@ fn a_file_is_found_once_when_it_has_stood_still() {
 
 #[test]
 fn files_that_are_moved_in_whole_are_taken_at_first_sight() {
-    let mut watched = Watched::new(|source, _| source.settle(Duration::ZERO));
+    let mut watched = Watched::new(|watch, _| watch.settle(Duration::ZERO));
     watched.write(".a", "1\n2\n");
     assert_eq!(watched.look(), [""; 0]);
     let path = watched.dir.path();
@@ -431,7 +437,7 @@ fn files_that_are_moved_in_whole_are_taken_at_first_sight() {
 
 #[test]
 fn a_watch_ends_with_what_is_there_beside_its_marker() {
-    let mut watched = Watched::new(|source, dir| source.until(dir.join("_DONE")));
+    let mut watched = Watched::new(|watch, dir| watch.until(dir.join("_DONE")));
     watched.write("a", "1\n");
     assert_eq!(watched.look(), [""; 0]);
     watched.write("b", "1\n");
@@ -439,6 +445,54 @@ fn a_watch_ends_with_what_is_there_beside_its_marker() {
     watched.write("_DONE", "x");
     watched.write("c", "1\n");
     assert_eq!(watched.look(), ["b", "c", "END"]);
+}
+
+#[test]
+fn a_watched_file_is_known_again_however_its_folder_is_spelt() {
+    // Here, so that it has a relative path.
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let whole = format!("{}/{name}", here.display());
+    fs::write(dir.path().join("a"), "1\n").unwrap();
+    let glob = TextFileSource::glob(format!("{name}/*"));
+    let folders = [
+        whole.clone(),
+        format!("./{name}"),
+        format!("{name}//"),
+        format!("{}/.//{name}/.", here.display()),
+    ];
+    let folders = folders.map(TextFileSource::folder);
+    let sources: Vec<_> = folders.into_iter().chain([glob]).collect();
+    for by_name in [false, true] {
+        let watched = |source: &TextFileSource| {
+            let watch = Watch::every(SECOND).settle(Duration::ZERO);
+            // Spelt in yet another way.
+            let watch = watch.until(dir.path().join(".").join("_DONE"));
+            source.clone().watch(match by_name {
+                true => watch.in_order_of_names(),
+                false => watch,
+            })
+        };
+        for (first, second) in sources.iter().zip(sources.iter().cycle().skip(1)) {
+            let first = watched(first).enumerator(KnownSplits::default()).unwrap();
+            let (mut first, mut known) = (first.unwrap(), KnownSplits::default());
+            let looks = [0, 1_000].map(|now| first.discover(now).unwrap().splits);
+            let [split] = looks.concat().try_into().unwrap();
+            match first.memory(&split) {
+                SplitMemory::Key(key) => {
+                    known.keys.insert(key);
+                }
+                _ => known.splits.push(split),
+            }
+            let mut second = watched(second).enumerator(known).unwrap().unwrap();
+            assert_eq!(second.discover(2_000).unwrap().splits, []);
+            fs::write(dir.path().join("_DONE"), "x").unwrap();
+            let end = second.discover(3_000).unwrap();
+            assert_eq!((end.splits, end.last), (vec![], true));
+            fs::remove_file(dir.path().join("_DONE")).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -490,7 +544,7 @@ fn taken(
 #[test]
 fn a_watched_file_that_goes_on_growing_is_read_to_its_end_and_by_whole_lines() {
     for split_bytes in [1, 3, 4, 100] {
-        let mut watched = Watched::new(|source, _| source.split_bytes(split_bytes));
+        let mut watched = Watched::cut(split_bytes, |watch, _| watch);
         let mut reader = taken(&mut watched, "a", b"1\n22\n3");
         let now = 1_000;
         assert_eq!(reads(&mut reader, now).unwrap(), "1 22 ..");
@@ -515,7 +569,7 @@ fn a_packed_file_is_waited_for_until_it_is_whole_or_has_stood_still_for_long() {
     for compression in [Compression::Gzip, Compression::Zstd] {
         let packed = pack(&"some line\n".repeat(3), compression);
         let name = format!("a.{}", compression.extension());
-        let mut watched = Watched::new(|source, _| source);
+        let mut watched = Watched::new(|watch, _| watch);
         let mut reader = taken(&mut watched, &name, &packed[..packed.len() - 3]);
         let mut said = reads(&mut reader, 0).unwrap();
         assert!(said.ends_with(".."), "{said}");
@@ -527,7 +581,7 @@ fn a_packed_file_is_waited_for_until_it_is_whole_or_has_stood_still_for_long() {
         assert_eq!(said.matches("some line").count(), 3, "{said}");
         assert!(said.ends_with("end"));
 
-        let mut watched = Watched::new(|source, _| source);
+        let mut watched = Watched::new(|watch, _| watch);
         let mut reader = taken(&mut watched, &name, &packed[..packed.len() - 3]);
         let failed = (0..20).find_map(|second| reads(&mut reader, second * 1_000).err());
         let failure = Failure::user(&failed.unwrap());

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rivus_connectors::contract::{self, SinkJob};
-use rivus_connectors::{Compression, FileSink, ParquetSource, ParquetSplit, RollingPolicy};
+use rivus_connectors::{Compression, FileSink, ParquetSource, ParquetSplit, RollingPolicy, Watch};
 use rivus_core::{
-    Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Sink, Source, SourceReader,
+    Event, Failure, KnownSplits, ParallelInstance, ReadStatus, Schema, Sink, Source, SourceReader,
     UserError,
 };
 use serde::{Deserialize, Serialize};
@@ -105,8 +105,8 @@ fn a_watched_file_is_found_once_when_its_footer_is_there() {
     let late = dir.path().join("b.parquet");
     fs::write(dir.path().join("a.parquet"), &whole).unwrap();
     fs::write(&late, &whole[..whole.len() / 2]).unwrap();
-    let source = ParquetSource::<Trade>::folder(dir.path()).watch(Duration::from_secs(1));
-    let source = source.settle(Duration::ZERO);
+    let watch = Watch::every(Duration::from_secs(1)).settle(Duration::ZERO);
+    let source = ParquetSource::<Trade>::folder(dir.path()).watch(watch);
     let mut enumerator = source.enumerator(KnownSplits::default()).unwrap().unwrap();
     let mut now = 0;
     let mut look = || {
@@ -270,4 +270,10 @@ fn what_has_no_columns_is_refused_by_its_name_before_the_job_is_started() {
         assert!(message.contains(words), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn a_split_that_is_kept_in_state_has_a_name_that_no_users_type_has() {
+    let kept = Schema::of::<ParquetSplit>().names();
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["rivus.ParquetSplit"]);
 }

@@ -288,7 +288,7 @@ fn unusable_directories_and_names_are_one_line_with_the_mend() {
         (FileSink::<u64>::lines(&blocked), "cannot use the directory"),
         (
             FileSink::lines(blocked.join("below")),
-            "check that it may be written",
+            "check the space on the disk and that it may be written",
         ),
         (
             FileSink::lines(dir.path()).prefix("a/b"),

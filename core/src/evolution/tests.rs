@@ -195,7 +195,7 @@ fn what_serde_cannot_tell_is_read_as_it_is_only_under_its_own_name() {
         Schema::of_rows::<u32, Uuid>(),
         Schema::of_rows::<u32, Vec<Uuid>>(),
     );
-    assert_eq!(refused.unwrap_err(), "what was Uuid is Vec<Uuid>");
+    assert_eq!(refused.unwrap_err(), "it was Uuid and is [Uuid]");
     let refused = between(
         Schema::of_rows::<Uuid, u32>(),
         Schema::of_rows::<String, u32>(),

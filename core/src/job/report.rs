@@ -1,5 +1,7 @@
 //! What a TaskManager knows of a job, for a leader that has just taken over.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::entry::SubtaskSnapshot;
@@ -55,7 +57,7 @@ pub struct TaskReport {
     /// Whether it waits for a split.
     pub needs_split: bool,
     /// Splits that it was given since it was deployed, but for those that a completed checkpoint holds.
-    pub received: Vec<SplitId>,
+    pub received: BTreeSet<SplitId>,
 }
 
 impl TaskReport {
@@ -64,7 +66,9 @@ impl TaskReport {
         if let Some((id, snapshot)) = &self.acknowledged
             && *id == completed
         {
-            self.received.retain(|id| !snapshot.received.contains(id));
+            for id in &snapshot.received {
+                self.received.remove(id);
+            }
         }
     }
 }
@@ -78,4 +82,47 @@ pub struct JobReport {
     pub incarnation: Incarnation,
     /// The executions, those that are over included until the leader has heard of it.
     pub tasks: Vec<TaskReport>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{SubtaskId, TaskManagerId, VertexId};
+
+    #[test]
+    fn a_checkpoint_settles_what_it_holds_however_many_splits_there_are() {
+        // So many that looking each of them up in a list would not end.
+        let (held, later) = (1_000_000, 2_000_000);
+        let vertex = VertexId(0);
+        let snapshot = SubtaskSnapshot {
+            parts: Vec::new(),
+            received: (0..held).map(SplitId).collect(),
+        };
+        let mut report = TaskReport {
+            attempt: AttemptId {
+                subtask: SubtaskId { vertex, index: 0 },
+                attempt: 1,
+            },
+            slot: Slot {
+                task_manager: TaskManagerId("one".to_owned()),
+                incarnation: Incarnation(uuid::Uuid::nil()),
+                index: 0,
+            },
+            restored: None,
+            phase: TaskPhase::Running,
+            acknowledged: Some((CheckpointId(7), snapshot)),
+            declined: CheckpointId(0),
+            needs_split: false,
+            received: (0..later).map(SplitId).collect(),
+        };
+        report.settle(CheckpointId(6));
+        assert_eq!(report.received.len(), later as usize);
+        report.settle(CheckpointId(7));
+        assert!(
+            report
+                .received
+                .iter()
+                .eq(&(held..later).map(SplitId).collect::<Vec<_>>())
+        );
+    }
 }

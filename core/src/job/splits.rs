@@ -24,6 +24,8 @@ pub struct SplitPool {
     settled: u32,
     /// The others, by number.
     splits: VecDeque<FoundSplit>,
+    /// All before it are forgotten, handed out, or kept.
+    free_from: u32,
     /// Who was given a split; nobody in particular if a completed checkpoint holds it.
     assigned: BTreeMap<SplitId, Option<AttemptId>>,
     /// Splits that were given to a reader that has gone back behind that: they are kept for it.
@@ -77,7 +79,7 @@ impl SplitPool {
         if let Some((id, _)) = own.find(|(id, _)| is_free(id)) {
             return Some(*id);
         }
-        (self.settled..self.settled + self.splits.len() as u32)
+        (self.free_from..self.len() as u32)
             .map(SplitId)
             .find(|id| is_free(id) && !self.kept.contains_key(id))
     }
@@ -86,6 +88,16 @@ impl SplitPool {
     pub fn assign(&mut self, id: SplitId, to: AttemptId) {
         self.kept.remove(&id);
         self.assigned.insert(id, Some(to));
+        self.pass_taken();
+    }
+
+    /// Looks at each split once, however many are handed out between two checkpoints.
+    fn pass_taken(&mut self) {
+        self.free_from = self.free_from.max(self.settled);
+        let is_taken = |id| self.assigned.contains_key(&id) || self.kept.contains_key(&id);
+        while is_taken(SplitId(self.free_from)) {
+            self.free_from += 1;
+        }
     }
 
     /// What an execution has been given since it was deployed, but for what a completed checkpoint holds.
@@ -128,6 +140,7 @@ impl SplitPool {
         if !self.open {
             self.remembered = KnownSplits::default();
         }
+        self.pass_taken();
     }
 
     /// Some of the readers go back to the last completed checkpoint. What it holds is read from there, and what other readers
@@ -147,6 +160,7 @@ impl SplitPool {
     pub fn saved<'a>(&self, received: impl IntoIterator<Item = &'a SplitId>) -> Self {
         let mut saved = self.clone();
         saved.kept.clear();
+        saved.free_from = 0;
         saved.assigned.retain(|_, to| to.is_none());
         saved.settle(received);
         saved
@@ -294,6 +308,27 @@ mod tests {
         pool.discover(&[], true);
         assert_eq!(known(&pool), (vec![], vec![]));
         assert_eq!(pool.len(), 5);
+    }
+
+    #[test]
+    fn a_split_is_not_looked_for_among_all_that_are_handed_out() {
+        // So many that to look at each of them for each of them would not end.
+        let (mut pool, splits) = (SplitPool::new(Vec::new(), false), 300_000);
+        let found = vec![found(0, SplitMemory::Nothing); splits];
+        pool.discover(&found, true);
+        let (first, nothing) = (reader(0, 1), BTreeSet::new());
+        let mut given = Vec::new();
+        while let Some(id) = pool.next(first.subtask, &nothing) {
+            pool.assign(id, first);
+            given.push(id);
+        }
+        assert_eq!(given.len(), splits);
+        pool.rewind(&BTreeSet::from([first.subtask]));
+        assert_eq!(pool.next(first.subtask, &nothing), Some(SplitId(0)));
+        assert_eq!(
+            free_for(&pool.saved(&given[..splits - 2]), 1),
+            [299_998, 299_999]
+        );
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl TaskManagerModel {
                 acknowledged: None,
                 declined: CheckpointId(0),
                 needs_split: false,
-                received: Vec::new(),
+                received: BTreeSet::new(),
             },
             is_source: graph.vertex(attempt.subtask.vertex).is_source,
             content: restored.unwrap_or_default(),

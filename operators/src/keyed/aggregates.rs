@@ -315,6 +315,7 @@ extreme!(Max, >);
 
 /// What a mean is made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "rivus.Mean")]
 pub struct Mean {
     /// Sum of the values.
     pub sum: f64,

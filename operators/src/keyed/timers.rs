@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 /// By which clock a timer fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.TimeDomain")]
 pub enum TimeDomain {
     /// When the watermark reaches it.
     Event,
@@ -32,6 +33,7 @@ pub enum TimeDomain {
 /// assert_eq!(describe(Timer { ts: 7, domain: TimeDomain::Processing }), "the wall clock shows 7");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.Timer")]
 pub struct Timer {
     /// The time it was registered for.
     pub ts: Timestamp,
@@ -41,6 +43,7 @@ pub struct Timer {
 
 /// A key's timers in one time domain, ascending, each time once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.TimerSet")]
 pub(crate) struct TimerSet(SmallVec<[Timestamp; 1]>);
 
 impl TimerSet {

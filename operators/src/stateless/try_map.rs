@@ -44,6 +44,7 @@ impl<T> Clone for OnError<T> {
 
 /// A record that a function refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.Rejected")]
 pub struct Rejected<T> {
     /// The record as it came.
     pub record: T,

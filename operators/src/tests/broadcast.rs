@@ -79,10 +79,12 @@ fn input(text: &str) -> Vec<Step<Input>> {
     })
 }
 
-fn factors()
--> KeyedBroadcastOperator<Pair, Pair, impl crate::KeySelector<Pair, Key = String>, Factors> {
+/// A function of pairs by their names.
+fn keyed<P: KeyedBroadcastProcessFunction<String, Pair, Pair>>(
+    function: P,
+) -> KeyedBroadcastOperator<Pair, Pair, impl crate::KeySelector<Pair, Key = String>, P> {
     let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
-    KeyedBroadcastOperator::new(by_key, Factors, SideOutputs::new())
+    KeyedBroadcastOperator::new(by_key, function, SideOutputs::new())
 }
 
 #[test]
@@ -98,16 +100,13 @@ fn records_and_timers_by_key_read_what_was_broadcast() {
             "a=10@1 | a=21@1 a=28@2 a=28@11 !11",
         ),
     ] {
-        for seed in 0..4 {
-            let got = play(&factors(), &main_only(show), input(text), seed);
-            assert_eq!(got.join(" "), output, "refusals of seed {seed}");
-        }
+        check_steps(&keyed(Factors), &main_only(show), input(text), output);
     }
 }
 
 #[test]
 fn a_subtask_that_starts_from_several_copies_takes_the_one_at_its_own_number() {
-    let (operator, outlets) = (factors(), main_only(show));
+    let (operator, outlets) = (keyed(Factors), main_only(show));
     let snapshots = [5, 6].map(|number| {
         let mut rig: Rig<'_, Input> = Rig::new(&operator, &outlets, 0);
         rig.play(input(&format!("~a={number}@1 |"))).unwrap();
@@ -163,10 +162,12 @@ impl BroadcastProcessFunction<Pair, Pair> for Times {
 fn a_stream_without_a_key_reads_what_was_broadcast_after_a_crash_too() {
     let operator = BroadcastOperator::new(Times, SideOutputs::new());
     let steps = mapped(picture("a=2@1 / ~x=5@1 | a=3@2 ~x=7@2 x a=4@3 !4"), sided);
-    for seed in 0..4 {
-        let got = play(&operator, &main_only(show), steps.clone(), seed);
-        assert_eq!(got.join(" "), "a=2@1 | a=15@2 a=28@3 !4");
-    }
+    check_steps(
+        &operator,
+        &main_only(show),
+        steps,
+        "a=2@1 | a=15@2 a=28@3 !4",
+    );
 }
 
 /// Sums numbers by key. What is broadcast is added to every sum at once, and a sum that comes to 0 is forgotten.
@@ -219,8 +220,7 @@ impl KeyedBroadcastProcessFunction<String, Pair, Pair> for Bonus {
 
 #[test]
 fn a_broadcast_record_visits_every_key_once_and_what_comes_behind_it_waits() {
-    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
-    let bonus = KeyedBroadcastOperator::new(by_key, Bonus, SideOutputs::new());
+    let bonus = keyed(Bonus);
     for (text, output) in [
         (
             "a=1@1 b=2@1 ~all=10@2 a=1@3 b=1@3 ~none=5@4 a=1@5 | x ~all=-13@6 a=1@7 b=1@7",
@@ -228,10 +228,7 @@ fn a_broadcast_record_visits_every_key_once_and_what_comes_behind_it_waits() {
         ),
         ("~all=1@1 | a=1@2 ~all=1@3 x a=1@4", "| a=1@2 a=3@4"),
     ] {
-        for seed in 0..4 {
-            let got = play(&bonus, &main_only(show), input(text), seed);
-            assert_eq!(got.join(" "), output, "refusals of seed {seed}");
-        }
+        check_steps(&bonus, &main_only(show), input(text), output);
     }
     // More keys than are brought in together, while a snapshot is being written.
     let keys = |ts: i64| (0..1_000).map(move |key| format!("k{key}={ts}@{ts} "));
@@ -337,10 +334,7 @@ impl KeyedBroadcastProcessFunction<String, Pair, Pair> for Recall {
 
 #[test]
 fn what_was_broadcast_and_has_expired_is_never_seen() {
-    let keyed = || {
-        let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
-        KeyedBroadcastOperator::new(by_key, Recall, SideOutputs::new())
-    };
+    let by_key = keyed(Recall);
     let plain = BroadcastOperator::new(Recall, SideOutputs::new());
     // Over a crash too: then records after the barrier come again, later.
     for (text, output) in [
@@ -353,27 +347,24 @@ fn what_was_broadcast_and_has_expired_is_never_seen() {
             "| a:5/5@2 a:5/-@3 a:-/-@4",
         ),
     ] {
-        for seed in 0..4 {
-            let outlets = main_only(String::clone);
-            let steps = mapped(picture(text), sided);
-            let got = play(&plain, &outlets, steps, seed).join(" ");
-            assert_eq!(got, output, "refusals of seed {seed}");
-            let got = play(&keyed(), &outlets, input(text), seed).join(" ");
-            assert_eq!(got, output, "by key, refusals of seed {seed}");
-        }
+        check_steps(
+            &plain,
+            &main_only(String::clone),
+            mapped(picture(text), sided),
+            output,
+        );
+        check_steps(&by_key, &main_only(String::clone), input(text), output);
     }
     // A timer sees no more than a record.
     let steps = input("~a=5@1 / a=-70@1 +70 +40 a=-1@2 +1");
-    let got = play(&keyed(), &main_only(String::clone), steps, 0).join(" ");
-    assert_eq!(got, "a:5/5@1 a:5/-@70 a:-/-@2 a:-/-@111");
+    let output = "a:5/5@1 a:5/-@70 a:-/-@2 a:-/-@111";
+    check_steps(&by_key, &main_only(String::clone), steps, output);
 }
 
 #[test]
 fn a_copy_that_is_never_used_again_gives_its_memory_back_and_is_not_written() {
-    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
-    let keyed = KeyedBroadcastOperator::new(by_key, Recall, SideOutputs::new());
-    let outlets = main_only(String::clone);
-    let mut rig: Rig<'_, Input> = Rig::new(&keyed, &outlets, 0);
+    let (by_key, outlets) = (keyed(Recall), main_only(String::clone));
+    let mut rig: Rig<'_, Input> = Rig::new(&by_key, &outlets, 0);
     let long = "a".repeat(1_000);
     rig.play(input(&format!("~{long}=5@1 |"))).unwrap();
     assert!(rig.snapshot().len() > 1_000);
@@ -421,9 +412,7 @@ impl KeyedBroadcastProcessFunction<String, Pair, Pair> for Brief {
 
 #[test]
 fn a_barrier_writes_the_copy_once_however_many_rows_have_expired() {
-    let by_key = by_ref::<Pair, str, _>(|pair| &pair.0);
-    let brief = KeyedBroadcastOperator::new(by_key, Brief, SideOutputs::new());
-    let outlets = main_only(show);
+    let (brief, outlets) = (keyed(Brief), main_only(show));
     let mut rig: Rig<'_, Input> = Rig::new(&brief, &outlets, 0);
     rig.play(input("a=1@1 b=1@1 c=1@1 ~x=1@1")).unwrap();
     // The clock has gone on, and no wake has come between.

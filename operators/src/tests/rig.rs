@@ -218,7 +218,21 @@ pub(crate) fn play<In: Record>(
     rig.log.words()
 }
 
-/// Checks a picture of an operator on unkeyed pairs, without refusals and with some.
+/// Checks what an operator makes of steps, without refusals and with some.
+#[track_caller]
+pub(crate) fn check_steps<In: Record>(
+    factory: &dyn OperatorFactory,
+    outlets: MakeOutlets<'_>,
+    steps: Vec<Step<In>>,
+    output: &str,
+) {
+    for seed in 0..4 {
+        let got = play(factory, outlets, steps.clone(), seed);
+        assert_eq!(got.join(" "), output, "refusals of seed {seed}");
+    }
+}
+
+/// Checks a picture of an operator on unkeyed pairs.
 #[track_caller]
 pub(crate) fn check(
     factory: &dyn OperatorFactory,
@@ -226,10 +240,7 @@ pub(crate) fn check(
     input: &str,
     output: &str,
 ) {
-    for seed in 0..4 {
-        let got = play(factory, outlets, picture(input), seed);
-        assert_eq!(got.join(" "), output, "refusals of seed {seed}");
-    }
+    check_steps(factory, outlets, picture(input), output);
 }
 
 /// Checks a picture of a keyed operator.
@@ -240,10 +251,7 @@ pub(crate) fn check_keyed(
     input: &str,
     output: &str,
 ) {
-    for seed in 0..4 {
-        let got = play(factory, outlets, hashed(picture(input)), seed);
-        assert_eq!(got.join(" "), output, "refusals of seed {seed}");
-    }
+    check_steps(factory, outlets, hashed(picture(input)), output);
 }
 
 /// Checks a picture of an operator on two keyed streams.
@@ -254,8 +262,5 @@ pub(crate) fn check_two(
     input: &str,
     output: &str,
 ) {
-    for seed in 0..4 {
-        let got = play(factory, outlets, hashed_sides(picture(input)), seed);
-        assert_eq!(got.join(" "), output, "refusals of seed {seed}");
-    }
+    check_steps(factory, outlets, hashed_sides(picture(input)), output);
 }

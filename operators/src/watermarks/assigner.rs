@@ -38,6 +38,7 @@ where
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "rivus.Seen")]
 struct Seen {
     /// Greatest time of a record.
     max_ts: Timestamp,

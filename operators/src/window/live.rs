@@ -43,6 +43,7 @@ pub(super) type GapOf<In> = Arc<dyn Fn(&In) -> Duration + Send + Sync>;
 
 /// What a snapshot holds beside the rows.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "rivus.LiveState")]
 pub(super) struct LiveState {
     /// What the windows were.
     assigner: String,

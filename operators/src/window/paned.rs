@@ -36,6 +36,7 @@ const STEP: usize = 32;
 
 /// What a snapshot holds beside the rows.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "rivus.WindowsState")]
 pub(super) struct WindowsState {
     /// Size, slide and offset: the panes in the rows mean nothing with others.
     figures: [i64; 3],

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 /// The panes of a key that hold records, by number, ascending. Most often one or two.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(bound = "A: Record")]
+#[serde(rename = "rivus.PaneRing", bound = "A: Record")]
 pub(super) struct PaneRing<A>(SmallVec<[(i64, A); 2]>);
 
 impl<A> Default for PaneRing<A> {

@@ -35,7 +35,7 @@ impl Lifetime {
 
 /// A window of a key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(bound = "H: Record, S: Record")]
+#[serde(rename = "rivus.LiveWindow", bound = "H: Record, S: Record")]
 pub(super) struct LiveWindow<H, S> {
     pub(super) window: Window,
     /// What it holds, unless that was purged.
@@ -118,7 +118,7 @@ impl Due {
 /// one of its windows. A session that grows with every record leaves its row where it is; when its time comes and
 /// nothing is due, the row goes to its next place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(bound = "H: Record, S: Record")]
+#[serde(rename = "rivus.WindowRow", bound = "H: Record, S: Record")]
 pub(super) struct WindowRow<H, S> {
     pub(super) live: SmallVec<[LiveWindow<H, S>; 1]>,
     event_place: Option<Timestamp>,

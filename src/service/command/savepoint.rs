@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
+use rivus_state::CheckpointStorage;
 
 use super::show::say;
 use super::{At, CommandError};
-use crate::inspect::SavepointContents;
+use crate::config::{Config, Flags, ForBucket};
+use crate::error::JobError;
+use crate::inspect::{SavepointContents, look};
 use crate::savepoint::Savepoint;
 use crate::service::api::SavepointOptions;
+use crate::service::settings::storage_at;
 
 /// What is asked of savepoints.
 #[derive(Debug, Subcommand)]
@@ -24,7 +28,7 @@ pub enum SavepointCommand {
     },
     /// List the operators in a savepoint: their states, schemas, sizes and key counts; and its files
     Inspect {
-        /// The savepoint's folder
+        /// The savepoint's folder, or s3://BUCKET/PREFIX/savepoints/NAME
         path: PathBuf,
         /// Read all of it, and check every checksum and row
         #[arg(long)]
@@ -32,7 +36,17 @@ pub enum SavepointCommand {
         /// Print one line of JSON
         #[arg(long)]
         json: bool,
+        /// How the bucket is reached
+        #[command(flatten)]
+        bucket: Bucket,
     },
+}
+
+/// How a bucket is reached.
+#[derive(Debug, Args)]
+pub struct Bucket {
+    #[command(flatten)]
+    flags: Flags<ForBucket>,
 }
 
 impl SavepointCommand {
@@ -41,13 +55,26 @@ impl SavepointCommand {
             Self::Create { job, at } => {
                 super::make_savepoint(&job, SavepointOptions::default(), &at)
             }
-            Self::Inspect { path, verify, json } => inspect(&path, verify, json),
+            Self::Inspect {
+                path,
+                verify,
+                json,
+                bucket,
+            } => inspect(&path, &bucket, verify, json),
         }
     }
 }
 
-fn inspect(path: &Path, verify: bool, json: bool) -> Result<(), CommandError> {
-    let contents = Savepoint::at(path).inspect(verify)?;
+fn inspect(path: &Path, bucket: &Bucket, verify: bool, json: bool) -> Result<(), CommandError> {
+    let place = path.to_str().filter(|place| place.contains("://"));
+    let contents = match place {
+        None => Savepoint::at(path).inspect(verify)?,
+        Some(place) => {
+            let config = Config::read(&bucket.flags)?;
+            let storage = storage_at(&config, place)?.map_err(JobError::Savepoint)?;
+            look(&CheckpointStorage::new(storage.open()?), "", verify)?
+        }
+    };
     match json {
         true => super::show::one(true, &contents, |_| String::new()),
         false => show(&contents),

@@ -230,13 +230,23 @@ fn s3_port() -> u16 {
     SHARED.get_or_init(start).1
 }
 
+/// Where it is.
+pub fn s3_endpoint() -> String {
+    format!("http://127.0.0.1:{}", s3_port())
+}
+
 /// A bucket of it, below a prefix that no other test has.
 pub fn s3(bucket: &str) -> S3Options {
     static PREFIXES: AtomicU32 = AtomicU32::new(0);
     let prefix = PREFIXES.fetch_add(1, Ordering::Relaxed);
+    s3_below(bucket, &format!("tests/{prefix}"))
+}
+
+/// A bucket of it, below a prefix.
+pub fn s3_below(bucket: &str, prefix: &str) -> S3Options {
     S3Options::new(bucket)
-        .prefix(format!("tests/{prefix}"))
-        .endpoint(format!("http://127.0.0.1:{}", s3_port()))
+        .prefix(prefix)
+        .endpoint(s3_endpoint())
         .region("us-east-1")
         .credentials(S3Credentials::Given {
             key: "tests".to_owned(),

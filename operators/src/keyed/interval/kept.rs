@@ -15,7 +15,7 @@ pub(super) type Kept<T> = BTreeMap<Timestamp, Vec<T>>;
 
 /// A key's row: the records that may still meet others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(bound = "A: Record, B: Record")]
+#[serde(rename = "rivus.Waiting", bound = "A: Record, B: Record")]
 pub(super) struct Waiting<A, B> {
     pub(super) first: Kept<A>,
     pub(super) second: Kept<B>,

@@ -10,7 +10,7 @@ use crate::keyed::timers::{TimeDomain, TimerSet};
 
 /// A key's row: its state and its timers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(bound = "S: StateSet")]
+#[serde(rename = "rivus.ProcessRow", bound = "S: StateSet")]
 pub(super) struct ProcessRow<S> {
     pub(super) state: S,
     pub(super) event_timers: TimerSet,

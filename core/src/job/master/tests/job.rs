@@ -320,7 +320,7 @@ impl Job {
                 acknowledged: None,
                 declined: CheckpointId(0),
                 needs_split: false,
-                received: Vec::new(),
+                received: BTreeSet::new(),
             };
             for word in words {
                 match word.split_once(':') {

@@ -13,7 +13,7 @@ mod splits;
 mod starting;
 mod taking_over;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use uuid::Uuid;
 

@@ -1,12 +1,17 @@
 //! What a state's type looks like, written beside it: MessagePack arrays hold no names.
+//!
+//! Types go by the names that serde gives them, without their modules. Those of Rivus's own that are kept in state are
+//! `rivus.Window` and so on, so that no user's type has such a name: a migration of a user's `Window` is no migration of ours.
+
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_reflection::{
-    ContainerFormat, Error, Format, FormatHolder, Registry, Samples, Tracer, TracerConfig,
-};
+use serde_reflection::{ContainerFormat, Format, FormatHolder, Registry};
+
+use self::parts::Parts;
 
 /// Names and types of a state's fields, as serde sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +20,8 @@ pub struct Schema {
     pub shape: Shape,
 }
 
-/// The format of a type, and of every type with a name in it. Where serde can't tell, because a type takes not just any value
-/// of its form, all that is known is a type's name.
+/// The format of a type, and of every type with a name in it. Of a part that serde can't tell, because it takes not just any
+/// value of its form, all that is known is its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// The whole.
@@ -40,9 +45,10 @@ impl Schema {
     /// assert_eq!(schema.to_string(), "Visit { page: String, times: u32 }");
     /// ```
     pub fn of<T: DeserializeOwned>() -> Self {
-        let shape = Shape::of::<T>();
+        let mut parts = Parts::default();
+        let root = parts.add::<T>();
         Self {
-            shape: shape.unwrap_or_else(Shape::opaque::<T>),
+            shape: parts.shape(root),
         }
     }
 
@@ -55,13 +61,13 @@ impl Schema {
     /// assert_eq!(schema.to_string(), "(Uuid, [u32])");
     /// ```
     pub fn of_rows<K: DeserializeOwned, V: DeserializeOwned>() -> Self {
-        let shape = Shape::of::<(K, V)>();
+        let mut parts = Parts::default();
+        let root = match parts.add_whole::<(K, V)>() {
+            Some(whole) => whole,
+            None => Format::Tuple(vec![parts.add::<K>(), parts.add::<V>()]),
+        };
         Self {
-            shape: shape.unwrap_or_else(|| {
-                let key = Shape::of::<K>().unwrap_or_else(Shape::opaque::<K>);
-                let value = Shape::of::<V>().unwrap_or_else(Shape::opaque::<V>);
-                key.with(value)
-            }),
+            shape: parts.shape(root),
         }
     }
 
@@ -115,58 +121,7 @@ impl std::fmt::Display for Schema {
     }
 }
 
-/// Looks at a type, each of which shows one more variant of an enum in it, until nothing new is seen.
-const LOOKS: usize = 1_000;
-
 impl Shape {
-    /// None where serde can't tell.
-    fn of<T: DeserializeOwned>() -> Option<Self> {
-        let samples = Samples::new();
-        // An enum with unseen variants is known by name only when a look has left it so.
-        let mut enums: BTreeSet<String> = BTreeSet::new();
-        loop {
-            let mut tracer = Tracer::new(TracerConfig::default());
-            let mut root = None;
-            for _ in 0..LOOKS {
-                root = Some(tracer.trace_type_once::<T>(&samples).ok()?.0);
-                let open = enums
-                    .iter()
-                    .filter(|name| tracer.check_incomplete_enum(name).is_some());
-                if open.count() == 0 {
-                    break;
-                }
-            }
-            match tracer.registry() {
-                Ok(registry) => return Some(Self::new(root?, registry)),
-                Err(Error::MissingVariants(names)) => {
-                    let known = enums.len();
-                    enums.extend(names);
-                    if enums.len() == known {
-                        return None;
-                    }
-                }
-                Err(_) => return None,
-            }
-        }
-    }
-
-    /// Of a type of which only the name is known.
-    fn opaque<T>() -> Self {
-        Self {
-            root: Format::TypeName(short_name(std::any::type_name::<T>())),
-            containers: BTreeMap::new(),
-            partly_known: BTreeSet::new(),
-        }
-    }
-
-    /// A pair of the two.
-    fn with(mut self, mut other: Self) -> Self {
-        self.root = Format::Tuple(vec![self.root, other.root]);
-        self.containers.append(&mut other.containers);
-        self.partly_known.append(&mut other.partly_known);
-        self
-    }
-
     fn new(root: Format, registry: Registry) -> Self {
         let containers: BTreeMap<String, ContainerFormat> = registry.into_iter().collect();
         // Numbers from the end are given to variants whose own is not known: a list shows its first record only.
@@ -305,7 +260,9 @@ mod tests {
         #[derive(Serialize, Deserialize)]
         struct Order {
             id: Uuid,
+            lines: u32,
         }
+        let orders = "(u32, [Order { id: Uuid, lines: u32 }])";
         for (schema, shown) in [
             (
                 Schema::of_rows::<u32, Visit>(),
@@ -315,7 +272,7 @@ mod tests {
                 Schema::of_rows::<Uuid, Visit>(),
                 "(Uuid, Visit { page: String })",
             ),
-            (Schema::of_rows::<u32, Vec<Order>>(), "(u32, Vec<Order>)"),
+            (Schema::of_rows::<u32, Vec<Order>>(), orders),
             (Schema::of::<Uuid>(), "Uuid"),
         ] {
             assert_eq!(schema.to_string(), shown);

@@ -647,5 +647,4 @@ impl CheckpointMachine {
 }
 
 #[cfg(test)]
-#[path = "checkpoints_tests.rs"]
 mod tests;
