@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::cells::{Cell, Hits, Struck, Victims};
 use crate::history::History;
+use crate::jobs::Region;
 use crate::plan::{Arm, Crash, Injection, Kill, LEADERS, Plan, Scope};
 
 /// A probe that breaks what its plan says.
@@ -61,8 +61,8 @@ struct Inner {
 struct FirstJob {
     /// How the labels of what belongs to it end.
     suffix: String,
-    /// Vertices of its first region.
-    region: Range<u32>,
+    /// Its first region.
+    region: Region,
 }
 
 struct Armed {
@@ -154,8 +154,8 @@ impl Faults {
         self.inner().external
     }
 
-    /// The run is about this job, whose first region consists of these vertices.
-    pub fn follow(&self, job: JobId, region: Range<u32>) {
+    /// The run is about this job, whose first region this is.
+    pub fn follow(&self, job: JobId, region: Region) {
         let suffix = label_suffix(job);
         self.inner().job = Some(FirstJob { suffix, region });
     }
@@ -358,8 +358,8 @@ impl Inner {
             return false;
         };
         label.strip_suffix(job.suffix.as_str()).is_some_and(|own| {
-            let is_inside = |vertex| job.region.contains(&vertex);
-            kind != ActorKind::Subtask || vertex_of(own).is_some_and(is_inside)
+            let is_inside = |(vertex, index)| job.region.contains(vertex, index);
+            kind != ActorKind::Subtask || subtask_of(own).is_some_and(is_inside)
         })
     }
 
@@ -409,8 +409,9 @@ impl Inner {
     }
 }
 
-/// The vertex of `v3[0]#1`.
-fn vertex_of(execution: &str) -> Option<u32> {
-    let (vertex, _) = execution.strip_prefix('v')?.split_once('[')?;
-    vertex.parse().ok()
+/// The vertex and the index of `v3[0]#1`.
+fn subtask_of(execution: &str) -> Option<(u32, u32)> {
+    let (vertex, rest) = execution.strip_prefix('v')?.split_once('[')?;
+    let (index, _) = rest.split_once(']')?;
+    Some((vertex.parse().ok()?, index.parse().ok()?))
 }

@@ -97,7 +97,7 @@ pub use cells::{Cell, HitCount, Hits};
 pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, table};
 pub use faults::Faults;
 pub use history::keep_everything;
-pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, SECOND, Shape, World};
+pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, Region, SECOND, Shape, World};
 pub use oracle::judge;
 pub use outside::Deliveries;
 pub use paced::{Pace, Paced};

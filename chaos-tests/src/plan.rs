@@ -5,7 +5,7 @@ use std::time::Duration;
 use rivus::connectors::SplitMix;
 use rivus::engine::{ActorKind, Fault, Step};
 
-use crate::jobs::{JobSpec, Shape};
+use crate::jobs::JobSpec;
 
 /// From when on a fault may strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,11 +214,11 @@ impl Plan {
 
 /// Workers that can be broken without touching what is outside the scope.
 fn workers(scope: Scope, spec: &JobSpec) -> &'static [ActorKind] {
-    match (scope, spec.shape) {
+    match (scope, spec.has_regions()) {
         (Scope::Everywhere, _) => &WORKERS,
-        // What they run of both regions dies with them.
-        (Scope::FirstRegion, Shape::TwoPipelines) => &[ActorKind::Subtask],
-        (Scope::FirstRegion, _) => &[ActorKind::JobTasks, ActorKind::Subtask],
+        // What the others run of all regions dies with them.
+        (Scope::FirstRegion, true) => &[ActorKind::Subtask],
+        (Scope::FirstRegion, false) => &[ActorKind::JobTasks, ActorKind::Subtask],
     }
 }
 

@@ -12,8 +12,7 @@ use rivus::engine::core::MemoryStores;
 use rivus::engine::state::{CheckpointStorage, ObjectStorage};
 use rivus::{
     CheckpointMode, JobError, JobHandle, JobId, JobOptions, JobOutcome, JobStatus, JobView,
-    NodeConfig, RestartStrategy, RocksDbBackend, RuntimeMode, Savepoint, Storage,
-    StreamEnvironment,
+    NodeConfig, RocksDbBackend, RuntimeMode, Savepoint, Storage, StreamEnvironment,
 };
 use tokio::runtime::Builder;
 use tokio::time::Instant;
@@ -154,13 +153,7 @@ impl<'a> Run<'a> {
                 Barriers::Wait | Barriers::PassBy => None,
             },
             retained_checkpoints: spec.retained,
-            restart: RestartStrategy::ExponentialDelay {
-                initial: Duration::from_millis(20),
-                max: Duration::from_secs(1),
-                factor: 1.5,
-                jitter: 0.1,
-                reset_after: Duration::from_secs(60),
-            },
+            restart: spec.restart.clone(),
             batch_records: spec.batch_records,
             input_bytes: spec.input_bytes,
             ..JobOptions::default()

@@ -24,7 +24,7 @@ fn the_second_region_begins_with_the_second_source() {
         let begins = sources.map(|s| s.attempt.subtask.vertex.0).min();
         assert_eq!(
             begins,
-            Some(spec.first_region().end),
+            Some(spec.first_region().vertices.end),
             "chaining: {chaining}"
         );
     }

@@ -14,7 +14,8 @@ use rivus::{
 use super::functions::Line;
 use super::outside::Row;
 use super::records::Reading;
-use super::spec::{Inbox, Shape};
+use super::shape::Shape;
+use super::spec::Inbox;
 use super::world::World;
 use crate::outside::Arrivals;
 
@@ -31,7 +32,7 @@ impl World {
         let inbox = self.inbox();
         std::fs::create_dir(&inbox)?;
         let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(6).max(1);
+        let per_file = self.spec.per_file() as usize;
         let mut files = Vec::new();
         for (number, part) in readings.chunks(per_file).enumerate() {
             let text = inbox_file(self.spec.inbox(), part);
@@ -59,7 +60,7 @@ impl World {
 
     pub(super) fn write_input(&self) -> io::Result<()> {
         let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(4).max(1);
+        let per_file = self.spec.per_file() as usize;
         for (number, part) in readings.chunks(per_file).enumerate() {
             let lines: String = part.iter().map(|reading| format!("{reading}\n")).collect();
             std::fs::write(self.files.path().join(format!("in-{number}.csv")), lines)?;
@@ -67,10 +68,10 @@ impl World {
         Ok(())
     }
 
-    /// Writes Parquet files whose names are in the order of their records: so few that one digit numbers them.
+    /// Writes Parquet files whose names are in the order of their records.
     pub(super) fn write_columns(&self) -> io::Result<()> {
         let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(9).max(1);
+        let per_file = self.spec.per_file() as usize;
         self.write_parts(&readings, per_file)
             .map_err(io::Error::other)
     }

@@ -5,7 +5,7 @@ mod refired;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, Shape, fold};
+use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, Shape, fold, straightened};
 use rivus::connectors::SplitMix;
 
 /// Compares a run with the undisturbed one. Returns what is wrong.
@@ -15,6 +15,7 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
         Shape::Fed if spec.is_replayed() => outside::replayed(spec, undisturbed, run),
         Shape::Fed => outside::at_most_once(run),
         Shape::Socket => outside::heard(&input(spec), run),
+        Shape::Straight => same_by_key(&straightened(spec), &run.main),
         Shape::Clocked => [&run.main, &run.serial]
             .map(|lines| refired::by_the_clock(&input(spec), lines))
             .concat(),
