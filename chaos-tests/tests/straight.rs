@@ -89,3 +89,23 @@ fn whatever_a_seed_breaks_the_regions_share_what_there_is_to_read() {
     let confined = runs.iter().filter(|run| run.confined).count();
     assert!(confined > 6, "{confined} times one region was restarted");
 }
+
+#[test]
+fn what_runs_several_regions_dies_once_and_that_is_one_failure() {
+    let of_kind = |kind| {
+        let spec = JobSpec {
+            restart: RestartStrategy::FixedDelay {
+                attempts: 1,
+                delay: Duration::from_millis(50),
+            },
+            ..three_regions(1)
+        };
+        (spec, kills(kind, 1, Scope::Everywhere, 1))
+    };
+    let kinds = [ActorKind::TaskManager, ActorKind::JobTasks];
+    for run in all_go_well(kinds.map(of_kind).to_vec()) {
+        assert_eq!(run.kills, 1);
+        let restarts = run.view.expect("was seen").restarts;
+        assert_eq!(restarts, 3, "every region was restarted once");
+    }
+}
