@@ -99,7 +99,7 @@ pub use faults::Faults;
 pub use history::keep_everything;
 pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, Region, SECOND, Shape, World};
 pub use oracle::judge;
-pub use outside::Deliveries;
+pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};
 pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS};
 pub use simulation::{Outcome, run_on_threads, simulate};

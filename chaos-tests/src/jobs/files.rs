@@ -17,7 +17,7 @@ use super::records::Reading;
 use super::shape::Shape;
 use super::spec::Inbox;
 use super::world::World;
-use crate::outside::Arrivals;
+use crate::outside::{Arrivals, Observer, parts};
 
 /// Whoever reads or writes files beside the job.
 const ALONE: ParallelInstance = ParallelInstance {
@@ -91,26 +91,23 @@ impl World {
 
     /// Committed files only, by subtask and number.
     pub(super) fn read_files(&self) -> io::Result<Vec<Line>> {
-        let mut parts = Vec::new();
-        for entry in std::fs::read_dir(self.out_dir())? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.and_then(|name| name.split('.').next());
-            let numbers = name.and_then(|name| name.strip_prefix("part-")?.split_once('-'));
-            if let Some((subtask, sequence)) = numbers
-                && let (Ok(subtask), Ok(sequence)) =
-                    (subtask.parse::<u32>(), sequence.parse::<u64>())
-            {
-                parts.push((subtask, sequence, path));
-            }
-        }
-        parts.sort();
-        let read = match self.spec.shape {
+        let parts = parts(&self.out_dir())?;
+        let files = parts.values().map(|path| (self.reads())(path));
+        Ok(files.collect::<io::Result<Vec<_>>>()?.concat())
+    }
+
+    /// How its files are read.
+    fn reads(&self) -> fn(&Path) -> io::Result<Vec<Line>> {
+        match self.spec.shape {
             Shape::Parquet => rows,
             _ => lines,
-        };
-        let files = parts.iter().map(|(_, _, path)| read(path));
-        Ok(files.collect::<io::Result<Vec<_>>>()?.concat())
+        }
+    }
+
+    /// Who reads them while the job runs, if its output is in files.
+    pub fn observer(&self) -> Option<Observer> {
+        let writes_files = self.spec.shape.writes_files();
+        writes_files.then(|| Observer::new(self.out_dir(), self.reads()))
     }
 }
 
@@ -133,8 +130,12 @@ fn inbox_file(inbox: Inbox, part: &[Reading]) -> String {
     format!("{head}no record\n{rows}")
 }
 
-fn lines(path: &Path) -> io::Result<Vec<Line>> {
+/// The lines of a file, all of which are whole.
+pub fn lines(path: &Path) -> io::Result<Vec<Line>> {
     let text = text(path)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(io::Error::other("its last line has no end"));
+    }
     let lines = text.lines().map(|line| {
         let (key, value) = line.split_once('\t').unwrap_or((line, ""));
         (key.to_owned(), value.to_owned())

@@ -18,6 +18,7 @@ mod two_inputs;
 mod windows;
 mod world;
 
+pub use self::files::lines;
 pub use self::functions::{Line, fold};
 pub use self::records::Reading;
 pub use self::refiring::REFIRED;

@@ -82,6 +82,8 @@ fn files() -> io::Result<TempDir> {
 pub struct Committed {
     /// The job's output.
     pub main: Vec<Line>,
+    /// What of it is in files, in the order in which those appeared.
+    pub appeared: Vec<Line>,
     /// Records that came too late for their window.
     pub late: Vec<Line>,
     /// What a rolling aggregate said of every record.
@@ -163,6 +165,7 @@ impl World {
         };
         Ok(Committed {
             main,
+            appeared: Vec::new(),
             late: self.late.0.collected().values(),
             serial: self.serial.0.collected().values(),
             came: self.came.0.collected().values(),

@@ -34,6 +34,15 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
             false => accepted_and_serial(spec, run),
         },
     };
+    if spec.shape.writes_files() {
+        // So at each moment what was committed of a key was a first part of it.
+        let appeared = same_by_key(&undisturbed.main, &run.appeared);
+        wrong.extend(
+            appeared
+                .into_iter()
+                .map(|line| format!("as it appeared, {line}")),
+        );
+    }
     let beside = match may_repeat {
         true => none_lost(&undisturbed.neighbour, &run.neighbour),
         false => same_by_key(&undisturbed.neighbour, &run.neighbour),

@@ -1,37 +1,37 @@
 //! One run of one job under one plan: on one thread, with a virtual clock.
 
+mod aftermath;
+mod environment;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::iter;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rivus::engine::core::MemoryStores;
-use rivus::engine::state::{CheckpointStorage, ObjectStorage};
+use rivus::engine::state::ObjectStorage;
 use rivus::{
-    CheckpointMode, JobError, JobHandle, JobId, JobOptions, JobOutcome, JobStatus, JobView,
-    NodeConfig, RocksDbBackend, RuntimeMode, Savepoint, Storage, StreamEnvironment,
+    JobError, JobHandle, JobId, JobOutcome, JobStatus, JobView, RuntimeMode, Savepoint,
+    StreamEnvironment,
 };
 use tokio::runtime::Builder;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
-use crate::invariants::{OF_A_JOB, over_budget, spared as spared_by, started_once, where_it_hangs};
-use crate::jobs::{Barriers, Committed, JobSpec, World};
-use crate::plan::{Crash, Kill, LEADERS, Plan, Scope, WORKERS};
-use crate::storage::{FlakyStorage, SlowBlocking};
-
-/// What the wall clock shows when a run begins.
-const STARTS_AT: i64 = 1_700_000_000_000;
+use crate::invariants::{over_budget, where_it_hangs};
+use crate::jobs::{Committed, JobSpec, World};
+use crate::outside::Observer;
+use crate::plan::{Crash, Kill, Plan, Scope};
 
 /// A job that has not ended by then hangs: virtual time, then real time.
 const BOUND: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(60)];
 
-/// How long actors of an ended job may take to go.
-const GOING: Duration = Duration::from_secs(5);
+/// From one look at the committed files to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 /// What came of a run.
 #[derive(Debug)]
@@ -115,6 +115,9 @@ struct Run<'a> {
     moved: AtomicBool,
 }
 
+/// Who reads committed files, and the task in which that is done.
+type Observing = (Arc<Mutex<Option<Observer>>>, JoinHandle<()>);
+
 /// How one life of the simulated process ended.
 enum Life {
     Ended(Result<Vec<JobView>, JobError>),
@@ -138,69 +141,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn environment(&self, life: usize) -> io::Result<StreamEnvironment> {
-        let spec = &self.world.spec;
-        let options = JobOptions {
-            checkpoint_interval: Some(spec.checkpoint_interval),
-            checkpoint_timeout: Duration::from_secs(20),
-            alignment_timeout: spec.alignment_timeout,
-            checkpoint_mode: match spec.barriers {
-                Barriers::PassBy => CheckpointMode::AtLeastOnce,
-                Barriers::Wait | Barriers::Overtake(_) => CheckpointMode::ExactlyOnce,
-            },
-            unaligned_after: match spec.barriers {
-                Barriers::Overtake(wait) => Some(wait),
-                Barriers::Wait | Barriers::PassBy => None,
-            },
-            retained_checkpoints: spec.retained,
-            restart: spec.restart.clone(),
-            batch_records: spec.batch_records,
-            input_bytes: spec.input_bytes,
-            ..JobOptions::default()
-        };
-        let node = NodeConfig {
-            task_managers: spec.task_managers,
-            job_managers: spec.job_managers,
-            compact_log_every: spec.compact_log_every,
-            local_recovery: spec.local_recovery,
-            read_at_once: spec.read_at_once,
-            ..NodeConfig::default()
-        };
-        let flaky = FlakyStorage::new(self.plan, life, Arc::clone(&self.faults));
-        let objects = self.objects.clone().with_faults(Arc::new(flaky));
-        let builder = match self.mode {
-            RuntimeMode::Current => {
-                let slow = SlowBlocking::new(self.plan, life, Arc::clone(&self.faults));
-                StreamEnvironment::builder().blocking(Arc::new(slow))
-            }
-            // Threads are slow by themselves.
-            RuntimeMode::Threads { .. } => StreamEnvironment::builder(),
-        };
-        let builder = match (self.mode, spec.store_above) {
-            (_, None) => builder,
-            (RuntimeMode::Current, Some(cache_bytes)) => {
-                builder.state_backend(MemoryStores { cache_bytes })
-            }
-            (RuntimeMode::Threads { .. }, Some(bytes)) => {
-                let backend = RocksDbBackend::new(self.world.files.path())?;
-                let backend = backend.memory((4 << 20) + 2 * bytes);
-                builder.state_backend(backend.files_from(bytes as u64))
-            }
-        };
-        Ok(builder
-            .parallelism(spec.parallelism)
-            .slots(spec.slots())
-            .chaining(spec.chaining)
-            .node(node)
-            .options(options)
-            .runtime(self.mode)
-            .storage(Storage::Objects(objects))
-            .seed(self.plan.seed ^ (life as u64) << 32)
-            .starts_at(STARTS_AT + self.faults.elapsed().as_millis() as i64)
-            .probe(Arc::clone(&self.faults) as _)
-            .build())
-    }
-
     fn bound(&self) -> Duration {
         match self.mode {
             RuntimeMode::Current => BOUND[0],
@@ -210,6 +150,7 @@ impl<'a> Run<'a> {
 
     async fn run_to_end(mut self) -> io::Result<Outcome> {
         let began = Instant::now();
+        let observer = self.observer();
         let result = self.live(began).await;
         let lasted = began.elapsed();
         let views = result.unwrap_or_else(|reason| {
@@ -227,6 +168,16 @@ impl<'a> Run<'a> {
         self.expect_unnoticed(&views);
         self.world.application.hear_all().await;
         let mut committed = self.world.committed()?;
+        if let Some((observer, looking)) = observer {
+            looking.abort();
+            let observer = observer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            let (appeared, wrong) = observer.map(|o| o.look_at_last(lasted)).unwrap_or_default();
+            committed.appeared = appeared;
+            self.violations.extend(wrong);
+        }
         if let Some(neighbour) = &self.neighbour {
             committed.neighbour = neighbour.committed()?.main;
         }
@@ -247,6 +198,19 @@ impl<'a> Run<'a> {
             view,
             violations: self.violations,
         })
+    }
+
+    /// Somebody reads committed files, through all crashes.
+    fn observer(&self) -> Option<Observing> {
+        let observer = Arc::new(Mutex::new(Some(self.world.observer()?)));
+        let (faults, looks) = (Arc::downgrade(&self.faults), Arc::clone(&observer));
+        let looking = tokio::spawn(async move {
+            while let Some(now) = faults.upgrade().map(|faults| faults.elapsed()) {
+                look(&looks, now);
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        });
+        Some((observer, looking))
     }
 
     /// Lives through all crashes. Returns the jobs' last views, or why one did not end well.
@@ -338,7 +302,7 @@ impl<'a> Run<'a> {
     }
 
     /// Stops the job when the plan says so, unless it has been.
-    fn mover(&self, job: &JobHandle) -> Option<tokio::task::JoinHandle<()>> {
+    fn mover(&self, job: &JobHandle) -> Option<JoinHandle<()>> {
         let moves = self.plan.moves?;
         if self.moved.load(Relaxed) {
             return None;
@@ -416,7 +380,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until a kill may strike, and strikes.
-    fn killer(&self, kill: Kill) -> tokio::task::JoinHandle<()> {
+    fn killer(&self, kill: Kill) -> JoinHandle<()> {
         let faults = Arc::clone(&self.faults);
         tokio::spawn(async move {
             while !faults.is_armed(kill.arm) {
@@ -426,75 +390,11 @@ impl<'a> Run<'a> {
             faults.kill_one(&kill);
         })
     }
-
-    /// What the plan spares may not have noticed anything.
-    fn expect_unnoticed(&mut self, views: &[JobView]) {
-        let spared = match (self.plan.spares_tasks(), self.plan.scope) {
-            (true, _) => views,
-            (false, Scope::FirstRegion) => views.get(1..).unwrap_or_default(),
-            (false, Scope::Everywhere) => return,
-        };
-        // The plan spares what runs. A job beside it that was still being deployed may be deployed again.
-        let beside = views.iter().skip(1).map(|view| view.job);
-        let late: Vec<JobId> = beside.filter(|job| self.faults.never_began(*job)).collect();
-        let spared = spared.iter().filter(|view| !late.contains(&view.job));
-        self.violations.extend(spared.flat_map(spared_by));
-        let executions = self.faults.executions(!self.plan.spares_tasks(), &late);
-        self.violations.extend(started_once(&executions));
-    }
-
-    /// The job has ended and the process goes on: nothing of the job may be left in it.
-    async fn expect_job_gone(&mut self) {
-        let faults = Arc::clone(&self.faults);
-        if !in_time(|| faults.living(&OF_A_JOB).is_empty()).await {
-            let left = faults.living(&OF_A_JOB).join(", ");
-            self.violations
-                .push(format!("the job has ended, and there are still {left}"));
-        }
-    }
-
-    /// Files of stores belong to no single checkpoint; when a job has ended, none may be left, however late the storage
-    /// was.
-    async fn expect_no_files(&mut self, views: &[JobView]) {
-        if self.plan.storage.is_some() {
-            // What can't be deleted stays.
-            return;
-        }
-        let checkpoints = CheckpointStorage::new(self.objects.clone());
-        for view in views {
-            let left = || checkpoints.list_files(view.job);
-            if !in_time(|| left().is_ok_and(|files| files.is_empty())).await {
-                let left = left();
-                self.violations.push(format!("files are left: {left:?}"));
-            }
-        }
-    }
-
-    /// The environment is gone: so must be every actor, and with them all that held the process together.
-    async fn expect_gone(&mut self) {
-        let kinds = [LEADERS.as_slice(), WORKERS.as_slice()].concat();
-        let faults = Arc::clone(&self.faults);
-        if !in_time(|| faults.living(&kinds).is_empty()).await {
-            let left = faults.living(&kinds).join(", ");
-            self.violations.push(format!("actors are left: {left}"));
-        }
-        // This one's, and the run's own.
-        if !in_time(|| Arc::strong_count(&faults) == 2).await {
-            let held = Arc::strong_count(&faults) - 2;
-            self.violations
-                .push(format!("the process's context is still held {held} times"));
-        }
-    }
 }
 
-/// Waits until something holds, but not for long.
-async fn in_time(holds: impl Fn() -> bool) -> bool {
-    let began = Instant::now();
-    while !holds() {
-        if began.elapsed() > GOING {
-            return false;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+fn look(observer: &Mutex<Option<Observer>>, now: Duration) {
+    let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(observer) = &mut *observer {
+        observer.look(now);
     }
-    true
 }
