@@ -98,7 +98,7 @@ pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, tabl
 pub use faults::Faults;
 pub use history::keep_everything;
 pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, Region, SECOND, Shape, World};
-pub use oracle::judge;
+pub use oracle::{counted, judge};
 pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};
 pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS};

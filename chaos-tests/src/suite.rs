@@ -13,7 +13,7 @@ use rivus::engine::{ActorKind, Step};
 use crate::cells::Cell;
 use crate::history;
 use crate::jobs::{Committed, JobSpec};
-use crate::oracle::judge;
+use crate::oracle::{counted, judge};
 use crate::plan::Plan;
 use crate::simulation::{Outcome, simulate};
 
@@ -53,8 +53,10 @@ impl References {
             return Ok(Arc::clone(committed));
         }
         let run = simulate(spec, &Plan::undisturbed()).map_err(Judged::error)?;
-        if !run.violations.is_empty() {
-            let mut judged = Judged::of(&run, run.violations.clone());
+        let mut violations = run.violations.clone();
+        violations.extend(counted(spec, &run.committed));
+        if !violations.is_empty() {
+            let mut judged = Judged::of(&run, violations);
             judged
                 .violations
                 .insert(0, "nothing was broken, and yet:".into());

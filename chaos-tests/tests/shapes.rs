@@ -1,15 +1,54 @@
 //! What the oracles take for granted of the jobs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rivus_chaos::{
-    Committed, JobSpec, Outcome, Plan, References, SECOND, Shape, on_all_cores, simulate,
+    Committed, JobSpec, Outcome, Plan, References, SECOND, Shape, counted, on_all_cores, simulate,
 };
 
 fn undisturbed(spec: &JobSpec) -> Outcome {
     let outcome = simulate(spec, &Plan::undisturbed()).expect("the job runs");
     assert_eq!(outcome.violations, Vec::<String>::new());
     outcome
+}
+
+#[test]
+fn nothing_is_no_reference_for_any_shape() {
+    for shape in Shape::ALL {
+        let spec = JobSpec::directed(shape, 1);
+        let wrong = counted(&spec, &Committed::default());
+        assert!(!wrong.is_empty(), "{shape:?}");
+        let beside = JobSpec {
+            neighbour: Some(Duration::ZERO),
+            ..spec
+        };
+        let more = counted(&beside, &Committed::default()).len();
+        assert_eq!(more, wrong.len() + 1);
+    }
+}
+
+#[test]
+fn every_shape_puts_out_as_much_as_is_counted_without_it() {
+    let runs = Shape::ALL.map(|shape| JobSpec::shaped(shape, 3)).to_vec();
+    let name = |spec: &JobSpec| format!("{:?}", spec.shape);
+    let wrong = on_all_cores(runs, name, |spec| {
+        let mut committed = undisturbed(&spec).committed;
+        let wrong = counted(&spec, &committed);
+        assert_eq!(wrong, Vec::<String>::new(), "{:?}", spec.shape);
+        // Half of it is not enough.
+        let shelves = [
+            &mut committed.main,
+            &mut committed.serial,
+            &mut committed.came,
+        ];
+        shelves.map(|lines| lines.truncate(lines.len() / 2));
+        (spec.shape, counted(&spec, &committed))
+    });
+    let by_the_clock = [Shape::Clocked, Shape::Refiring];
+    for (shape, wrong) in wrong {
+        assert_eq!(wrong.is_empty(), by_the_clock.contains(&shape), "{shape:?}");
+    }
 }
 
 #[test]

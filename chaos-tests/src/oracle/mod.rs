@@ -1,5 +1,6 @@
 //! What must be true of a run's output.
 
+mod counted;
 mod outside;
 mod refired;
 
@@ -7,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, Shape, fold, straightened};
 use rivus::connectors::SplitMix;
+
+pub use self::counted::counted;
 
 /// Compares a run with the undisturbed one. Returns what is wrong.
 pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
@@ -144,16 +147,19 @@ fn each_somewhere(spec: &JobSpec, run: &Committed) -> Vec<String> {
 
 /// All records of all sources.
 fn input(spec: &JobSpec) -> BTreeMap<u64, Reading> {
-    let mut all = BTreeMap::new();
-    for source in 0..spec.sources() {
-        for index in 0..spec.records {
-            let mut rng = SplitMix::of(spec.seed + source, index);
-            let mut reading = Reading::generate(spec, index, &mut rng);
-            reading.id += source * spec.records;
-            all.insert(reading.id, reading);
-        }
-    }
-    all
+    let sources = (0..spec.sources()).flat_map(|source| of_source(spec, source));
+    sources.map(|reading| (reading.id, reading)).collect()
+}
+
+/// The records of a source.
+fn of_source(spec: &JobSpec, source: u64) -> Vec<Reading> {
+    let make = |index| {
+        let mut rng = SplitMix::of(spec.seed + source, index);
+        let mut reading = Reading::generate(spec, index, &mut rng);
+        reading.id += source * spec.records;
+        reading
+    };
+    (0..spec.records).map(make).collect()
 }
 
 fn accepted_and_serial(spec: &JobSpec, run: &Committed) -> Vec<String> {
