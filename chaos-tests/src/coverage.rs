@@ -146,17 +146,19 @@ pub fn add_up(all: impl IntoIterator<Item = Hits>) -> Hits {
             let total = sum.entry(cell).or_default();
             total.before_state += count.before_state;
             total.with_state += count.with_state;
+            total.recovered += count.recovered;
         }
     }
     sum
 }
 
-/// Effective hits that count for a cell: with state, or at all where state can't be.
+/// Effective hits of a cell: the victim died, and its successor went on from a checkpoint with state; or it died at all, where
+/// state can't be.
 pub fn effective(hits: &Hits, cell: Cell, fault: Fault) -> u32 {
     let count = hits.get(&(cell, fault)).copied().unwrap_or_default();
     match BEFORE_STATE.contains(&cell.1) {
         true => count.before_state + count.with_state,
-        false => count.with_state,
+        false => count.recovered,
     }
 }
 
@@ -167,11 +169,13 @@ pub fn table(hits: &Hits) -> String {
         let at = FAULTS.iter().position(|of| of == fault).unwrap_or(0);
         by_cell.entry(*cell).or_default()[at] = *count;
     }
-    let mut text =
-        String::from("actor                 step             panic error  kill | before state\n");
+    let mut text = String::from(
+        "actor                 step             panic error  kill | died  before state\n",
+    );
     for cell in Step::ALL {
         let counts = by_cell.get(&cell).copied().unwrap_or_default();
-        let [panic, error, kill] = counts.map(|count| count.with_state);
+        let [panic, error, kill] = counts.map(|count| count.recovered);
+        let died: u32 = counts.iter().map(|count| count.with_state).sum();
         let before: u32 = counts.iter().map(|count| count.before_state).sum();
         let (kind, step) = (format!("{:?}", cell.0), format!("{:?}", cell.1));
         let note = match BEFORE_STATE.contains(&cell.1) {
@@ -180,7 +184,7 @@ pub fn table(hits: &Hits) -> String {
         };
         let _ = writeln!(
             text,
-            "{kind:<21} {step:<15} {panic:>6} {error:>5} {kill:>5} | {before:>5}{note}"
+            "{kind:<21} {step:<15} {panic:>6} {error:>5} {kill:>5} | {died:>4} {before:>5}{note}"
         );
     }
     text

@@ -12,15 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorStatus};
-use rivus::JobId;
 use rivus::connectors::SplitMix;
+use rivus::engine::core::job::LogEntry;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
+use rivus::{CheckpointId, JobId};
 use tokio::sync::Notify;
 
-use crate::cells::{Cell, Hits, Struck, Victims};
+use crate::cells::{Cell, Hits};
 use crate::history::History;
 use crate::jobs::Region;
 use crate::plan::{Arm, Crash, Injection, Kill, LEADERS, Plan, Scope};
+use crate::victims::{Heir, Struck, Victims, execution};
 
 /// A probe that breaks what its plan says.
 pub struct Faults {
@@ -37,7 +39,12 @@ struct Inner {
     /// Whether the checkpoint under way was triggered when records had been read.
     holds_state: bool,
     state_checkpoints: u32,
-    actors: BTreeMap<(ActorKind, String), ActorCell>,
+    /// The checkpoint of the first job that was completed last, by what is or is about to be in its log.
+    completed: CheckpointId,
+    /// The first that held state.
+    first_with_state: Option<CheckpointId>,
+    /// Those that were started last under their names, and as which one of all.
+    actors: BTreeMap<(ActorKind, String), (ActorCell, usize)>,
     spawned: Vec<(ActorKind, String, ActorCell)>,
     /// Labels of executions that have worked on something.
     worked: BTreeSet<String>,
@@ -86,6 +93,8 @@ impl Faults {
             emitted,
             holds_state: false,
             state_checkpoints: 0,
+            completed: CheckpointId::default(),
+            first_with_state: None,
             actors: BTreeMap::new(),
             spawned: Vec::new(),
             worked: BTreeSet::new(),
@@ -270,8 +279,32 @@ impl Probe for Faults {
         let label = label.to_string();
         let mut inner = self.inner();
         inner.history.note(&format!("{kind:?} {label} starts"));
-        inner.actors.insert((kind, label.clone()), actor.clone());
+        let number = inner.spawned.len();
+        let named = (actor.clone(), number);
+        inner.actors.insert((kind, label.clone()), named);
         inner.spawned.push((kind, label, actor));
+    }
+
+    fn entry(&self, label: &dyn Display, entry: &LogEntry) {
+        let mut inner = self.inner();
+        if let LogEntry::CheckpointCompleted { id, .. } = entry
+            && inner.is_of_first_job(&label.to_string())
+        {
+            inner.completed = *id;
+        }
+    }
+
+    fn restored(&self, label: &dyn Display, checkpoint: CheckpointId) {
+        let mut inner = self.inner();
+        inner
+            .history
+            .note(&format!("{label} is restored from {checkpoint}"));
+        let holds_state = inner
+            .first_with_state
+            .is_some_and(|first| checkpoint >= first);
+        if holds_state && let Some(execution) = execution(&label.to_string()) {
+            inner.victims.restored(&execution);
+        }
     }
 
     fn filed(&self, _label: &dyn Display, channels: usize, queued_bytes: usize) {
@@ -299,28 +332,69 @@ impl Probe for Faults {
             inner.worked.insert(label.clone());
         }
         inner.follow_checkpoints(step, &label);
-        if !inner.may_break(kind, &label) {
+        let fault = match inner.may_break(kind, &label) {
+            true => inner.due(kind, step),
+            false => None,
+        };
+        let Some(fault) = fault else {
+            inner.has_passed((kind, step), &label);
             return None;
-        }
-        let fault = inner.due(kind, step)?;
+        };
         inner
             .history
             .note(&format!("{fault:?} strikes {kind:?} {label} at {step:?}"));
-        let victim = inner.actors.get(&(kind, label)).cloned();
-        let with_state = inner.state_checkpoints > 0;
-        if let Some(victim) = victim {
-            inner.victims.strike(Struck {
-                cell: (kind, step),
-                fault,
-                victim,
-                with_state,
-            });
-        }
+        inner.strike((kind, step), &label, fault);
         Some(fault)
     }
 }
 
 impl Inner {
+    /// An actor passes a step unbroken.
+    fn has_passed(&mut self, cell: Cell, label: &str) {
+        let named = self.actors.get(&(cell.0, label.to_owned()));
+        if let Some((_, number)) = named {
+            self.victims.passed(cell, label, *number);
+        }
+    }
+
+    /// An actor is broken at a step.
+    fn strike(&mut self, cell: Cell, label: &str, fault: Fault) {
+        let Some((victim, _)) = self.actors.get(&(cell.0, label.to_owned())) else {
+            return;
+        };
+        let heir = match LEADERS.contains(&cell.0) {
+            true => Heir::of_leader(cell.0, label, self.spawned.len()),
+            false => self.heir_of_work(victim),
+        };
+        self.victims.strike(Struck {
+            cell,
+            fault,
+            victim: victim.clone(),
+            with_state: self.state_checkpoints > 0,
+            heir,
+        });
+    }
+
+    /// Who goes on with what a worker runs.
+    fn heir_of_work(&self, victim: &ActorCell) -> Heir {
+        let (mut runs, mut started) = (BTreeMap::new(), BTreeMap::new());
+        for (kind, label, actor) in &self.spawned {
+            if *kind != ActorKind::Subtask {
+                continue;
+            }
+            if let Some((subtask, attempt)) = execution(label) {
+                if actor.get_status() != ActorStatus::Stopped && is_under(actor, victim) {
+                    runs.insert(subtask.clone(), attempt);
+                }
+                started.insert(subtask, attempt);
+            }
+        }
+        match runs.is_empty() {
+            true => Heir::Unstarted(started),
+            false => Heir::Executions(runs),
+        }
+    }
+
     fn is_armed(&self, arm: Arm) -> bool {
         match arm {
             Arm::Start => true,
@@ -363,6 +437,15 @@ impl Inner {
         })
     }
 
+    /// Whether a JobMaster, whose label is its job, is the first job's.
+    fn is_of_first_job(&self, job: &str) -> bool {
+        let prefix = self
+            .job
+            .as_ref()
+            .and_then(|job| job.suffix.strip_prefix(" of "));
+        prefix.is_some_and(|prefix| job.starts_with(prefix))
+    }
+
     /// Whether the plan's scope allows an actor to be broken.
     fn may_break(&self, kind: ActorKind, label: &str) -> bool {
         self.scope == Scope::Everywhere
@@ -379,7 +462,10 @@ impl Inner {
         }
         match step {
             Step::Trigger => self.holds_state = self.emitted.load(Relaxed) > 0,
-            Step::Announce if self.holds_state => self.state_checkpoints += 1,
+            Step::Announce if self.holds_state => {
+                self.state_checkpoints += 1;
+                self.first_with_state.get_or_insert(self.completed);
+            }
             _ => {}
         }
     }
@@ -407,6 +493,18 @@ impl Inner {
         }
         None
     }
+}
+
+/// Whether an actor is another one, or was started by it or by those that it has started.
+fn is_under(actor: &ActorCell, other: &ActorCell) -> bool {
+    let mut above = Some(actor.clone());
+    while let Some(actor) = above {
+        if actor.get_id() == other.get_id() {
+            return true;
+        }
+        above = actor.try_get_supervisor();
+    }
+    false
 }
 
 /// The vertex and the index of `v3[0]#1`.

@@ -72,7 +72,7 @@
 //! | `paced.rs` | sources in bursts |
 //! | `plan.rs` | what is broken, by the seed |
 //! | `faults.rs`, `storage.rs` | breaking it |
-//! | `history.rs`, `cells.rs` | noting what happened, and who died |
+//! | `history.rs`, `cells.rs`, `victims.rs` | noting what happened, who died, and who went on |
 //! | `simulation.rs` | one run |
 //! | `outside/` | who feeds a process, whom it sends to, and what comes while it runs |
 //! | `oracle/`, `invariants.rs` | the verdict on its output, and on the rest |
@@ -92,6 +92,7 @@ mod plan;
 mod simulation;
 mod storage;
 mod suite;
+mod victims;
 
 pub use cells::{Cell, HitCount, Hits};
 pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, table};
