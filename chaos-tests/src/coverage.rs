@@ -7,6 +7,7 @@ use std::time::Duration;
 use rivus::engine::{ActorKind, Fault, Step};
 
 use crate::cells::{Cell, HitCount, Hits};
+use crate::entries::Entry;
 use crate::jobs::{Barriers, JobSpec, Shape};
 use crate::plan::{Arm, FAULTS, Injection, Kill, Plan, half_triggered};
 
@@ -15,6 +16,8 @@ use crate::plan::{Arm, FAULTS, Injection, Kill, Plan, half_triggered};
 pub struct Directed {
     /// The cell that it is about.
     pub cell: Cell,
+    /// The entry of the log that it is about, if it is about one.
+    pub entry: Option<Entry>,
     /// How the actor is made to fail.
     pub fault: Fault,
     /// The job.
@@ -24,10 +27,15 @@ pub struct Directed {
 }
 
 impl Directed {
-    /// The run's name: kind of actor, step, fault, seed.
+    /// The run's name: kind of actor, step, the entry if it is about one, fault, seed.
     pub fn name(&self) -> String {
         let (kind, step) = self.cell;
-        format!("{kind:?}/{step:?}/{:?}/{}", self.fault, self.plan.seed)
+        let entry = self.entry.map(|entry| format!("/{entry:?}"));
+        let entry = entry.unwrap_or_default();
+        format!(
+            "{kind:?}/{step:?}{entry}/{:?}/{}",
+            self.fault, self.plan.seed
+        )
     }
 
     /// How the run is made again.
@@ -106,6 +114,7 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
     injections.push(Injection {
         kind,
         step,
+        entry: None,
         fault,
         arm: if early { Arm::Start } else { Arm::State(1) },
         every: if early { 1 } else { 1 + (round % 2) as u32 },
@@ -113,6 +122,7 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
     });
     Directed {
         cell,
+        entry: None,
         fault,
         spec,
         plan: Plan {

@@ -19,6 +19,7 @@ use rivus::{CheckpointId, JobId};
 use tokio::sync::Notify;
 
 use crate::cells::{Cell, Hits};
+use crate::entries::Entry;
 use crate::history::History;
 use crate::jobs::Region;
 use crate::plan::{Arm, Crash, Injection, Kill, LEADERS, Plan, Scope};
@@ -41,6 +42,8 @@ struct Inner {
     state_checkpoints: u32,
     /// The checkpoint of the first job that was completed last, by what is or is about to be in its log.
     completed: CheckpointId,
+    /// The entry that each JobMaster is about to write, or has just written.
+    entries: BTreeMap<String, Entry>,
     /// The first that held state.
     first_with_state: Option<CheckpointId>,
     /// Those that were started last under their names, and as which one of all.
@@ -94,6 +97,7 @@ impl Faults {
             holds_state: false,
             state_checkpoints: 0,
             completed: CheckpointId::default(),
+            entries: BTreeMap::new(),
             first_with_state: None,
             actors: BTreeMap::new(),
             spawned: Vec::new(),
@@ -286,11 +290,15 @@ impl Probe for Faults {
     }
 
     fn entry(&self, label: &dyn Display, entry: &LogEntry) {
-        let mut inner = self.inner();
+        let (label, mut inner) = (label.to_string(), self.inner());
         if let LogEntry::CheckpointCompleted { id, .. } = entry
-            && inner.is_of_first_job(&label.to_string())
+            && inner.is_of_first_job(&label)
         {
             inner.completed = *id;
+        }
+        if let Some(entry) = Entry::of(entry) {
+            inner.history.note(&format!("JobMaster {label} {entry:?}"));
+            inner.entries.insert(label, entry);
         }
     }
 
@@ -333,7 +341,7 @@ impl Probe for Faults {
         }
         inner.follow_checkpoints(step, &label);
         let fault = match inner.may_break(kind, &label) {
-            true => inner.due(kind, step),
+            true => inner.due((kind, step), &label),
             false => None,
         };
         let Some(fault) = fault else {
@@ -470,18 +478,20 @@ impl Inner {
         }
     }
 
-    fn due(&mut self, kind: ActorKind, step: Step) -> Option<Fault> {
+    fn due(&mut self, cell: Cell, label: &str) -> Option<Fault> {
         for at in 0..self.injections.len() {
             let Injection {
-                kind: of,
-                step: on,
+                kind,
+                step,
+                entry,
                 arm,
                 every,
                 fault,
                 ..
             } = self.injections[at].injection;
             let unarmed = !self.is_armed(arm) || self.has_followed(&self.injections[at]);
-            if of != kind || on != step || unarmed {
+            let other = entry.is_some_and(|entry| self.entries.get(label) != Some(&entry));
+            if (kind, step) != cell || unarmed || other {
                 continue;
             }
             let armed = &mut self.injections[at];

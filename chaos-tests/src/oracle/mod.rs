@@ -58,6 +58,27 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
     wrong
 }
 
+/// Compares a run that was ended with the undisturbed one: each key's lines are the first of those, and there are some. Returns
+/// what is wrong.
+pub fn judge_begun(undisturbed: &Committed, run: &Committed) -> Vec<String> {
+    let mut wrong = [&run.main, &run.appeared]
+        .map(|lines| begun(&undisturbed.main, lines))
+        .concat();
+    if run.main.is_empty() {
+        wrong.push("nothing was committed before the end".into());
+    }
+    wrong
+}
+
+/// Each key has the first of the results that it should have, in the same order.
+fn begun(expected: &[Line], found: &[Line]) -> Vec<String> {
+    let (expected, found) = (by_key(expected), by_key(found));
+    let is_begun = |key, found| expected.get(key).is_some_and(|all| all.starts_with(found));
+    let keys = found.iter().filter(|(key, found)| !is_begun(*key, *found));
+    keys.map(|(key, _)| difference(key, &expected, &found))
+        .collect()
+}
+
 fn by_key(lines: &[Line]) -> BTreeMap<&str, Vec<&str>> {
     let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (key, value) in lines {

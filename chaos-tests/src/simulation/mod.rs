@@ -25,7 +25,7 @@ use crate::faults::Faults;
 use crate::invariants::{over_budget, where_it_hangs};
 use crate::jobs::{Committed, JobSpec, World};
 use crate::outside::Observer;
-use crate::plan::{Crash, Kill, Plan, Scope};
+use crate::plan::{Crash, Ending, Kill, Plan, Scope};
 
 /// A job that has not ended by then hangs: virtual time, then real time.
 const BOUND: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(60)];
@@ -120,7 +120,7 @@ type Observing = (Arc<Mutex<Option<Observer>>>, JoinHandle<()>);
 
 /// How one life of the simulated process ended.
 enum Life {
-    Ended(Result<Vec<JobView>, JobError>),
+    Ended(Result<Vec<JobView>, String>),
     Crashed,
     Hung,
 }
@@ -219,9 +219,7 @@ impl<'a> Run<'a> {
         for life in 0.. {
             let crash = self.plan.crashes.get(life).copied();
             match self.one_life(life, &mut jobs, crash, began).await? {
-                Life::Ended(ended) => {
-                    return ended.map_err(|error| format!("the job did not complete: {error}"));
-                }
+                Life::Ended(ended) => return ended,
                 Life::Hung => {
                     let done = self.world.emitted.load(Relaxed);
                     return Err(format!(
@@ -257,6 +255,7 @@ impl<'a> Run<'a> {
         let (env, mut handles) =
             started.map_err(|error| format!("the job did not start: {error}"))?;
         let mover = self.mover(&handles[0]);
+        let canceler = self.canceler(&handles[0]);
         let left = self.bound().saturating_sub(began.elapsed());
         let ended = tokio::select! {
             biased;
@@ -264,7 +263,8 @@ impl<'a> Run<'a> {
             ended = self.all_end(&env, &mut handles, jobs) => Life::Ended(ended),
             () = tokio::time::sleep(left) => Life::Hung,
         };
-        killers.iter().chain(&mover).for_each(|task| task.abort());
+        let others = mover.iter().chain(&canceler);
+        killers.iter().chain(others).for_each(|task| task.abort());
         match &ended {
             Life::Hung => self.violations.extend(handles.iter().map(where_it_hangs)),
             Life::Ended(_) => self.expect_job_gone().await,
@@ -318,24 +318,48 @@ impl<'a> Run<'a> {
         }))
     }
 
+    /// Asks for the job's end when the plan says so.
+    fn canceler(&self, job: &JobHandle) -> Option<JoinHandle<()>> {
+        let Ending::Canceled(after) = self.plan.ending else {
+            return None;
+        };
+        let job = job.clone();
+        Some(tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            job.cancel();
+        }))
+    }
+
     /// Waits for the end of all jobs; of one that was stopped, for the end of the one that goes on.
     async fn all_end(
         &self,
         env: &StreamEnvironment,
         handles: &mut [JobHandle],
         jobs: &mut [JobId],
-    ) -> Result<Vec<JobView>, JobError> {
-        let first = handles[0].clone().wait().await?.view;
+    ) -> Result<Vec<JobView>, String> {
+        let first = self.ends(&handles[0]).await?;
         if let JobStatus::Ended(JobOutcome::Stopped { savepoint }) = first.status {
             let savepoint = Savepoint::named(format!("{}-{savepoint}", first.job));
-            handles[0] = self.go_on(env, &savepoint).await?;
+            let gone_on = self.go_on(env, &savepoint).await;
+            handles[0] = gone_on.map_err(|error| format!("the job did not go on: {error}"))?;
             jobs[0] = handles[0].id();
         }
         let mut views = Vec::new();
         for job in handles {
-            views.push(job.clone().wait().await?.view);
+            views.push(self.ends(job).await?);
         }
         Ok(views)
+    }
+
+    /// Waits for a job's end, which must be the one that the plan says.
+    async fn ends(&self, job: &JobHandle) -> Result<JobView, String> {
+        match (job.clone().wait().await, self.plan.ending) {
+            (Ok(ended), Ending::Completed) => Ok(ended.view),
+            (Err(JobError::Canceled), Ending::Canceled(_))
+            | (Err(JobError::Failed(_)), Ending::Failed) => Ok(job.view()),
+            (Ok(_), Ending::Canceled(_) | Ending::Failed) => Err("the job completed".into()),
+            (Err(error), _) => Err(format!("the job did not end well: {error}")),
+        }
     }
 
     /// Goes on from a savepoint at another parallelism. The storage may fail now and then.
