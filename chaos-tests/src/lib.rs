@@ -83,7 +83,7 @@
 //! | `jobs/` | shapes of jobs, their records and functions |
 //! | `paced.rs` | sources in bursts |
 //! | `plan.rs` | what is broken, by the seed |
-//! | `faults.rs`, `storage.rs` | breaking it |
+//! | `faults/`, `storage.rs` | breaking it |
 //! | `history.rs`, `cells.rs`, `victims.rs` | noting what happened, who died, and who went on |
 //! | `simulation/` | one run |
 //! | `outside/` | who feeds a process, whom it sends to, what comes while it runs, and who reads its files |

@@ -2,13 +2,14 @@
 
 mod aftermath;
 mod environment;
+mod others;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::iter;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rivus::engine::state::ObjectStorage;
@@ -17,21 +18,16 @@ use rivus::{
     StreamEnvironment,
 };
 use tokio::runtime::Builder;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
 use crate::invariants::{over_budget, where_it_hangs};
 use crate::jobs::{Committed, JobSpec, World};
-use crate::outside::Observer;
-use crate::plan::{Crash, Ending, Kill, Plan, Scope};
+use crate::plan::{Crash, Ending, Plan, Scope};
 
 /// A job that has not ended by then hangs: virtual time, then real time.
 const BOUND: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(60)];
-
-/// From one look at the committed files to the next.
-const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 /// What came of a run.
 #[derive(Debug)]
@@ -115,9 +111,6 @@ struct Run<'a> {
     moved: AtomicBool,
 }
 
-/// Who reads committed files, and the task in which that is done.
-type Observing = (Arc<Mutex<Option<Observer>>>, JoinHandle<()>);
-
 /// How one life of the simulated process ended.
 enum Life {
     Ended(Result<Vec<JobView>, String>),
@@ -198,19 +191,6 @@ impl<'a> Run<'a> {
             view,
             violations: self.violations,
         })
-    }
-
-    /// Somebody reads committed files, through all crashes.
-    fn observer(&self) -> Option<Observing> {
-        let observer = Arc::new(Mutex::new(Some(self.world.observer()?)));
-        let (faults, looks) = (Arc::downgrade(&self.faults), Arc::clone(&observer));
-        let looking = tokio::spawn(async move {
-            while let Some(now) = faults.upgrade().map(|faults| faults.elapsed()) {
-                look(&looks, now);
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        });
-        Some((observer, looking))
     }
 
     /// Lives through all crashes. Returns the jobs' last views, or why one did not end well.
@@ -301,35 +281,6 @@ impl<'a> Run<'a> {
         Ok((env, handles))
     }
 
-    /// Stops the job when the plan says so, unless it has been.
-    fn mover(&self, job: &JobHandle) -> Option<JoinHandle<()>> {
-        let moves = self.plan.moves?;
-        if self.moved.load(Relaxed) {
-            return None;
-        }
-        let job = job.clone();
-        Some(tokio::spawn(async move {
-            tokio::time::sleep(moves.after).await;
-            // Those that fail, as others make them fail, leave the job as it was.
-            for _ in 0..moves.before {
-                let _ = job.savepoint().await;
-            }
-            let _ = job.stop_with_savepoint().await;
-        }))
-    }
-
-    /// Asks for the job's end when the plan says so.
-    fn canceler(&self, job: &JobHandle) -> Option<JoinHandle<()>> {
-        let Ending::Canceled(after) = self.plan.ending else {
-            return None;
-        };
-        let job = job.clone();
-        Some(tokio::spawn(async move {
-            tokio::time::sleep(after).await;
-            job.cancel();
-        }))
-    }
-
     /// Waits for the end of all jobs; of one that was stopped, for the end of the one that goes on.
     async fn all_end(
         &self,
@@ -390,35 +341,5 @@ impl<'a> Run<'a> {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    async fn crash(&self, crash: Option<Crash>) {
-        match crash {
-            Some(Crash::At(after)) => {
-                tokio::time::sleep(after).await;
-                self.faults.end_life();
-            }
-            Some(Crash::Step(..)) => self.faults.crashed().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Waits until a kill may strike, and strikes.
-    fn killer(&self, kill: Kill) -> JoinHandle<()> {
-        let faults = Arc::clone(&self.faults);
-        tokio::spawn(async move {
-            while !faults.is_armed(kill.arm) {
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-            tokio::time::sleep(kill.after).await;
-            faults.kill_one(&kill);
-        })
-    }
-}
-
-fn look(observer: &Mutex<Option<Observer>>, now: Duration) {
-    let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(observer) = &mut *observer {
-        observer.look(now);
     }
 }
