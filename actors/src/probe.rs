@@ -3,7 +3,8 @@
 use std::fmt::{self, Display};
 
 use ractor::{ActorCell, ActorProcessingErr};
-use rivus_core::JobId;
+use rivus_core::job::LogEntry;
+use rivus_core::{CheckpointId, JobId};
 
 /// The kinds of actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -193,6 +194,16 @@ pub trait Probe: Send + Sync {
     fn at(&self, kind: ActorKind, label: &dyn Display, step: Step) -> Option<Fault> {
         let _ = (kind, label, step);
         None
+    }
+
+    /// A JobMaster is about to write an entry, or has written it: it passes the step after this.
+    fn entry(&self, label: &dyn Display, entry: &LogEntry) {
+        let _ = (label, entry);
+    }
+
+    /// A subtask has been built from what a checkpoint holds of it.
+    fn restored(&self, label: &dyn Display, checkpoint: CheckpointId) {
+        let _ = (label, checkpoint);
     }
 
     /// A subtask has filed an element under its channel. All its channels together hold `queued_bytes` now.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rivus::engine::{ActorKind, Fault, Step};
 
 use crate::cells::{Cell, HitCount, Hits};
+use crate::entries::Entry;
 use crate::jobs::{Barriers, JobSpec, Shape};
 use crate::plan::{Arm, FAULTS, Injection, Kill, Plan, half_triggered};
 
@@ -15,6 +16,8 @@ use crate::plan::{Arm, FAULTS, Injection, Kill, Plan, half_triggered};
 pub struct Directed {
     /// The cell that it is about.
     pub cell: Cell,
+    /// The entry of the log that it is about, if it is about one.
+    pub entry: Option<Entry>,
     /// How the actor is made to fail.
     pub fault: Fault,
     /// The job.
@@ -24,10 +27,15 @@ pub struct Directed {
 }
 
 impl Directed {
-    /// The run's name: kind of actor, step, fault, seed.
+    /// The run's name: kind of actor, step, the entry if it is about one, fault, seed.
     pub fn name(&self) -> String {
         let (kind, step) = self.cell;
-        format!("{kind:?}/{step:?}/{:?}/{}", self.fault, self.plan.seed)
+        let entry = self.entry.map(|entry| format!("/{entry:?}"));
+        let entry = entry.unwrap_or_default();
+        format!(
+            "{kind:?}/{step:?}{entry}/{:?}/{}",
+            self.fault, self.plan.seed
+        )
     }
 
     /// How the run is made again.
@@ -106,6 +114,7 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
     injections.push(Injection {
         kind,
         step,
+        entry: None,
         fault,
         arm: if early { Arm::Start } else { Arm::State(1) },
         every: if early { 1 } else { 1 + (round % 2) as u32 },
@@ -113,6 +122,7 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
     });
     Directed {
         cell,
+        entry: None,
         fault,
         spec,
         plan: Plan {
@@ -146,17 +156,19 @@ pub fn add_up(all: impl IntoIterator<Item = Hits>) -> Hits {
             let total = sum.entry(cell).or_default();
             total.before_state += count.before_state;
             total.with_state += count.with_state;
+            total.recovered += count.recovered;
         }
     }
     sum
 }
 
-/// Effective hits that count for a cell: with state, or at all where state can't be.
+/// Effective hits of a cell: the victim died, and its successor went on from a checkpoint with state; or it died at all, where
+/// state can't be.
 pub fn effective(hits: &Hits, cell: Cell, fault: Fault) -> u32 {
     let count = hits.get(&(cell, fault)).copied().unwrap_or_default();
     match BEFORE_STATE.contains(&cell.1) {
         true => count.before_state + count.with_state,
-        false => count.with_state,
+        false => count.recovered,
     }
 }
 
@@ -167,11 +179,13 @@ pub fn table(hits: &Hits) -> String {
         let at = FAULTS.iter().position(|of| of == fault).unwrap_or(0);
         by_cell.entry(*cell).or_default()[at] = *count;
     }
-    let mut text =
-        String::from("actor                 step             panic error  kill | before state\n");
+    let mut text = String::from(
+        "actor                 step             panic error  kill | died  before state\n",
+    );
     for cell in Step::ALL {
         let counts = by_cell.get(&cell).copied().unwrap_or_default();
-        let [panic, error, kill] = counts.map(|count| count.with_state);
+        let [panic, error, kill] = counts.map(|count| count.recovered);
+        let died: u32 = counts.iter().map(|count| count.with_state).sum();
         let before: u32 = counts.iter().map(|count| count.before_state).sum();
         let (kind, step) = (format!("{:?}", cell.0), format!("{:?}", cell.1));
         let note = match BEFORE_STATE.contains(&cell.1) {
@@ -180,7 +194,7 @@ pub fn table(hits: &Hits) -> String {
         };
         let _ = writeln!(
             text,
-            "{kind:<21} {step:<15} {panic:>6} {error:>5} {kill:>5} | {before:>5}{note}"
+            "{kind:<21} {step:<15} {panic:>6} {error:>5} {kill:>5} | {died:>4} {before:>5}{note}"
         );
     }
     text

@@ -10,6 +10,7 @@
 //! - Every kind of actor, at every step of its protocols: its handler panics, returns an error, or is
 //!   killed. ractor's kill acts at an await only, so the steps are places in the engine's code at which the
 //!   probe is asked ([`Injection`]).
+//! - A leader right before and right after it writes an entry of each kind to the job's log ([`Entry`]).
 //! - Any living actor, at any time, from outside ([`Kill`]).
 //! - Two actors at once: a leader around the entry that completes a checkpoint, and a task on hearing of it.
 //! - Storage: operations that fail, that happen and say they failed, or that write half ([`StoragePlan`]);
@@ -18,7 +19,10 @@
 //!   storage; the next life resumes the job from its log.
 //!
 //! Most faults wait until a checkpoint is complete that *holds state*: records had been read when it was
-//! triggered, so they precede its barriers and are in its snapshots.
+//! triggered, so they precede its barriers and are in its snapshots. In the directed runs a fault counts when its victim has
+//! died and its successor has gone on from such a checkpoint.
+//!
+//! What a job does about its failures, the seed draws too, among the strategies that so many failures don't exhaust.
 //!
 //! # What equality means
 //!
@@ -43,6 +47,13 @@
 //! - A third of the jobs that count records in windows, or show their numbers, runs **at least once**: there every window
 //!   has counted at least the records that it should, and each record is accepted or late somewhere.
 //!
+//! The undisturbed run is the engine's own, so it is counted first: each shape says how many records, groups, pairs or
+//! firings it has to put out, by its input alone.
+//!
+//! Files are read while the job runs, every few milliseconds: a committed file holds for ever what it held when it was first
+//! seen, and in the order in which files appear each key's lines are the reference's. So at each moment there is a first
+//! part of every key. The same must be true of a job that is canceled, or fails for good, when it has ended.
+//!
 //! Half of all jobs let barriers overtake, at once or after some milliseconds: their output is as exact as any.
 //!
 //! # What else must hold
@@ -59,10 +70,11 @@
 //!
 //! | command | what |
 //! |---|---|
-//! | `cargo test -p rivus-chaos` | 200 seeds, every cell, the replay, threads |
+//! | `cargo test -p rivus-chaos` | 200 seeds, every cell, every entry, the replay, threads |
 //! | `RIVUS_SEEDS=5000 cargo test -p rivus-chaos --test seeds -- --nocapture` | as many seeds as one likes |
 //! | `RIVUS_SEED=7 cargo test -p rivus-chaos --test seeds -- --nocapture` | one seed, with all that happened |
 //! | `RIVUS_CELL=Subtask/Commit/Kill/10003 cargo test -p rivus-chaos --test coverage -- --nocapture` | one cell's run, with all that happened |
+//! | `RIVUS_CELL=JobMaster/AfterAppend/Deployed/Kill/20302 cargo test -p rivus-chaos --test coverage -- --nocapture` | one around an entry |
 //! | `cargo run -p rivus-chaos -- --from 1000 --seeds 5000` | the same from a program, with progress |
 //! | `cargo test -p rivus-chaos --features planted-defects --test planted -- --nocapture` | the defects that must be caught |
 //!
@@ -71,16 +83,17 @@
 //! | `jobs/` | shapes of jobs, their records and functions |
 //! | `paced.rs` | sources in bursts |
 //! | `plan.rs` | what is broken, by the seed |
-//! | `faults.rs`, `storage.rs` | breaking it |
-//! | `history.rs`, `cells.rs` | noting what happened, and who died |
-//! | `simulation.rs` | one run |
-//! | `outside/` | who feeds a process, whom it sends to, and what comes while it runs |
+//! | `faults/`, `storage.rs` | breaking it |
+//! | `history.rs`, `cells.rs`, `victims.rs` | noting what happened, who died, and who went on |
+//! | `simulation/` | one run |
+//! | `outside/` | who feeds a process, whom it sends to, what comes while it runs, and who reads its files |
 //! | `oracle/`, `invariants.rs` | the verdict on its output, and on the rest |
-//! | `coverage.rs` | directed runs for every cell |
+//! | `coverage.rs`, `entries.rs` | directed runs for every cell, and around every entry of the log |
 //! | `suite.rs` | many seeds on all cores |
 
 mod cells;
 mod coverage;
+mod entries;
 mod faults;
 mod history;
 mod invariants;
@@ -92,16 +105,20 @@ mod plan;
 mod simulation;
 mod storage;
 mod suite;
+mod victims;
 
 pub use cells::{Cell, HitCount, Hits};
 pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, table};
+pub use entries::{Entry, around_entries};
 pub use faults::Faults;
 pub use history::keep_everything;
-pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, SECOND, Shape, World};
-pub use oracle::judge;
-pub use outside::Deliveries;
+pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, Region, SECOND, Shape, World};
+pub use oracle::{counted, judge};
+pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};
-pub use plan::{Arm, Crash, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS};
+pub use plan::{
+    Arm, Crash, Ending, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS,
+};
 pub use simulation::{Outcome, run_on_threads, simulate};
 pub use suite::{
     Failed, References, Summary, check, hush, on_all_cores, replay_command, run_seeds,

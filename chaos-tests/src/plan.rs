@@ -5,7 +5,8 @@ use std::time::Duration;
 use rivus::connectors::SplitMix;
 use rivus::engine::{ActorKind, Fault, Step};
 
-use crate::jobs::{JobSpec, Shape};
+use crate::entries::Entry;
+use crate::jobs::JobSpec;
 
 /// From when on a fault may strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Injection {
     pub kind: ActorKind,
     /// Where.
     pub step: Step,
+    /// Only with such an entry, if one is named: where a JobMaster writes its log.
+    pub entry: Option<Entry>,
     /// How.
     pub fault: Fault,
     /// From when on.
@@ -93,6 +96,20 @@ pub struct Plan {
     pub crashes: Vec<Crash>,
     /// Whether the job is stopped in its midst and goes on from the savepoint.
     pub moves: Option<Move>,
+    /// How the job is to end.
+    pub ending: Ending,
+}
+
+/// How a job ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// With its input.
+    #[default]
+    Completed,
+    /// It is canceled so long after its start.
+    Canceled(Duration),
+    /// It fails.
+    Failed,
 }
 
 /// A job is stopped with a savepoint, and another goes on from it.
@@ -214,11 +231,11 @@ impl Plan {
 
 /// Workers that can be broken without touching what is outside the scope.
 fn workers(scope: Scope, spec: &JobSpec) -> &'static [ActorKind] {
-    match (scope, spec.shape) {
+    match (scope, spec.has_regions()) {
         (Scope::Everywhere, _) => &WORKERS,
-        // What they run of both regions dies with them.
-        (Scope::FirstRegion, Shape::TwoPipelines) => &[ActorKind::Subtask],
-        (Scope::FirstRegion, _) => &[ActorKind::JobTasks, ActorKind::Subtask],
+        // What the others run of all regions dies with them.
+        (Scope::FirstRegion, true) => &[ActorKind::Subtask],
+        (Scope::FirstRegion, false) => &[ActorKind::JobTasks, ActorKind::Subtask],
     }
 }
 
@@ -235,9 +252,13 @@ fn injection(rng: &mut SplitMix, kinds: &[ActorKind], early: bool) -> Injection 
         .filter(|(kind, _)| kinds.contains(kind))
         .collect();
     let (kind, step) = steps[rng.below(steps.len() as u64) as usize];
+    let appends = matches!(step, Step::BeforeAppend | Step::AfterAppend);
+    let entry = (appends && rng.below(2) == 0)
+        .then(|| Entry::OFTEN[rng.below(Entry::OFTEN.len() as u64) as usize]);
     Injection {
         kind,
         step,
+        entry,
         fault: FAULTS[rng.below(3) as usize],
         arm: arm(rng, early),
         every: 1 + rng.below(12) as u32,
@@ -264,6 +285,7 @@ fn double_fault(rng: &mut SplitMix, workers: &[ActorKind], at: usize) -> [Inject
     let first = Injection {
         kind,
         step,
+        entry: None,
         fault: FAULTS[rng.below(3) as usize],
         arm: Arm::State(1),
         every: 2 + rng.below(6) as u32,
@@ -277,6 +299,7 @@ fn double_fault(rng: &mut SplitMix, workers: &[ActorKind], at: usize) -> [Inject
     let second = Injection {
         kind,
         step,
+        entry: None,
         fault: FAULTS[rng.below(3) as usize],
         arm: Arm::After(at),
         every: 1,
@@ -292,6 +315,7 @@ pub(crate) fn half_triggered(at: usize, every: u32) -> [Injection; 2] {
     let first = Injection {
         kind: ActorKind::CheckpointCoordinator,
         step: Step::BetweenTriggers,
+        entry: None,
         fault: Fault::Error,
         arm: Arm::State(1),
         every,

@@ -13,8 +13,8 @@ use rivus::engine::{ActorKind, Step};
 use crate::cells::Cell;
 use crate::history;
 use crate::jobs::{Committed, JobSpec};
-use crate::oracle::judge;
-use crate::plan::Plan;
+use crate::oracle::{counted, judge, judge_begun};
+use crate::plan::{Ending, Plan};
 use crate::simulation::{Outcome, simulate};
 
 /// A run that takes longer in real time has stopped letting time pass: it can't be waited for.
@@ -53,8 +53,10 @@ impl References {
             return Ok(Arc::clone(committed));
         }
         let run = simulate(spec, &Plan::undisturbed()).map_err(Judged::error)?;
-        if !run.violations.is_empty() {
-            let mut judged = Judged::of(&run, run.violations.clone());
+        let mut violations = run.violations.clone();
+        violations.extend(counted(spec, &run.committed));
+        if !violations.is_empty() {
+            let mut judged = Judged::of(&run, violations);
             judged
                 .violations
                 .insert(0, "nothing was broken, and yet:".into());
@@ -86,7 +88,12 @@ impl References {
         let judged = self.of(spec).and_then(|undisturbed| {
             let outcome = run(spec, plan).map_err(Judged::error)?;
             let mut violations = outcome.violations.clone();
-            violations.extend(judge(spec, &undisturbed, &outcome.committed));
+            violations.extend(match plan.ending {
+                Ending::Completed => judge(spec, &undisturbed, &outcome.committed),
+                Ending::Canceled(_) | Ending::Failed => {
+                    judge_begun(&undisturbed, &outcome.committed)
+                }
+            });
             match violations.is_empty() {
                 true => Ok(outcome),
                 false => Err(Judged::of(&outcome, violations)),

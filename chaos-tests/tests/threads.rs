@@ -1,9 +1,10 @@
 //! A smaller set on threads and in real time, where no run is like another.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::thread;
 
-use rivus_chaos::{JobSpec, Plan, References, hush, keep_everything, run_on_threads};
+use rivus_chaos::{JobSpec, Plan, References, Shape, hush, keep_everything, run_on_threads};
 
 const SEEDS: u64 = 18;
 
@@ -22,9 +23,15 @@ fn seeds() -> Range<u64> {
     }
 }
 
+/// The job of a seed: shapes from all over the list, so that there are loops, requests and files among them.
+fn job(seed: u64) -> JobSpec {
+    let at = seed as usize * 7 % Shape::ALL.len();
+    JobSpec::shaped(Shape::ALL[at], seed)
+}
+
 /// Runs a seed. Returns how many kills hit a living actor.
 fn run(seed: u64, references: &References) -> Result<u32, String> {
-    let spec = JobSpec::of(seed);
+    let spec = job(seed);
     let plan = Plan::on_threads(seed, &spec);
     match references.check_by(&spec, &plan, run_on_threads) {
         Ok(outcome) => Ok(outcome.kills),
@@ -35,6 +42,17 @@ fn run(seed: u64, references: &References) -> Result<u32, String> {
             failed.story
         )),
     }
+}
+
+#[test]
+fn every_kind_of_shape_is_run_on_threads() {
+    let shapes: BTreeSet<Shape> = (0..SEEDS).map(|seed| job(seed).shape).collect();
+    assert_eq!(shapes.len() as u64, SEEDS, "shapes come twice");
+    for wanted in [Shape::Looping, Shape::Async, Shape::Straight] {
+        assert!(shapes.contains(&wanted), "{wanted:?} is not among them");
+    }
+    let written = shapes.iter().filter(|shape| shape.writes_files());
+    assert!(written.count() > 2);
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl LogWriter {
 impl JobMasterState {
     /// Has an entry written.
     pub(super) fn append(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
-        self.pass(Step::BeforeAppend)?;
+        self.pass_with(&entry, Step::BeforeAppend)?;
         let bytes = match codec::encode(&entry) {
             Ok(bytes) => bytes,
             // It would stand in the way of all that comes after it, the end of the job too.
@@ -107,6 +107,14 @@ impl JobMasterState {
             self.log.write_next();
         }
         Ok(())
+    }
+
+    /// Passes a step at which a probe may want to know the entry.
+    fn pass_with(&self, entry: &LogEntry, step: Step) -> Result<(), ActorProcessingErr> {
+        if let Some(probe) = &self.args.node.probe {
+            probe.entry(&self.args.job, entry);
+        }
+        self.pass(step)
     }
 
     /// An entry has been written, or not.
@@ -122,7 +130,7 @@ impl JobMasterState {
                 let Some((entry, _)) = self.log.queue.pop_front() else {
                     return Ok(());
                 };
-                self.pass(Step::AfterAppend)?;
+                self.pass_with(&entry, Step::AfterAppend)?;
                 self.log.write_next();
                 self.written(entry)?;
                 self.compact()?;

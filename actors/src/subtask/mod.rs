@@ -278,6 +278,11 @@ impl Actor for SubtaskActor {
                     state.pass(Step::PutBack, &myself)?;
                 }
                 state.built(built)?;
+                if let (Some(probe), Some(restore)) = (&state.args.node.probe, &state.args.restore)
+                {
+                    let label = OfJob(state.args.attempt, state.args.job);
+                    probe.restored(&label, restore.checkpoint);
+                }
             }
             SubtaskMessage::Connect(senders) => state.connect(senders)?,
             SubtaskMessage::LinkLost { link, reason } => state.link_lost(link, &reason)?,

@@ -14,9 +14,10 @@ use rivus::{
 use super::functions::Line;
 use super::outside::Row;
 use super::records::Reading;
-use super::spec::{Inbox, Shape};
+use super::shape::Shape;
+use super::spec::Inbox;
 use super::world::World;
-use crate::outside::Arrivals;
+use crate::outside::{Arrivals, Observer, parts};
 
 /// Whoever reads or writes files beside the job.
 const ALONE: ParallelInstance = ParallelInstance {
@@ -31,7 +32,7 @@ impl World {
         let inbox = self.inbox();
         std::fs::create_dir(&inbox)?;
         let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(6).max(1);
+        let per_file = self.spec.per_file() as usize;
         let mut files = Vec::new();
         for (number, part) in readings.chunks(per_file).enumerate() {
             let text = inbox_file(self.spec.inbox(), part);
@@ -59,7 +60,7 @@ impl World {
 
     pub(super) fn write_input(&self) -> io::Result<()> {
         let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(4).max(1);
+        let per_file = self.spec.per_file() as usize;
         for (number, part) in readings.chunks(per_file).enumerate() {
             let lines: String = part.iter().map(|reading| format!("{reading}\n")).collect();
             std::fs::write(self.files.path().join(format!("in-{number}.csv")), lines)?;
@@ -67,10 +68,10 @@ impl World {
         Ok(())
     }
 
-    /// Writes Parquet files whose names are in the order of their records: so few that one digit numbers them.
+    /// Writes Parquet files whose names are in the order of their records.
     pub(super) fn write_columns(&self) -> io::Result<()> {
         let readings = Reading::all(&self.spec);
-        let per_file = readings.len().div_ceil(9).max(1);
+        let per_file = self.spec.per_file() as usize;
         self.write_parts(&readings, per_file)
             .map_err(io::Error::other)
     }
@@ -90,26 +91,23 @@ impl World {
 
     /// Committed files only, by subtask and number.
     pub(super) fn read_files(&self) -> io::Result<Vec<Line>> {
-        let mut parts = Vec::new();
-        for entry in std::fs::read_dir(self.out_dir())? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.and_then(|name| name.split('.').next());
-            let numbers = name.and_then(|name| name.strip_prefix("part-")?.split_once('-'));
-            if let Some((subtask, sequence)) = numbers
-                && let (Ok(subtask), Ok(sequence)) =
-                    (subtask.parse::<u32>(), sequence.parse::<u64>())
-            {
-                parts.push((subtask, sequence, path));
-            }
-        }
-        parts.sort();
-        let read = match self.spec.shape {
+        let parts = parts(&self.out_dir())?;
+        let files = parts.values().map(|path| (self.reads())(path));
+        Ok(files.collect::<io::Result<Vec<_>>>()?.concat())
+    }
+
+    /// How its files are read.
+    fn reads(&self) -> fn(&Path) -> io::Result<Vec<Line>> {
+        match self.spec.shape {
             Shape::Parquet => rows,
             _ => lines,
-        };
-        let files = parts.iter().map(|(_, _, path)| read(path));
-        Ok(files.collect::<io::Result<Vec<_>>>()?.concat())
+        }
+    }
+
+    /// Who reads them while the job runs, if its output is in files.
+    pub fn observer(&self) -> Option<Observer> {
+        let writes_files = self.spec.shape.writes_files();
+        writes_files.then(|| Observer::new(self.out_dir(), self.reads()))
     }
 }
 
@@ -132,8 +130,12 @@ fn inbox_file(inbox: Inbox, part: &[Reading]) -> String {
     format!("{head}no record\n{rows}")
 }
 
-fn lines(path: &Path) -> io::Result<Vec<Line>> {
+/// The lines of a file, all of which are whole.
+pub fn lines(path: &Path) -> io::Result<Vec<Line>> {
     let text = text(path)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(io::Error::other("its last line has no end"));
+    }
     let lines = text.lines().map(|line| {
         let (key, value) = line.split_once('\t').unwrap_or((line, ""));
         (key.to_owned(), value.to_owned())

@@ -16,7 +16,8 @@ use rivus::{
 use super::functions::{Buckets, InOrder, Line, Members, SoFar};
 use super::lasting::{Gathering, Lanes};
 use super::records::{DISORDER, FIRST, Reading};
-use super::spec::{Inbox, Shape};
+use super::shape::Shape;
+use super::spec::Inbox;
 use super::world::{Shelf, World};
 use crate::paced::{Pace, Paced};
 
@@ -58,6 +59,7 @@ impl World {
             Shape::Clocked => return self.clocked(env),
             Shape::Refiring => return self.refiring(env),
             Shape::CoGrouped => return self.co_grouped(env),
+            Shape::Straight => return self.straight(env),
             Shape::Aligned => self.windowed(&self.aligned(env), false),
         };
         self.sink(&out, &self.main);

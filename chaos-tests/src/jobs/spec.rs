@@ -1,118 +1,13 @@
-//! What a seed makes of a job: its shape, its size, how finely it is cut.
+//! What a seed makes of a job: its size, how finely it is cut, what it runs on.
 
 use std::ops::Range;
 use std::time::Duration;
 
+use rivus::RestartStrategy;
 use rivus::connectors::SplitMix;
 
+use super::shape::Shape;
 use crate::paced::Pace;
-
-/// What a job does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shape {
-    /// Keyed tumbling windows are counted.
-    Tumbling,
-    /// Keyed sliding windows are counted.
-    Sliding,
-    /// A rolling aggregate that depends on the order of a key's records.
-    Rolling,
-    /// A process function with event timers, maps and lists.
-    Timers,
-    /// Flat map, rebalance, window, a second key, reduce, files.
-    MultiStage,
-    /// The union of two sources with late records: not confluent.
-    Union,
-    /// Every subtask of the next operator gets every record.
-    Broadcast,
-    /// A collection in many small splits.
-    ManySplits,
-    /// Text files in many small splits.
-    TextFiles,
-    /// A watched folder into which CSV files, every other one packed, come while the job runs.
-    Watched,
-    /// Packed files out, closed at checkpoints or kept open over them.
-    Packed,
-    /// Two pipelines that share nothing but the job: two regions.
-    TwoPipelines,
-    /// A source subtask that falls silent, and whose records are late when it wakes up: not confluent.
-    Idle,
-    /// A process function of two keyed streams with state and timers.
-    Connected,
-    /// A keyed process function beside broadcast rules.
-    BroadcastRules,
-    /// Two streams joined by key and window.
-    WindowJoin,
-    /// Two streams joined by key and how far apart their records are.
-    IntervalJoin,
-    /// Rescale, a partitioner of its own, shuffle and global before a window.
-    Partitioned,
-    /// Keyed sessions, each record saying how long it keeps its own open; and all records in windows without a key.
-    Sessions,
-    /// Windows with a trigger and an evictor.
-    Evicted,
-    /// Windows by count, tumbling and sliding.
-    CountWindows,
-    /// The ready-made aggregates, by key and in windows, and the first record of each key.
-    Aggregates,
-    /// Operator state, then keyed states that expire: some long after the run, some all the time and unseen.
-    Expiring,
-    /// Requests with answers after a while, ordered and unordered, before windows.
-    Async,
-    /// Two sources of one alignment group, one faster than the other.
-    Aligned,
-    /// A loop with requests and keyed state in its body.
-    Looping,
-    /// A feed of the application's, replayed or as it is, and an actor of the application's that is sent to.
-    Fed,
-    /// Lines from a socket whose connections break: what nobody hears is lost.
-    Socket,
-    /// Parquet files in, windows, Parquet files out.
-    Parquet,
-    /// Windows by processing time, and timers: what still waits at the end gives nothing.
-    Clocked,
-    /// Windows that fire again: for late records, by a continuous trigger, by one of the job's own. Not confluent.
-    Refiring,
-    /// Two streams in groups, in outer joins, without a key, and in rules that visit all keys.
-    CoGrouped,
-}
-
-impl Shape {
-    /// All of them.
-    pub const ALL: [Self; 32] = [
-        Self::Tumbling,
-        Self::Sliding,
-        Self::Rolling,
-        Self::Timers,
-        Self::MultiStage,
-        Self::Union,
-        Self::Broadcast,
-        Self::ManySplits,
-        Self::TextFiles,
-        Self::Watched,
-        Self::Packed,
-        Self::TwoPipelines,
-        Self::Idle,
-        Self::Connected,
-        Self::BroadcastRules,
-        Self::WindowJoin,
-        Self::IntervalJoin,
-        Self::Partitioned,
-        Self::Sessions,
-        Self::Evicted,
-        Self::CountWindows,
-        Self::Aggregates,
-        Self::Expiring,
-        Self::Async,
-        Self::Aligned,
-        Self::Looping,
-        Self::Fed,
-        Self::Socket,
-        Self::Parquet,
-        Self::Clocked,
-        Self::Refiring,
-        Self::CoGrouped,
-    ];
-}
 
 /// What the barriers of periodic checkpoints do about what is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +29,22 @@ pub enum Inbox {
     MultilineCsv,
     /// A JSON object a line.
     Json,
+}
+
+/// Some of a job's subtasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// Of these vertices.
+    pub vertices: Range<u32>,
+    /// Those with these indices.
+    pub indices: Range<u32>,
+}
+
+impl Region {
+    /// Whether a subtask is one of them.
+    pub fn contains(&self, vertex: u32, index: u32) -> bool {
+        self.vertices.contains(&vertex) && self.indices.contains(&index)
+    }
 }
 
 /// A job, and the cluster that it runs on.
@@ -181,6 +92,8 @@ pub struct JobSpec {
     pub local_recovery: bool,
     /// Bytes of a snapshot of which a larger one is streamed when it is restored.
     pub read_at_once: u64,
+    /// What it does about failures.
+    pub restart: RestartStrategy,
 }
 
 impl JobSpec {
@@ -194,8 +107,8 @@ impl JobSpec {
     pub fn shaped(shape: Shape, seed: u64) -> Self {
         let mut rng = SplitMix::of(seed, 1);
         let parallelism = match shape {
-            // One is idle, others are not.
-            Shape::Idle => 2 + rng.below(3) as u32,
+            // One is idle, or fails, and others are not.
+            Shape::Idle | Shape::Straight => 2 + rng.below(3) as u32,
             _ => 1 + rng.below(4) as u32,
         };
         // The sources take about this long, if nothing happens.
@@ -237,6 +150,7 @@ impl JobSpec {
             local_recovery: rng.below(2) == 0,
             barriers: barriers(shape, &mut rng),
             read_at_once: [0, 300, 2_000, 4 << 20][rng.below(4) as usize],
+            restart: restart(&mut rng),
         }
     }
 
@@ -267,6 +181,7 @@ impl JobSpec {
             store_above: None,
             local_recovery: false,
             read_at_once: 300,
+            restart: longer_and_longer(),
         }
     }
 
@@ -286,19 +201,41 @@ impl JobSpec {
         own + self.neighbouring().map_or(0, |other| other.slots())
     }
 
-    /// The vertices of the job's first region.
-    pub fn first_region(&self) -> Range<u32> {
-        match (self.shape, self.chaining) {
+    /// The job's first region.
+    pub fn first_region(&self) -> Region {
+        let vertices = match (self.shape, self.chaining) {
             // A source with its watermarks; behind the exchange everything to the sink.
             (Shape::TwoPipelines, true) => 0..2,
             (Shape::TwoPipelines, false) => 0..5,
             _ => 0..u32::MAX,
-        }
+        };
+        let indices = match self.shape {
+            Shape::Straight => 0..1,
+            _ => 0..u32::MAX,
+        };
+        Region { vertices, indices }
+    }
+
+    /// Whether the job has several regions, of which one process may run more than one.
+    pub fn has_regions(&self) -> bool {
+        matches!(self.shape, Shape::TwoPipelines | Shape::Straight)
     }
 
     /// Whether there is more than the job's first region.
     pub fn has_bystanders(&self) -> bool {
-        self.neighbour.is_some() || self.shape == Shape::TwoPipelines
+        self.neighbour.is_some() || self.has_regions()
+    }
+
+    /// Records in each of the files that it reads.
+    pub fn per_file(&self) -> u64 {
+        let files = match self.shape {
+            Shape::Straight => u64::from(6 * self.parallelism),
+            Shape::Watched => 6,
+            // So few that one digit numbers them.
+            Shape::Parquet => 9,
+            _ => 4,
+        };
+        self.records.div_ceil(files).max(1)
     }
 
     /// What comes into its inbox. In each file there is a line that is no record.
@@ -360,5 +297,33 @@ fn barriers(shape: Shape, rng: &mut SplitMix) -> Barriers {
             Barriers::PassBy
         }
         _ => Barriers::Wait,
+    }
+}
+
+/// Waits that grow for as long as there are failures.
+fn longer_and_longer() -> RestartStrategy {
+    RestartStrategy::ExponentialDelay {
+        initial: Duration::from_millis(20),
+        max: Duration::from_secs(1),
+        factor: 1.5,
+        jitter: 0.1,
+        reset_after: Duration::from_secs(60),
+    }
+}
+
+/// None of them gives a job up for as many failures as a plan makes.
+fn restart(rng: &mut SplitMix) -> RestartStrategy {
+    let delay = Duration::from_millis([5, 30, 200][rng.below(3) as usize]);
+    match rng.below(4) {
+        0 => RestartStrategy::FixedDelay {
+            attempts: 1_000,
+            delay,
+        },
+        1 => RestartStrategy::FailureRate {
+            failures: 1_000,
+            interval: Duration::from_secs(1),
+            delay,
+        },
+        _ => longer_and_longer(),
     }
 }

@@ -15,7 +15,8 @@ use crate::outside::{Application, Arrivals, Deliveries, Server};
 use super::asking::Asked;
 use super::functions::Line;
 use super::records::Reading;
-use super::spec::{JobSpec, Shape};
+use super::shape::Shape;
+use super::spec::JobSpec;
 
 /// What one run of a job is made of beside the job: outputs, files, a count of what was read. Survives a
 /// crash of the simulated process, as the outside world does.
@@ -81,6 +82,8 @@ fn files() -> io::Result<TempDir> {
 pub struct Committed {
     /// The job's output.
     pub main: Vec<Line>,
+    /// What of it is in files, in the order in which those appeared.
+    pub appeared: Vec<Line>,
     /// Records that came too late for their window.
     pub late: Vec<Line>,
     /// What a rolling aggregate said of every record.
@@ -117,7 +120,7 @@ impl World {
             files,
         };
         match world.spec.shape {
-            Shape::TextFiles => world.write_input()?,
+            Shape::TextFiles | Shape::Straight => world.write_input()?,
             Shape::Parquet => world.write_columns()?,
             Shape::Watched => world.arrivals = Arc::new(world.hide_input()?),
             _ => {}
@@ -133,10 +136,7 @@ impl World {
     /// From now on the job is built with so many subtasks behind its sources; but where files show the order of a key's
     /// records, which they do only while it stays with one writer, or where every subtask gets every record.
     pub fn rescale(&self, wide: u32) {
-        if !matches!(
-            self.spec.shape,
-            Shape::MultiStage | Shape::Broadcast | Shape::Packed | Shape::Parquet
-        ) {
+        if !self.spec.shape.writes_files() && self.spec.shape != Shape::Broadcast {
             self.wide.store(wide, Relaxed);
         }
     }
@@ -159,12 +159,13 @@ impl World {
     /// # Errors
     /// If the output files can't be read.
     pub fn committed(&self) -> io::Result<Committed> {
-        let main = match self.spec.shape {
-            Shape::MultiStage | Shape::Packed | Shape::Parquet => self.read_files()?,
-            _ => self.main.0.collected().values(),
+        let main = match self.spec.shape.writes_files() {
+            true => self.read_files()?,
+            false => self.main.0.collected().values(),
         };
         Ok(Committed {
             main,
+            appeared: Vec::new(),
             late: self.late.0.collected().values(),
             serial: self.serial.0.collected().values(),
             came: self.came.0.collected().values(),

@@ -1,12 +1,15 @@
 //! What must be true of a run's output.
 
+mod counted;
 mod outside;
 mod refired;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, Shape, fold};
+use crate::jobs::{Barriers, Committed, JobSpec, Line, Reading, Shape, fold, straightened};
 use rivus::connectors::SplitMix;
+
+pub use self::counted::counted;
 
 /// Compares a run with the undisturbed one. Returns what is wrong.
 pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
@@ -15,6 +18,7 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
         Shape::Fed if spec.is_replayed() => outside::replayed(spec, undisturbed, run),
         Shape::Fed => outside::at_most_once(run),
         Shape::Socket => outside::heard(&input(spec), run),
+        Shape::Straight => same_by_key(&straightened(spec), &run.main),
         Shape::Clocked => [&run.main, &run.serial]
             .map(|lines| refired::by_the_clock(&input(spec), lines))
             .concat(),
@@ -33,6 +37,15 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
             false => accepted_and_serial(spec, run),
         },
     };
+    if spec.shape.writes_files() {
+        // So at each moment what was committed of a key was a first part of it.
+        let appeared = same_by_key(&undisturbed.main, &run.appeared);
+        wrong.extend(
+            appeared
+                .into_iter()
+                .map(|line| format!("as it appeared, {line}")),
+        );
+    }
     let beside = match may_repeat {
         true => none_lost(&undisturbed.neighbour, &run.neighbour),
         false => same_by_key(&undisturbed.neighbour, &run.neighbour),
@@ -43,6 +56,27 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
             .map(|line| format!("the job beside it: {line}")),
     );
     wrong
+}
+
+/// Compares a run that was ended with the undisturbed one: each key's lines are the first of those, and there are some. Returns
+/// what is wrong.
+pub fn judge_begun(undisturbed: &Committed, run: &Committed) -> Vec<String> {
+    let mut wrong = [&run.main, &run.appeared]
+        .map(|lines| begun(&undisturbed.main, lines))
+        .concat();
+    if run.main.is_empty() {
+        wrong.push("nothing was committed before the end".into());
+    }
+    wrong
+}
+
+/// Each key has the first of the results that it should have, in the same order.
+fn begun(expected: &[Line], found: &[Line]) -> Vec<String> {
+    let (expected, found) = (by_key(expected), by_key(found));
+    let is_begun = |key, found| expected.get(key).is_some_and(|all| all.starts_with(found));
+    let keys = found.iter().filter(|(key, found)| !is_begun(*key, *found));
+    keys.map(|(key, _)| difference(key, &expected, &found))
+        .collect()
 }
 
 fn by_key(lines: &[Line]) -> BTreeMap<&str, Vec<&str>> {
@@ -134,16 +168,19 @@ fn each_somewhere(spec: &JobSpec, run: &Committed) -> Vec<String> {
 
 /// All records of all sources.
 fn input(spec: &JobSpec) -> BTreeMap<u64, Reading> {
-    let mut all = BTreeMap::new();
-    for source in 0..spec.sources() {
-        for index in 0..spec.records {
-            let mut rng = SplitMix::of(spec.seed + source, index);
-            let mut reading = Reading::generate(spec, index, &mut rng);
-            reading.id += source * spec.records;
-            all.insert(reading.id, reading);
-        }
-    }
-    all
+    let sources = (0..spec.sources()).flat_map(|source| of_source(spec, source));
+    sources.map(|reading| (reading.id, reading)).collect()
+}
+
+/// The records of a source.
+fn of_source(spec: &JobSpec, source: u64) -> Vec<Reading> {
+    let make = |index| {
+        let mut rng = SplitMix::of(spec.seed + source, index);
+        let mut reading = Reading::generate(spec, index, &mut rng);
+        reading.id += source * spec.records;
+        reading
+    };
+    (0..spec.records).map(make).collect()
 }
 
 fn accepted_and_serial(spec: &JobSpec, run: &Committed) -> Vec<String> {

@@ -2,12 +2,14 @@
 
 mod application;
 mod arrivals;
+mod observer;
 mod server;
 
 use std::collections::BTreeMap;
 
 pub use self::application::{Application, Told};
 pub use self::arrivals::Arrivals;
+pub use self::observer::{Observer, parts};
 pub use self::server::Server;
 
 use crate::jobs::Line;

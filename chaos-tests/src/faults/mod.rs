@@ -4,23 +4,26 @@
 //! ractor keeps an actor's children in a randomly seeded map, so orphans die in any order, and nothing
 //! that the engine does may depend on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod inner;
+
+use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::ops::Range;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorStatus};
-use rivus::JobId;
-use rivus::connectors::SplitMix;
+use rivus::engine::core::job::LogEntry;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
+use rivus::{CheckpointId, JobId};
 use tokio::sync::Notify;
 
-use crate::cells::{Cell, Hits, Struck, Victims};
-use crate::history::History;
-use crate::plan::{Arm, Crash, Injection, Kill, LEADERS, Plan, Scope};
+use self::inner::{FirstJob, Inner, label_suffix};
+use crate::cells::{Cell, Hits};
+use crate::entries::Entry;
+use crate::jobs::Region;
+use crate::plan::{Arm, Crash, Kill, Plan};
+use crate::victims::execution;
 
 /// A probe that breaks what its plan says.
 pub struct Faults {
@@ -29,78 +32,11 @@ pub struct Faults {
     crash: Notify,
 }
 
-struct Inner {
-    history: History,
-    injections: Vec<Armed>,
-    rng: SplitMix,
-    emitted: Arc<AtomicU64>,
-    /// Whether the checkpoint under way was triggered when records had been read.
-    holds_state: bool,
-    state_checkpoints: u32,
-    actors: BTreeMap<(ActorKind, String), ActorCell>,
-    spawned: Vec<(ActorKind, String, ActorCell)>,
-    /// Labels of executions that have worked on something.
-    worked: BTreeSet<String>,
-    victims: Victims,
-    /// What a subtask had waiting at its inputs when it was most, by the number of its channels.
-    queued: BTreeMap<usize, usize>,
-    passed: BTreeMap<Cell, u64>,
-    external: u32,
-    /// The process's present life.
-    life: usize,
-    /// Whether it is over.
-    crashed: bool,
-    /// The step at which it ends, and how often that is still to be passed.
-    crash_at: Option<(Cell, u32)>,
-    scope: Scope,
-    /// The job that the run is about.
-    job: Option<FirstJob>,
-}
-
-/// The job that the run is about, as labels have it.
-struct FirstJob {
-    /// How the labels of what belongs to it end.
-    suffix: String,
-    /// Vertices of its first region.
-    region: Range<u32>,
-}
-
-struct Armed {
-    injection: Injection,
-    passed: u32,
-    left: u32,
-}
-
 impl Faults {
     /// A probe for one run. Must be made within the runtime whose time it shows.
     pub fn new(plan: &Plan, emitted: Arc<AtomicU64>) -> Self {
-        let armed = |injection: &Injection| Armed {
-            injection: *injection,
-            passed: 0,
-            left: injection.times,
-        };
-        let inner = Inner {
-            history: History::new(),
-            injections: plan.injections.iter().map(armed).collect(),
-            rng: SplitMix::of(plan.seed, 3),
-            emitted,
-            holds_state: false,
-            state_checkpoints: 0,
-            actors: BTreeMap::new(),
-            spawned: Vec::new(),
-            worked: BTreeSet::new(),
-            victims: Victims::default(),
-            queued: BTreeMap::new(),
-            passed: BTreeMap::new(),
-            external: 0,
-            life: 0,
-            crashed: false,
-            crash_at: None,
-            scope: plan.scope,
-            job: None,
-        };
         Self {
-            inner: Mutex::new(inner),
+            inner: Mutex::new(Inner::new(plan, emitted)),
             crash: Notify::new(),
         }
     }
@@ -154,8 +90,8 @@ impl Faults {
         self.inner().external
     }
 
-    /// The run is about this job, whose first region consists of these vertices.
-    pub fn follow(&self, job: JobId, region: Range<u32>) {
+    /// The run is about this job, whose first region this is.
+    pub fn follow(&self, job: JobId, region: Region) {
         let suffix = label_suffix(job);
         self.inner().job = Some(FirstJob { suffix, region });
     }
@@ -260,18 +196,41 @@ impl Faults {
     }
 }
 
-/// How the labels of what belongs to a job end.
-fn label_suffix(job: JobId) -> String {
-    format!(" of {}", &job.to_string()[..8])
-}
-
 impl Probe for Faults {
     fn spawned(&self, kind: ActorKind, label: &dyn Display, actor: ActorCell) {
         let label = label.to_string();
         let mut inner = self.inner();
         inner.history.note(&format!("{kind:?} {label} starts"));
-        inner.actors.insert((kind, label.clone()), actor.clone());
+        let number = inner.spawned.len();
+        let named = (actor.clone(), number);
+        inner.actors.insert((kind, label.clone()), named);
         inner.spawned.push((kind, label, actor));
+    }
+
+    fn entry(&self, label: &dyn Display, entry: &LogEntry) {
+        let (label, mut inner) = (label.to_string(), self.inner());
+        if let LogEntry::CheckpointCompleted { id, .. } = entry
+            && inner.is_of_first_job(&label)
+        {
+            inner.completed = *id;
+        }
+        if let Some(entry) = Entry::of(entry) {
+            inner.history.note(&format!("JobMaster {label} {entry:?}"));
+            inner.entries.insert(label, entry);
+        }
+    }
+
+    fn restored(&self, label: &dyn Display, checkpoint: CheckpointId) {
+        let mut inner = self.inner();
+        inner
+            .history
+            .note(&format!("{label} is restored from {checkpoint}"));
+        let holds_state = inner
+            .first_with_state
+            .is_some_and(|first| checkpoint >= first);
+        if holds_state && let Some(execution) = execution(&label.to_string()) {
+            inner.victims.restored(&execution);
+        }
     }
 
     fn filed(&self, _label: &dyn Display, channels: usize, queued_bytes: usize) {
@@ -299,118 +258,18 @@ impl Probe for Faults {
             inner.worked.insert(label.clone());
         }
         inner.follow_checkpoints(step, &label);
-        if !inner.may_break(kind, &label) {
+        let fault = match inner.may_break(kind, &label) {
+            true => inner.due((kind, step), &label),
+            false => None,
+        };
+        let Some(fault) = fault else {
+            inner.has_passed((kind, step), &label);
             return None;
-        }
-        let fault = inner.due(kind, step)?;
+        };
         inner
             .history
             .note(&format!("{fault:?} strikes {kind:?} {label} at {step:?}"));
-        let victim = inner.actors.get(&(kind, label)).cloned();
-        let with_state = inner.state_checkpoints > 0;
-        if let Some(victim) = victim {
-            inner.victims.strike(Struck {
-                cell: (kind, step),
-                fault,
-                victim,
-                with_state,
-            });
-        }
+        inner.strike((kind, step), &label, fault);
         Some(fault)
     }
-}
-
-impl Inner {
-    fn is_armed(&self, arm: Arm) -> bool {
-        match arm {
-            Arm::Start => true,
-            Arm::State(checkpoints) => self.state_checkpoints >= checkpoints,
-            Arm::After(number) => self
-                .injections
-                .get(number)
-                .is_some_and(|armed| armed.left < armed.injection.times),
-        }
-    }
-
-    /// Counts a step down on which the process crashes.
-    fn crashes_at(&mut self, cell: Cell) -> bool {
-        match &mut self.crash_at {
-            Some((at, passings)) if *at == cell => {
-                *passings -= 1;
-                *passings == 0
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether an injection has struck as often as the one that it follows.
-    fn has_followed(&self, injection: &Armed) -> bool {
-        let struck = |armed: &Armed| armed.injection.times - armed.left;
-        match injection.injection.arm {
-            Arm::After(number) => struck(injection) >= struck(&self.injections[number]),
-            Arm::Start | Arm::State(_) => false,
-        }
-    }
-
-    /// Whether an actor belongs to the first job, and if it is a subtask, to its first region.
-    fn is_in_first_region(&self, kind: ActorKind, label: &str) -> bool {
-        let Some(job) = &self.job else {
-            return false;
-        };
-        label.strip_suffix(job.suffix.as_str()).is_some_and(|own| {
-            let is_inside = |vertex| job.region.contains(&vertex);
-            kind != ActorKind::Subtask || vertex_of(own).is_some_and(is_inside)
-        })
-    }
-
-    /// Whether the plan's scope allows an actor to be broken.
-    fn may_break(&self, kind: ActorKind, label: &str) -> bool {
-        self.scope == Scope::Everywhere
-            || LEADERS.contains(&kind)
-            || self.is_in_first_region(kind, label)
-    }
-
-    /// A checkpoint of the first job holds state if records had been read when it was triggered: all of
-    /// them precede its barriers, so they are in its snapshots.
-    fn follow_checkpoints(&mut self, step: Step, label: &str) {
-        let own = |job: &FirstJob| label.ends_with(&job.suffix);
-        if !self.job.as_ref().is_some_and(own) {
-            return;
-        }
-        match step {
-            Step::Trigger => self.holds_state = self.emitted.load(Relaxed) > 0,
-            Step::Announce if self.holds_state => self.state_checkpoints += 1,
-            _ => {}
-        }
-    }
-
-    fn due(&mut self, kind: ActorKind, step: Step) -> Option<Fault> {
-        for at in 0..self.injections.len() {
-            let Injection {
-                kind: of,
-                step: on,
-                arm,
-                every,
-                fault,
-                ..
-            } = self.injections[at].injection;
-            let unarmed = !self.is_armed(arm) || self.has_followed(&self.injections[at]);
-            if of != kind || on != step || unarmed {
-                continue;
-            }
-            let armed = &mut self.injections[at];
-            armed.passed += 1;
-            if armed.left > 0 && armed.passed.is_multiple_of(every) {
-                armed.left -= 1;
-                return Some(fault);
-            }
-        }
-        None
-    }
-}
-
-/// The vertex of `v3[0]#1`.
-fn vertex_of(execution: &str) -> Option<u32> {
-    let (vertex, _) = execution.strip_prefix('v')?.split_once('[')?;
-    vertex.parse().ok()
 }

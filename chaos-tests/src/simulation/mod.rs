@@ -1,18 +1,20 @@
 //! One run of one job under one plan: on one thread, with a virtual clock.
 
+mod aftermath;
+mod environment;
+mod others;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::iter;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rivus::engine::core::MemoryStores;
-use rivus::engine::state::{CheckpointStorage, ObjectStorage};
+use rivus::engine::state::ObjectStorage;
 use rivus::{
-    CheckpointMode, JobError, JobHandle, JobId, JobOptions, JobOutcome, JobStatus, JobView,
-    NodeConfig, RestartStrategy, RocksDbBackend, RuntimeMode, Savepoint, Storage,
+    JobError, JobHandle, JobId, JobOutcome, JobStatus, JobView, RuntimeMode, Savepoint,
     StreamEnvironment,
 };
 use tokio::runtime::Builder;
@@ -20,19 +22,12 @@ use tokio::time::Instant;
 
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
-use crate::invariants::{OF_A_JOB, over_budget, spared as spared_by, started_once, where_it_hangs};
-use crate::jobs::{Barriers, Committed, JobSpec, World};
-use crate::plan::{Crash, Kill, LEADERS, Plan, Scope, WORKERS};
-use crate::storage::{FlakyStorage, SlowBlocking};
-
-/// What the wall clock shows when a run begins.
-const STARTS_AT: i64 = 1_700_000_000_000;
+use crate::invariants::{over_budget, where_it_hangs};
+use crate::jobs::{Committed, JobSpec, World};
+use crate::plan::{Crash, Ending, Plan, Scope};
 
 /// A job that has not ended by then hangs: virtual time, then real time.
 const BOUND: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(60)];
-
-/// How long actors of an ended job may take to go.
-const GOING: Duration = Duration::from_secs(5);
 
 /// What came of a run.
 #[derive(Debug)]
@@ -118,7 +113,7 @@ struct Run<'a> {
 
 /// How one life of the simulated process ended.
 enum Life {
-    Ended(Result<Vec<JobView>, JobError>),
+    Ended(Result<Vec<JobView>, String>),
     Crashed,
     Hung,
 }
@@ -139,75 +134,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn environment(&self, life: usize) -> io::Result<StreamEnvironment> {
-        let spec = &self.world.spec;
-        let options = JobOptions {
-            checkpoint_interval: Some(spec.checkpoint_interval),
-            checkpoint_timeout: Duration::from_secs(20),
-            alignment_timeout: spec.alignment_timeout,
-            checkpoint_mode: match spec.barriers {
-                Barriers::PassBy => CheckpointMode::AtLeastOnce,
-                Barriers::Wait | Barriers::Overtake(_) => CheckpointMode::ExactlyOnce,
-            },
-            unaligned_after: match spec.barriers {
-                Barriers::Overtake(wait) => Some(wait),
-                Barriers::Wait | Barriers::PassBy => None,
-            },
-            retained_checkpoints: spec.retained,
-            restart: RestartStrategy::ExponentialDelay {
-                initial: Duration::from_millis(20),
-                max: Duration::from_secs(1),
-                factor: 1.5,
-                jitter: 0.1,
-                reset_after: Duration::from_secs(60),
-            },
-            batch_records: spec.batch_records,
-            input_bytes: spec.input_bytes,
-            ..JobOptions::default()
-        };
-        let node = NodeConfig {
-            task_managers: spec.task_managers,
-            job_managers: spec.job_managers,
-            compact_log_every: spec.compact_log_every,
-            local_recovery: spec.local_recovery,
-            read_at_once: spec.read_at_once,
-            ..NodeConfig::default()
-        };
-        let flaky = FlakyStorage::new(self.plan, life, Arc::clone(&self.faults));
-        let objects = self.objects.clone().with_faults(Arc::new(flaky));
-        let builder = match self.mode {
-            RuntimeMode::Current => {
-                let slow = SlowBlocking::new(self.plan, life, Arc::clone(&self.faults));
-                StreamEnvironment::builder().blocking(Arc::new(slow))
-            }
-            // Threads are slow by themselves.
-            RuntimeMode::Threads { .. } => StreamEnvironment::builder(),
-        };
-        let builder = match (self.mode, spec.store_above) {
-            (_, None) => builder,
-            (RuntimeMode::Current, Some(cache_bytes)) => {
-                builder.state_backend(MemoryStores { cache_bytes })
-            }
-            (RuntimeMode::Threads { .. }, Some(bytes)) => {
-                let backend = RocksDbBackend::new(self.world.files.path())?;
-                let backend = backend.memory((4 << 20) + 2 * bytes);
-                builder.state_backend(backend.files_from(bytes as u64))
-            }
-        };
-        Ok(builder
-            .parallelism(spec.parallelism)
-            .slots(spec.slots())
-            .chaining(spec.chaining)
-            .node(node)
-            .options(options)
-            .runtime(self.mode)
-            .storage(Storage::Objects(objects))
-            .seed(self.plan.seed ^ (life as u64) << 32)
-            .starts_at(STARTS_AT + self.faults.elapsed().as_millis() as i64)
-            .probe(Arc::clone(&self.faults) as _)
-            .build())
-    }
-
     fn bound(&self) -> Duration {
         match self.mode {
             RuntimeMode::Current => BOUND[0],
@@ -217,6 +143,7 @@ impl<'a> Run<'a> {
 
     async fn run_to_end(mut self) -> io::Result<Outcome> {
         let began = Instant::now();
+        let observer = self.observer();
         let result = self.live(began).await;
         let lasted = began.elapsed();
         let views = result.unwrap_or_else(|reason| {
@@ -234,6 +161,16 @@ impl<'a> Run<'a> {
         self.expect_unnoticed(&views);
         self.world.application.hear_all().await;
         let mut committed = self.world.committed()?;
+        if let Some((observer, looking)) = observer {
+            looking.abort();
+            let observer = observer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            let (appeared, wrong) = observer.map(|o| o.look_at_last(lasted)).unwrap_or_default();
+            committed.appeared = appeared;
+            self.violations.extend(wrong);
+        }
         if let Some(neighbour) = &self.neighbour {
             committed.neighbour = neighbour.committed()?.main;
         }
@@ -262,9 +199,7 @@ impl<'a> Run<'a> {
         for life in 0.. {
             let crash = self.plan.crashes.get(life).copied();
             match self.one_life(life, &mut jobs, crash, began).await? {
-                Life::Ended(ended) => {
-                    return ended.map_err(|error| format!("the job did not complete: {error}"));
-                }
+                Life::Ended(ended) => return ended,
                 Life::Hung => {
                     let done = self.world.emitted.load(Relaxed);
                     return Err(format!(
@@ -300,6 +235,7 @@ impl<'a> Run<'a> {
         let (env, mut handles) =
             started.map_err(|error| format!("the job did not start: {error}"))?;
         let mover = self.mover(&handles[0]);
+        let canceler = self.canceler(&handles[0]);
         let left = self.bound().saturating_sub(began.elapsed());
         let ended = tokio::select! {
             biased;
@@ -307,7 +243,8 @@ impl<'a> Run<'a> {
             ended = self.all_end(&env, &mut handles, jobs) => Life::Ended(ended),
             () = tokio::time::sleep(left) => Life::Hung,
         };
-        killers.iter().chain(&mover).for_each(|task| task.abort());
+        let others = mover.iter().chain(&canceler);
+        killers.iter().chain(others).for_each(|task| task.abort());
         match &ended {
             Life::Hung => self.violations.extend(handles.iter().map(where_it_hangs)),
             Life::Ended(_) => self.expect_job_gone().await,
@@ -344,41 +281,36 @@ impl<'a> Run<'a> {
         Ok((env, handles))
     }
 
-    /// Stops the job when the plan says so, unless it has been.
-    fn mover(&self, job: &JobHandle) -> Option<tokio::task::JoinHandle<()>> {
-        let moves = self.plan.moves?;
-        if self.moved.load(Relaxed) {
-            return None;
-        }
-        let job = job.clone();
-        Some(tokio::spawn(async move {
-            tokio::time::sleep(moves.after).await;
-            // Those that fail, as others make them fail, leave the job as it was.
-            for _ in 0..moves.before {
-                let _ = job.savepoint().await;
-            }
-            let _ = job.stop_with_savepoint().await;
-        }))
-    }
-
     /// Waits for the end of all jobs; of one that was stopped, for the end of the one that goes on.
     async fn all_end(
         &self,
         env: &StreamEnvironment,
         handles: &mut [JobHandle],
         jobs: &mut [JobId],
-    ) -> Result<Vec<JobView>, JobError> {
-        let first = handles[0].clone().wait().await?.view;
+    ) -> Result<Vec<JobView>, String> {
+        let first = self.ends(&handles[0]).await?;
         if let JobStatus::Ended(JobOutcome::Stopped { savepoint }) = first.status {
             let savepoint = Savepoint::named(format!("{}-{savepoint}", first.job));
-            handles[0] = self.go_on(env, &savepoint).await?;
+            let gone_on = self.go_on(env, &savepoint).await;
+            handles[0] = gone_on.map_err(|error| format!("the job did not go on: {error}"))?;
             jobs[0] = handles[0].id();
         }
         let mut views = Vec::new();
         for job in handles {
-            views.push(job.clone().wait().await?.view);
+            views.push(self.ends(job).await?);
         }
         Ok(views)
+    }
+
+    /// Waits for a job's end, which must be the one that the plan says.
+    async fn ends(&self, job: &JobHandle) -> Result<JobView, String> {
+        match (job.clone().wait().await, self.plan.ending) {
+            (Ok(ended), Ending::Completed) => Ok(ended.view),
+            (Err(JobError::Canceled), Ending::Canceled(_))
+            | (Err(JobError::Failed(_)), Ending::Failed) => Ok(job.view()),
+            (Ok(_), Ending::Canceled(_) | Ending::Failed) => Err("the job completed".into()),
+            (Err(error), _) => Err(format!("the job did not end well: {error}")),
+        }
     }
 
     /// Goes on from a savepoint at another parallelism. The storage may fail now and then.
@@ -410,98 +342,4 @@ impl<'a> Run<'a> {
             }
         }
     }
-
-    async fn crash(&self, crash: Option<Crash>) {
-        match crash {
-            Some(Crash::At(after)) => {
-                tokio::time::sleep(after).await;
-                self.faults.end_life();
-            }
-            Some(Crash::Step(..)) => self.faults.crashed().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Waits until a kill may strike, and strikes.
-    fn killer(&self, kill: Kill) -> tokio::task::JoinHandle<()> {
-        let faults = Arc::clone(&self.faults);
-        tokio::spawn(async move {
-            while !faults.is_armed(kill.arm) {
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-            tokio::time::sleep(kill.after).await;
-            faults.kill_one(&kill);
-        })
-    }
-
-    /// What the plan spares may not have noticed anything.
-    fn expect_unnoticed(&mut self, views: &[JobView]) {
-        let spared = match (self.plan.spares_tasks(), self.plan.scope) {
-            (true, _) => views,
-            (false, Scope::FirstRegion) => views.get(1..).unwrap_or_default(),
-            (false, Scope::Everywhere) => return,
-        };
-        // The plan spares what runs. A job beside it that was still being deployed may be deployed again.
-        let beside = views.iter().skip(1).map(|view| view.job);
-        let late: Vec<JobId> = beside.filter(|job| self.faults.never_began(*job)).collect();
-        let spared = spared.iter().filter(|view| !late.contains(&view.job));
-        self.violations.extend(spared.flat_map(spared_by));
-        let executions = self.faults.executions(!self.plan.spares_tasks(), &late);
-        self.violations.extend(started_once(&executions));
-    }
-
-    /// The job has ended and the process goes on: nothing of the job may be left in it.
-    async fn expect_job_gone(&mut self) {
-        let faults = Arc::clone(&self.faults);
-        if !in_time(|| faults.living(&OF_A_JOB).is_empty()).await {
-            let left = faults.living(&OF_A_JOB).join(", ");
-            self.violations
-                .push(format!("the job has ended, and there are still {left}"));
-        }
-    }
-
-    /// Files of stores belong to no single checkpoint; when a job has ended, none may be left, however late the storage
-    /// was.
-    async fn expect_no_files(&mut self, views: &[JobView]) {
-        if self.plan.storage.is_some() {
-            // What can't be deleted stays.
-            return;
-        }
-        let checkpoints = CheckpointStorage::new(self.objects.clone());
-        for view in views {
-            let left = || checkpoints.list_files(view.job);
-            if !in_time(|| left().is_ok_and(|files| files.is_empty())).await {
-                let left = left();
-                self.violations.push(format!("files are left: {left:?}"));
-            }
-        }
-    }
-
-    /// The environment is gone: so must be every actor, and with them all that held the process together.
-    async fn expect_gone(&mut self) {
-        let kinds = [LEADERS.as_slice(), WORKERS.as_slice()].concat();
-        let faults = Arc::clone(&self.faults);
-        if !in_time(|| faults.living(&kinds).is_empty()).await {
-            let left = faults.living(&kinds).join(", ");
-            self.violations.push(format!("actors are left: {left}"));
-        }
-        // This one's, and the run's own.
-        if !in_time(|| Arc::strong_count(&faults) == 2).await {
-            let held = Arc::strong_count(&faults) - 2;
-            self.violations
-                .push(format!("the process's context is still held {held} times"));
-        }
-    }
-}
-
-/// Waits until something holds, but not for long.
-async fn in_time(holds: impl Fn() -> bool) -> bool {
-    let began = Instant::now();
-    while !holds() {
-        if began.elapsed() > GOING {
-            return false;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    true
 }
