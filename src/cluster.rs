@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
-    JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories, Programs,
-    Remote, Seed, Submission, SubtaskMessage, TokioClock, Views,
+    Asked, JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories,
+    Programs, Remote, Seed, Stand, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, Failure, JobGraph, JobId, Timestamp};
 use rivus_state::{Blocking, CheckpointStorage, Inline, LocalCopies, Pool, StateBackend};
@@ -132,6 +132,7 @@ impl Cluster {
                 None => Programs::default(),
             },
             views: Views::default(),
+            stand: Stand::default(),
             peers: rivus_actors::Shared::default(),
             probe: settings.probe,
         });
@@ -213,6 +214,12 @@ impl Cluster {
         &self.context.views
     }
 
+    /// For who waits for what was asked of a job: it isn't to be done later if they are gone by then.
+    pub(crate) fn waiting(&self, job: JobId, asked: Asked) -> Waiting {
+        let node = self.node.clone();
+        Waiting { node, job, asked }
+    }
+
     /// The plan of a job that isn't over.
     pub(crate) fn graph(&self, job: JobId) -> Option<Arc<JobGraph>> {
         self.context.programs.get(job)
@@ -281,6 +288,20 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.node.kill();
+    }
+}
+
+/// Somebody waits for what was asked of a job.
+pub(crate) struct Waiting {
+    node: ActorRef<NodeMessage>,
+    job: JobId,
+    asked: Asked,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let withdraw = NodeMessage::Withdraw(self.job, self.asked);
+        let _ = self.node.cast(withdraw);
     }
 }
 

@@ -118,7 +118,8 @@ impl JobHandle {
     /// # Ok(()) }
     /// ```
     pub async fn savepoint(&self) -> Result<Savepoint, JobError> {
-        self.make_savepoint(CheckpointKind::Savepoint).await
+        self.make_savepoint(self.request(CheckpointKind::Savepoint))
+            .await
     }
 
     /// Ends the job with a savepoint: nothing is read behind it, and everything up to it is committed. Windows and timers that
@@ -141,7 +142,7 @@ impl JobHandle {
     /// ```
     pub async fn stop_with_savepoint(&self) -> Result<Savepoint, JobError> {
         let kind = CheckpointKind::Stop { drain: false };
-        self.make_savepoint(kind).await
+        self.make_savepoint(self.request(kind)).await
     }
 
     /// Ends the job with a savepoint, for good: event time ends first, so every window and event timer fires. Whoever goes on
@@ -175,13 +176,24 @@ impl JobHandle {
     /// ```
     pub async fn drain_with_savepoint(&self) -> Result<Savepoint, JobError> {
         let kind = CheckpointKind::Stop { drain: true };
-        self.make_savepoint(kind).await
+        self.make_savepoint(self.request(kind)).await
     }
 
-    async fn make_savepoint(&self, kind: CheckpointKind) -> Result<Savepoint, JobError> {
+    fn request(&self, kind: CheckpointKind) -> SavepointRequest {
         let token = self.cluster.new_id();
-        let request = SavepointRequest { token, kind };
-        let _ = self.node().cast(NodeMessage::Savepoint(self.job, request));
+        SavepointRequest { token, kind }
+    }
+
+    /// Makes the savepoint of a request, which may have been made before.
+    pub(crate) async fn make_savepoint(
+        &self,
+        request: SavepointRequest,
+    ) -> Result<Savepoint, JobError> {
+        let SavepointRequest { token, kind } = request;
+        let is_known = |view: &JobView| view.savepoints.iter().any(|s| s.request.token == token);
+        if !is_known(&self.view.borrow()) {
+            let _ = self.node().cast(NodeMessage::Savepoint(self.job, request));
+        }
         let mut view = self.view.clone();
         loop {
             let now = view.borrow_and_update().clone();

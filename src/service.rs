@@ -9,11 +9,16 @@
 //! POST   /v1/jobs/{job}/savepoints     SavepointOptions         -> SavepointMade, when it is complete
 //! GET    /v1/jobs/{job}/graph                                   -> the plan, in Graphviz's language
 //! GET    /v1/factories                                          -> [FactoryDetails]
+//! GET    /v1/leader                                             -> LeaderDetails, by the leader
 //! ```
 //!
 //! `{job}` is a job's id, the beginning of one that no other job shares, or its name if no other running job has it.
 //! An answer other than 2xx has a [`Refusal`](api::Refusal) of one line. Jobs outlive the process: their logs and
 //! checkpoints lie in the storage, and the next process on the same storage goes on with them.
+//!
+//! **Any process may be asked** (`standby.rs`). One that doesn't lead answers at once: 307 with the place of the one that does, or 503
+//! if nobody does at present. What was answered so has not been done, and may be asked again. A request is for now: if its
+//! connection is closed, or the leadership lost, before a leader has begun with it, it is dropped.
 
 pub(crate) mod api;
 pub(crate) mod client;
@@ -21,3 +26,4 @@ pub(crate) mod command;
 mod dot;
 mod server;
 pub(crate) mod settings;
+mod standby;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::probe::{self, ActorKind, Probe, Step};
 use crate::programs::Programs;
 use crate::remote::Remote;
+use crate::standing::Stand;
 use crate::subtask::SubtaskMessage;
 use crate::views::Views;
 
@@ -28,8 +29,10 @@ pub struct NodeConfig {
     /// What the names of its candidates and TaskManagers begin with, where other processes have some too; empty where there
     /// are none.
     pub name: String,
-    /// Where this process is reached by others, as its leaders advertise it; empty if it isn't.
+    /// Where TaskManagers of other processes reach this one, as its leaders advertise it; empty if they don't.
     pub address: String,
+    /// Where this process answers commands, as its leaders advertise it; empty if it answers none.
+    pub commands: String,
     /// TaskManagers in this process; 0 in one that only leads.
     pub task_managers: u32,
     /// Slots of each.
@@ -62,6 +65,7 @@ impl Default for NodeConfig {
         Self {
             name: String::new(),
             address: String::new(),
+            commands: String::new(),
             task_managers: 1,
             slots: 2,
             job_managers: 2,
@@ -337,6 +341,8 @@ pub struct NodeContext {
     pub programs: Programs,
     /// The jobs as they were seen last.
     pub views: Views,
+    /// Whether this process leads.
+    pub stand: Stand,
     /// The executions of this process, for those who open channels to them.
     pub peers: Shared<(JobId, AttemptId), ActorRef<SubtaskMessage>>,
     /// Looks in.

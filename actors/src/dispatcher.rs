@@ -12,6 +12,7 @@ use rivus_state::Append;
 use crate::context::NodeContext;
 use crate::job_manager::JobManagerMessage;
 use crate::probe::{ActorKind, Step};
+use crate::view::JobView;
 
 /// What the actor is told.
 pub enum DispatcherMessage {
@@ -40,12 +41,12 @@ pub enum DispatcherMessage {
 }
 
 /// What a process can do about a job that has a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Recovered {
-    /// Run it.
-    CanRun,
+    /// Run it. What its log says comes with it, unless this process knows the job already.
+    CanRun(Option<Box<JobView>>),
     /// It is over. A TaskManager that had no leader when it ended may not know it.
-    Over,
+    Over(Box<JobView>),
     /// Its program is in the process that wrote it.
     Foreign,
 }
@@ -67,6 +68,8 @@ pub struct Submission {
 pub struct DispatcherArgs {
     /// The process.
     pub node: Arc<NodeContext>,
+    /// The term in which this leader was elected.
+    pub term: u64,
     /// Its supervisor.
     pub manager: ActorRef<JobManagerMessage>,
 }
@@ -127,7 +130,7 @@ impl Actor for DispatcherActor {
             DispatcherMessage::Recovered(looked) => {
                 state.pass(Step::Recover)?;
                 match looked {
-                    Ok(()) => state.args.node.views.recovered(),
+                    Ok(()) => state.args.node.stand.knows_all(state.args.term),
                     Err(error) => {
                         tracing::warn!(error, "the jobs' logs can't be listed, again soon");
                         let node = &state.args.node;
@@ -174,11 +177,13 @@ impl DispatcherState {
 
     fn found(&mut self, job: JobId, found: Recovered) {
         match found {
-            Recovered::CanRun => {
-                self.args.node.views.found(job);
+            Recovered::CanRun(view) => {
+                let view = view.map_or_else(|| JobView::new(job, String::new()), |view| *view);
+                self.args.node.views.found(view);
                 let _ = self.args.manager.cast(JobManagerMessage::StartMaster(job));
             }
-            Recovered::Over => {
+            Recovered::Over(view) => {
+                self.args.node.views.found(*view);
                 let _ = self.args.manager.cast(JobManagerMessage::JobOver(job));
                 self.ended(job);
             }
@@ -268,15 +273,16 @@ fn recoverable(node: &NodeContext, found: impl Fn(JobId, Recovered)) -> Result<(
 
 fn recover(node: &NodeContext, job: JobId) -> Result<Recovered, Failure> {
     if node.programs.get(job).is_some() {
-        return Ok(Recovered::CanRun);
+        return Ok(Recovered::CanRun(None));
     }
     let state = crate::job_master::replay(&node.log, job)?;
+    let view = Box::new(JobView::of_log(job, &state));
     match (state.outcome, state.program) {
-        (Some(_), _) => Ok(Recovered::Over),
+        (Some(_), _) => Ok(Recovered::Over(view)),
         (None, None) => Ok(Recovered::Foreign),
         (None, Some(program)) => {
             node.programs.obtain(job, Some(&program))?;
-            Ok(Recovered::CanRun)
+            Ok(Recovered::CanRun(Some(view)))
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum JobManagerMessage {
         job: JobId,
         /// How it ended.
         outcome: JobOutcome,
+        /// Whether it has just ended, and hadn't before this leader came.
+        is_news: bool,
     },
     /// Somebody asks for a job's end.
     Cancel(JobId),
@@ -196,14 +198,23 @@ impl Actor for JobManagerActor {
                     state.start_master(job).await?;
                 }
             }
-            JobManagerMessage::JobEnded { job, outcome } => {
+            JobManagerMessage::JobEnded {
+                job,
+                outcome,
+                is_news,
+            } => {
                 state.cancels.remove(&job);
                 state.backoffs.remove(&job);
                 if let Some(master) = state.masters.remove(&job) {
                     master.stop(None);
                 }
                 let _ = state.dispatcher.cast(DispatcherMessage::Ended(job));
-                let _ = state.args.root.cast(NodeMessage::JobEnded { job, outcome });
+                let ended = NodeMessage::JobEnded {
+                    job,
+                    outcome,
+                    is_news,
+                };
+                let _ = state.args.root.cast(ended);
             }
             JobManagerMessage::Cancel(job) => {
                 state.cancels.insert(job);
@@ -271,6 +282,7 @@ async fn spawn_dispatcher(
 ) -> Result<ActorRef<DispatcherMessage>, ActorProcessingErr> {
     let args = DispatcherArgs {
         node: Arc::clone(&args.node),
+        term: args.term,
         manager: myself.clone(),
     };
     let (actor, _) = Actor::spawn_linked(None, DispatcherActor, args, myself.get_cell()).await?;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rivus_core::job::{JobOutcome, SavepointStatus};
-use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures};
+use rivus_core::job::{JobOutcome, JobState, SavepointStatus};
+use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures, Timestamp};
 
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct JobView {
     pub name: String,
     /// Where it stands.
     pub status: JobStatus,
+    /// When it ended, in milliseconds since the epoch, if this process saw it end: the log has no clock.
+    pub ended_at: Option<Timestamp>,
     /// The present leader.
     pub epoch: LeaderEpoch,
     /// Its present executions, each with what it has counted itself; sums over them are sums since the last restart,
@@ -85,6 +87,7 @@ impl JobView {
             job,
             name,
             status: JobStatus::Recovering,
+            ended_at: None,
             epoch: LeaderEpoch(0),
             subtasks: Vec::new(),
             savepoints: Vec::new(),
@@ -96,6 +99,23 @@ impl JobView {
             takeovers: 0,
             restarted_by_takeover: 0,
             last_failure: None,
+        }
+    }
+
+    /// A job as its log has it, whoever leads.
+    pub(crate) fn of_log(job: JobId, state: &JobState) -> Self {
+        let ended = state.outcome.clone().map(JobStatus::Ended);
+        Self {
+            status: ended.unwrap_or(JobStatus::Recovering),
+            epoch: state.epoch,
+            savepoints: state.savepoints.clone(),
+            last_checkpoint: state.latest().map(|(id, _)| id),
+            checkpoints: state.completed_in_all,
+            restarts: state.restarts,
+            takeovers: state.takeovers,
+            restarted_by_takeover: state.restarted_by_takeover,
+            last_failure: state.last_failure.as_ref().map(ToString::to_string),
+            ..Self::new(job, state.name.clone())
         }
     }
 }

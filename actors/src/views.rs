@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rivus_core::JobId;
 use rivus_core::job::JobOutcome;
+use rivus_core::{JobId, Timestamp};
 use tokio::sync::watch;
 
 use crate::view::{JobStatus, JobView};
@@ -16,8 +16,6 @@ const ENDED: usize = 100;
 #[derive(Default)]
 pub struct Views {
     known: Mutex<Known>,
-    /// Whether a leader has looked which jobs there are.
-    recovered: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -31,6 +29,16 @@ impl Known {
     fn of(&mut self, job: JobId, name: &str) -> &watch::Sender<JobView> {
         let new = || watch::Sender::new(JobView::new(job, name.to_owned()));
         self.jobs.entry(job).or_insert_with(new)
+    }
+
+    /// Of jobs that are over the last ones are known.
+    fn ended(&mut self, job: JobId) {
+        self.ended.push_back(job);
+        if self.ended.len() > ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.jobs.remove(&oldest);
+        }
     }
 }
 
@@ -48,24 +56,22 @@ impl Views {
         known.of(job, name).subscribe()
     }
 
-    /// A leader has found a job in the storage, and is about to go on with it.
-    pub(crate) fn found(&self, job: JobId) {
-        self.known().of(job, "");
+    /// A leader has found a job in the storage, and this is what its log says. What is known of it already is newer.
+    pub(crate) fn found(&self, view: JobView) {
+        let mut known = self.known();
+        if known.jobs.contains_key(&view.job) {
+            return;
+        }
+        let (job, is_over) = (view.job, matches!(view.status, JobStatus::Ended(_)));
+        known.jobs.insert(job, watch::Sender::new(view));
+        if is_over {
+            known.ended(job);
+        }
     }
 
-    /// A leader has looked at all jobs in the storage.
-    pub(crate) fn recovered(&self) {
-        self.recovered.send_replace(true);
-    }
-
-    /// Waits until the jobs that lay in the storage are among these. Only a process that never leads waits for ever.
-    pub async fn until_recovered(&self) {
-        // The sender lives as long as this does.
-        let _ = self
-            .recovered
-            .subscribe()
-            .wait_for(|recovered| *recovered)
-            .await;
+    /// A job that was never begun with, and that nobody wants any more.
+    pub(crate) fn withdrawn(&self, job: JobId) {
+        self.known().jobs.remove(&job);
     }
 
     /// Watches a job.
@@ -101,19 +107,17 @@ impl Views {
         *self.known() = Known::default();
     }
 
-    /// A job is over.
-    pub(crate) fn ended(&self, job: JobId, outcome: JobOutcome) {
+    /// A job is over; `at` is when, if this process saw it end.
+    pub(crate) fn ended(&self, job: JobId, outcome: JobOutcome, at: Option<Timestamp>) {
         let mut known = self.known();
         let Some(view) = known.jobs.get(&job) else {
             return;
         };
-        view.send_modify(|view| view.status = JobStatus::Ended(outcome));
-        known.ended.push_back(job);
-        if known.ended.len() > ENDED
-            && let Some(oldest) = known.ended.pop_front()
-        {
-            known.jobs.remove(&oldest);
-        }
+        view.send_modify(|view| {
+            view.status = JobStatus::Ended(outcome);
+            view.ended_at = at;
+        });
+        known.ended(job);
     }
 }
 
@@ -129,10 +133,11 @@ mod tests {
     fn an_outcome_is_final_and_a_job_that_begins_again_has_none() {
         let views = Views::default();
         let watched = views.begin(job(1), "one");
-        views.ended(job(1), JobOutcome::Canceled);
+        views.ended(job(1), JobOutcome::Canceled, Some(7));
         views.publish(JobView::new(job(1), "one".into()));
         let ended = JobStatus::Ended(JobOutcome::Canceled);
         assert_eq!(watched.borrow().status, ended);
+        assert_eq!(watched.borrow().ended_at, Some(7));
         views.begin(job(1), "one");
         assert_eq!(views.all()[0].status, JobStatus::Recovering);
     }
@@ -142,10 +147,27 @@ mod tests {
         let views = Views::default();
         for number in 0..ENDED as u128 + 10 {
             views.publish(JobView::new(job(number), String::new()));
-            views.ended(job(number), JobOutcome::Completed);
+            views.ended(job(number), JobOutcome::Completed, None);
         }
         views.publish(JobView::new(job(7_777), "running".into()));
         assert_eq!(views.all().len(), ENDED + 1);
         assert!(views.watch(job(9)).is_none() && views.watch(job(10)).is_some());
+    }
+
+    #[test]
+    fn what_a_log_says_of_a_job_is_older_than_what_is_known() {
+        let views = Views::default();
+        let by_log = |number, status| JobView {
+            status,
+            ..JobView::new(job(number), "by its log".into())
+        };
+        let ended = JobStatus::Ended(JobOutcome::Completed);
+        views.begin(job(1), "known");
+        views.found(by_log(1, ended.clone()));
+        views.found(by_log(2, ended.clone()));
+        let seen = views.all().into_iter();
+        let seen: Vec<_> = seen.map(|view| (view.name, view.status)).collect();
+        let expected = [("known", JobStatus::Recovering), ("by its log", ended)];
+        assert_eq!(seen, expected.map(|(name, status)| (name.into(), status)));
     }
 }

@@ -64,8 +64,10 @@ settings! {
     /// A PEM file with the authority that the others' certificates must be signed by; one that signs for nobody else
     TLS_CA: Option<PathBuf> = "tls.ca".roles(SEVERAL);
 
-    /// Where to listen for commands, and where commands go; port 0 takes a free one
+    /// Where to listen for commands, and where commands go, to a leader or one that stands by; port 0 takes a free one
     ADDRESS: SocketAddr = "address".default("127.0.0.1:7878").roles(&[Cluster, JobManager, Command]);
+    /// How long a command looks for a leader that answers
+    COMMAND_TIMEOUT: Duration = "command_timeout".default("10s").roles(&[Command]);
     /// Where to listen for TaskManagers, who learn it from the election
     CONTROL_ADDRESS: SocketAddr = "control_address".default("127.0.0.1:0").roles(&[JobManager]);
     /// How long a new leader waits for reports of TaskManagers

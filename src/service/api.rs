@@ -4,11 +4,15 @@ use rivus_actors::{JobStatus, JobView};
 use rivus_core::job::JobOutcome;
 use rivus_core::{MIN_TIMESTAMP, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// A job to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubmitRequest {
+    /// The id that the job is to have: whoever gives one may ask again if there is no answer, and has one job all the same.
+    #[serde(default)]
+    pub(crate) id: Option<Uuid>,
     /// The job factory's name.
     pub(crate) job: String,
     /// Its arguments.
@@ -51,6 +55,8 @@ pub(crate) struct JobSummary {
     pub(crate) status: String,
     /// Why it failed, or what it waits for.
     pub(crate) reason: Option<String>,
+    /// When it ended, in milliseconds since the epoch, if who answers saw it end.
+    pub(crate) ended_at: Option<Timestamp>,
     pub(crate) checkpoints: u64,
     pub(crate) restarts: u32,
     pub(crate) takeovers: u32,
@@ -99,6 +105,9 @@ pub(crate) struct SavepointOptions {
     /// Whether event time ends first, so that every window and timer fires. Only with `stop`.
     #[serde(default)]
     pub(crate) drain: bool,
+    /// Names the request: asked again by the same name, it is one.
+    #[serde(default)]
+    pub(crate) token: Option<Uuid>,
 }
 
 /// A savepoint that is complete.
@@ -107,6 +116,12 @@ pub(crate) struct SavepointMade {
     pub(crate) name: String,
     /// Its folder, if the storage is a directory.
     pub(crate) path: Option<String>,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LeaderDetails {
+    pub(crate) term: u64,
 }
 
 /// A job that can be submitted.
@@ -131,6 +146,7 @@ impl JobSummary {
             name: view.name.clone(),
             status: status.to_owned(),
             reason,
+            ended_at: view.ended_at,
             checkpoints: view.checkpoints,
             restarts: view.restarts,
             takeovers: view.takeovers,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use uuid::Uuid;
 
 pub use self::configuration::{ConfigCommand, ShowArgs};
 pub use self::roles::{ClusterArgs, JobManagerArgs, TaskManagerArgs};
@@ -20,7 +21,7 @@ use super::api::{
     FactoryDetails, JobDetails, JobSummary, SavepointMade, SavepointOptions, SubmitRequest,
     Submitted,
 };
-use super::client::{Client, ClientError};
+use super::client::{self, Client, ClientError};
 use crate::config::{Config, ConfigError, Flags, ForCommand, declared};
 use crate::error::JobError;
 use crate::jobs::Jobs;
@@ -28,7 +29,7 @@ use crate::jobs::Jobs;
 /// The exit code of a command that is written wrong, as clap has it.
 const USAGE: u8 = 2;
 
-/// The exit code of a command that found no service.
+/// The exit code of a command that found no service, or none that leads.
 const UNREACHABLE: u8 = 3;
 
 /// How often a live table is drawn anew.
@@ -37,7 +38,7 @@ const REDRAW: Duration = Duration::from_millis(500);
 /// What can be done with a service, and with what it leaves behind: subcommands for a binary of one's own that has other
 /// commands too. One that has none calls [`Jobs::main`].
 ///
-/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no service answers.
+/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no service answers, or no leader.
 ///
 /// ```
 /// use clap::Parser;
@@ -71,7 +72,7 @@ pub enum ServiceCommand {
     TaskManager(TaskManagerArgs),
     /// Run a job on a service
     Submit(SubmitArgs),
-    /// List a service's jobs
+    /// List a service's jobs: those that run, and the last ones that have ended
     List {
         /// Which service
         #[command(flatten)]
@@ -194,7 +195,12 @@ impl ServiceCommand {
             Self::Status { job, once, at } => status(&job, once, &at),
             Self::Cancel { job, at } => cancel(&job, &at),
             Self::Stop { job, drain, at } => {
-                make_savepoint(&job, SavepointOptions { stop: true, drain }, &at)
+                let options = SavepointOptions {
+                    stop: true,
+                    drain,
+                    ..SavepointOptions::default()
+                };
+                make_savepoint(&job, options, &at)
             }
             Self::Savepoint(command) => command.run(),
             Self::Dot { job, at } => dot(&job, &at),
@@ -206,7 +212,9 @@ impl ServiceCommand {
         };
         eprintln!("error: {error}");
         match error {
-            CommandError::Client(ClientError::Unreachable { .. }) => ExitCode::from(UNREACHABLE),
+            CommandError::Client(
+                ClientError::Unreachable { .. } | ClientError::NoLeader { .. },
+            ) => ExitCode::from(UNREACHABLE),
             CommandError::Config(error) if error.is_usage() => ExitCode::from(USAGE),
             _ => ExitCode::FAILURE,
         }
@@ -216,7 +224,10 @@ impl ServiceCommand {
 impl At {
     fn client(&self) -> Result<Client, ConfigError> {
         let config = Config::read(&self.flags)?;
-        Ok(Client::new(config.get(&declared::ADDRESS)))
+        Ok(Client::new(
+            config.get(&declared::ADDRESS),
+            config.get(&declared::COMMAND_TIMEOUT),
+        ))
     }
 }
 
@@ -226,6 +237,7 @@ fn submit(args: SubmitArgs, jobs: &Jobs) -> Result<(), CommandError> {
         return Ok(());
     }
     let request = SubmitRequest {
+        id: Some(new_id()),
         job: args.job,
         args: args.args,
         name: args.name,
@@ -269,7 +281,7 @@ fn status(job: &str, once: bool, at: &At) -> Result<(), CommandError> {
         if details.summary.is_over() {
             return Ok(());
         }
-        wait(REDRAW);
+        client::wait(REDRAW);
     }
 }
 
@@ -278,24 +290,32 @@ fn of_job(job: &str, what: &str) -> String {
     format!("jobs/{}{what}", utf8_percent_encode(job, NON_ALPHANUMERIC))
 }
 
-/// A person watches; nothing else happens in this process meanwhile.
+/// Names what is asked for: if it is asked for twice, because there was no answer, it is one.
 #[allow(clippy::disallowed_methods)]
-fn wait(time: Duration) {
-    std::thread::sleep(time);
+fn new_id() -> Uuid {
+    Uuid::new_v4()
 }
 
 fn cancel(job: &str, at: &At) -> Result<(), CommandError> {
     let path = of_job(job, "/cancel");
-    let summary: JobSummary = at.client()?.post(&path, &())?;
-    show::one(at.json, &summary, |summary| {
-        format!("{} is being canceled", summary.id)
+    let summary: JobSummary = at.client()?.post_now(&path, &())?;
+    show::one(at.json, &summary, |summary| match summary.is_over() {
+        true => format!("{} is over: {}", summary.id, summary.status),
+        false => format!("{} is being canceled", summary.id),
     });
     Ok(())
 }
 
 fn make_savepoint(job: &str, options: SavepointOptions, at: &At) -> Result<(), CommandError> {
-    let path = of_job(job, "/savepoints");
-    let made: SavepointMade = at.client()?.post(&path, &options)?;
+    let client = at.client()?;
+    // A name is a running job's: if this one ends with the savepoint before it is answered, it has its id still.
+    let job: JobDetails = client.get(&of_job(job, ""))?;
+    let options = SavepointOptions {
+        token: Some(new_id()),
+        ..options
+    };
+    let path = of_job(&job.summary.id, "/savepoints");
+    let made: SavepointMade = client.post_for_long(&path, &options)?;
     show::one(at.json, &made, |made| {
         made.path.clone().unwrap_or_else(|| made.name.clone())
     });

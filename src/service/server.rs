@@ -9,25 +9,30 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use rivus_actors::{JobStatus, JobView, ProgramFactories, Submission};
-use rivus_core::job::{JobOptions, JobOutcome, ProgramRef, StartState};
-use rivus_core::{Failure, JobId, OperatorUid};
+use axum::{Json, Router, middleware};
+use rivus_actors::{
+    Asked, JobStatus, JobView, ProgramFactories, Standing, Submission,
+};
+use rivus_core::job::{JobOptions, JobOutcome, ProgramRef, SavepointRequest, StartState};
+use rivus_core::{CheckpointKind, Failure, JobId, OperatorUid};
+use rivus_state::{ElectionError, Leader};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::api::{
-    FactoryDetails, JobDetails, JobSummary, Refusal, SavepointMade, SavepointOptions,
-    SubmitRequest, Submitted,
+    FactoryDetails, JobDetails, JobSummary, LeaderDetails, Refusal, SavepointMade,
+    SavepointOptions, SubmitRequest, Submitted,
 };
 use super::dot::dot;
 use super::settings::ProcessSettings;
+use super::standby::answering;
 use crate::cluster::Cluster;
 use crate::error::JobError;
 use crate::handle::JobHandle;
 use crate::jobs::Jobs;
 use crate::savepoint::{self, Savepoint};
 
-/// A process that leads.
+/// A process that leads, or stands by.
 pub(crate) struct Service {
     cluster: Arc<Cluster>,
     jobs: Jobs,
@@ -47,7 +52,7 @@ impl IntoResponse for Refused {
 impl From<JobError> for Refused {
     fn from(error: JobError) -> Self {
         let status = match error {
-            JobError::NodeStopped => StatusCode::SERVICE_UNAVAILABLE,
+            JobError::NodeStopped => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::CONFLICT,
         };
         Self(status, error.to_string())
@@ -69,20 +74,44 @@ impl From<JsonRejection> for Refused {
 type Answer<T> = Result<Json<T>, Refused>;
 
 impl Service {
-    /// Starts the process's actors, and waits until they lead. Jobs that lie in the storage go on.
+    /// Starts the process's actors. When they lead, jobs that lie in the storage go on.
     pub(crate) async fn start(
         jobs: Jobs,
         settings: ProcessSettings,
     ) -> Result<Arc<Self>, JobError> {
         let options = settings.options.clone();
         let settings = settings.cluster(&jobs)?;
-        let cluster = Arc::new(Cluster::start(settings).await?);
-        cluster.views().until_recovered().await;
+        let cluster = Cluster::start(settings).await?;
         Ok(Arc::new(Self {
-            cluster,
+            cluster: Arc::new(cluster),
             jobs,
             options,
         }))
+    }
+
+    /// Waits until this process leads and knows its jobs. Only one that never does waits for ever.
+    pub(crate) async fn leads(&self) {
+        let is_so = |standing: &Standing| matches!(standing, Standing::Leading { .. });
+        // It changes as long as this is there.
+        let _ = self.standing().wait_for(is_so).await;
+    }
+
+    /// Whether this process leads, as it changes.
+    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
+        self.cluster.context().stand.watch()
+    }
+
+    /// Who leads by the election.
+    pub(super) async fn elected(&self) -> Result<Option<Leader>, ElectionError> {
+        let election = Arc::clone(&self.cluster.context().election);
+        let looked = self.cluster.blocking(move || election.leader()).await;
+        // A process that is ending knows nobody.
+        looked.unwrap_or(Ok(None))
+    }
+
+    /// Where this process is asked.
+    pub(super) fn commands(&self) -> &str {
+        &self.cluster.context().config.commands
     }
 
     /// Where TaskManagers of other processes come to.
@@ -155,7 +184,15 @@ impl Service {
             args: request.args,
             parallelism: request.parallelism,
         };
-        let job = JobId(self.cluster.new_id());
+        let job = JobId(request.id.unwrap_or_else(|| self.cluster.new_id()));
+        let name = request.name.unwrap_or(request.job);
+        if let Some(view) = self.cluster.views().watch(job) {
+            if view.borrow().name != name {
+                let message = format!("there is another job {job} already: give another id");
+                return Err(Refused(StatusCode::CONFLICT, message));
+            }
+            return begun(job, view).await;
+        }
         let from = request.from_savepoint.map(Savepoint::at);
         let dropped: BTreeSet<OperatorUid> = request
             .drop_state_of
@@ -164,26 +201,14 @@ impl Service {
             .collect();
         let start = self.prepare(job, &program, &options, from, dropped).await?;
         let submission = Submission {
-            name: request.name.unwrap_or(request.job),
+            name,
             program: Some(Box::new(program)),
             options: Box::new(options),
             start: start.map(Box::new),
         };
-        let mut view = self.cluster.submit_named(job, submission);
-        // The log has it when a master has begun with it: from then on it outlives this process.
-        loop {
-            match view.borrow_and_update().clone() {
-                JobView {
-                    status: JobStatus::Ended(JobOutcome::Failed(failure)),
-                    ..
-                } => {
-                    return Err(Refused(StatusCode::CONFLICT, failure.to_string()));
-                }
-                JobView { epoch, .. } if epoch.0 > 0 => return Ok(job),
-                _ => {}
-            }
-            view.changed().await.map_err(|_| JobError::NodeStopped)?;
-        }
+        let view = self.cluster.submit_named(job, submission);
+        let _waiting = self.cluster.waiting(job, Asked::Submission);
+        begun(job, view).await
     }
 
     /// Builds the plan, to refuse what can't run; and what it starts from.
@@ -214,6 +239,23 @@ impl Service {
     }
 }
 
+/// Waits until a job's master has begun with it: then the log has it, and it outlives this process.
+async fn begun(job: JobId, mut view: watch::Receiver<JobView>) -> Result<JobId, Refused> {
+    loop {
+        match view.borrow_and_update().clone() {
+            JobView {
+                status: JobStatus::Ended(JobOutcome::Failed(failure)),
+                ..
+            } => {
+                return Err(Refused(StatusCode::CONFLICT, failure.to_string()));
+            }
+            JobView { epoch, .. } if epoch.0 > 0 => return Ok(job),
+            _ => {}
+        }
+        view.changed().await.map_err(|_| JobError::NodeStopped)?;
+    }
+}
+
 fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/v1/jobs", get(list).post(submit))
@@ -222,6 +264,11 @@ fn router(service: Arc<Service>) -> Router {
         .route("/v1/jobs/{job}/savepoints", post(make_savepoint))
         .route("/v1/jobs/{job}/graph", get(graph))
         .route("/v1/factories", get(factories))
+        .route("/v1/leader", get(leader))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&service),
+            answering,
+        ))
         .with_state(service)
 }
 
@@ -238,7 +285,10 @@ async fn submit(
 
 async fn list(State(service): Shared) -> Json<Vec<JobSummary>> {
     let views = service.cluster.views().all();
-    Json(views.iter().map(JobSummary::of).collect())
+    let mut all: Vec<JobSummary> = views.iter().map(JobSummary::of).collect();
+    // Those that run, then the last ones that ended; of those that ended before this leader, only that they did is known.
+    all.sort_by_key(|job| (job.is_over(), std::cmp::Reverse(job.ended_at)));
+    Json(all)
 }
 
 async fn details(State(service): Shared, Path(job): Path<String>) -> Answer<JobDetails> {
@@ -247,9 +297,14 @@ async fn details(State(service): Shared, Path(job): Path<String>) -> Answer<JobD
 
 async fn cancel(State(service): Shared, Path(job): Path<String>) -> Answer<JobSummary> {
     let view = service.find(&job)?;
-    let handle = service.handle(view.job)?;
+    let mut handle = service.handle(view.job)?;
     handle.cancel();
-    Ok(Json(JobSummary::of(&handle.view())))
+    let _waiting = service.cluster.waiting(view.job, Asked::Cancel);
+    // It is in the log then, and outlives this process.
+    let is_so = |view: &JobView| matches!(view.status, JobStatus::Ending | JobStatus::Ended(_));
+    let view = handle.view.wait_for(is_so).await;
+    let view = view.map_err(|_| JobError::NodeStopped)?;
+    Ok(Json(JobSummary::of(&view)))
 }
 
 async fn make_savepoint(
@@ -258,28 +313,22 @@ async fn make_savepoint(
     options: Result<Json<SavepointOptions>, JsonRejection>,
 ) -> Answer<SavepointMade> {
     let Json(options) = options?;
-    let handle = service.handle(service.find(&job)?.job)?;
-    let savepoint = match options {
-        SavepointOptions {
-            stop: true,
-            drain: true,
-        } => handle.drain_with_savepoint().await?,
-        SavepointOptions {
-            stop: true,
-            drain: false,
-        } => handle.stop_with_savepoint().await?,
-        SavepointOptions {
-            stop: false,
-            drain: false,
-        } => handle.savepoint().await?,
-        SavepointOptions {
-            stop: false,
-            drain: true,
-        } => {
+    let SavepointOptions { stop, drain, token } = options;
+    let kind = match (stop, drain) {
+        (true, drain) => CheckpointKind::Stop { drain },
+        (false, false) => CheckpointKind::Savepoint,
+        (false, true) => {
             let message = "event time ends only where the job does: give stop too";
             return Err(Refused(StatusCode::BAD_REQUEST, message.to_owned()));
         }
     };
+    let token = token.unwrap_or_else(|| service.cluster.new_id());
+    let job = service.find(&job)?.job;
+    let handle = service.handle(job)?;
+    let _waiting = service.cluster.waiting(job, Asked::Savepoint(token));
+    let savepoint = handle
+        .make_savepoint(SavepointRequest { token, kind })
+        .await?;
     Ok(Json(SavepointMade {
         name: savepoint.name().to_owned(),
         path: savepoint.path().map(|path| path.display().to_string()),
@@ -293,6 +342,13 @@ async fn graph(State(service): Shared, Path(job): Path<String>) -> Result<String
         Refused(StatusCode::GONE, message)
     })?;
     Ok(dot(&view.name, &graph))
+}
+
+async fn leader(State(service): Shared) -> Answer<LeaderDetails> {
+    match *service.standing().borrow() {
+        Standing::Leading { term } => Ok(Json(LeaderDetails { term })),
+        _ => Err(JobError::NodeStopped.into()),
+    }
 }
 
 async fn factories(State(service): Shared) -> Json<Vec<FactoryDetails>> {

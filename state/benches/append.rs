@@ -82,6 +82,7 @@ fn main() {
         let candidate = Candidate {
             name: "a".to_owned(),
             address: "a.example:7000".to_owned(),
+            commands: "a.example:7878".to_owned(),
         };
         let mut last = 0;
         measure(&format!("campaign, {name}"), |_| {

@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
 
 /// A JobManager that leads.
 pub(crate) struct Leader {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) asked: Asked,
     /// Where TaskManagers connect.
     pub(crate) control: String,
@@ -42,7 +42,10 @@ impl Cluster {
     fn command(&self, role: &str, options: &[&str]) -> Command {
         let mut command = rivus();
         command.arg(role).arg("--storage").arg(self.path("storage"));
-        command.args(["--lease", "1s"]).args(options);
+        if !options.contains(&"--lease") {
+            command.args(["--lease", "1s"]);
+        }
+        command.args(options);
         command
     }
 
@@ -57,7 +60,7 @@ impl Cluster {
         )
     }
 
-    fn leader(&self, options: &[&str]) -> Leader {
+    pub(crate) fn leader(&self, options: &[&str]) -> Leader {
         Leader::of(self.job_manager(options))
     }
 
@@ -70,13 +73,20 @@ impl Cluster {
 
     /// One that waits for its turn.
     fn standby(&self) -> Process {
-        let mut process = self.job_manager(&[]);
-        let line = process.line();
-        assert!(line.starts_with("standing by"), "{line}");
-        process
+        self.asked_standby(&[]).0
     }
 
-    fn task_manager(&self, slots: &str, options: &[&str]) -> Process {
+    /// One that waits for its turn, and may be asked.
+    pub(crate) fn asked_standby(&self, options: &[&str]) -> (Process, Asked) {
+        let mut process = self.job_manager(options);
+        let line = process.line();
+        let address = line.strip_prefix("standing by at ");
+        let address = address.unwrap_or_else(|| panic!("{line}")).split(": ");
+        let address = address.take(1).collect();
+        (process, Asked { address })
+    }
+
+    pub(crate) fn task_manager(&self, slots: &str, options: &[&str]) -> Process {
         let wanted = ["--workers", "1", "--slots", slots];
         let mut process = self.process("taskmanager", &[&wanted[..], options].concat());
         data_address(&process.line());
@@ -97,7 +107,7 @@ impl Cluster {
         (process, address)
     }
 
-    fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.path("out")
     }
 
@@ -141,7 +151,7 @@ fn data_address(line: &str) -> String {
 
 impl Leader {
     /// A JobManager, when it leads.
-    fn of(mut process: Process) -> Self {
+    pub(crate) fn of(mut process: Process) -> Self {
         let line = process.line();
         let (_, control) = line.split_once("TaskManagers at ").expect("a JobManager's");
         let (control, _) = control.split_once(';').expect("and more");
@@ -155,7 +165,7 @@ impl Leader {
     }
 }
 
-fn checkpoints(status: &Value) -> u64 {
+pub(crate) fn checkpoints(status: &Value) -> u64 {
     status["checkpoints"].as_u64().expect("a number")
 }
 
@@ -188,7 +198,7 @@ fn a_leader_that_is_killed_is_followed_by_another_and_no_task_restarts() {
 }
 
 /// Says something to a process as an operating system does.
-fn signal(process: &Process, signal: &str) {
+pub(crate) fn signal(process: &Process, signal: &str) {
     let id = process.child.id().to_string();
     let told = Command::new("kill").args([signal, &id]).status();
     assert!(told.expect("kill is there").success());
@@ -375,6 +385,26 @@ fn who_has_another_secret_is_refused_and_strangers_are_dropped() {
     assert_eq!(waits["reason"], "needs 2 slots, and there are 0", "{waits}");
     let _known = cluster.task_manager("2", &ours);
     cluster.completed(&leader.asked, &job, 8_000);
+}
+
+#[test]
+fn who_is_refused_says_it_once_and_tries_again_less_and_less_often() {
+    let cluster = Cluster::new();
+    let (secret, log) = (cluster.path("secret"), cluster.path("log"));
+    std::fs::write(&secret, "0123456789abcdef").expect("is written");
+    let secret = secret.display().to_string();
+    let _leader = cluster.leader(&["--secret-file", &secret]);
+    let debug = ["--log", "rivus_actors=debug"];
+    let _stranger = cluster.logging_task_manager("2", &debug, &log);
+    let said = "the peer has another secret: give all processes the same --secret-file";
+    logged(&log, said);
+    for _ in 0..80 {
+        pause();
+    }
+    assert_eq!(logged(&log, said).len(), 1);
+    // At once, and then after 0.2, 0.4, 0.8 and 1.6 s.
+    let calls = logged(&log, "calls the leader").len();
+    assert!((3..=6).contains(&calls), "{calls} calls in four seconds");
 }
 
 #[test]

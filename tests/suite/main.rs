@@ -10,6 +10,7 @@ mod backends;
 mod certificates;
 mod cluster;
 mod command_lines;
+mod commands;
 mod config;
 mod docs;
 mod embedded;

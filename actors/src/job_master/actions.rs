@@ -80,6 +80,7 @@ impl JobMasterState {
                 let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
                     job: self.args.job,
                     outcome,
+                    is_news: !self.takeover.found_ended,
                 });
             }
         }

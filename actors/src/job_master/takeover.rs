@@ -168,6 +168,7 @@ impl JobMasterState {
         let _ = self.args.manager.cast(JobManagerMessage::JobEnded {
             job: self.args.job,
             outcome: JobOutcome::Failed(failure),
+            is_news: false,
         });
     }
 
@@ -208,6 +209,10 @@ impl JobMasterState {
         self.machine = Some(JobMachine::new(state, &self.args.graph, random));
         self.spawn_coordinator().await?;
         self.takeover.collecting = true;
+        if !self.takeover.found_ended {
+            // Who asks meanwhile hears what the log says.
+            self.publish();
+        }
         self.subscribe();
         let timeout = self.args.node.config.collect_timeout;
         let message = JobMasterMessage::CollectTimeout;

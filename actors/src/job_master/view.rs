@@ -22,10 +22,9 @@ impl JobMasterState {
 
     pub(super) fn view(&self, machine: &JobMachine) -> JobView {
         let state = machine.state();
-        let status = if let Some(outcome) = &state.outcome {
-            JobStatus::Ended(outcome.clone())
-        } else if !self.takeover.is_over() {
-            JobStatus::Recovering
+        let by_log = JobView::of_log(self.args.job, state);
+        let status = if state.outcome.is_some() || !self.takeover.is_over() {
+            by_log.status
         } else if state.failing.is_some() || state.cancel_requested {
             JobStatus::Ending
         } else if machine.is_running() {
@@ -43,22 +42,13 @@ impl JobMasterState {
             })
         });
         JobView {
-            job: self.args.job,
-            name: state.name.clone(),
             status,
-            epoch: state.epoch,
             subtasks: subtasks.collect(),
-            savepoints: state.savepoints.clone(),
-            last_checkpoint: state.latest().map(|(id, _)| id),
-            checkpoints: state.completed_in_all,
             last_checkpoint_took: self.checkpoint_took,
             last_checkpoint_in_flight: state
                 .latest()
                 .and_then(|(id, _)| self.in_flight.get(&id).copied()),
-            restarts: state.restarts,
-            takeovers: state.takeovers,
-            restarted_by_takeover: state.restarted_by_takeover,
-            last_failure: state.last_failure.as_ref().map(ToString::to_string),
+            ..by_log
         }
     }
 

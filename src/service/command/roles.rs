@@ -1,5 +1,6 @@
 //! The processes of a service: all roles in one, or each in its own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use crate::command_line::log;
 use crate::config::{
     Config, ConfigError, Flags, ForCluster, ForJobManager, ForTaskManager, Role, declared,
 };
-use crate::error::JobError;
 use crate::jobs::Jobs;
 use crate::service::server::Service;
 use crate::service::settings::ProcessSettings;
@@ -104,7 +104,7 @@ fn lead(
     role: Role,
     what: impl FnOnce(&str) -> String,
 ) -> Result<(), CommandError> {
-    let settings = ProcessSettings::of(config, role)?;
+    let mut settings = ProcessSettings::of(config, role)?;
     let address = config.get(&declared::ADDRESS);
     runtime()?.block_on(async {
         let cant_listen = || format!("can't listen on {address}: give another --address");
@@ -113,32 +113,47 @@ fn lead(
             .map_err(failed(cant_listen()))?;
         let address = listener.local_addr().map_err(failed(cant_listen()))?;
         let names = jobs.names().collect::<Vec<_>>().join(", ");
-        let Some(service) = until_leading(Service::start(jobs, settings)).await? else {
-            return Ok(());
+        settings.node.commands = told(address, &settings);
+        let service = Service::start(jobs, settings).await?;
+        let served = Arc::clone(&service).serve(listener, told_to_stop());
+        let leads = async {
+            until_leading(&service, address).await;
+            show::say(&format!(
+                "listening on {address}; storage in {}; {}; jobs: {names}",
+                config.get(&declared::STORAGE),
+                what(service.control_address()),
+            ));
+            std::future::pending::<()>().await;
         };
-        show::say(&format!(
-            "listening on {address}; storage in {}; {}; jobs: {names}",
-            config.get(&declared::STORAGE),
-            what(service.control_address()),
-        ));
-        let served = service.serve(listener, told_to_stop()).await;
-        served.map_err(failed("the service failed"))
+        tokio::select! {
+            served = served => served.map_err(failed("the service failed")),
+            () = leads => Ok(()),
+        }
     })
 }
 
-/// Waits until the service leads; none if it is told to stop before.
-async fn until_leading(
-    starting: impl Future<Output = Result<Arc<Service>, JobError>>,
-) -> Result<Option<Arc<Service>>, JobError> {
-    let mut starting = std::pin::pin!(starting);
-    tokio::select! {
-        started = &mut starting => return started.map(Some),
-        () = tokio::time::sleep(PATIENCE) => {}
+/// Where others find what is listened to here. All of a machine's addresses are none that they could use: TaskManagers are told
+/// one of them, and commands come there too.
+fn told(address: SocketAddr, settings: &ProcessSettings) -> String {
+    if !address.ip().is_unspecified() {
+        return address.to_string();
     }
-    show::say("standing by: another process serves this storage");
-    tokio::select! {
-        started = starting => started.map(Some),
-        () = told_to_stop() => Ok(None),
+    let control = settings.wire.as_ref().and_then(|wire| wire.control);
+    control.map_or_else(String::new, |control| {
+        SocketAddr::new(control.ip(), address.port()).to_string()
+    })
+}
+
+/// Waits until the service leads, and says that it stands by if that takes long.
+async fn until_leading(service: &Service, address: SocketAddr) {
+    if tokio::time::timeout(PATIENCE, service.leads())
+        .await
+        .is_err()
+    {
+        show::say(&format!(
+            "standing by at {address}: another process serves this storage, and commands are sent on to it"
+        ));
+        service.leads().await;
     }
 }
 

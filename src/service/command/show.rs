@@ -1,7 +1,9 @@
 //! How answers look on a terminal.
 
 use std::io::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
+use rivus_core::Timestamp;
 use serde::Serialize;
 
 use crate::service::api::{FactoryDetails, JobDetails, JobSummary};
@@ -40,7 +42,7 @@ pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> S
 }
 
 pub(super) fn jobs(jobs: &[JobSummary]) -> String {
-    let rows: Vec<[String; 6]> = jobs
+    let rows: Vec<[String; 7]> = jobs
         .iter()
         .map(|job| {
             let status = match &job.reason {
@@ -53,6 +55,7 @@ pub(super) fn jobs(jobs: &[JobSummary]) -> String {
                 job.checkpoints.to_string(),
                 job.restarts.to_string(),
                 job.takeovers.to_string(),
+                job.ended_at.map_or_else(|| "-".to_owned(), moment),
                 status,
             ]
         })
@@ -64,10 +67,17 @@ pub(super) fn jobs(jobs: &[JobSummary]) -> String {
             "CHECKPOINTS",
             "RESTARTS",
             "TAKEOVERS",
+            "ENDED",
             "STATUS",
         ],
         &rows,
     )
+}
+
+/// A time as people read it.
+fn moment(unix_millis: Timestamp) -> String {
+    let since = Duration::from_millis(unix_millis.max(0) as u64);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }
 
 pub(super) fn factories(all: &[FactoryDetails]) -> String {
@@ -93,6 +103,9 @@ pub(super) fn job(job: &JobDetails) -> String {
     }
     if let Some(failure) = &job.last_failure {
         text.push_str(&format!("\nlast failure: {failure}"));
+    }
+    if let Some(at) = summary.ended_at {
+        text.push_str(&format!("\nended at {}", moment(at)));
     }
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let rows: Vec<[String; 8]> = job

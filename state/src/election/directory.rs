@@ -52,7 +52,11 @@ const LEADERSHIP: Frame = Frame {
 ///
 /// # let dir = tempfile::tempdir().unwrap();
 /// # let path = dir.path();
-/// # let candidate = |name: &str| Candidate { name: name.into(), address: format!("{name}.example:7000") };
+/// # let candidate = |name: &str| Candidate {
+/// #     name: name.into(),
+/// #     address: format!("{name}.example:7000"),
+/// #     commands: String::new(),
+/// # };
 /// let (lease, now) = (Duration::from_secs(10), Duration::ZERO);
 /// let [one, another] = [DirectoryElection::open(path, lease)?, DirectoryElection::open(path, lease)?]; // processes
 /// assert_eq!(one.campaign(&candidate("a"), now)?, Campaign::Leading { term: 1 });

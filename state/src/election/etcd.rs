@@ -36,7 +36,8 @@ use crate::etcd::{Etcd, EtcdError};
 ///
 /// let etcd = Etcd::new(EtcdOptions::new(["http://127.0.0.1:2379"]))?;
 /// let election = EtcdElection::new(etcd, Duration::from_secs(10));
-/// let candidate = Candidate { name: "a".into(), address: "a.example:7000".into() };
+/// let [address, commands] = ["a.example:7000", "a.example:7878"].map(String::from);
+/// let candidate = Candidate { name: "a".into(), address, commands };
 /// let campaign = election.campaign(&candidate, Duration::ZERO)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

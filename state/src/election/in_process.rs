@@ -12,7 +12,11 @@ use super::{Campaign, Candidate, Election, ElectionError, Leader, Renewal};
 /// use std::time::Duration;
 ///
 /// let election = InProcessElection::new(Duration::from_secs(10));
-/// let [a, b] = ["a", "b"].map(|name| Candidate { name: name.into(), address: format!("{name}.example:7000") });
+/// let [a, b] = ["a", "b"].map(|name| Candidate {
+///     name: name.into(),
+///     address: format!("{name}.example:7000"),
+///     commands: format!("{name}.example:7878"),
+/// });
 /// let at = Duration::from_secs;
 /// assert_eq!(election.campaign(&a, at(0))?, Campaign::Leading { term: 1 });
 /// assert!(matches!(election.campaign(&b, at(3))?, Campaign::Following { until, leader } if

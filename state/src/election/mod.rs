@@ -36,8 +36,10 @@ pub use in_process::InProcessElection;
 pub struct Candidate {
     /// A name that no other candidate has. Who campaigns under the leader's own name takes its place.
     pub name: String,
-    /// Where it is reached if it wins; empty where nobody needs to reach it.
+    /// Where TaskManagers of other processes reach it if it wins; empty where none can.
     pub address: String,
+    /// Where it answers commands if it wins; empty where it answers none.
+    pub commands: String,
 }
 
 /// Who leads, as far as the election knows.

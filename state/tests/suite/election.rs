@@ -72,6 +72,7 @@ pub(crate) fn candidate(name: &str) -> Candidate {
     Candidate {
         name: name.to_owned(),
         address: format!("{name}.example:7000"),
+        commands: format!("{name}.example:7878"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The root of a process's actors: its candidates for leadership, its JobManager while it leads, its
-//! TaskManagers. What clients ask for is kept here until a leader has taken it up.
+//! TaskManagers. What clients ask for is kept here until a leader has taken it up (`clients.rs`).
+
+mod clients;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use rivus_core::job::{JobOutcome, SavepointRequest};
 use rivus_core::{JobId, TaskManagerId};
 use rivus_state::Candidate;
 
+pub use self::clients::Asked;
+use self::clients::Client;
 use crate::context::NodeContext;
 use crate::dispatcher::Submission;
 use crate::job_manager::{Intensity, JobManagerActor, JobManagerArgs, JobManagerMessage};
@@ -16,7 +20,7 @@ use crate::leader_election::{LeaderElectionActor, LeaderElectionArgs, LeaderElec
 use crate::remote::Caller;
 use crate::resource_manager::ResourceManagerMessage;
 use crate::task_manager::{TaskManagerActor, TaskManagerArgs, TaskManagerMessage};
-use crate::view::{JobStatus, JobView};
+use crate::view::JobView;
 
 /// What the actor is told.
 pub enum NodeMessage {
@@ -38,6 +42,8 @@ pub enum NodeMessage {
     Cancel(JobId),
     /// Make a savepoint of a job.
     Savepoint(JobId, SavepointRequest),
+    /// Whoever asked for something is gone: what no leader has taken up yet is not to be done later.
+    Withdraw(JobId, Asked),
     /// A candidate of this process has been elected.
     Elected {
         /// Which.
@@ -69,6 +75,8 @@ pub enum NodeMessage {
         job: JobId,
         /// How it ended.
         outcome: JobOutcome,
+        /// Whether it has just ended, and hadn't before this leader came.
+        is_news: bool,
     },
     /// A TaskManager of another process has connected.
     TaskManagerCalled(Box<Caller>),
@@ -85,18 +93,6 @@ struct Leader {
     manager: ActorRef<JobManagerMessage>,
     /// Known once the JobManager is at work.
     resource_manager: Option<ActorRef<ResourceManagerMessage>>,
-}
-
-/// What is wanted of a job.
-#[derive(Default)]
-struct Client {
-    /// None for one that was found in the storage, or whose master has begun.
-    submission: Option<Submission>,
-    /// Whether a JobMaster has begun with it.
-    taken_up: bool,
-    cancel: bool,
-    /// Savepoints that were asked for and that no view has shown yet.
-    savepoints: Vec<SavepointRequest>,
 }
 
 /// What the actor remembers.
@@ -148,23 +144,20 @@ impl Actor for NodeActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             NodeMessage::Submit { job, submission } => {
-                let client = Client {
-                    submission: Some(submission),
-                    ..Client::default()
-                };
-                state.clients.insert(job, client);
+                state.clients.insert(job, Client::of(submission));
                 state.ask_leader();
             }
             NodeMessage::SubmitFailed { job, error } => {
                 let failure = rivus_core::Failure::job(error);
-                state.job_ended(job, JobOutcome::Failed(failure));
+                state.job_ended(job, JobOutcome::Failed(failure), true);
             }
             NodeMessage::Cancel(job) => {
-                state.client(job, |client| client.cancel = true);
+                state.client(job, Client::cancel);
             }
             NodeMessage::Savepoint(job, request) => {
-                state.client(job, |client| client.savepoints.push(request));
+                state.client(job, |client| client.savepoint(request));
             }
+            NodeMessage::Withdraw(job, asked) => state.withdraw(job, asked),
             NodeMessage::Elected { candidate, term } => state.elected(candidate, term).await?,
             NodeMessage::Deposed { candidate } => state.deposed(&candidate),
             NodeMessage::Vacant => {
@@ -178,7 +171,11 @@ impl Actor for NodeActor {
                 resource_manager,
             } => state.leading(term, &manager, resource_manager),
             NodeMessage::View(view) => state.view(*view),
-            NodeMessage::JobEnded { job, outcome } => state.job_ended(job, outcome),
+            NodeMessage::JobEnded {
+                job,
+                outcome,
+                is_news,
+            } => state.job_ended(job, outcome, is_news),
             NodeMessage::TaskManagerCalled(caller) => state.task_manager_called(caller),
             NodeMessage::KillLeader => {
                 if let Some(leader) = &state.leader {
@@ -234,6 +231,7 @@ impl NodeState {
             candidate: Candidate {
                 name: candidate.clone(),
                 address: self.node.config.address.clone(),
+                commands: self.node.config.commands.clone(),
             },
         };
         let supervisor = self.myself.get_cell();
@@ -249,6 +247,7 @@ impl NodeState {
             old.manager.kill();
         }
         tracing::info!(candidate, term, "leads");
+        self.node.stand.begins(term);
         let args = JobManagerArgs {
             node: Arc::clone(&self.node),
             root: self.myself.clone(),
@@ -266,6 +265,7 @@ impl NodeState {
             }
             Err(error) => {
                 tracing::warn!(%error, candidate, "the JobManager did not start");
+                self.leads_no_more();
                 self.resign(&candidate);
             }
         }
@@ -280,7 +280,7 @@ impl NodeState {
             && let Some(leader) = self.leader.take()
         {
             leader.manager.kill();
-            self.tell_leader_lost();
+            self.leads_no_more();
         }
     }
 
@@ -292,7 +292,9 @@ impl NodeState {
         }
     }
 
-    fn tell_leader_lost(&self) {
+    fn leads_no_more(&mut self) {
+        self.node.stand.steps_down();
+        self.drop_withdrawn();
         self.tell_who_leads(0);
         for task_manager in self.task_managers.values() {
             let _ = task_manager.cast(TaskManagerMessage::LeaderLost);
@@ -333,62 +335,13 @@ impl NodeState {
         self.ask_leader();
     }
 
-    /// Asks the leader for everything that no leader has taken up. Asking twice changes nothing.
-    fn ask_leader(&self) {
-        let Some(leader) = &self.leader else {
-            return;
-        };
-        for (job, client) in &self.clients {
-            if let Some(submission) = &client.submission {
-                let _ = leader.manager.cast(JobManagerMessage::Submit {
-                    job: *job,
-                    submission: submission.clone(),
-                });
-            }
-            if client.cancel {
-                let _ = leader.manager.cast(JobManagerMessage::Cancel(*job));
-            }
-            for request in &client.savepoints {
-                let savepoint = JobManagerMessage::Savepoint(*job, *request);
-                let _ = leader.manager.cast(savepoint);
-            }
-        }
-    }
-
-    /// Wants something more of a job that isn't over.
-    fn client(&mut self, job: JobId, want: impl FnOnce(&mut Client)) {
-        let watched = self.node.views.watch(job);
-        let is_over = |view: &JobView| matches!(view.status, JobStatus::Ended(_));
-        if watched.is_some_and(|view| !is_over(&view.borrow())) {
-            want(self.clients.entry(job).or_default());
-            self.ask_leader();
-        }
-    }
-
-    fn view(&mut self, view: JobView) {
-        if let Some(client) = self.clients.get_mut(&view.job) {
-            let is_new = !std::mem::replace(&mut client.taken_up, true);
-            client.submission = None;
-            client.savepoints.retain(|request| {
-                let shown = view.savepoints.iter();
-                !shown
-                    .into_iter()
-                    .any(|shown| shown.request.token == request.token)
-            });
-            // A master that had not begun when it was asked passed the request over.
-            if (is_new && client.cancel) || !client.savepoints.is_empty() {
-                self.ask_leader();
-            }
-        }
-        self.node.views.publish(view);
-    }
-
-    fn job_ended(&mut self, job: JobId, outcome: JobOutcome) {
+    fn job_ended(&mut self, job: JobId, outcome: JobOutcome, is_news: bool) {
         self.node.programs.remove(job);
         self.node.runtimes.forget(job);
         self.node.drop_copies(self.node.local.forget(job));
         self.clients.remove(&job);
-        self.node.views.ended(job, outcome);
+        let at = is_news.then(|| self.node.clock.unix_millis());
+        self.node.views.ended(job, outcome, at);
     }
 
     async fn child_ended(&mut self, actor: &ActorCell) -> Result<(), ActorProcessingErr> {
@@ -403,7 +356,7 @@ impl NodeState {
                     term = leader.term,
                     "the leading JobManager died, tasks go on"
                 );
-                self.tell_leader_lost();
+                self.leads_no_more();
                 self.resign(&leader.candidate);
             }
             return Ok(());

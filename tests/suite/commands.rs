@@ -1,0 +1,190 @@
+//! Commands to any JobManager: the one that leads answers, however often that changes.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Leader, checkpoints, signal};
+use crate::processes::Asked;
+
+/// Says something to an address as a program of one's own would, and hangs up if it doesn't wait for the answer.
+fn say(address: &str, request: &str, waits: bool) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.write_all(request.as_bytes()).expect("is said");
+    let mut answer = String::new();
+    if waits {
+        stream.read_to_string(&mut answer).expect("is answered");
+    } else {
+        stream.shutdown(Shutdown::Both).expect("hangs up");
+    }
+    answer
+}
+
+/// A request for a job, as it goes over the wire.
+fn submission(cluster: &Cluster, name: &str) -> String {
+    let out = cluster.path(name).display().to_string();
+    let body = json!({"job": "clicks", "name": name, "args": ["--out", out]}).to_string();
+    format!(
+        "POST /v1/jobs HTTP/1.1\r\nhost: rivus\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Names of all jobs that are known.
+fn names(asked: &Asked) -> Vec<String> {
+    let listed = asked.answer(&["list"]);
+    let jobs = listed.as_array().expect("a list").iter();
+    jobs.map(|job| job["name"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+#[test]
+fn a_standby_sends_every_command_on_to_the_leader() {
+    let cluster = Cluster::new();
+    let leader = cluster.leader(&[]);
+    let _tasks = cluster.task_manager("2", &[]);
+    let (_standby, asked) = cluster.asked_standby(&[]);
+    let job = cluster.submit(&asked, 1_000_000);
+    asked.wait_for("clicks", |status| checkpoints(status) > 1);
+    let seen = leader.asked.answer(&["status", &job]);
+    assert_eq!(seen["name"], "clicks", "{seen}");
+    assert_eq!(names(&asked), ["clicks"]);
+    assert_eq!(asked.answer(&["jobs"]), leader.asked.answer(&["jobs"]));
+    assert_eq!(
+        asked.answer(&["dot", "clicks"]),
+        leader.asked.answer(&["dot", &job])
+    );
+    let made = asked.answer(&["savepoint", "create", "clicks"]);
+    assert!(made["path"].is_string(), "{made}");
+    let unknown = asked.refusal(&["cancel", "nothing"]);
+    assert_eq!(unknown.1, Some(1), "{}", unknown.0);
+    let canceled = asked.answer(&["cancel", "clicks"]);
+    assert_eq!(canceled["id"], job.as_str(), "{canceled}");
+    leader
+        .asked
+        .wait_for(&job, |status| status["status"] == "canceled");
+
+    // A program of one's own follows what HTTP has for that.
+    let answer = say(&asked.address, &submission(&cluster, "other"), true);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let place = format!("location: http://{}/v1/jobs\r\n", leader.asked.address);
+    assert!(head.starts_with("HTTP/1.1 307 "), "{head}");
+    assert!(format!("{head}\r\n").contains(&place), "{head}");
+    let body: Value = serde_json::from_str(body).expect("is JSON");
+    let says = format!(
+        "this process doesn't lead, the one at {} does",
+        leader.asked.address
+    );
+    assert_eq!(body["error"], says.as_str());
+}
+
+#[test]
+fn a_command_waits_for_the_next_leader_and_a_savepoint_survives_the_one_that_was_asked() {
+    let cluster = Cluster::new();
+    let first = cluster.leader(&[]);
+    let _tasks = cluster.task_manager("2", &[]);
+    let (second, asked) = cluster.asked_standby(&[]);
+    let job = cluster.submit(&asked, 24_000);
+    asked.wait_for(&job, |status| checkpoints(status) > 1);
+    let made = std::thread::scope(|scope| {
+        let made = scope.spawn(|| asked.answer(&["savepoint", "create", "clicks"]));
+        first.process.kill();
+        // Nobody leads at this moment, and the one that is asked stands by.
+        assert_eq!(asked.answer(&["status", &job])["name"], "clicks");
+        made.join().expect("is made")
+    });
+    assert!(made["path"].is_string(), "{made}");
+    let second = Leader::of(second);
+    let last = cluster.completed(&second.asked, &job, 24_000);
+    assert_eq!(last["takeovers"], 1, "{last}");
+    assert_eq!(last["restarts"], 0, "{last}");
+}
+
+#[test]
+fn where_no_leader_answers_it_is_said_in_one_line() {
+    let cluster = Cluster::new();
+    let patient = ["--lease", "60s"];
+    let leader = cluster.leader(&patient);
+    let (_standby, asked) = cluster.asked_standby(&patient);
+    signal(&leader.process, "-STOP");
+    let (said, code) = asked.refusal(&["list", "--command-timeout", "1s"]);
+    assert_eq!((code, said.lines().count()), (Some(3), 1), "{said}");
+    let says = format!(
+        "error: no leader has answered within 1s, by {}: {} has not answered (",
+        asked.address, leader.asked.address
+    );
+    assert!(said.starts_with(&says), "{said}");
+    signal(&leader.process, "-CONT");
+    assert_eq!(names(&asked), [""; 0]);
+}
+
+#[test]
+fn a_command_whose_connection_is_closed_is_not_run_by_a_leader_that_wakes_nor_later() {
+    let cluster = Cluster::new();
+    let first = cluster.leader(&[]);
+    let tasks = cluster.task_manager("3", &[]);
+    let (second, asked) = cluster.asked_standby(&[]);
+    let job = cluster.submit(&asked, 40_000);
+    asked.wait_for(&job, |status| checkpoints(status) > 1);
+    say(&asked.address, &submission(&cluster, "to a standby"), false);
+    signal(&first.process, "-STOP");
+    say(
+        &first.asked.address,
+        &submission(&cluster, "to one that sleeps"),
+        false,
+    );
+    let second = Leader::of(second);
+    assert_eq!(names(&second.asked), ["clicks"]);
+    signal(&first.process, "-CONT");
+    asked.wait_for(&job, |status| checkpoints(status) > 10);
+    assert_eq!(names(&second.asked), ["clicks"]);
+
+    // Who woke leads again, and has nothing left to do that nobody wants.
+    second.process.kill();
+    first
+        .asked
+        .wait_for(&job, |status| status["takeovers"] == 2);
+    assert_eq!(names(&first.asked), ["clicks"]);
+    cluster.completed(&first.asked, &job, 40_000);
+    assert_eq!(names(&first.asked), ["clicks"]);
+    for never in ["to a standby", "to one that sleeps"] {
+        assert!(!cluster.path(never).exists());
+    }
+    drop(tasks);
+}
+
+#[test]
+fn a_job_is_known_by_its_name_while_its_leader_collects_reports_and_when_it_has_ended() {
+    let cluster = Cluster::new();
+    let first = cluster.leader(&[]);
+    let tasks = cluster.task_manager("2", &[]);
+    let job = cluster.submit(&first.asked, 24_000);
+    let running = first.asked.wait_for(&job, |status| checkpoints(status) > 3);
+    // Nobody reports any more, so that the next leader waits for as long as it may.
+    tasks.kill();
+    first.process.kill();
+    let second = cluster.leader(&["--collect-timeout", "3s"]);
+    let recovering = second.asked.answer(&["status", "clicks"]);
+    assert_eq!(recovering["status"], "recovering", "{recovering}");
+    assert!(checkpoints(&recovering) >= checkpoints(&running));
+    let (drawn, code) = second.asked.refusal(&["dot", "clicks"]);
+    assert_eq!(code, Some(0), "{drawn}");
+    let _tasks = cluster.task_manager("2", &[]);
+    let last = cluster.completed(&second.asked, &job, 24_000);
+    let ended = last["ended_at"].as_u64().expect("it has seen it end");
+    assert!(ended > 1_767_225_600_000, "{last}");
+
+    second.process.kill();
+    let third = cluster.leader(&[]);
+    let listed = third.asked.answer(&["list"]);
+    assert_eq!(listed[0]["id"], job.as_str(), "{listed}");
+    assert_eq!(listed[0]["status"], "completed", "{listed}");
+    assert_eq!(listed[0]["checkpoints"], last["checkpoints"], "{listed}");
+    assert_eq!(listed[0]["ended_at"], Value::Null, "{listed}");
+    let (said, _) = third.asked.refusal(&["cancel", "clicks"]);
+    assert!(said.contains("there is no job \"clicks\""), "{said}");
+    let over = third.asked.answer(&["cancel", &job]);
+    assert_eq!(over["status"], "completed", "{over}");
+}
