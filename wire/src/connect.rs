@@ -51,6 +51,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether somebody is there who won't have it, rather than nobody: it is no use to try again soon.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Frame(_) | Self::Tls(_) | Self::Handshake(_))
+    }
+
     /// With its cause, in one line.
     pub fn line(&self) -> String {
         match std::error::Error::source(self) {

@@ -12,6 +12,7 @@ use rivus_state::Leader;
 use rivus_wire::{Call, Connection, Outbox, Receive, link};
 
 use super::messages::{News, Purpose, ToLeader, ToTaskManager};
+use super::refused::{LONGEST, Refused};
 use super::say;
 use super::stand_in::{Pass, StandIn};
 use crate::context::NodeContext;
@@ -29,11 +30,18 @@ pub(crate) enum LeaderLinkMessage {
     /// Who leads; `Err` if the election can't be asked.
     Looked(Result<Option<Leader>, String>),
     /// How connecting to the leader of a term went.
-    Called(u64, Result<Box<Connection>, String>),
+    Called(u64, Result<Box<Connection>, NotConnected>),
     /// The leader of a term says something.
     Told(u64, Box<ToTaskManager>),
     /// The link to the leader of a term is closed.
     Closed(u64, String),
+}
+
+/// Why there is no connection to a leader.
+pub(crate) struct NotConnected {
+    reason: String,
+    /// Whether the leader is there, and won't have it.
+    is_refusal: bool,
 }
 
 /// What the actor is started with.
@@ -65,6 +73,8 @@ pub(crate) struct LeaderLinkState {
     followed: Option<Followed>,
     /// Whether a leader is being called.
     calling: bool,
+    /// The one that has refused last.
+    refused: Refused,
     /// What was last said about why there is no leader: once is enough.
     complaint: String,
 }
@@ -85,6 +95,7 @@ impl Actor for LeaderLinkActor {
             myself,
             followed: None,
             calling: false,
+            refused: Refused::default(),
             complaint: String::new(),
         })
     }
@@ -98,14 +109,16 @@ impl Actor for LeaderLinkActor {
         match message {
             LeaderLinkMessage::Look => state.look(),
             LeaderLinkMessage::Looked(leader) => {
+                let term = leader.as_ref().ok().and_then(|l| Some(l.as_ref()?.term));
                 state.looked(leader);
-                state.look_later();
+                state.look_later(term);
             }
             LeaderLinkMessage::Called(term, called) => {
                 state.calling = false;
                 match called {
                     Ok(connection) => state.follow(term, *connection).await?,
-                    Err(reason) => state.complain(reason),
+                    Err(not) if not.is_refusal => state.refused(term, not.reason),
+                    Err(not) => state.complain(not.reason),
                 }
             }
             LeaderLinkMessage::Told(term, told) => state.told(term, *told).await?,
@@ -141,11 +154,14 @@ impl LeaderLinkState {
         }));
     }
 
-    fn look_later(&self) {
+    /// A leader that has refused is looked at as one that is followed, for another one may be there.
+    fn look_later(&self, term: Option<u64>) {
         let rhythm = self.args.node.config.lease / 3;
+        let refused = self.refused_for(term.unwrap_or_default());
         let wait = match &self.followed {
             Some(_) => rhythm,
-            None => rhythm.min(LOOK),
+            None if refused.is_zero() => rhythm.min(LOOK),
+            None => rhythm.min(refused),
         };
         let node = &self.args.node;
         node.send_later(&self.myself, wait, LeaderLinkMessage::Look);
@@ -154,11 +170,33 @@ impl LeaderLinkState {
     fn looked(&mut self, leader: Result<Option<Leader>, String>) {
         let followed = self.followed.as_ref().map(|followed| followed.term);
         match leader {
-            Ok(Some(leader)) if Some(leader.term) > followed && !self.calling => self.call(leader),
+            Ok(Some(leader))
+                if Some(leader.term) > followed
+                    && !self.calling
+                    && self.refused_for(leader.term).is_zero() =>
+            {
+                self.call(leader);
+            }
             Ok(Some(_)) => {}
             Ok(None) if followed.is_none() => self.complain("nobody leads".to_owned()),
             Ok(None) => {}
             Err(error) => self.complain(error),
+        }
+    }
+
+    fn refused_for(&self, term: u64) -> Duration {
+        self.refused.wait(term, self.args.node.now())
+    }
+
+    /// It is there, and won't have this TaskManager: told once, and tried again less and less often.
+    fn refused(&mut self, term: u64, reason: String) {
+        self.refused.again(term, self.args.node.now());
+        if self.complaint != reason {
+            tracing::warn!(
+                task_manager = %self.args.id, reason,
+                "refused, and tried again after waits of up to {LONGEST:?}"
+            );
+            self.complaint = reason;
         }
     }
 
@@ -192,12 +230,14 @@ impl LeaderLinkState {
             nonce: node.seed.nonce(),
             about,
         };
+        tracing::debug!(task_manager = %self.args.id, term, address, "calls the leader");
         self.calling = true;
         let (limits, myself) = (remote.limits.clone(), self.myself.clone());
         node.runtimes.control.spawn(async move {
             let called = call.dial(&limits).await;
-            let called = called.map(Box::new).map_err(|error| {
-                format!("the leader of term {term} at {address}: {}", error.line())
+            let called = called.map(Box::new).map_err(|error| NotConnected {
+                reason: format!("the leader of term {term} at {address}: {}", error.line()),
+                is_refusal: error.is_refusal(),
             });
             let _ = myself.cast(LeaderLinkMessage::Called(term, called));
         });

@@ -25,6 +25,7 @@
 //! | `messages.rs` | what is said on a control link |
 //! | `stand_in.rs` | who takes messages for an actor of another process |
 //! | `leader_link.rs` | a TaskManager's end of a control link |
+//! | `refused.rs` | how long a leader is left alone that has refused |
 //! | `task_managers.rs` | a leader's end |
 //! | `places.rs` | who of them has which name |
 //! | `data.rs` | data links |
@@ -34,6 +35,7 @@ mod data;
 mod leader_link;
 mod messages;
 mod places;
+mod refused;
 pub(crate) mod shared;
 mod stand_in;
 mod task_managers;
