@@ -53,16 +53,20 @@ pub struct GeneratorSplit {
 /// Makes the records of its splits, the lowest index first.
 pub struct GeneratorReader<T> {
     source: GeneratorSource<T>,
-    splits: Vec<Scheduled>,
+    splits: Vec<GeneratorSplit>,
+    /// When its records are due, once they have been read; not part of a checkpoint, so nothing is caught up on.
+    schedule: Option<Schedule>,
     last: Option<u64>,
 }
 
-/// A split and when its records are due: index `first` at `started`, the others from there.
-struct Scheduled {
-    split: GeneratorSplit,
+/// When records are due: index `first`, the lowest there was, at `started`, the others from there. One for all splits: of two
+/// that subtasks of another parallelism had read differently far, the one that is behind comes first.
+#[derive(Debug, Clone, Copy)]
+struct Schedule {
     first: u64,
-    /// When it was first read; the schedule is not part of a checkpoint, so nothing is caught up on.
-    started: Option<Timestamp>,
+    started: Timestamp,
+    /// Records a second; none: all are due.
+    rate: Option<u64>,
 }
 
 /// Why a generator can't run.
@@ -181,6 +185,7 @@ impl<T: Record> Source for GeneratorSource<T> {
         Ok(GeneratorReader {
             source: self.clone(),
             splits: Vec::new(),
+            schedule: None,
             last: None,
         })
     }
@@ -192,11 +197,8 @@ impl<T: Record> SourceReader for GeneratorReader<T> {
 
     fn add_split(&mut self, split: GeneratorSplit) -> Result<(), UserError> {
         if split.next < split.end {
-            self.splits.push(Scheduled {
-                split,
-                first: split.next,
-                started: None,
-            });
+            self.splits.push(split);
+            self.schedule = None;
         }
         Ok(())
     }
@@ -207,20 +209,22 @@ impl<T: Record> SourceReader for GeneratorReader<T> {
         max: usize,
         now: Timestamp,
     ) -> Result<ReadStatus, UserError> {
-        let rate = self.source.records_per_second;
-        for scheduled in &mut self.splits {
-            scheduled.started.get_or_insert(now);
-        }
+        let first = self.splits.iter().map(|split| split.next).min();
+        let schedule = *self.schedule.get_or_insert(Schedule {
+            first: first.unwrap_or_default(),
+            started: now,
+            rate: self.source.records_per_second,
+        });
         let mut max = max;
         while let [only] = self.splits.as_mut_slice() {
             // The usual case: nothing to choose between, and one look at the rate for all that is due.
-            let due = only.due_by(now, rate, max);
+            let due = schedule.due_by(only, now, max);
             if due == 0 {
                 break;
             }
             max -= due;
             for _ in 0..due {
-                let index = only.split.next;
+                let index = only.next;
                 out.push(self.source.record(index));
                 self.last = Some(index);
                 if !only.advance() {
@@ -234,22 +238,18 @@ impl<T: Record> SourceReader for GeneratorReader<T> {
                 .splits
                 .iter()
                 .enumerate()
-                .filter(|(_, scheduled)| scheduled.due(rate).is_none_or(|due| due <= now))
-                .min_by_key(|(_, scheduled)| scheduled.split.next)
+                .filter(|(_, split)| schedule.due(split).is_none_or(|due| due <= now))
+                .min_by_key(|(_, split)| split.next)
                 .map(|(at, _)| at);
             let Some(at) = lowest else { break };
-            let index = self.splits[at].split.next;
+            let index = self.splits[at].next;
             out.push(self.source.record(index));
             self.last = Some(index);
             if !self.splits[at].advance() {
                 self.splits.remove(at);
             }
         }
-        let next_due = self
-            .splits
-            .iter()
-            .map(|scheduled| scheduled.due(rate))
-            .min();
+        let next_due = self.splits.iter().map(|split| schedule.due(split)).min();
         Ok(match next_due {
             None => ReadStatus::SplitsDone,
             Some(Some(due)) if due > now => ReadStatus::Later(due),
@@ -258,10 +258,7 @@ impl<T: Record> SourceReader for GeneratorReader<T> {
     }
 
     fn snapshot(&self) -> Vec<GeneratorSplit> {
-        self.splits
-            .iter()
-            .map(|scheduled| scheduled.split)
-            .collect()
+        self.splits.clone()
     }
 
     fn position(&self) -> Option<String> {
@@ -269,39 +266,41 @@ impl<T: Record> SourceReader for GeneratorReader<T> {
     }
 }
 
-impl Scheduled {
-    /// When its next record is due; `None` for at once.
+impl Schedule {
+    /// When a split's next record is due; `None` for at once.
     ///
     /// Indices are shared by all splits and the rate is for all of them, so that the distance between
-    /// two indices of one split is the distance between them in time.
-    fn due(&self, rate: Option<u64>) -> Option<Timestamp> {
-        let (rate, started) = (rate?, self.started?);
+    /// two indices is the distance between them in time.
+    fn due(&self, split: &GeneratorSplit) -> Option<Timestamp> {
         let waited_ms =
-            (u128::from(self.split.next - self.first) * 1_000).div_ceil(u128::from(rate.max(1)));
-        Some(started.saturating_add(i64::try_from(waited_ms).unwrap_or(i64::MAX)))
+            (u128::from(split.next - self.first) * 1_000).div_ceil(u128::from(self.rate?.max(1)));
+        let waited_ms = i64::try_from(waited_ms).unwrap_or(i64::MAX);
+        Some(self.started.saturating_add(waited_ms))
     }
 
-    /// How many of its next records are due, at most `max`.
-    fn due_by(&self, now: Timestamp, rate: Option<u64>, max: usize) -> usize {
-        let (Some(rate), Some(started)) = (rate, self.started) else {
+    /// How many of a split's next records are due, at most `max`.
+    fn due_by(&self, split: &GeneratorSplit, now: Timestamp, max: usize) -> usize {
+        let Some(rate) = self.rate else {
             return max;
         };
-        let passed_ms = u128::try_from(now.saturating_sub(started)).unwrap_or(0);
+        let passed_ms = u128::try_from(now.saturating_sub(self.started)).unwrap_or(0);
         // The last index that is due, counted from the first.
         let last = passed_ms * u128::from(rate.max(1)) / 1_000;
-        let done = u128::from(self.split.next - self.first);
+        let done = u128::from(split.next - self.first);
         if last < done {
             return 0;
         }
-        let due = (last - done) / u128::from(self.split.step.max(1)) + 1;
+        let due = (last - done) / u128::from(split.step.max(1)) + 1;
         usize::try_from(due).map_or(max, |due| due.min(max))
     }
+}
 
+impl GeneratorSplit {
     /// Goes on to its next index; false if there is none.
     fn advance(&mut self) -> bool {
-        match self.split.next.checked_add(self.split.step) {
-            Some(next) if next < self.split.end => {
-                self.split.next = next;
+        match self.next.checked_add(self.step) {
+            Some(next) if next < self.end => {
+                self.next = next;
                 true
             }
             _ => false,

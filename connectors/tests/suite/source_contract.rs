@@ -427,6 +427,24 @@ fn a_generator_catches_up_within_a_run_but_not_after_a_restore() {
 }
 
 #[test]
+fn a_generator_whose_splits_were_read_differently_far_reads_them_in_order_and_keeps_its_rate() {
+    let source = GeneratorSource::new(|index, _| index).rate(1_000);
+    let mut splits = source.splits(2).unwrap();
+    splits[1].next = 41;
+    let mut reader = source.reader(INSTANCE).unwrap();
+    for split in splits {
+        reader.add_split(split).unwrap();
+    }
+    let mut made = Vec::new();
+    for now in 5_000..5_100 {
+        reader.read(&mut made, 1_000, now).unwrap();
+    }
+    let values: Vec<u64> = made.into_iter().map(|event| event.value).collect();
+    let expected = (0..100).filter(|index| index % 2 == 0 || *index > 40);
+    assert_eq!(values, expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn a_generator_gives_times_and_refuses_a_rate_of_nothing() {
     let source = GeneratorSource::new(|index, _| index)
         .count(3)
