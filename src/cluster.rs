@@ -222,7 +222,12 @@ impl Cluster {
 
     /// The plan of a job that isn't over.
     pub(crate) fn graph(&self, job: JobId) -> Option<Arc<JobGraph>> {
-        self.context.programs.get(job)
+        let written = self.context.programs.get(job)?;
+        let view = self.context.views.watch(job);
+        match view.and_then(|view| view.borrow().parallelism) {
+            None => Some(written),
+            Some(parallelism) => written.rescaled(parallelism).ok().map(Arc::new),
+        }
     }
 
     /// The actor of an execution that is there.

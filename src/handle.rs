@@ -5,9 +5,10 @@ use std::sync::Arc;
 use ractor::ActorRef;
 use rivus_actors::{JobStatus, JobView, NodeMessage};
 use rivus_core::job::{JobOutcome, SavepointRequest};
-use rivus_core::{CheckpointKind, JobId};
+use rivus_core::{CheckpointId, CheckpointKind, JobId};
 use rivus_state::savepoint_name;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::error::JobError;
@@ -181,7 +182,11 @@ impl JobHandle {
 
     fn request(&self, kind: CheckpointKind) -> SavepointRequest {
         let token = self.cluster.new_id();
-        SavepointRequest { token, kind }
+        SavepointRequest {
+            token,
+            kind,
+            rescale_to: None,
+        }
     }
 
     /// Makes the savepoint of a request, which may have been made before.
@@ -189,20 +194,15 @@ impl JobHandle {
         &self,
         request: SavepointRequest,
     ) -> Result<Savepoint, JobError> {
-        let SavepointRequest { token, kind } = request;
-        let is_known = |view: &JobView| view.savepoints.iter().any(|s| s.request.token == token);
-        if !is_known(&self.view.borrow()) {
+        let SavepointRequest { token, kind, .. } = request;
+        if !is_known(&self.view.borrow(), token) {
             let _ = self.node().cast(NodeMessage::Savepoint(self.job, request));
         }
         let mut view = self.view.clone();
         loop {
             let now = view.borrow_and_update().clone();
             let ended = matches!(now.status, JobStatus::Ended(_));
-            let shown = now.savepoints.into_iter();
-            let outcome = shown
-                .filter(|shown| shown.request.token == token)
-                .find_map(|shown| shown.outcome);
-            match outcome {
+            match outcome_of(&now, token) {
                 // The job is over when all is committed.
                 Some(Ok(id)) if ended || !kind.is_last() => {
                     let name = savepoint_name(self.job, id);
@@ -344,7 +344,20 @@ impl JobHandle {
         let _ = self.node().cast(NodeMessage::KillLeader);
     }
 
-    fn node(&self) -> &ActorRef<NodeMessage> {
+    pub(crate) fn node(&self) -> &ActorRef<NodeMessage> {
         self.cluster.node()
     }
+}
+
+/// Whether a job's log has a request.
+pub(crate) fn is_known(view: &JobView, token: Uuid) -> bool {
+    let mut savepoints = view.savepoints.iter();
+    savepoints.any(|savepoint| savepoint.request.token == token)
+}
+
+/// What became of a request.
+pub(crate) fn outcome_of(view: &JobView, token: Uuid) -> Option<Result<CheckpointId, String>> {
+    let mut savepoints = view.savepoints.iter();
+    let of_token = savepoints.find(|savepoint| savepoint.request.token == token);
+    of_token.and_then(|savepoint| savepoint.outcome.clone())
 }

@@ -67,6 +67,7 @@ mod linked;
 mod partitioned;
 mod program;
 mod query;
+mod rescale;
 mod run_args;
 mod runtimes;
 mod savepoint;

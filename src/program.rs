@@ -300,6 +300,7 @@ impl Program {
                 ),
                 name: node.name,
                 parallelism: node.parallelism.unwrap_or(parallelism),
+                follows_job: node.parallelism.is_none(),
                 operator: node.operator,
                 inputs: node.inputs,
                 feedback: node.feedback,

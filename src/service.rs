@@ -7,6 +7,7 @@
 //! GET    /v1/jobs/{job}                                         -> JobDetails
 //! POST   /v1/jobs/{job}/cancel                                  -> JobSummary
 //! POST   /v1/jobs/{job}/savepoints     SavepointOptions         -> SavepointMade, when it is complete
+//! POST   /v1/jobs/{job}/rescale        RescaleRequest           -> JobSummary, when the job goes on with it
 //! GET    /v1/jobs/{job}/graph                                   -> the plan, in Graphviz's language
 //! GET    /v1/factories                                          -> [FactoryDetails]
 //! GET    /v1/leader                                             -> LeaderDetails, by the leader

@@ -37,6 +37,8 @@ pub enum JobManagerMessage {
     },
     /// A job has a log: begin with it.
     StartMaster(JobId),
+    /// A job has another plan: another master begins with it.
+    BeginAgain(JobId),
     /// A job is over.
     JobEnded {
         /// The job.
@@ -197,6 +199,12 @@ impl Actor for JobManagerActor {
                 if !state.masters.contains_key(&job) {
                     state.start_master(job).await?;
                 }
+            }
+            JobManagerMessage::BeginAgain(job) => {
+                if let Some(master) = state.masters.remove(&job) {
+                    master.stop(None);
+                }
+                state.start_master(job).await?;
             }
             JobManagerMessage::JobEnded {
                 job,

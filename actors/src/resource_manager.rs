@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
-use rivus_core::{Incarnation, JobId, TaskManagerId};
+use rivus_core::{Incarnation, JobId, Slot, TaskManagerId};
 use serde::{Deserialize, Serialize};
 
 use crate::context::NodeContext;
@@ -311,11 +311,13 @@ impl ResourceManagerState {
 
     /// Meets the requests that can be met.
     fn grant(&mut self) {
+        let mut more = false;
         for (job, wanted) in self.waiting.clone() {
             let all = self.task_managers.iter();
             let offered = all.map(|(incarnation, entry)| (*incarnation, &entry.offered));
             let answer = match wanted.find(job, offered) {
                 Ok(slots) => {
+                    more |= self.free_others(job, &slots);
                     for slot in &slots {
                         if let Some(entry) = self.task_managers.get_mut(&slot.incarnation) {
                             entry.offered.holders[slot.index as usize] = Some(job);
@@ -343,6 +345,25 @@ impl ResourceManagerState {
                 let _ = master.cast(answer);
             }
         }
+        if more {
+            self.grant();
+        }
+    }
+
+    /// What a job is granted is all that it has: one that needs less than before gives the rest back. Whether it had any.
+    fn free_others(&mut self, job: JobId, granted: &[Slot]) -> bool {
+        let mut any = false;
+        for (incarnation, entry) in &mut self.task_managers {
+            for (index, holder) in entry.offered.holders.iter_mut().enumerate() {
+                let is_granted =
+                    |slot: &Slot| slot.incarnation == *incarnation && slot.index as usize == index;
+                if *holder == Some(job) && !granted.iter().any(is_granted) {
+                    *holder = None;
+                    any = true;
+                }
+            }
+        }
+        any
     }
 }
 

@@ -59,6 +59,10 @@ pub struct JobView {
     /// Its present executions, each with what it has counted itself; sums over them are sums since the last restart,
     /// in which what was replayed counts again.
     pub subtasks: Vec<SubtaskView>,
+    /// Subtasks of every operator that doesn't say otherwise, if the job was rescaled.
+    pub parallelism: Option<u32>,
+    /// Whether the job has stopped with a savepoint to go on at another parallelism, and hasn't yet.
+    pub is_rescaling: bool,
     /// Savepoints that were asked for, and what became of them; of the older ones nothing is known any more.
     pub savepoints: Vec<SavepointStatus>,
     /// The latest completed checkpoint.
@@ -90,6 +94,8 @@ impl JobView {
             ended_at: None,
             epoch: LeaderEpoch(0),
             subtasks: Vec::new(),
+            parallelism: None,
+            is_rescaling: false,
             savepoints: Vec::new(),
             last_checkpoint: None,
             checkpoints: 0,
@@ -108,6 +114,8 @@ impl JobView {
         Self {
             status: ended.unwrap_or(JobStatus::Recovering),
             epoch: state.epoch,
+            parallelism: state.parallelism,
+            is_rescaling: state.rescaling.is_some(),
             savepoints: state.savepoints.clone(),
             last_checkpoint: state.latest().map(|(id, _)| id),
             checkpoints: state.completed_in_all,

@@ -34,6 +34,8 @@ pub enum Entry {
     SavepointRequested,
     /// A savepoint will not be.
     SavepointFailed,
+    /// The job goes on with another plan, or doesn't after all.
+    Rescaled,
     /// A region is restarted.
     FailoverStarted,
     /// The job's end is asked for.
@@ -46,7 +48,7 @@ pub enum Entry {
 
 impl Entry {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SplitsFound,
         Self::SplitsDiscovered,
         Self::SplitsAssigned,
@@ -57,6 +59,7 @@ impl Entry {
         Self::Committed,
         Self::SavepointRequested,
         Self::SavepointFailed,
+        Self::Rescaled,
         Self::FailoverStarted,
         Self::CancelRequested,
         Self::JobFailing,
@@ -88,6 +91,7 @@ impl Entry {
             LogEntry::CheckpointCommitted { .. } => Self::Committed,
             LogEntry::SavepointRequested { .. } => Self::SavepointRequested,
             LogEntry::SavepointFailed { .. } => Self::SavepointFailed,
+            LogEntry::Rescaled { .. } | LogEntry::RescaleFailed { .. } => Self::Rescaled,
             LogEntry::FailoverStarted { .. } => Self::FailoverStarted,
             LogEntry::CancelRequested => Self::CancelRequested,
             LogEntry::JobFailing { .. } => Self::JobFailing,
@@ -124,6 +128,12 @@ impl Entry {
                 plan.latency = Duration::from_millis(100);
             }
             Self::SavepointRequested => plan.moves = Some(midway(1)),
+            Self::Rescaled => {
+                plan.moves = Some(Move {
+                    rescale_to: Some(1),
+                    ..midway(0)
+                });
+            }
             Self::SavepointFailed => {
                 plan.moves = Some(midway(4));
                 plan.storage = Some(StoragePlan {
@@ -157,6 +167,7 @@ fn midway(before: u32) -> Move {
         after: Duration::from_millis(400),
         before,
         wide: 2,
+        rescale_to: None,
     }
 }
 

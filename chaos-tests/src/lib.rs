@@ -117,7 +117,7 @@ pub use oracle::{counted, judge};
 pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};
 pub use plan::{
-    Arm, Crash, Ending, FAULTS, Injection, Kill, LEADERS, Plan, Scope, StoragePlan, WORKERS,
+    Arm, Crash, Ending, FAULTS, Injection, Kill, LEADERS, Move, Plan, Scope, StoragePlan, WORKERS,
 };
 pub use simulation::{Outcome, run_on_threads, simulate};
 pub use suite::{

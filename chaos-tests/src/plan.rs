@@ -112,7 +112,7 @@ pub enum Ending {
     Failed,
 }
 
-/// A job is stopped with a savepoint, and another goes on from it.
+/// A job is stopped with a savepoint, and another goes on from it; or the job itself, as one that is rescaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move {
     /// How long after its start.
@@ -121,6 +121,8 @@ pub struct Move {
     pub before: u32,
     /// Subtasks behind the sources of the job that goes on.
     pub wide: u32,
+    /// The parallelism that the job itself goes on with, if it is rescaled.
+    pub rescale_to: Option<u32>,
 }
 
 /// Actors whose death no running task may notice.
@@ -218,7 +220,7 @@ impl Plan {
         }
     }
 
-    /// Whether every fault hits the leader's side only, and only once the job runs: then no task may
+    /// Whether every fault hits the leader's side only, and only once the job runs, which is left where it is: then no task may
     /// notice.
     pub fn spares_tasks(&self) -> bool {
         let spared = |kind: &ActorKind, arm: &Arm| LEADERS.contains(kind) && *arm != Arm::Start;
@@ -226,6 +228,7 @@ impl Plan {
             && self.kills.iter().all(|k| spared(&k.kind, &k.arm))
             && self.storage.is_none()
             && self.crashes.is_empty()
+            && self.moves.is_none()
     }
 }
 
@@ -339,6 +342,14 @@ fn moves(seed: u64, spec: &JobSpec) -> Option<Move> {
         after: Duration::from_millis(rng.below(lasts)),
         before: rng.below(3) as u32,
         wide: 1 + rng.below(u64::from(widest)) as u32,
+        rescale_to: (rng.below(2) == 0).then(|| {
+            // Fewer readers read one after the other what was read side by side, where the source doesn't see to the order.
+            let least = match spec.shape.keeps_order() {
+                true => 1,
+                false => spec.parallelism,
+            };
+            least + rng.below(u64::from(widest - least + 1)) as u32
+        }),
     })
 }
 

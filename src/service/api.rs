@@ -110,6 +110,17 @@ pub(crate) struct SavepointOptions {
     pub(crate) token: Option<Uuid>,
 }
 
+/// A parallelism for a running job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RescaleRequest {
+    /// Subtasks of every operator that doesn't say otherwise.
+    pub(crate) parallelism: u32,
+    /// Names the request: asked again by the same name, it is one.
+    #[serde(default)]
+    pub(crate) token: Option<Uuid>,
+}
+
 /// A savepoint that is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavepointMade {

@@ -18,8 +18,8 @@ pub use self::configuration::{ConfigCommand, ShowArgs};
 pub use self::roles::{ClusterArgs, JobManagerArgs, TaskManagerArgs};
 pub use self::savepoint::SavepointCommand;
 use super::api::{
-    FactoryDetails, JobDetails, JobSummary, SavepointMade, SavepointOptions, SubmitRequest,
-    Submitted,
+    FactoryDetails, JobDetails, JobSummary, RescaleRequest, SavepointMade, SavepointOptions,
+    SubmitRequest, Submitted,
 };
 use super::client::{self, Client, ClientError};
 use crate::config::{Config, ConfigError, Flags, ForCommand, declared};
@@ -104,6 +104,17 @@ pub enum ServiceCommand {
         /// End event time first: every window and timer fires
         #[arg(long)]
         drain: bool,
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+    /// Run a job at another parallelism: it stops with a savepoint of its own and goes on from that, under the same id
+    Rescale {
+        /// The job's id, the beginning of one, or its name
+        job: String,
+        /// Subtasks of every operator that doesn't say otherwise
+        #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..))]
+        parallelism: u32,
         /// Which service
         #[command(flatten)]
         at: At,
@@ -202,6 +213,11 @@ impl ServiceCommand {
                 };
                 make_savepoint(&job, options, &at)
             }
+            Self::Rescale {
+                job,
+                parallelism,
+                at,
+            } => rescale(&job, parallelism, &at),
             Self::Savepoint(command) => command.run(),
             Self::Dot { job, at } => dot(&job, &at),
             Self::Config(command) => command.run(),
@@ -318,6 +334,19 @@ fn make_savepoint(job: &str, options: SavepointOptions, at: &At) -> Result<(), C
     let made: SavepointMade = client.post_for_long(&path, &options)?;
     show::one(at.json, &made, |made| {
         made.path.clone().unwrap_or_else(|| made.name.clone())
+    });
+    Ok(())
+}
+
+fn rescale(job: &str, parallelism: u32, at: &At) -> Result<(), CommandError> {
+    let request = RescaleRequest {
+        parallelism,
+        token: Some(new_id()),
+    };
+    let path = of_job(job, "/rescale");
+    let summary: JobSummary = at.client()?.post_for_long(&path, &request)?;
+    show::one(at.json, &summary, |summary| {
+        format!("{} goes on with parallelism {parallelism}", summary.id)
     });
     Ok(())
 }

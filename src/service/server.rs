@@ -10,9 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use rivus_actors::{
-    Asked, JobStatus, JobView, ProgramFactories, Standing, Submission,
-};
+use rivus_actors::{Asked, JobStatus, JobView, ProgramFactories, Standing, Submission};
 use rivus_core::job::{JobOptions, JobOutcome, ProgramRef, SavepointRequest, StartState};
 use rivus_core::{CheckpointKind, Failure, JobId, OperatorUid};
 use rivus_state::{ElectionError, Leader};
@@ -20,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::api::{
-    FactoryDetails, JobDetails, JobSummary, LeaderDetails, Refusal, SavepointMade,
+    FactoryDetails, JobDetails, JobSummary, LeaderDetails, Refusal, RescaleRequest, SavepointMade,
     SavepointOptions, SubmitRequest, Submitted,
 };
 use super::dot::dot;
@@ -262,6 +260,7 @@ fn router(service: Arc<Service>) -> Router {
         .route("/v1/jobs/{job}", get(details))
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .route("/v1/jobs/{job}/savepoints", post(make_savepoint))
+        .route("/v1/jobs/{job}/rescale", post(rescale))
         .route("/v1/jobs/{job}/graph", get(graph))
         .route("/v1/factories", get(factories))
         .route("/v1/leader", get(leader))
@@ -326,13 +325,30 @@ async fn make_savepoint(
     let job = service.find(&job)?.job;
     let handle = service.handle(job)?;
     let _waiting = service.cluster.waiting(job, Asked::Savepoint(token));
-    let savepoint = handle
-        .make_savepoint(SavepointRequest { token, kind })
-        .await?;
+    let request = SavepointRequest {
+        token,
+        kind,
+        rescale_to: None,
+    };
+    let savepoint = handle.make_savepoint(request).await?;
     Ok(Json(SavepointMade {
         name: savepoint.name().to_owned(),
         path: savepoint.path().map(|path| path.display().to_string()),
     }))
+}
+
+async fn rescale(
+    State(service): Shared,
+    Path(job): Path<String>,
+    request: Result<Json<RescaleRequest>, JsonRejection>,
+) -> Answer<JobSummary> {
+    let Json(RescaleRequest { parallelism, token }) = request?;
+    let token = token.unwrap_or_else(|| service.cluster.new_id());
+    let job = service.find(&job)?.job;
+    let handle = service.handle(job)?;
+    let _waiting = service.cluster.waiting(job, Asked::Savepoint(token));
+    handle.rescale_as(token, parallelism).await?;
+    Ok(Json(JobSummary::of(&handle.view())))
 }
 
 async fn graph(State(service): Shared, Path(job): Path<String>) -> Result<String, Refused> {

@@ -28,6 +28,7 @@ mod query_joins;
 mod refused;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;
+mod rescale;
 mod resume;
 mod savepoints;
 mod service;

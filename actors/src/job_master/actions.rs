@@ -67,6 +67,11 @@ impl JobMasterState {
                 self.coordinate(CheckpointEvent::Quiesce);
             }
             JobAction::AllDrained => self.coordinate(CheckpointEvent::AllDrained),
+            JobAction::PrepareRescale(rescaling) => self.prepare_rescale(rescaling),
+            JobAction::BeginAgain => {
+                let again = JobManagerMessage::BeginAgain(self.args.job);
+                let _ = self.args.manager.cast(again);
+            }
             JobAction::Ended(mut outcome) => {
                 if let JobOutcome::Failed(failure) = &mut outcome
                     && self.takeover.found_ended

@@ -55,11 +55,9 @@ impl JobMasterState {
             // Without it the tasks would begin with nothing.
             return Err("the manifest of the checkpoint to restore is not the one at hand".into());
         }
-        let program = self
-            .machine
-            .as_ref()
-            .and_then(|machine| machine.state().program.clone());
-        let program = program.map(Box::new);
+        let state = self.machine.as_ref().map(JobMachine::state);
+        let program = state.and_then(|state| state.program.clone()).map(Box::new);
+        let parallelism = state.and_then(|state| state.parallelism);
         for (incarnation, task_manager) in &self.task_managers {
             let here: Vec<(AttemptId, Slot)> = attempts
                 .iter()
@@ -69,6 +67,7 @@ impl JobMasterState {
             if !here.is_empty() {
                 let command = JobCommand::Deploy {
                     program: program.clone(),
+                    parallelism,
                     fingerprint: self.args.graph.fingerprint(),
                     options: Arc::clone(&self.options),
                     attempts: here,

@@ -179,6 +179,7 @@ impl JobMasterState {
         {
             self.delete_savepoint(*id);
         }
+        let before = self.own_savepoint();
         if let LogEntry::CheckpointTriggered { .. }
         | LogEntry::CheckpointCompleted { .. }
         | LogEntry::CheckpointAborted { .. }
@@ -193,10 +194,21 @@ impl JobMasterState {
                 clean_up(&self.args.node, self.args.job, retained, false);
             }
             self.coordinate(CheckpointEvent::Appended(entry));
-            Ok(())
         } else {
-            self.decide(JobEvent::Appended(entry))
+            self.decide(JobEvent::Appended(entry))?;
         }
+        if let Some(savepoint) = before
+            && self.own_savepoint() != before
+        {
+            self.delete_savepoint(savepoint);
+        }
+        Ok(())
+    }
+
+    /// The savepoint that the present plan was made from, as long as anything could begin with it again: the job's own.
+    fn own_savepoint(&self) -> Option<CheckpointId> {
+        let state = self.machine.as_ref()?.state();
+        state.rescaled_from.map(|(_, savepoint)| savepoint)
     }
 
     /// Folds a long log into a snapshot; and one that has come to its end, which is one read for whoever looks later.

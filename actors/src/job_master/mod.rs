@@ -13,6 +13,7 @@
 //! | `commands.rs` | what TaskManagers are told |
 //! | `checkpoints.rs` | the coordinator, and what is stored |
 //! | `aligned.rs` | sources that wait for each other |
+//! | `rescale.rs` | what the next plan starts from |
 //! | `splits.rs` | what sources find, at first and while the job runs |
 //! | `log.rs` | the one writer of the job's log |
 //! | `view.rs` | the job as it is seen from outside |
@@ -22,6 +23,7 @@ mod aligned;
 mod checkpoints;
 mod commands;
 mod log;
+mod rescale;
 mod splits;
 mod takeover;
 mod view;
@@ -33,7 +35,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{
     CheckpointEvent, JobEvent, JobMachine, JobOptions, JobReport, JobTimer, LogEntry, Manifest,
-    SavepointRequest, Tasks,
+    Rescaling, SavepointRequest, Tasks,
 };
 use rivus_core::{
     AlignmentGroup, AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure,
@@ -139,6 +141,10 @@ pub enum JobMasterMessage {
     JobDone,
     /// The coordinator gives the job up.
     FailJob(Failure),
+    /// Time to prepare a rescale again: the storage failed before.
+    PrepareRescale(Rescaling),
+    /// What the next plan starts from is stored, or can't be.
+    RescalePrepared(Box<JobEvent>),
     /// Somebody asks for the job's end.
     Cancel,
     /// Somebody asks for a savepoint. Asked again until the job's view shows it.
@@ -243,7 +249,7 @@ impl Actor for JobMasterActor {
             options: Arc::default(),
             figures: BTreeMap::new(),
             enumerators: BTreeMap::new(),
-            alignment: args.graph.alignment_groups(),
+            alignment: BTreeMap::new(),
             checkpoint_began: None,
             checkpoint_took: None,
             in_flight: BTreeMap::new(),
@@ -288,6 +294,8 @@ impl Actor for JobMasterActor {
             }
             JobMasterMessage::JobDone => state.decide(JobEvent::JobDone)?,
             JobMasterMessage::FailJob(failure) => state.decide(JobEvent::FailJob(failure))?,
+            JobMasterMessage::PrepareRescale(rescaling) => state.prepare_rescale(rescaling),
+            JobMasterMessage::RescalePrepared(event) => state.decide(*event)?,
             JobMasterMessage::Cancel => state.cancel()?,
             JobMasterMessage::Savepoint(request) => state.savepoint(request)?,
             JobMasterMessage::Timer(timer) => state.decide(JobEvent::Timer(timer))?,

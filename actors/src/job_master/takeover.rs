@@ -188,6 +188,16 @@ impl JobMasterState {
         self.log.start_at(next, compacted);
         self.options = Arc::new(state.options.clone());
         self.takeover.found_ended = state.outcome.is_some();
+        if let Some(parallelism) = state.parallelism {
+            match self.args.graph.rescaled(parallelism) {
+                Ok(graph) => self.args.graph = Arc::new(graph),
+                Err(error) => {
+                    self.refuse(Failure::job(error.to_string()));
+                    return Ok(());
+                }
+            }
+        }
+        self.alignment = self.args.graph.alignment_groups();
         if state.outcome.is_none() && state.fingerprint != self.args.graph.fingerprint() {
             self.refuse(Failure::job(format!(
                 "job {} was submitted with another plan (other operators, uids or parallelism): \

@@ -68,6 +68,11 @@ impl JobMasterState {
             }
             JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => Vec::new(),
         };
+        if let Some((start, savepoint)) = machine.state().rescaled_from
+            && !retained.contains(&start)
+        {
+            self.delete_savepoint(savepoint);
+        }
         clean_up(&self.args.node, self.args.job, retained, true);
         let _ = self
             .args

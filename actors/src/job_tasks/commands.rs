@@ -21,6 +21,7 @@ impl JobTasksState {
             }
             JobCommand::Deploy {
                 program: _,
+                parallelism: _,
                 fingerprint,
                 options,
                 attempts,

@@ -74,6 +74,8 @@ pub enum JobCommand {
     Deploy {
         /// How the plan is built where it is not at hand.
         program: Option<Box<ProgramRef>>,
+        /// The parallelism that the job was rescaled to; none if it wasn't.
+        parallelism: Option<u32>,
         /// Which plan; another is refused.
         fingerprint: u64,
         /// The settings.

@@ -16,17 +16,33 @@ impl JobTasksState {
             waiting.push_back(command);
             return Ok(());
         }
-        if let JobCommand::Deploy { program, .. } = &command
-            && self.graph.is_none()
+        if let JobCommand::Deploy {
+            program,
+            parallelism,
+            fingerprint,
+            ..
+        } = &command
+            && !self.has_plan(*fingerprint)
         {
-            self.graph = self.args.node.programs.get(self.args.job);
-            if self.graph.is_none() {
+            let Some(written) = self.args.node.programs.get(self.args.job) else {
                 self.build_program(program.as_deref());
                 self.waiting = Some(VecDeque::from([command]));
                 return Ok(());
-            }
+            };
+            // One that can't run at that parallelism is refused as any other plan.
+            let rescaled = parallelism.map(|parallelism| written.rescaled(parallelism));
+            self.graph = Some(match rescaled {
+                Some(Ok(graph)) => Arc::new(graph),
+                Some(Err(_)) | None => written,
+            });
         }
         self.command(command)
+    }
+
+    /// Whether the plan at hand is this one: a job that was rescaled has another than before.
+    fn has_plan(&self, fingerprint: u64) -> bool {
+        let graph = self.graph.as_ref();
+        graph.is_some_and(|graph| graph.fingerprint() == fingerprint)
     }
 
     /// Builds the plan by its name, off this actor: it is user code.
@@ -45,7 +61,8 @@ impl JobTasksState {
     ) -> Result<(), ActorProcessingErr> {
         let mut waiting = self.waiting.take().unwrap_or_default();
         match built {
-            Ok(graph) => self.graph = Some(graph),
+            // Now it is at hand.
+            Ok(_) => {}
             Err(failure) => {
                 if let Some(JobCommand::Deploy { attempts, .. }) = waiting.pop_front() {
                     self.refuse(attempts, &failure);

@@ -138,6 +138,7 @@ mod tests {
             epoch: LeaderEpoch(4),
             command: JobCommand::Deploy {
                 program: Some(Box::new(program)),
+                parallelism: Some(3),
                 fingerprint: u64::MAX,
                 options: Arc::new(options),
                 attempts: vec![(attempt(0), slot.clone()), (attempt(1), slot)],

@@ -117,4 +117,19 @@ impl Shape {
             Self::MultiStage | Self::Packed | Self::Parquet | Self::Straight
         )
     }
+
+    /// Whether one reader of all its splits gives their records in the order that several would.
+    pub fn keeps_order(self) -> bool {
+        matches!(
+            self,
+            Self::Tumbling
+                | Self::Sliding
+                | Self::Rolling
+                | Self::Timers
+                | Self::MultiStage
+                | Self::Sessions
+                | Self::Evicted
+                | Self::Aggregates
+        )
+    }
 }

@@ -108,7 +108,7 @@ struct Run<'a> {
     objects: ObjectStorage,
     violations: Vec<String>,
     /// Whether the job has gone on from a savepoint.
-    moved: AtomicBool,
+    moved: Arc<AtomicBool>,
 }
 
 /// How one life of the simulated process ended.
@@ -130,7 +130,7 @@ impl<'a> Run<'a> {
             faults,
             objects: ObjectStorage::in_memory(),
             violations: Vec::new(),
-            moved: AtomicBool::new(false),
+            moved: Arc::default(),
         }
     }
 

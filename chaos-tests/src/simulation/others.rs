@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rivus::JobHandle;
+use rivus::{JobError, JobHandle};
 use tokio::task::JoinHandle;
 
 use super::Run;
@@ -37,14 +37,23 @@ impl Run<'_> {
         if self.moved.load(Relaxed) {
             return None;
         }
-        let job = job.clone();
+        let (job, moved) = (job.clone(), Arc::clone(&self.moved));
         Some(tokio::spawn(async move {
             tokio::time::sleep(moves.after).await;
             // Those that fail, as others make them fail, leave the job as it was.
             for _ in 0..moves.before {
                 let _ = job.savepoint().await;
             }
-            let _ = job.stop_with_savepoint().await;
+            match moves.rescale_to {
+                Some(parallelism) => {
+                    // One that fails leaves the job as it was, to be asked again.
+                    while let Err(JobError::Savepoint(_)) = job.rescale(parallelism).await {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    moved.store(true, Relaxed);
+                }
+                None => drop(job.stop_with_savepoint().await),
+            }
         }))
     }
 

@@ -101,6 +101,21 @@ impl JobGraph {
         })
     }
 
+    /// The same program at another parallelism: that of every operator that has none of its own.
+    ///
+    /// # Errors
+    /// If it can't run so.
+    pub fn rescaled(&self, parallelism: u32) -> Result<Self, GraphError> {
+        let mut written = self.written.clone();
+        for node in written.nodes.iter_mut().filter(|node| node.follows_job) {
+            node.parallelism = parallelism;
+        }
+        Ok(Self {
+            migrations: self.migrations.clone(),
+            ..Self::new(written)?
+        })
+    }
+
     /// A vertex.
     pub fn vertex(&self, id: VertexId) -> &JobVertex {
         &self.vertices[id.0 as usize]
@@ -305,6 +320,28 @@ mod tests {
             format!("[{name}]:{width}{arrow}{}", inputs.join("+"))
         });
         vertices.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_rescaled_plan_leaves_operators_alone_that_have_a_parallelism_of_their_own() {
+        let written = plan("a:2; b:2 <- a; c:1= <- b; d:2= <- b~hash");
+        let rescaled = |parallelism| written.rescaled(parallelism).unwrap();
+        let at_2 = "[a -> b]:2 [c]:1<-0~rebalance [d]:2<-0~hash";
+        assert_eq!(picture(&written), at_2);
+        assert_eq!(
+            picture(&rescaled(3)),
+            "[a -> b]:3 [c]:1<-0~rebalance [d]:2<-0~hash"
+        );
+        assert_eq!(picture(&rescaled(1)), "[a -> b -> c]:1 [d]:2<-0~hash");
+        assert_eq!(rescaled(2).fingerprint(), written.fingerprint());
+        assert_ne!(rescaled(3).fingerprint(), written.fingerprint());
+        let there_and_back = rescaled(3).rescaled(2).unwrap();
+        assert_eq!(there_and_back.fingerprint(), written.fingerprint());
+        let refused = written.rescaled(129).err().unwrap().to_string();
+        assert!(
+            refused.contains("above the job's max_parallelism 128"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use written::{Exchange, GraphError, NodeId, Operator, StreamEdge, StreamGrap
 /// a:2!; b:2 <- a; c:1? <- b~hash a.late~rebalance
 /// ```
 ///
-/// A node is `name:parallelism`; `!` assigns watermarks, `?` needs them. Behind the arrow stand its
+/// A node is `name:parallelism`; `!` assigns watermarks, `?` needs them, `=` has a parallelism of its own. Behind the arrow stand its
 /// inputs, `from[.side][~exchange]`, `auto` unless it says otherwise; a node without any is a source. Behind `^`
 /// stands what comes round to it, from nodes that are written later.
 #[cfg(test)]
@@ -159,7 +159,11 @@ pub(crate) mod picture {
         StreamNode {
             uid: name.into(),
             name: name.to_owned(),
-            parallelism: parallelism.trim_end_matches(['!', '?']).parse().unwrap(),
+            parallelism: parallelism
+                .trim_end_matches(['!', '?', '='])
+                .parse()
+                .unwrap(),
+            follows_job: !parallelism.contains('='),
             operator,
             inputs,
             feedback,

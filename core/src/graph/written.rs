@@ -140,6 +140,8 @@ pub struct StreamNode {
     pub name: String,
     /// How many subtasks.
     pub parallelism: u32,
+    /// Whether that is the job's parallelism, rather than one of its own.
+    pub follows_job: bool,
     /// Its work.
     pub operator: Operator,
     /// What it reads; several are a union.

@@ -112,6 +112,22 @@ pub enum LogEntry {
         /// Why.
         reason: String,
     },
+    /// The job goes on with another plan, from the savepoint that it has stopped with. Nothing of the old one runs.
+    Rescaled {
+        /// Subtasks of every operator that doesn't say otherwise.
+        parallelism: u32,
+        /// The plan that follows from it.
+        fingerprint: u64,
+        /// What its tasks start from.
+        start: Box<StartState>,
+    },
+    /// The job goes on as it was, from the savepoint that it has stopped with for another plan.
+    RescaleFailed {
+        /// Which request.
+        token: Uuid,
+        /// Why.
+        reason: String,
+    },
     /// A region failed and is about to be restarted.
     FailoverStarted {
         /// Its subtasks.
@@ -248,6 +264,8 @@ pub struct SavepointRequest {
     pub token: Uuid,
     /// A [`CheckpointKind::Savepoint`] or a [`CheckpointKind::Stop`].
     pub kind: CheckpointKind,
+    /// The parallelism that the job goes on with, by itself, where it stops.
+    pub rescale_to: Option<u32>,
 }
 
 /// What a job begins with that starts from a savepoint.

@@ -32,4 +32,4 @@ pub use savepoint::{
     CHANNELS_STATE, SavedOperator, SavedVertex, SavepointManifest, is_of_channels,
 };
 pub use splits::SplitPool;
-pub use state::{Execution, JobState, SavepointStatus};
+pub use state::{Execution, JobState, Rescaling, SavepointStatus};

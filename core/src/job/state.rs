@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::entry::{JobOutcome, LogEntry, SavepointRequest};
+use super::entry::{JobOutcome, LogEntry, SavepointRequest, StartState};
 use super::options::JobOptions;
 use super::program::ProgramRef;
 use super::splits::SplitPool;
@@ -41,6 +41,17 @@ pub struct SavepointStatus {
     pub request: SavepointRequest,
     /// The checkpoint that it is, or why it will not be; none while it is being made.
     pub outcome: Option<Result<CheckpointId, String>>,
+}
+
+/// A rescale whose savepoint is complete, and that has not been carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rescaling {
+    /// The request.
+    pub token: Uuid,
+    /// The checkpoint that is its savepoint.
+    pub savepoint: CheckpointId,
+    /// The parallelism that is wanted.
+    pub parallelism: u32,
 }
 
 /// Savepoints of which is known what became of them, at most: whoever asked has long heard of older ones.
@@ -90,6 +101,16 @@ pub struct JobState {
     pub repeated: BTreeMap<SubtaskId, (Failure, u32)>,
     /// Savepoints that were asked for and are not decided, in order; and what became of the last others.
     pub savepoints: Vec<SavepointStatus>,
+    /// Subtasks of every operator that doesn't say otherwise, if the job was rescaled; the program knows it if not.
+    pub parallelism: Option<u32>,
+    /// A rescale that has not been carried out.
+    pub rescaling: Option<Rescaling>,
+    /// The checkpoint that the present plan began with, and the savepoint of the rescale that it is made from: the job's own.
+    pub rescaled_from: Option<(CheckpointId, CheckpointId)>,
+    /// Whether the next master begins with what the last entry said of the plan.
+    pub begins_again: bool,
+    /// Attempts that a subtask of an earlier plan has had, at most.
+    pub earlier_attempts: u32,
     /// Whether somebody asked for the job's end.
     pub cancel_requested: bool,
     /// Why the job is failing.
@@ -149,14 +170,13 @@ impl JobState {
                 self.program = program.as_deref().cloned();
                 self.options = (**options).clone();
                 if let Some(start) = start {
-                    // As if the job had completed this checkpoint itself, and not committed it.
-                    self.last_checkpoint = start.checkpoint;
-                    self.completed = vec![(start.checkpoint, CheckpointKind::Checkpoint)];
-                    self.splits = start.splits.clone();
+                    self.start_from(start);
                 }
             }
             LogEntry::Leader { epoch, term } => {
-                if self.epoch > LeaderEpoch(0) {
+                // A leader that begins again with another plan takes nothing over.
+                let goes_on = std::mem::take(&mut self.begins_again) && self.term == *term;
+                if self.epoch > LeaderEpoch(0) && !goes_on {
                     self.takeovers += 1;
                 }
                 self.epoch = *epoch;
@@ -210,8 +230,14 @@ impl JobState {
                     let open = self.savepoints.iter().find(|savepoint| {
                         savepoint.outcome.is_none() && savepoint.request.kind == *kind
                     });
-                    if let Some(token) = open.map(|savepoint| savepoint.request.token) {
+                    if let Some(request) = open.map(|savepoint| savepoint.request) {
+                        let token = request.token;
                         self.settle_savepoint(token, Ok(*id));
+                        self.rescaling = request.rescale_to.map(|parallelism| Rescaling {
+                            token,
+                            savepoint: *id,
+                            parallelism,
+                        });
                     }
                 }
                 if *kind == CheckpointKind::Savepoint {
@@ -228,6 +254,8 @@ impl JobState {
                 let retained = self.options.retained_checkpoints.max(1);
                 let excess = self.completed.len().saturating_sub(retained);
                 self.completed.drain(..excess);
+                let is_needed = |start| self.completed.iter().any(|(id, _)| *id == start);
+                self.rescaled_from = self.rescaled_from.filter(|(start, _)| is_needed(*start));
             }
             LogEntry::CheckpointAborted { .. } => self.in_flight = None,
             LogEntry::CheckpointCommitted { id } => self.committed = *id,
@@ -265,6 +293,37 @@ impl JobState {
             LogEntry::SavepointFailed { token, reason } => {
                 self.settle_savepoint(*token, Err(reason.clone()));
             }
+            LogEntry::Rescaled {
+                parallelism,
+                fingerprint,
+                start,
+            } => {
+                self.begins_again = true;
+                self.parallelism = Some(*parallelism);
+                self.fingerprint = *fingerprint;
+                let savepoint = self.rescaling.take().map(|rescaling| rescaling.savepoint);
+                self.rescaled_from = savepoint.map(|savepoint| (start.checkpoint, savepoint));
+                // An attempt's number is used once, also where the new plan has a subtask of the same name.
+                let executions = self.executions.values();
+                let attempts = executions.map(|execution| execution.attempt.attempt);
+                self.earlier_attempts = attempts.max().unwrap_or(self.earlier_attempts);
+                self.executions.clear();
+                self.failovers.clear();
+                self.repeated.clear();
+                self.start_from(start);
+            }
+            LogEntry::RescaleFailed { token, reason } => {
+                self.begins_again = true;
+                self.rescaling = None;
+                let of_token = |savepoint: &&mut SavepointStatus| savepoint.request.token == *token;
+                if let Some(savepoint) = self.savepoints.iter_mut().find(of_token) {
+                    savepoint.outcome = Some(Err(reason.clone()));
+                }
+                // The job doesn't end with it after all.
+                if let Some((_, kind)) = self.completed.last_mut() {
+                    *kind = CheckpointKind::Checkpoint;
+                }
+            }
             LogEntry::CancelRequested => self.cancel_requested = true,
             LogEntry::JobFailing { cause } => self.failing = Some(cause.clone()),
             LogEntry::Finished { outcome } => {
@@ -278,6 +337,13 @@ impl JobState {
                 }
             }
         }
+    }
+
+    /// As if the job had completed this checkpoint itself, and not committed it.
+    fn start_from(&mut self, start: &StartState) {
+        self.last_checkpoint = start.checkpoint;
+        self.completed = vec![(start.checkpoint, CheckpointKind::Checkpoint)];
+        self.splits = start.splits.clone();
     }
 
     /// Savepoints that were asked for and are not decided, in order.

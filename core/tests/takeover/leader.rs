@@ -173,6 +173,9 @@ impl Leader {
                 self.coordinate(CheckpointEvent::Quiesce);
             }
             JobAction::AllDrained => self.coordinate(CheckpointEvent::AllDrained),
+            JobAction::PrepareRescale(_) | JobAction::BeginAgain => {
+                unreachable!("nobody rescales the model's job")
+            }
             JobAction::Ended(_) => self.ended = true,
         }
     }

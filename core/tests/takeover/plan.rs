@@ -55,6 +55,7 @@ pub fn plan(shape: &[(&str, u32, Option<usize>)]) -> JobGraph {
         uid: (*name).into(),
         name: (*name).to_owned(),
         parallelism: *parallelism,
+        follows_job: false,
         operator: match input {
             None => Operator::Source(Arc::new(Nothing)),
             Some(_) => Operator::Transform(Arc::new(Nothing)),

@@ -77,7 +77,7 @@ impl JobMachine {
                 .map(|subtask| {
                     let first = AttemptId {
                         subtask: *subtask,
-                        attempt: 1,
+                        attempt: self.state.earlier_attempts + 1,
                     };
                     let execution = self.state.executions.get(subtask);
                     let attempt = execution.map_or(first, |execution| execution.attempt.next());
@@ -137,7 +137,10 @@ impl JobMachine {
         let Some(pool) = self.state.splits.get(&source) else {
             return;
         };
-        if !self.is_current(attempt) || self.over.contains(&attempt) || self.is_ending() {
+        if !self.is_current(attempt) || self.over.contains(&attempt) {
+            return;
+        }
+        if self.is_ending() || self.rescaling().is_some() {
             return;
         }
         let promised = self.promised.entry(source).or_default();

@@ -35,6 +35,10 @@ impl JobMachine {
             self.failed_to_commit(index, failure, actions);
             return;
         }
+        if self.rescaling().is_some() {
+            // It had nothing left to do.
+            return;
+        }
         if failure.scope != FailureScope::Attempt {
             self.fail_job(failure, actions);
             return;
@@ -156,6 +160,10 @@ impl JobMachine {
     pub(super) fn advance_stopped(&mut self, actions: &mut Vec<JobAction>) {
         if self.ends_tasks() {
             self.wind_up(actions);
+            return;
+        }
+        if self.rescaling().is_some() {
+            self.leave_plan(actions);
             return;
         }
         for index in 0..self.regions.len() {

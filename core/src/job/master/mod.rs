@@ -17,6 +17,7 @@ mod deploy;
 mod discovery;
 mod ending;
 mod failover;
+mod rescale;
 mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,10 +25,10 @@ use std::time::Duration;
 
 use self::discovery::Discovery;
 use super::checkpoints::Tasks;
-use super::entry::{JobOutcome, LogEntry, Manifest, SavepointRequest};
+use super::entry::{JobOutcome, LogEntry, Manifest, SavepointRequest, StartState};
 use super::report::{JobReport, TaskPhase, TaskReport};
 use super::restart::RestartState;
-use super::state::JobState;
+use super::state::{JobState, Rescaling};
 use crate::failure::Failure;
 use crate::graph::JobGraph;
 use crate::ids::{AttemptId, CheckpointId, Incarnation, Slot, SubtaskId, VertexId};
@@ -85,6 +86,8 @@ pub enum JobEvent {
     Quiesced,
     /// The coordinator has seen the job through.
     JobDone,
+    /// The new plan's fingerprint and what its tasks start from, which is stored; or why there is none.
+    RescalePrepared(Result<(u64, Box<StartState>), Failure>),
     /// The job can't go on.
     FailJob(Failure),
     /// A timer that was asked for.
@@ -168,6 +171,10 @@ pub enum JobAction {
     Quiesce,
     /// Tell the coordinator that all input has been worked on.
     AllDrained,
+    /// Store what the tasks of another plan start from, and say what it is.
+    PrepareRescale(Rescaling),
+    /// Let another master begin with what is in the log: it has another plan.
+    BeginAgain,
     /// The job has ended.
     Ended(JobOutcome),
 }
@@ -233,6 +240,10 @@ pub struct JobMachine {
     discovery: Discovery,
     /// What adopted executions reported, until the coordinator was told.
     adopted: Vec<TaskReport>,
+    /// Whether the plan's tasks are ended, because another plan takes its place.
+    leaves_plan: bool,
+    /// Whether that one's start has been asked for.
+    prepares_plan: bool,
     /// Whether the job's end is on its way to the log.
     ending: bool,
     /// Whether tasks are ended because the job ends.
@@ -284,6 +295,8 @@ impl JobMachine {
             promised: BTreeMap::new(),
             discovery: Discovery::default(),
             adopted: Vec::new(),
+            leaves_plan: false,
+            prepares_plan: false,
             ending: false,
             ends_tasks: false,
             waits_for_commits: false,
@@ -414,6 +427,8 @@ impl JobMachine {
                 self.checkpoints = Checkpoints::Quiet;
                 self.advance_stopped(&mut actions);
             }
+            JobEvent::JobDone if self.rescaling().is_some() => self.leave_plan(&mut actions),
+            JobEvent::RescalePrepared(prepared) => self.rescale_prepared(prepared, &mut actions),
             JobEvent::JobDone => {
                 if !self.is_ending() {
                     let outcome = match self.state.latest() {
@@ -517,6 +532,9 @@ impl JobMachine {
             | LogEntry::CheckpointCompleted { .. }
             | LogEntry::CheckpointAborted { .. }
             | LogEntry::CheckpointCommitted { .. } => self.wind_up(actions),
+            LogEntry::Rescaled { .. } | LogEntry::RescaleFailed { .. } => {
+                actions.push(JobAction::BeginAgain);
+            }
             LogEntry::Finished { outcome } => {
                 actions.push(JobAction::Finish(self.alive()));
                 actions.push(JobAction::Ended(outcome.clone()));

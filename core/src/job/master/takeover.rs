@@ -53,6 +53,10 @@ impl JobMachine {
             self.end_tasks(actions);
             return;
         }
+        if self.rescaling().is_some() {
+            self.leave_plan(actions);
+            return;
+        }
         self.deciding = true;
         for index in 0..self.regions.len() {
             self.decide_region(index, &mut known, now, actions);

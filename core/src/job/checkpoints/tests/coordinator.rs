@@ -92,7 +92,11 @@ impl Coordinator {
                     other => panic!("no kind {other}"),
                 };
                 let token = uuid::Uuid::from_u128(self.log.len() as u128);
-                let request = SavepointRequest { token, kind };
+                let request = SavepointRequest {
+                    token,
+                    kind,
+                    rescale_to: None,
+                };
                 let entry = LogEntry::SavepointRequested { request };
                 self.log.push(entry.clone());
                 CheckpointEvent::Appended(entry)

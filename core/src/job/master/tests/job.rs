@@ -116,6 +116,41 @@ impl Job {
         }
     }
 
+    /// Stops the job with a savepoint, to go on at another parallelism. It is not committed.
+    pub(super) fn stop_to_rescale(&mut self, id: u64, parallelism: u32) {
+        let (id, kind) = (CheckpointId(id), CheckpointKind::Stop { drain: false });
+        let request = SavepointRequest {
+            token: Uuid::from_u128(7),
+            kind,
+            rescale_to: Some(parallelism),
+        };
+        for entry in [
+            LogEntry::SavepointRequested { request },
+            LogEntry::CheckpointTriggered { id, kind },
+            LogEntry::CheckpointCompleted {
+                id,
+                kind,
+                received: BTreeMap::new(),
+            },
+        ] {
+            assert_eq!(self.writes(entry), "");
+        }
+    }
+
+    /// What a plan of another parallelism starts from: the splits that there are.
+    fn start(&self, checkpoint: CheckpointId) -> StartState {
+        StartState {
+            savepoint: "its own".into(),
+            checkpoint,
+            splits: self.machine.state.splits.clone(),
+        }
+    }
+
+    /// The master that begins when the job has another plan.
+    pub(super) fn at(self, graph: &'static str) -> Self {
+        Self { graph, ..self }.successor()
+    }
+
     pub(super) fn manifest(&self, id: CheckpointId) -> Manifest {
         let subtasks = plan(self.graph).subtasks().collect::<Vec<_>>();
         Manifest {
@@ -219,6 +254,10 @@ impl Job {
             "cancel" => JobEvent::Cancel,
             "quiesced" => JobEvent::Quiesced,
             "done" => JobEvent::JobDone,
+            "prepared" => JobEvent::RescalePrepared(match of.parse() {
+                Ok(checkpoint) => Ok((7, Box::new(self.start(CheckpointId(checkpoint))))),
+                Err(_) => Err(Failure::job("it is damaged")),
+            }),
             "give-up" => JobEvent::FailJob(Failure::job(of)),
             "committed" => {
                 return self.writes(LogEntry::CheckpointCommitted {

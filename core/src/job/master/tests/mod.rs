@@ -9,6 +9,7 @@ mod fold;
 mod giving_up;
 mod job;
 mod pictures;
+mod rescaling;
 mod splits;
 mod starting;
 mod taking_over;

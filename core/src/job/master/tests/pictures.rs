@@ -88,6 +88,10 @@ pub(super) fn entry_picture(entry: &LogEntry) -> String {
             let region: Vec<String> = region.collect();
             format!("failover {} ({})", region.join(" "), cause.message)
         }
+        LogEntry::Rescaled {
+            parallelism, start, ..
+        } => format!("rescaled to {parallelism} @{}", start.checkpoint),
+        LogEntry::RescaleFailed { reason, .. } => format!("not rescaled ({reason})"),
         LogEntry::CancelRequested => "cancel".into(),
         LogEntry::JobFailing { cause } => format!("failing ({})", cause.message),
         LogEntry::Finished { outcome } => outcome.to_string(),
@@ -152,6 +156,11 @@ pub(super) fn action_picture(action: &JobAction) -> String {
         }
         JobAction::Quiesce => "quiesce".into(),
         JobAction::AllDrained => "all drained".into(),
+        JobAction::PrepareRescale(rescaling) => format!(
+            "prepare {} from {}",
+            rescaling.parallelism, rescaling.savepoint
+        ),
+        JobAction::BeginAgain => "begin again".into(),
         JobAction::Ended(outcome) => format!("ended {outcome}"),
     }
 }
