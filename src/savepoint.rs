@@ -386,7 +386,7 @@ pub(crate) fn read_manifest(
     let bytes = storage.read_savepoint(folder).map_err(|error| {
         JobError::Savepoint(match error {
             StorageError::Missing { name } => {
-                format!("there is no savepoint: \"{name}\" is missing")
+                format!("there is no savepoint: \"{name}\" is missing; give the place of one, which ends in savepoints/NAME")
             }
             error => Failure::user(&error.into()).message,
         })

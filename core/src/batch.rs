@@ -138,9 +138,9 @@ pub fn record_bytes<T: Record>(rows: &[Event<T>]) -> usize {
 
 /// When a buffer is full: by the number of its records, and by their bytes.
 ///
-/// As it fills, its newest record is measured whenever it has twice as many as at the last look, from the first on. So it needs no
-/// knowledge of what came before it, costs ten looks at a thousand records, and holds at most about twice its bytes
-/// when records become large while it fills.
+/// As it fills, its newest record is measured when it has one, two, four, ... of them, and every sixty-fourth from there on. So it needs no
+/// knowledge of what came before it, costs some twenty looks at a thousand records, and is over its bytes by some sixty records at
+/// most where these become large while it fills.
 ///
 /// ```
 /// use rivus_core::{Event, Fullness};
@@ -164,6 +164,9 @@ pub struct Fullness {
     measured: usize,
     looks: usize,
 }
+
+/// Records that come into a buffer without a look at one of them, at most.
+const MOST_UNSEEN: usize = 64;
 
 impl Fullness {
     /// Of buffers that have at most so many records, and about so many bytes unless one record has more.
@@ -193,7 +196,7 @@ impl Fullness {
         self.looks += 1;
         let fitting = self.bytes.saturating_mul(self.looks) / self.measured.max(1);
         self.full = fitting.clamp(1, self.records);
-        self.look_at = self.full.min(2 * rows.len());
+        self.look_at = self.full.min(rows.len() + rows.len().min(MOST_UNSEEN));
         rows.len() >= self.full
     }
 
@@ -253,6 +256,14 @@ mod tests {
         assert_eq!(filled(&[1], 1), [10_000 / small_record]);
         assert_eq!(filled(&[4_900], 2), [2, 2]);
         assert_eq!(filled(&[50_000], 2), [1, 1]);
+        // A buffer of many, which become large when it is half full.
+        let mut wide = Fullness::new(1_000, 1_000_000);
+        let mut rows = Vec::new();
+        while !wide.is_full(&rows) {
+            let size = if rows.len() < 513 { 1 } else { 100_000 };
+            rows.push(Event::at(0, "x".repeat(size)));
+        }
+        assert!(rows.len() <= 513 + MOST_UNSEEN, "{}", rows.len());
         let large = [small.as_slice(), &[50_000]].concat();
         let found = filled(&large, 4);
         assert!(found[1] < 32 && found[2..] == [1, 1], "{found:?}");

@@ -62,10 +62,11 @@ impl WatermarkMerge {
         // A snapshot says of no channel less than what all had reached.
         let merged = channels.iter().map(|time| time.watermark).min();
         Self {
-            channels,
             merged: merged.unwrap_or(MIN_TIMESTAMP),
             idle: false,
-            woke: false,
+            // Those behind were told before the snapshot.
+            woke: !channels.is_empty() && channels.iter().all(|time| time.idle),
+            channels,
         }
     }
 
@@ -161,6 +162,10 @@ mod tests {
         assert_eq!(merge.on_idle(0), TimeChange::Idle);
         merge.on_records(0);
         assert_eq!(merge.on_idle(0), TimeChange::Idle);
+        // Also if it was told before a restore.
+        let mut merge = WatermarkMerge::restore(1, &merge.channels());
+        merge.on_records(0);
+        assert_eq!(merge.on_watermark(0, 5), TimeChange::Watermark(5));
     }
 
     #[test]

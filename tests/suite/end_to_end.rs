@@ -242,7 +242,7 @@ async fn figures_say_what_was_taken_and_given_and_who_holds_whom_up() {
     assert!(slow.shares().busy > 0.5, "{slow:?}");
     assert!(slow.shares().backpressured < 0.1, "{slow:?}");
     // The other way round: it waits for records, of which there are few.
-    let [source, slow] = figures(100, 100).await;
+    let [source, slow] = figures(30, 20).await;
     assert!(source.shares().idle > 0.5, "{source:?}");
     assert!(slow.shares().idle > 0.5, "{slow:?}");
 }

@@ -179,7 +179,7 @@ async fn what_is_in_a_savepoint_in_s3_is_seen_from_the_command_line_too() {
     for (place, says) in [
         (
             "s3://state/inspected/savepoints",
-            "error: there is no savepoint: \"savepoint\" is missing\n",
+            "error: there is no savepoint: \"savepoint\" is missing; give the place of one, which ends in savepoints/NAME\n",
         ),
         (
             "gs://state/inspected",

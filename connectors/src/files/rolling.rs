@@ -1,7 +1,5 @@
 //! When a part is closed and the next one begun.
 
-use serde::{Deserialize, Serialize};
-
 /// When a sink closes the file it writes and goes on in a new one.
 ///
 /// ```
@@ -10,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// let large = RollingPolicy { max_bytes: 1 << 30, on_checkpoint: false };
 /// assert!(RollingPolicy::default().on_checkpoint);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollingPolicy {
     /// As soon as it holds at least this many bytes.
     pub max_bytes: u64,

@@ -138,7 +138,7 @@ pub enum LogEntry {
         wait: Duration,
         /// Whether a new leader found the region broken, rather than saw it break.
         found_at_takeover: bool,
-        /// Whether the restart strategy counts it: not what a new leader found, nor what failed with others.
+        /// Whether the restart strategy counts it: not what a new leader found, nor what failed while others waited to be tried again.
         charged: bool,
     },
     /// Somebody asked for the job's end.

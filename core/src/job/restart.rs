@@ -99,30 +99,14 @@ impl Default for RestartStrategy {
 pub enum RestartDecision {
     /// Try again after a wait.
     After(Duration),
-    /// Try again together with what failed before and still waits, after what is left of that wait.
-    Joins(Duration),
     /// The job fails.
     GiveUp,
 }
 
-impl RestartDecision {
-    /// The same for what else was lost in the same event.
-    pub fn joined(self) -> Self {
-        match self {
-            Self::After(wait) => Self::Joins(wait),
-            other => other,
-        }
-    }
-}
-
 /// What a strategy remembers.
-///
-/// A machine that dies takes several regions with it, and they are not all heard of at once: what fails while an earlier failure
-/// still waits belongs to that one, is tried again with it, and counts no further (FLIP-364).
 #[derive(Debug, Clone, Default)]
 pub struct RestartState {
-    /// When the last wait that was decided is over.
-    waits_until: Duration,
+    decided: Duration,
     failures: VecDeque<Duration>,
     count: u32,
     last_wait: Duration,
@@ -144,14 +128,16 @@ impl RestartState {
         now: Duration,
         random: f64,
     ) -> RestartDecision {
-        if now < self.waits_until {
-            return RestartDecision::Joins(self.waits_until - now);
-        }
         let decision = self.decide(strategy, now, random);
         if let RestartDecision::After(wait) = decision {
-            self.waits_until = now.saturating_add(wait);
+            self.decided = wait;
         }
         decision
+    }
+
+    /// The wait that was decided last.
+    pub fn decided(&self) -> Duration {
+        self.decided
     }
 
     fn decide(
@@ -221,7 +207,7 @@ fn times(wait: Duration, factor: f64) -> Duration {
 mod tests {
     use super::*;
 
-    /// Failures at these seconds; the waits in milliseconds, `+` before one that is joined, `x` for giving up.
+    /// Failures at these seconds; the waits in milliseconds, `x` for giving up.
     fn waits(strategy: &RestartStrategy, failures: &[u64]) -> String {
         let mut state = RestartState::default();
         let words: Vec<String> = failures
@@ -229,7 +215,6 @@ mod tests {
             .map(
                 |at| match state.on_failure(strategy, Duration::from_secs(*at), 0.5) {
                     RestartDecision::After(wait) => wait.as_millis().to_string(),
-                    RestartDecision::Joins(wait) => format!("+{}", wait.as_millis()),
                     RestartDecision::GiveUp => "x".into(),
                 },
             )
@@ -260,7 +245,7 @@ mod tests {
             reset_after: second * 60,
         };
         let expected = "1000 2000 4000 5000 1000";
-        assert_eq!(waits(&exponential, &[1, 2, 4, 8, 100]), expected);
+        assert_eq!(waits(&exponential, &[1, 2, 3, 4, 100]), expected);
         let steep = RestartStrategy::ExponentialDelay {
             initial: second,
             max: second * 5,
@@ -268,25 +253,6 @@ mod tests {
             jitter: 0.0,
             reset_after: second * 60,
         };
-        assert_eq!(waits(&steep, &[1, 2, 7]), "1000 5000 5000");
-    }
-
-    #[test]
-    fn what_fails_while_an_earlier_failure_waits_is_tried_again_with_it_and_not_counted() {
-        let fixed = RestartStrategy::FixedDelay {
-            attempts: 2,
-            delay: Duration::from_secs(5),
-        };
-        let expected = "5000 +5000 +1000 5000 +4000 x";
-        assert_eq!(waits(&fixed, &[1, 1, 5, 6, 7, 11]), expected);
-        let exponential = RestartStrategy::ExponentialDelay {
-            initial: Duration::from_secs(2),
-            max: Duration::from_secs(60),
-            factor: 2.0,
-            jitter: 0.0,
-            reset_after: Duration::from_secs(60),
-        };
-        let expected = "2000 +2000 +1000 4000 +3000";
-        assert_eq!(waits(&exponential, &[1, 1, 2, 3, 4]), expected);
+        assert_eq!(waits(&steep, &[1, 2, 3]), "1000 5000 5000");
     }
 }

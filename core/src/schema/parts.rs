@@ -40,6 +40,8 @@ pub(super) struct Parts {
     partly_known: BTreeSet<String>,
     /// Those that are taken apart, or have been, and which types they are: two may have one name.
     apart: BTreeMap<&'static str, &'static str>,
+    /// Short names of types of which nothing else is known, and which types those are: another type of the name goes by its whole one.
+    given_out: BTreeMap<String, &'static str>,
     /// From the type to the part that is being looked at.
     path: Vec<Step>,
 }
@@ -101,7 +103,8 @@ impl Parts {
     fn keep(&mut self, root: Format, found: Registry) -> Option<Format> {
         let found = Shape::new(root, found);
         let is_other = |(name, container): (&String, &ContainerFormat)| {
-            let is_open = self.apart.contains_key(name.as_str());
+            let is_open =
+                self.apart.contains_key(name.as_str()) || self.given_out.contains_key(name);
             let before = self.containers.get(name);
             before.map_or(is_open, |before| before != container)
         };
@@ -213,6 +216,9 @@ impl Parts {
         if let Some(before) = self.apart.get(name) {
             return known.filter(|_| *before == of);
         }
+        if self.given_out.contains_key(name) {
+            return None;
+        }
         self.apart.insert(name, of);
         let made = make(self).filter(|made| {
             let before = self.containers.get(name);
@@ -237,14 +243,16 @@ impl Parts {
     }
 
     /// A type of which only the name is known.
-    fn opaque(&self, name: &'static str) -> Format {
+    fn opaque(&mut self, name: &'static str) -> Format {
+        // What a function reads that is given by `#[serde(with)]` has no name.
+        if name.contains("__DeserializeWith") {
+            return Format::TypeName("_".to_owned());
+        }
         let short = short_name(name);
-        Format::TypeName(match name {
-            // What a function reads that is given by `#[serde(with)]` has no name.
-            _ if name.contains("__DeserializeWith") => "_".to_owned(),
-            _ if self.is_named(&short) => name.to_owned(),
-            _ => short,
-        })
+        if self.is_named(&short) || *self.given_out.entry(short.clone()).or_insert(name) != name {
+            return Format::TypeName(name.to_owned());
+        }
+        Format::TypeName(short)
     }
 }
 
@@ -624,6 +632,20 @@ mod tests {
         last: Change,
     }
 
+    mod hidden {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(super) struct Line(uuid::Uuid, u32);
+    }
+
+    /// The one that can't be told comes first.
+    #[derive(Serialize, Deserialize)]
+    struct Reversed {
+        theirs: hidden::Line,
+        ours: Line,
+        more: Vec<Line>,
+        id: Uuid,
+    }
+
     #[derive(Serialize, Deserialize)]
     struct Renamed {
         #[serde(alias = "key")]
@@ -673,6 +695,11 @@ mod tests {
 
     #[test]
     fn of_two_types_of_one_name_each_is_itself() {
+        let ours = std::any::type_name::<Line>();
+        assert_eq!(
+            shown::<Reversed>(),
+            format!("Reversed {{ theirs: Line, ours: {ours}, more: [{ours}], id: Uuid }}")
+        );
         let schema = Schema::of::<Both>();
         let theirs = std::any::type_name::<other::Line>();
         assert_eq!(

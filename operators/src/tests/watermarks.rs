@@ -95,6 +95,10 @@ fn a_quiet_stream_is_idle_once_until_a_record_comes() {
         "a@5 +99 a@6 +99 flush +1 flush +500 a@7 +100",
         "a@5 !4 a@6 !5 idle a@7 !6 idle",
     );
+    // Idleness of what stands before it is handed on, and so is its end.
+    let heedless = WatermarkOperator::new(WatermarkStrategy::<Pair>::monotonous());
+    let expected = "a@5 !4 idle a@3 !4";
+    check(&heedless, &main_only(show), "a@5 / idle / a@3", expected);
     // The same watermark again, for those that get no record.
     check(
         &operator,

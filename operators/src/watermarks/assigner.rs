@@ -71,6 +71,8 @@ struct Assigner<T, G, S> {
     group: Option<Arc<str>>,
     /// Whether the source waits for work to be handed to it, or for other sources.
     waiting: bool,
+    /// Whether the next stage has been told that nobody should wait for this one.
+    told_idle: bool,
     seen: Seen,
     /// The last watermark that this attempt has sent.
     sent: Timestamp,
@@ -173,7 +175,7 @@ where
 {
     fn run(&mut self, mut run: Vec<Event<T>>, cx: &mut TaskContext) -> Result<Progress, Failure> {
         cx.enter(self.operator);
-        let woke = self.clock.as_ref().is_some_and(IdleClock::is_idle);
+        let woke = std::mem::take(&mut self.told_idle);
         if let Some(clock) = &mut self.clock {
             clock.active(cx.now());
         }
@@ -232,6 +234,7 @@ where
             }
             Control::Idle | Control::Round(_) | Control::Completed(_) | Control::Aborted(_) => {}
         }
+        self.told_idle |= pass == Some(Control::Idle);
         let progress = match pass {
             Some(control) => self.next.control(control, cx)?,
             None => self.send_due(cx)?,
@@ -298,6 +301,7 @@ where
                 .as_ref()
                 .map(|alignment| Arc::clone(&alignment.group)),
             waiting: false,
+            told_idle: false,
             seen,
             sent: MIN_TIMESTAMP,
             due: None,

@@ -63,8 +63,14 @@ pub(crate) fn hop() -> Duration {
     let line = AtomicU64::new(0);
     let play = |mine: u64| {
         for hop in (mine..HOPS).step_by(2) {
+            let mut spins = 0;
             while line.load(Ordering::Acquire) != hop {
-                spin_loop();
+                spins += 1;
+                // The other one may be waiting for this core.
+                match spins % 10_000 {
+                    0 => std::thread::yield_now(),
+                    _ => spin_loop(),
+                }
             }
             line.store(hop + 1, Ordering::Release);
         }

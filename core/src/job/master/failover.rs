@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::failure::{Failure, FailureScope};
 use crate::ids::{AttemptId, Incarnation, Slot};
-use crate::job::{LogEntry, RestartDecision};
+use crate::job::{LogEntry, RestartDecision, RestartStrategy};
 
 use super::{Checkpoints, JobAction, JobMachine, JobTimer, RegionPhase};
 
@@ -13,18 +13,6 @@ impl JobMachine {
         &mut self,
         attempt: AttemptId,
         failure: Failure,
-        now: Duration,
-        actions: &mut Vec<JobAction>,
-    ) {
-        self.failed_with(attempt, failure, &mut None, now, actions);
-    }
-
-    /// A task failed, with others perhaps: what is decided for the first of them holds for all.
-    fn failed_with(
-        &mut self,
-        attempt: AttemptId,
-        failure: Failure,
-        decided: &mut Option<RestartDecision>,
         now: Duration,
         actions: &mut Vec<JobAction>,
     ) {
@@ -50,18 +38,18 @@ impl JobMachine {
             self.fail_job(poison, actions);
             return;
         }
-        let decision = match *decided {
-            Some(decision) => decision.joined(),
-            None => {
-                let random = (self.random)();
-                let strategy = &self.state.options.restart;
-                *decided.insert(self.restart.on_failure(strategy, now, random))
-            }
-        };
-        match decision {
+        // What dies takes several regions with it, and not all is heard of at once: what fails while others wait to be tried again is tried
+        // again as they are, and counts no further (FLIP-364).
+        let others_wait = self.regions.iter().any(|region| region.phase.waits());
+        if others_wait && self.state.options.restart != RestartStrategy::None {
+            self.fail_over(index, failure, self.restart.decided(), false, actions);
+            return;
+        }
+        let random = (self.random)();
+        let strategy = &self.state.options.restart;
+        match self.restart.on_failure(strategy, now, random) {
             RestartDecision::GiveUp => self.fail_job(failure, actions),
             RestartDecision::After(wait) => self.fail_over(index, failure, wait, true, actions),
-            RestartDecision::Joins(wait) => self.fail_over(index, failure, wait, false, actions),
         }
     }
 
@@ -139,10 +127,9 @@ impl JobMachine {
         actions: &mut Vec<JobAction>,
     ) {
         self.over.extend(lost.iter().map(|(attempt, _)| *attempt));
-        let mut decided = None;
         for (attempt, slot) in lost {
             let failure = Failure::attempt(format!("TaskManager {} was lost", slot.task_manager));
-            self.failed_with(*attempt, failure, &mut decided, now, actions);
+            self.task_failed(*attempt, failure, now, actions);
         }
     }
 

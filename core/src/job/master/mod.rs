@@ -200,6 +200,13 @@ pub enum RegionPhase {
     BackingOff,
 }
 
+impl RegionPhase {
+    /// Whether it has failed, and is to be tried again later.
+    fn waits(&self) -> bool {
+        matches!(self, Self::Failing | Self::Stopping(_) | Self::BackingOff)
+    }
+}
+
 struct Region {
     subtasks: BTreeSet<SubtaskId>,
     phase: RegionPhase,

@@ -272,9 +272,12 @@ fn regions_that_are_lost_in_one_event_are_one_failure() {
         job.write_all();
         job.quietly("quiesced");
         assert_eq!(job.machine.state.restarts_charged, 1);
-        // Wherever they stand, a second event is a second failure once the first is over.
-        job.now += delay;
-        for event in ["wake 0", "slots-but t0", "written", "ready a0#2"] {
+        // Once all have been tried again, the next failure is one more.
+        for event in ["wake 0", "wake 1", "slots-but t0"] {
+            job.quietly(event);
+        }
+        job.write_all();
+        for event in ["ready a0#2", "ready a1#2"] {
             job.quietly(event);
         }
         job.play("failed a0#2 | log failing (boom)");
