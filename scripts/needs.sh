@@ -1,4 +1,6 @@
-# What a build needs beside Rust, installed if it is missing. To be sourced.
+# What a build needs beside Rust, installed if it is missing. To be sourced, from anywhere.
+
+scripts=$(dirname "${BASH_SOURCE[0]}")
 
 # What is built or installed once for a user, whatever checkout it is used by.
 made_once=${XDG_CACHE_HOME:-$HOME/.cache}/rivus
@@ -42,4 +44,4 @@ need_servers() {
     "$home/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 }
 
-source scripts/rocksdb.sh
+source "$scripts/rocksdb.sh"

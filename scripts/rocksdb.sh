@@ -13,7 +13,7 @@ rocksdb_flags=(
 
 # The directory of a crate's sources: crate_sources NAME
 crate_sources() {
-    cargo metadata --format-version 1 --locked |
+    cargo metadata --format-version 1 --locked --manifest-path "$scripts/../Cargo.toml" |
         grep -o "\"manifest_path\":\"[^\"]*/$1-[0-9][^\"]*/Cargo.toml\"" |
         sed 's/^"manifest_path":"//; s/\/Cargo.toml"$//'
 }

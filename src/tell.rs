@@ -1,15 +1,13 @@
 //! What the author of a program should see while it runs, be it set up for logging or not.
 
-use std::io::IsTerminal;
-
 use rivus_actors::JobView;
 use tracing::Level;
 
-/// A warning: to the program's `tracing` subscriber if it takes warnings, else to the terminal if standard error is one.
+/// A warning: to the program's `tracing` subscriber, or to standard error if the program has none. One that takes no warnings is told none.
 pub(crate) fn warn(line: &str) {
     if tracing::enabled!(Level::WARN) {
         tracing::warn!("{line}");
-    } else if std::io::stderr().is_terminal() {
+    } else if !tracing::dispatcher::has_been_set() {
         eprintln!("warning: {line}");
     }
 }
