@@ -30,18 +30,22 @@ fi
 need protoc protobuf-compiler
 [ -e "$(dirname "$(command -v protoc)")/../include/google/protobuf/descriptor.proto" ] || install libprotobuf-dev
 
-# The servers that tests start by themselves: etcd, and one that speaks like S3, in an environment of its own.
+# The servers that tests start by themselves: etcd, and one that speaks like S3, in an environment of its own. That one is downloaded
+# while other things are built: `wait $servers` before the tests.
 need_servers() {
     need etcd etcd-server
     need etcdctl etcd-client
     need openssl openssl
     need python3 python3
     local home=$made_once/moto
-    "$home/bin/python" -c 'import moto.moto_server' 2>/dev/null && return
-    say "installing moto, which speaks like S3"
-    python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
-    python3 -m venv --clear "$home"
-    "$home/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+    if ! "$home/bin/python" -c 'import moto.moto_server' 2>/dev/null; then
+        say "installing moto, which speaks like S3"
+        python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        python3 -m venv --clear "$home"
+        "$home/bin/pip" install --quiet --disable-pip-version-check 'moto[server]==5.2.5' &
+        servers=$!
+    fi
 }
+servers=
 
 source "$scripts/rocksdb.sh"
