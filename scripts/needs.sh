@@ -7,11 +7,14 @@ made_once=${XDG_CACHE_HOME:-$HOME/.cache}/rivus
 
 say() { printf '\n== %s\n' "$*"; }
 
+# Whether the system's packages were listed anew.
+listed=
 install() {
     say "installing $1"
     local sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo)
-    "${sudo[@]}" apt-get update -q
+    [ -n "$listed" ] || "${sudo[@]}" apt-get update -q
+    listed=yes
     "${sudo[@]}" apt-get install -qy --no-install-recommends "$1"
 }
 

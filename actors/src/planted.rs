@@ -1,5 +1,5 @@
 //! Defects planted on purpose, behind the feature `planted-defects`: the chaos suite proves its worth by
-//! catching each. Which one is active is chosen by [`plant`]. Without the feature they don't exist.
+//! catching each. Which one is active is chosen by [`plant`]; none is until then. Without the feature they don't exist.
 
 /// A defect that the chaos suite has to catch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

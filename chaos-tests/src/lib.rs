@@ -76,7 +76,7 @@
 //! | `RIVUS_CELL=Subtask/Commit/Kill/10003 cargo test -p rivus-chaos --test coverage -- --nocapture` | one cell's run, with all that happened |
 //! | `RIVUS_CELL=JobMaster/AfterAppend/Deployed/Kill/20302 cargo test -p rivus-chaos --test coverage -- --nocapture` | one around an entry |
 //! | `cargo run -p rivus-chaos -- --from 1000 --seeds 5000` | the same from a program, with progress |
-//! | `cargo test -p rivus-chaos --features planted-defects --test planted -- --nocapture` | the defects that must be caught |
+//! | `cargo test -p rivus-chaos --test planted -- --nocapture` | the defects that must be caught |
 //!
 //! | file | concern |
 //! |---|---|

@@ -1,7 +1,6 @@
 //! Defects planted on purpose: the suite has to catch each within its two hundred seeds.
 //!
-//! `cargo test -p rivus-chaos --features planted-defects --test planted -- --nocapture`
-#![cfg(feature = "planted-defects")]
+//! `cargo test -p rivus-chaos --test planted -- --nocapture`
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -181,8 +181,11 @@ fn terms_are_never_repeated_whenever_candidates_are_killed() {
             process
         });
         let mut last = [0; 2];
-        for turn in 0..20 {
-            let by = turn % 2;
+        // Some campaigns lose to the other's, as many as the scheduler likes.
+        for by in [0, 1].into_iter().cycle().take(1000) {
+            if terms.len() >= (life + 1) * 10 {
+                break;
+            }
             let said = processes[by].said().unwrap();
             if let Some(term) = said.strip_prefix("leads in ") {
                 let term = term.parse::<u64>().unwrap();
@@ -204,7 +207,7 @@ fn terms_are_never_repeated_whenever_candidates_are_killed() {
             }
         }
     }
-    assert!(terms.len() > 50, "{} terms", terms.len());
+    assert!(terms.len() >= 60, "{} terms", terms.len());
     // Of all these terms the newest are left, and what one may leave that is killed before it has one.
     let left = fs::read_dir(dir.path()).unwrap().count();
     assert!(left <= 6, "{left} files");
