@@ -197,13 +197,6 @@ fn a_leader_that_is_killed_is_followed_by_another_and_no_task_restarts() {
     assert_eq!(last["restarts"], 0, "{last}");
 }
 
-/// Says something to a process as an operating system does.
-pub(crate) fn signal(process: &Process, signal: &str) {
-    let id = process.child.id().to_string();
-    let told = Command::new("kill").args([signal, &id]).status();
-    assert!(told.expect("kill is there").success());
-}
-
 #[test]
 fn a_leader_that_is_stopped_is_left_for_the_next_and_changes_nothing_when_it_wakes() {
     let cluster = Cluster::new();
@@ -212,14 +205,14 @@ fn a_leader_that_is_stopped_is_left_for_the_next_and_changes_nothing_when_it_wak
     let second = cluster.standby();
     let job = cluster.submit(&first.asked, 28_000);
     let running = first.asked.wait_for(&job, |status| checkpoints(status) > 3);
-    signal(&first.process, "-STOP");
+    first.process.signal("-STOP");
 
     let second = Leader::of(second);
     let before = checkpoints(&running);
     let after = second
         .asked
         .wait_for(&job, |status| checkpoints(status) > before + 3);
-    signal(&first.process, "-CONT");
+    first.process.signal("-CONT");
     // It finds its links closed, takes its TaskManagers for lost, and learns from the log that this is not for it to say.
     let woken = second.asked.wait_for(&job, |status| {
         checkpoints(status) > checkpoints(&after) + 10 || status["status"] == "completed"

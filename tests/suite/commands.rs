@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Leader, checkpoints, signal};
+use crate::cluster::{Cluster, Leader, checkpoints};
 use crate::processes::Asked;
 
 /// Says something to an address as a program of one's own would, and hangs up if it doesn't wait for the answer.
@@ -108,7 +108,7 @@ fn where_no_leader_answers_it_is_said_in_one_line() {
     let patient = ["--lease", "60s"];
     let leader = cluster.leader(&patient);
     let (_standby, asked) = cluster.asked_standby(&patient);
-    signal(&leader.process, "-STOP");
+    leader.process.signal("-STOP");
     let (said, code) = asked.refusal(&["list", "--command-timeout", "1s"]);
     assert_eq!((code, said.lines().count()), (Some(3), 1), "{said}");
     let says = format!(
@@ -116,7 +116,7 @@ fn where_no_leader_answers_it_is_said_in_one_line() {
         asked.address, leader.asked.address
     );
     assert!(said.starts_with(&says), "{said}");
-    signal(&leader.process, "-CONT");
+    leader.process.signal("-CONT");
     assert_eq!(names(&asked), [""; 0]);
 }
 
@@ -129,7 +129,7 @@ fn a_command_whose_connection_is_closed_is_not_run_by_a_leader_that_wakes_nor_la
     let job = cluster.submit(&asked, 40_000);
     asked.wait_for(&job, |status| checkpoints(status) > 1);
     say(&asked.address, &submission(&cluster, "to a standby"), false);
-    signal(&first.process, "-STOP");
+    first.process.signal("-STOP");
     say(
         &first.asked.address,
         &submission(&cluster, "to one that sleeps"),
@@ -137,7 +137,7 @@ fn a_command_whose_connection_is_closed_is_not_run_by_a_leader_that_wakes_nor_la
     );
     let second = Leader::of(second);
     assert_eq!(names(&second.asked), ["clicks"]);
-    signal(&first.process, "-CONT");
+    first.process.signal("-CONT");
     asked.wait_for(&job, |status| checkpoints(status) > 10);
     assert_eq!(names(&second.asked), ["clicks"]);
 

@@ -57,6 +57,14 @@ impl Process {
         line
     }
 
+    /// Says something to it as an operating system does.
+    pub(crate) fn signal(&self, signal: &str) {
+        let kill = format!("kill {signal} {}", self.child.id());
+        // Every shell has it; as a program of its own it is not everywhere.
+        let told = Command::new("sh").args(["-c", &kill]).status();
+        assert!(told.expect("a shell").success());
+    }
+
     /// As a machine that fails: nobody is told.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("is killed");

@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::path::Path;
-use std::process::Command;
 
 use crate::processes::{Asked, Process, committed, expected, listening, rivus};
 
@@ -171,12 +170,7 @@ fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
     assert_eq!(factories[0]["name"], "clicks");
     service.answer(&["cancel", "for ever"]);
     service.wait_for(job, |status| status["status"] == "canceled");
-    let id = service.process.child.id().to_string();
-    let told = Command::new("kill")
-        .args(["-TERM", &id])
-        .status()
-        .expect("kill is there");
-    assert!(told.success());
+    service.process.signal("-TERM");
     assert!(service.process.child.wait().expect("ends").success());
 }
 

@@ -119,10 +119,9 @@ impl Process {
     }
 
     fn signal(&self, signal: &str) {
-        let kill = Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
+        let kill = format!("kill {signal} {}", self.child.id());
+        let told = Command::new("sh").args(["-c", &kill]).status();
+        assert!(told.unwrap().success());
     }
 
     fn kill(&mut self) {
