@@ -20,6 +20,11 @@ pub(crate) fn jobs() -> Jobs {
             "Counts made-up clicks by page and second: --out DIR [--rate N] [--count N]",
             clicks,
         )
+        .job(
+            "probe",
+            "Counts as fast as it can and tells when nothing comes out, for `rivus bench takeover`: --to FILE [--keys N]",
+            crate::cli::bench::probe,
+        )
 }
 
 #[derive(Parser)]

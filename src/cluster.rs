@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorRef};
 use rivus_actors::{
     Asked, JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories,
-    Programs, Remote, Seed, Stand, Submission, SubtaskMessage, TokioClock, Views,
+    Programs, Seed, Stand, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, Failure, JobGraph, JobId, Timestamp};
 use rivus_state::{Blocking, CheckpointStorage, Inline, LocalCopies, Pool, StateBackend};
@@ -73,6 +73,8 @@ pub(crate) struct Cluster {
     context: Arc<NodeContext>,
     node: ActorRef<NodeMessage>,
     directory: Option<PathBuf>,
+    /// Where it listens for others, for people; empty if it doesn't.
+    listens: String,
     /// None of its own in a simulation.
     _runtimes: OwnRuntimes,
 }
@@ -147,6 +149,7 @@ impl Cluster {
             }
             Err(error) => return Err(JobError::Setup(format!("the node did not start: {error}"))),
         };
+        let listens = wire.as_ref().map_or_else(String::new, Wire::listens);
         if let Some(wire) = wire {
             wire.serve(&context, &node);
         }
@@ -154,6 +157,7 @@ impl Cluster {
             context,
             node,
             directory,
+            listens,
             _runtimes: runtimes,
         })
     }
@@ -249,15 +253,9 @@ impl Cluster {
         self.directory.as_deref()
     }
 
-    /// Where others send data to this process.
-    pub(crate) fn data_address(&self) -> &str {
-        let remote = self.context.remote.as_ref();
-        remote.map_or("", Remote::data_address)
-    }
-
-    /// Where its leaders are found.
-    pub(crate) fn control_address(&self) -> &str {
-        &self.context.config.address
+    /// Where this process listens for others, for people.
+    pub(crate) fn listens(&self) -> &str {
+        &self.listens
     }
 
     /// Does what may block, where that may be done.

@@ -8,6 +8,7 @@ use rivus_actors::{ControlDoor, DataDoor, NodeConfig, NodeContext, NodeMessage, 
 use rivus_wire::{ConnectError, Credentials, Limits, Listener};
 use tokio::runtime::Handle;
 
+use crate::config::HostPort;
 use crate::error::JobError;
 
 /// How a process speaks with others.
@@ -16,16 +17,30 @@ pub(crate) struct WireSettings {
     /// What they prove themselves with.
     pub(crate) credentials: Credentials,
     /// Where TaskManagers come to its leaders, if it has candidates.
-    pub(crate) control: Option<SocketAddr>,
+    pub(crate) control: Option<Door>,
     /// Where others send data, if it has TaskManagers.
-    pub(crate) data: Option<SocketAddr>,
+    pub(crate) data: Option<Door>,
+}
+
+/// Where others come in.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) listens: SocketAddr,
+    /// Where they are told to come, if they reach it by another way.
+    pub(crate) advertised: Option<HostPort>,
+}
+
+/// A door that is listened at, and what others are told of it.
+struct Open {
+    listener: Listener,
+    told: String,
 }
 
 /// Listeners, before there is anybody to let in.
 pub(crate) struct Wire {
     remote: Option<Remote>,
-    control: Option<Listener>,
-    data: Option<Listener>,
+    control: Option<Open>,
+    data: Option<Open>,
     control_runtime: Handle,
     runtime: Handle,
 }
@@ -50,18 +65,30 @@ impl Wire {
         } = settings;
         let control = bind(control, &credentials, &limits, &control_runtime).await?;
         let data = bind(data, &credentials, &limits, &runtime).await?;
-        let at = |listener: &Option<Listener>| {
-            let listener = listener.as_ref();
-            listener.map_or_else(String::new, |listener| listener.address().to_string())
+        let told = |open: &Option<Open>| {
+            let open = open.as_ref();
+            open.map_or_else(String::new, |open| open.told.clone())
         };
-        config.address = at(&control);
-        let remote = Remote::new(credentials, limits, at(&data), runtime.clone());
+        config.address = told(&control);
+        let remote = Remote::new(credentials, limits, told(&data), runtime.clone());
         Ok(Self {
             remote: Some(remote),
             control,
             data,
             control_runtime,
             runtime,
+        })
+    }
+
+    /// Where it listens, for people.
+    pub(crate) fn listens(&self) -> String {
+        let open = self.control.as_ref().or(self.data.as_ref());
+        open.map_or_else(String::new, |Open { listener, told }| {
+            let address = listener.address().to_string();
+            match *told == address {
+                true => address,
+                false => format!("{address}, which others reach at {told}"),
+            }
         })
     }
 
@@ -78,25 +105,30 @@ impl Wire {
         };
         if let Some(control) = self.control {
             let door = Arc::new(ControlDoor::new(Arc::clone(node), root.clone()));
-            self.control_runtime.spawn(control.serve(nonces(), door));
+            self.control_runtime
+                .spawn(control.listener.serve(nonces(), door));
         }
         if let Some(data) = self.data {
             let door = Arc::new(DataDoor::new(Arc::clone(node)));
-            self.runtime.spawn(data.serve(nonces(), door));
+            self.runtime.spawn(data.listener.serve(nonces(), door));
         }
     }
 }
 
 async fn bind(
-    address: Option<SocketAddr>,
+    door: Option<Door>,
     credentials: &Credentials,
     limits: &Limits,
     runtime: &Handle,
-) -> Result<Option<Listener>, JobError> {
-    let Some(address) = address else {
+) -> Result<Option<Open>, JobError> {
+    let Some(Door {
+        listens: address,
+        advertised,
+    }) = door
+    else {
         return Ok(None);
     };
-    if address.ip().is_unspecified() {
+    if address.ip().is_unspecified() && advertised.is_none() {
         return Err(JobError::Setup(format!(
             "others can't connect to {address}: give the address of this machine that they reach"
         )));
@@ -106,7 +138,13 @@ async fn bind(
         .spawn(Listener::bind(address, credentials, limits))
         .await;
     match bound {
-        Ok(Ok(listener)) => Ok(Some(listener)),
+        Ok(Ok(listener)) => {
+            let told = advertised.map_or_else(
+                || listener.address().to_string(),
+                |HostPort(advertised)| advertised,
+            );
+            Ok(Some(Open { listener, told }))
+        }
         Ok(Err(error @ ConnectError::Open(_))) => Err(JobError::Setup(error.line())),
         Ok(Err(error)) => Err(JobError::Setup(format!(
             "can't listen on {address}: {}",

@@ -9,7 +9,7 @@ use rivus_core::job::CheckpointMode;
 
 use super::setting::Role::{self, Cluster, Command, JobManager, TaskManager};
 use super::setting::{Declared, Setting};
-use super::value::Size;
+use super::value::{HostPort, Size};
 
 /// Processes.
 const ALL_ROLES: &[Role] = &[Cluster, JobManager, TaskManager];
@@ -70,11 +70,15 @@ settings! {
     COMMAND_TIMEOUT: Duration = "command_timeout".default("10s").roles(&[Command]);
     /// Where to listen for TaskManagers, who learn it from the election
     CONTROL_ADDRESS: SocketAddr = "control_address".default("127.0.0.1:0").roles(&[JobManager]);
+    /// Where TaskManagers reach that, if not by the address that is listened to: through a forwarded port, or by a name
+    CONTROL_ADVERTISED: Option<HostPort> = "control_advertised".roles(&[JobManager]);
     /// How long a new leader waits for reports of TaskManagers
     COLLECT_TIMEOUT: Duration = "collect_timeout".default("5s").roles(LEADERS);
 
     /// Where to listen for records of other TaskManagers, who learn it from the leader
     DATA_ADDRESS: SocketAddr = "data_address".default("127.0.0.1:0").roles(&[TaskManager]);
+    /// Where other TaskManagers reach that, if not by the address that is listened to: through a forwarded port, or by a name
+    DATA_ADVERTISED: Option<HostPort> = "data_advertised".roles(&[TaskManager]);
     /// How long tasks go on without a leader
     TASK_SURVIVAL_TIMEOUT: Duration = "task_survival_timeout".default("5m").roles(&[TaskManager]);
     /// Subtasks of the widest operators that can run at the same time in this process, of all jobs together

@@ -141,6 +141,34 @@ impl Value for SocketAddr {
     }
 }
 
+/// Where others reach something, by an address or a name: `HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostPort(pub(crate) String);
+
+impl HostPort {
+    pub(crate) fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or("", |(host, _)| host)
+    }
+}
+
+impl Value for HostPort {
+    const EXPECTS: &'static str = "HOST:PORT, such as rivus-1.example:7900";
+
+    fn read(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        // Only an address may have colons, and has them in brackets.
+        let is_host = !host.is_empty()
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
+            && (!host.contains(':') || host.starts_with('[') && host.ends_with(']'));
+        (is_host && is_port).then(|| Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 impl Value for bool {
     const EXPECTS: &'static str = "true or false";
     const KIND: Kind = Kind::Switch;

@@ -113,8 +113,8 @@ impl Service {
     }
 
     /// Where TaskManagers of other processes come to.
-    pub(crate) fn control_address(&self) -> &str {
-        self.cluster.control_address()
+    pub(crate) fn listens(&self) -> &str {
+        self.cluster.listens()
     }
 
     /// Answers requests until `stop` is over. Returns when those under way are answered, and nobody is led any more.

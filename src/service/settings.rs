@@ -16,7 +16,7 @@ use crate::config::{Setting, Value};
 use crate::error::JobError;
 use crate::jobs::Jobs;
 use crate::storage::{Coordination, Storage};
-use crate::wire::WireSettings;
+use crate::wire::{Door, WireSettings};
 
 /// A shorter secret can be guessed.
 const SECRET_BYTES: usize = 16;
@@ -244,10 +244,18 @@ fn backend(config: &Config) -> Result<Option<Arc<dyn StateBackend>>, ConfigError
 }
 
 fn wire(config: &Config, role: Role) -> Result<Option<WireSettings>, ConfigError> {
-    let (control, data) = match role {
+    let (address, advertised) = match role {
         Role::Cluster | Role::Command => return Ok(None),
-        Role::JobManager => (Some(config.get(&of::CONTROL_ADDRESS)), None),
-        Role::TaskManager => (None, Some(config.get(&of::DATA_ADDRESS))),
+        Role::JobManager => (&of::CONTROL_ADDRESS, &of::CONTROL_ADVERTISED),
+        Role::TaskManager => (&of::DATA_ADDRESS, &of::DATA_ADVERTISED),
+    };
+    let door = Some(Door {
+        listens: config.get(address),
+        advertised: config.get(advertised),
+    });
+    let (control, data) = match role {
+        Role::JobManager => (door, None),
+        _ => (None, door),
     };
     Ok(Some(WireSettings {
         credentials: Credentials {

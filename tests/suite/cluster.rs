@@ -87,10 +87,15 @@ impl Cluster {
     }
 
     pub(crate) fn task_manager(&self, slots: &str, options: &[&str]) -> Process {
+        self.asked_task_manager(slots, options).0
+    }
+
+    /// One, and where it takes records.
+    pub(crate) fn asked_task_manager(&self, slots: &str, options: &[&str]) -> (Process, String) {
         let wanted = ["--workers", "1", "--slots", slots];
         let mut process = self.process("taskmanager", &[&wanted[..], options].concat());
-        data_address(&process.line());
-        process
+        let address = data_address(&process.line());
+        (process, address)
     }
 
     /// One whose log is in a file, and where it takes records.

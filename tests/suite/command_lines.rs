@@ -85,6 +85,7 @@ fn a_benchmark_of_nothing_is_refused_in_one_line() {
         "state --loop-rows",
         "state --checkpoints",
         "state --rounds",
+        "takeover --kills",
     ] {
         let bench = ["bench"].into_iter().chain(line.split(' ')).chain(["0"]);
         let output = rivus().args(bench).output().unwrap();

@@ -22,12 +22,14 @@ mod mistakes;
 mod operator_kit;
 mod operator_state;
 mod own_types;
+mod partitions;
 mod processes;
 mod queries;
 mod query_joins;
 mod refused;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;
+mod replaced;
 mod rescale;
 mod resume;
 mod savepoints;

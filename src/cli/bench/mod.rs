@@ -8,6 +8,7 @@
 //! | `checkpoint` | 1 GB of state: no pause over 50 ms, every second at least 70 % of the pace before |
 //! | `backpressure` | a sink that stops for 10 s: memory stays within the configured budget |
 //! | `state` | 10 million keys on RocksDB with 256 MiB: 200,000 read-modify-writes per CPU-second, 2 million on hot keys |
+//! | `takeover` | the leader killed twenty times under full load: the median silence at a sink at most 3 times the usual, none over 250 ms |
 //!
 //! Loop and engine take turns, so that whatever else the machine does hits both; what counts is the
 //! median of the ratios of neighbouring runs.
@@ -27,6 +28,7 @@ mod rocks_loop;
 mod source;
 mod state;
 mod stateless;
+mod takeover;
 
 use std::path::PathBuf;
 
@@ -34,6 +36,8 @@ use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args as ClapArgs, Subcommand};
 use rivus::Storage;
+
+pub(crate) use self::takeover::probe;
 
 /// Measure the engine on this machine.
 #[derive(Debug, ClapArgs)]
@@ -66,6 +70,8 @@ enum Bench {
     Backpressure(backpressure::Args),
     /// State on disk that is larger than its memory.
     State(state::Args),
+    /// What a leader's death sounds like at a sink, with processes of this binary.
+    Takeover(takeover::Args),
     /// All of them, with their defaults.
     All,
 }
@@ -115,13 +121,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Bench::Checkpoint(args) => checkpoint::run(&setup, &args).await,
             Bench::Backpressure(args) => backpressure::run(&setup, &args).await,
             Bench::State(args) => state::run(&setup, &args).await,
+            Bench::Takeover(args) => takeover::run(&args).await,
             Bench::All => {
                 keyed::run(&setup, &keyed::Args::default()).await?;
                 stateless::run(&setup, &stateless::Args::default()).await?;
                 latency::run(&setup, &latency::Args::default()).await?;
                 checkpoint::run(&setup, &checkpoint::Args::default()).await?;
                 backpressure::run(&setup, &backpressure::Args::default()).await?;
-                state::run(&setup, &state::Args::default()).await
+                state::run(&setup, &state::Args::default()).await?;
+                takeover::run(&takeover::Args::default()).await
             }
         }
     })

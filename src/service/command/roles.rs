@@ -17,6 +17,7 @@ use crate::config::{
 use crate::jobs::Jobs;
 use crate::service::server::Service;
 use crate::service::settings::ProcessSettings;
+use crate::wire::Door;
 
 /// How long a service may take to lead before it says that it stands by.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -81,7 +82,7 @@ impl TaskManagerArgs {
             show::say(&format!(
                 "{} slots; data at {}; storage in {}",
                 config.get(&declared::SLOTS),
-                cluster.data_address(),
+                cluster.listens(),
                 config.get(&declared::STORAGE)
             ));
             told_to_stop().await;
@@ -121,7 +122,7 @@ fn lead(
             show::say(&format!(
                 "listening on {address}; storage in {}; {}; jobs: {names}",
                 config.get(&declared::STORAGE),
-                what(service.control_address()),
+                what(service.listens()),
             ));
             std::future::pending::<()>().await;
         };
@@ -138,10 +139,16 @@ fn told(address: SocketAddr, settings: &ProcessSettings) -> String {
     if !address.ip().is_unspecified() {
         return address.to_string();
     }
-    let control = settings.wire.as_ref().and_then(|wire| wire.control);
-    control.map_or_else(String::new, |control| {
-        SocketAddr::new(control.ip(), address.port()).to_string()
-    })
+    let wire = settings.wire.as_ref();
+    let control = wire.and_then(|wire| wire.control.as_ref());
+    match control {
+        Some(Door {
+            advertised: Some(advertised),
+            ..
+        }) => format!("{}:{}", advertised.host(), address.port()),
+        Some(Door { listens, .. }) => SocketAddr::new(listens.ip(), address.port()).to_string(),
+        None => String::new(),
+    }
 }
 
 /// Waits until the service leads, and says that it stands by if that takes long.

@@ -1,0 +1,214 @@
+//! The job that is watched, and how what it tells is read.
+//!
+//! Its sink commits nothing: what reaches it is out. It appends to a file, a line for each silence worth telling and one each second for
+//! how often something came:
+//!
+//! ```text
+//! gap 1 1767225600123456789 5200000     subtask 1 heard something then, by the clock of its machine, and nothing for 5.2 ms before
+//! came 1 1767225601000000000 8813       runs of records that have reached subtask 1 by then
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use clap::Parser;
+use rivus::connectors::GeneratorSource;
+use rivus::{Event, JobArgs, StreamEnvironment, UserError};
+
+use super::super::observed::ObservedSink;
+
+/// Silences that are shorter are not told.
+const TOLD: u64 = 100_000;
+
+const SECOND: u64 = 1_000_000_000;
+
+#[derive(Parser)]
+struct Probe {
+    /// The file that silences are told to
+    #[arg(long)]
+    to: PathBuf,
+    /// Keys that are counted
+    #[arg(long, default_value_t = 100_000)]
+    keys: u64,
+}
+
+/// Counts as fast as it can, and tells when nothing comes out.
+pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
+    let Probe { to, keys } = args.parse()?;
+    if keys == 0 {
+        return Err("--keys is 0: give more".into());
+    }
+    let telling = Arc::new(Mutex::new(Telling {
+        to,
+        all: Vec::new(),
+    }));
+    let observe = move |subtask: u32, _: &[Event<(u64, u64)>]| {
+        let mut telling = telling.lock().unwrap_or_else(PoisonError::into_inner);
+        telling.heard(subtask as usize, now());
+    };
+    env.from_source(GeneratorSource::new(move |n, _| {
+        n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % keys
+    }))
+    .uid("numbers")
+    .key_by(|number| *number)
+    .count()
+    .uid("counts")
+    .sink_to(ObservedSink::new(observe))
+    .uid("probe");
+    Ok(())
+}
+
+/// Nanoseconds since 1970: what processes of one machine have in common.
+#[allow(clippy::disallowed_methods)] // A benchmark measures real time.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// What the sink's subtasks tell.
+struct Telling {
+    to: PathBuf,
+    all: Vec<Option<Teller>>,
+}
+
+struct Teller {
+    file: File,
+    last: u64,
+    came: u64,
+    told: u64,
+}
+
+impl Telling {
+    fn heard(&mut self, subtask: usize, now: u64) {
+        if self.all.len() <= subtask {
+            self.all.resize_with(subtask + 1, || None);
+        }
+        let file = || OpenOptions::new().create(true).append(true).open(&self.to);
+        let Self { all, .. } = self;
+        let teller = match &mut all[subtask] {
+            Some(teller) => teller,
+            empty => {
+                let Ok(file) = file() else { return };
+                empty.insert(Teller {
+                    file,
+                    last: now,
+                    came: 0,
+                    told: now,
+                })
+            }
+        };
+        teller.heard(subtask, now);
+    }
+}
+
+impl Teller {
+    fn heard(&mut self, subtask: usize, now: u64) {
+        let gap = now.saturating_sub(self.last);
+        self.last = now;
+        self.came += 1;
+        // What isn't told is missed by who reads.
+        if gap >= TOLD {
+            let _ = writeln!(self.file, "gap {subtask} {now} {gap}");
+        }
+        if now - self.told >= SECOND {
+            self.told = now;
+            let _ = writeln!(self.file, "came {subtask} {now} {}", self.came);
+        }
+    }
+}
+
+/// A time without output of one subtask, nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    pub(super) ended: u64,
+    pub(super) took: u64,
+}
+
+/// What was told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) gaps: Vec<Gap>,
+    /// When, by which subtask, and how many runs had come by then.
+    came: Vec<(u64, u32, u64)>,
+}
+
+impl Told {
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("the probe has told nothing in {}", path.display()))?;
+        let mut told = Self::default();
+        for line in text.lines() {
+            let mut words = line.split(' ');
+            let kind = words.next();
+            let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+            // The last line may be half written.
+            let (Some(subtask), Some(at), Some(what)) = (number(), number(), number()) else {
+                continue;
+            };
+            match kind {
+                Some("gap") => told.gaps.push(Gap {
+                    ended: at,
+                    took: what,
+                }),
+                _ => told.came.push((at, subtask as u32, what)),
+            }
+        }
+        Ok(told)
+    }
+
+    /// The longest silence that reached into a span.
+    pub(super) fn longest(&self, from: u64, until: u64) -> u64 {
+        let within = self.gaps.iter().filter(|gap| {
+            let began = gap.ended - gap.took;
+            began < until && gap.ended > from
+        });
+        within.map(|gap| gap.took).max().unwrap_or(TOLD)
+    }
+
+    /// Of all silences that ended in a span, the one that one of a thousand exceeds.
+    pub(super) fn p999(&self, from: u64, until: u64) -> u64 {
+        let mut came = std::collections::BTreeMap::<u32, (u64, u64)>::new();
+        for (at, subtask, count) in &self.came {
+            if (from..until).contains(at) {
+                came.entry(*subtask).or_insert((*count, *count)).1 = *count;
+            }
+        }
+        let all: u64 = came.values().map(|(first, last)| last - first).sum();
+        let within = self
+            .gaps
+            .iter()
+            .filter(|gap| (from..until).contains(&gap.ended));
+        let mut gaps: Vec<u64> = within.map(|gap| gap.took).collect();
+        gaps.sort_unstable_by(|one, other| other.cmp(one));
+        gaps.get(all as usize / 1_000).copied().unwrap_or(TOLD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silences_are_told_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("told");
+        let mut telling = Telling {
+            to: to.clone(),
+            all: Vec::new(),
+        };
+        for n in 0..3_000 {
+            // Each millisecond, and once nothing for 40 of them.
+            let late = if n < 2_000 { 0 } else { 40 };
+            telling.heard(n as usize % 2, (n + late) * 1_000_000);
+        }
+        let told = Told::read(&to).unwrap();
+        assert_eq!(told.gaps.len(), 2_998);
+        assert_eq!(told.longest(0, SECOND), 2_000_000);
+        assert_eq!(told.longest(2_001_000_000, 2_002_000_000), 42_000_000);
+        assert_eq!(told.p999(0, 3 * SECOND), 2_000_000);
+    }
+}

@@ -1,0 +1,185 @@
+//! Networks that fail between processes: a way that lets nothing through, in both directions or in one.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::cluster::{Cluster, Leader, checkpoints};
+use crate::processes::{Process, pause};
+
+/// What a way does to what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passes {
+    Both,
+    /// What the one that connects says is held up, while connections stay open.
+    Answers,
+    /// What it is answered is.
+    Calls,
+    Nothing,
+}
+
+/// A way from those who connect to whom it leads to.
+#[derive(Clone)]
+struct Way {
+    address: String,
+    leads_to: Arc<Mutex<Option<String>>>,
+    passes: Arc<Mutex<Passes>>,
+}
+
+impl Way {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let way = Self {
+            address: listener.local_addr().expect("an address").to_string(),
+            leads_to: Arc::default(),
+            passes: Arc::new(Mutex::new(Passes::Both)),
+        };
+        let taken = way.clone();
+        // It ends with the tests.
+        thread::spawn(move || {
+            for caller in listener.incoming().flatten() {
+                let way = taken.clone();
+                thread::spawn(move || way.carry(caller));
+            }
+        });
+        way
+    }
+
+    fn lead_to(&self, address: &str) {
+        *self.leads_to.lock().expect("whole") = Some(address.to_owned());
+    }
+
+    fn let_pass(&self, passes: Passes) {
+        *self.passes.lock().expect("whole") = passes;
+    }
+
+    fn lets(&self, direction: Passes) -> bool {
+        let passes = *self.passes.lock().expect("whole");
+        passes == Passes::Both || passes == direction
+    }
+
+    fn carry(&self, caller: TcpStream) {
+        let to = self.leads_to.lock().expect("whole").clone();
+        let Some(called) = to.and_then(|to| TcpStream::connect(to).ok()) else {
+            return;
+        };
+        let (Ok(from_caller), Ok(from_called)) = (caller.try_clone(), called.try_clone()) else {
+            return;
+        };
+        let way = self.clone();
+        let there = move || way.copy(from_caller, called, Passes::Calls);
+        thread::spawn(there);
+        self.copy(from_called, caller, Passes::Answers);
+    }
+
+    /// What is held up comes later, as a network sends it again: to whom it is no news any more.
+    fn copy(&self, mut from: TcpStream, mut to: TcpStream, direction: Passes) {
+        let mut bytes = [0; 16 << 10];
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
+            while !self.lets(direction) {
+                pause();
+            }
+            if to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}
+
+/// Where a process listens that has another address for others.
+fn behind(line: &str) -> &str {
+    line.split_once(", which others reach at ").expect("both").0
+}
+
+/// Silence is noticed in a second.
+const SOON: [&str; 4] = ["--heartbeat-timeout", "1s", "--heartbeat-interval", "200ms"];
+
+fn leader_at_the_end_of(way: &Way, cluster: &Cluster) -> Leader {
+    let advertised = ["--control-advertised", &way.address];
+    let leader = cluster.leader(&[&SOON[..], &advertised].concat());
+    way.lead_to(behind(&leader.control));
+    leader
+}
+
+fn task_manager_at_the_end_of(way: &Way, cluster: &Cluster) -> Process {
+    let advertised = ["--data-advertised", &way.address];
+    let options = [&SOON[..], &advertised].concat();
+    let (process, data) = cluster.asked_task_manager("1", &options);
+    way.lead_to(behind(&data));
+    process
+}
+
+/// A test of each way to be cut off, side by side: most of it is waiting.
+fn however_cut_off(test: impl Fn(Passes) + Sync) {
+    thread::scope(|scope| {
+        for passes in [Passes::Nothing, Passes::Answers, Passes::Calls] {
+            let test = &test;
+            scope.spawn(move || test(passes));
+        }
+    });
+}
+
+#[test]
+fn a_task_manager_that_its_leader_does_not_hear_is_replaced_and_comes_back() {
+    however_cut_off(|passes| {
+        let (cluster, way) = (Cluster::new(), Way::new());
+        let leader = leader_at_the_end_of(&way, &cluster);
+        let _tasks = cluster.task_manager("2", &SOON);
+        let job = cluster.submit(&leader.asked, 32_000);
+        let asked = &leader.asked;
+        asked.wait_for(&job, |status| checkpoints(status) > 3);
+        way.let_pass(passes);
+        let lost = asked.wait_for(&job, |status| status["status"] != "running");
+        assert_eq!(lost["takeovers"], 0, "{passes:?}: {lost}");
+        // Whoever can't be heard starts nothing again.
+        for _ in 0..20 {
+            pause();
+        }
+        way.let_pass(Passes::Both);
+        asked.wait_for(&job, |status| status["status"] == "running");
+        let last = cluster.completed(asked, &job, 32_000);
+        assert_eq!(last["restarts"], 1, "{passes:?}: {last}");
+    });
+}
+
+#[test]
+fn task_managers_that_do_not_hear_each_other_restart_what_runs_in_both() {
+    however_cut_off(|passes| {
+        let cluster = Cluster::new();
+        let ways = [Way::new(), Way::new()];
+        let leader = cluster.leader(&SOON);
+        let _tasks = ways
+            .each_ref()
+            .map(|way| task_manager_at_the_end_of(way, &cluster));
+        let job = cluster.submit(&leader.asked, 32_000);
+        let asked = &leader.asked;
+        asked.wait_for(&job, |status| checkpoints(status) > 3);
+        ways.iter().for_each(|way| way.let_pass(passes));
+        asked.wait_for(&job, |status| status["restarts"] != 0);
+        ways.iter().for_each(|way| way.let_pass(Passes::Both));
+        cluster.completed(asked, &job, 32_000);
+    });
+}
+
+#[test]
+fn a_leader_that_nobody_hears_is_left_for_one_that_is_heard() {
+    let (cluster, way) = (Cluster::new(), Way::new());
+    let first = leader_at_the_end_of(&way, &cluster);
+    let second = cluster.asked_standby(&SOON).0;
+    let _tasks = cluster.task_manager("2", &SOON);
+    let job = cluster.submit(&first.asked, 32_000);
+    first.asked.wait_for(&job, |status| checkpoints(status) > 3);
+    way.let_pass(Passes::Nothing);
+    // It leads, and has nobody: the job waits for slots, and goes on under whoever is heard.
+    let waits = first
+        .asked
+        .wait_for(&job, |status| status["status"] == "waiting");
+    assert_eq!(waits["reason"], "needs 2 slots, and there are 0", "{waits}");
+    first.process.kill();
+    let second = Leader::of(second);
+    let last = cluster.completed(&second.asked, &job, 32_000);
+    assert_eq!(last["takeovers"], 1, "{last}");
+}
