@@ -28,12 +28,43 @@ pub struct SplitPool {
     free_from: u32,
     /// Who was given a split; nobody in particular if a completed checkpoint holds it.
     assigned: BTreeMap<SplitId, Option<AttemptId>>,
-    /// Splits that were given to a reader that has gone back behind that: they are kept for it.
-    kept: BTreeMap<SplitId, SubtaskId>,
+    kept: Kept,
     /// What is remembered of those that are forgotten, for as long as others may be found.
     remembered: KnownSplits<Vec<u8>>,
     /// Whether others may still be found.
     open: bool,
+}
+
+/// Splits that were given to readers that have gone back behind that: they are kept for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept(BTreeMap<SubtaskId, BTreeSet<SplitId>>);
+
+impl Kept {
+    fn keep(&mut self, id: SplitId, reader: SubtaskId) {
+        self.0.entry(reader).or_default().insert(id);
+    }
+
+    /// What is kept for a reader, in order.
+    fn of(&self, reader: SubtaskId) -> impl Iterator<Item = SplitId> + '_ {
+        self.0.get(&reader).into_iter().flatten().copied()
+    }
+
+    /// For whom a split is kept.
+    fn reader(&self, id: SplitId) -> Option<SubtaskId> {
+        let own = self.0.iter().find(|(_, own)| own.contains(&id));
+        own.map(|(reader, _)| *reader)
+    }
+
+    fn release(&mut self, id: SplitId) {
+        if let Some(reader) = self.reader(id)
+            && let Some(own) = self.0.get_mut(&reader)
+        {
+            own.remove(&id);
+            if own.is_empty() {
+                self.0.remove(&reader);
+            }
+        }
+    }
 }
 
 impl SplitPool {
@@ -75,18 +106,14 @@ impl SplitPool {
     /// been further in time, and would hand on late what was not late the first time.
     pub fn next(&self, reader: SubtaskId, promised: &BTreeSet<SplitId>) -> Option<SplitId> {
         let is_free = |id: &SplitId| !self.assigned.contains_key(id) && !promised.contains(id);
-        let mut own = self.kept.iter().filter(|(_, to)| **to == reader);
-        if let Some((id, _)) = own.find(|(id, _)| is_free(id)) {
-            return Some(*id);
-        }
-        (self.free_from..self.len() as u32)
-            .map(SplitId)
-            .find(|id| is_free(id) && !self.kept.contains_key(id))
+        let mut others = (self.free_from..self.len() as u32).map(SplitId);
+        let own = self.kept.of(reader).find(is_free);
+        own.or_else(|| others.find(|id| is_free(id) && self.kept.reader(*id).is_none()))
     }
 
     /// Notes that a split was handed out.
     pub fn assign(&mut self, id: SplitId, to: AttemptId) {
-        self.kept.remove(&id);
+        self.kept.release(id);
         self.assigned.insert(id, Some(to));
         self.pass_taken();
     }
@@ -94,7 +121,7 @@ impl SplitPool {
     /// Looks at each split once, however many are handed out between two checkpoints.
     fn pass_taken(&mut self) {
         self.free_from = self.free_from.max(self.settled);
-        let is_taken = |id| self.assigned.contains_key(&id) || self.kept.contains_key(&id);
+        let is_taken = |id| self.assigned.contains_key(&id) || self.kept.reader(id).is_some();
         while is_taken(SplitId(self.free_from)) {
             self.free_from += 1;
         }
@@ -113,7 +140,7 @@ impl SplitPool {
         for id in received {
             // Who had not heard of the checkpoint that settled a split says it again.
             if id.0 >= self.settled {
-                self.kept.remove(id);
+                self.kept.release(*id);
                 self.assigned.insert(*id, None);
             }
         }
@@ -149,7 +176,7 @@ impl SplitPool {
         let kept = &mut self.kept;
         self.assigned.retain(|id, to| match to {
             Some(reader) if readers.contains(&reader.subtask) => {
-                kept.insert(*id, reader.subtask);
+                kept.keep(*id, reader.subtask);
                 false
             }
             _ => true,
@@ -159,7 +186,7 @@ impl SplitPool {
     /// As another job goes on with it from a savepoint that holds these splits: all others are free.
     pub fn saved<'a>(&self, received: impl IntoIterator<Item = &'a SplitId>) -> Self {
         let mut saved = self.clone();
-        saved.kept.clear();
+        saved.kept = Kept::default();
         saved.free_from = 0;
         saved.assigned.retain(|_, to| to.is_none());
         saved.settle(received);
@@ -316,15 +343,23 @@ mod tests {
         let (mut pool, splits) = (SplitPool::new(Vec::new(), false), 300_000);
         let found = vec![found(0, SplitMemory::Nothing); splits];
         pool.discover(&found, true);
-        let (first, nothing) = (reader(0, 1), BTreeSet::new());
+        let (both, nothing) = ([0, 1].map(|index| reader(index, 1)), BTreeSet::new());
         let mut given = Vec::new();
-        while let Some(id) = pool.next(first.subtask, &nothing) {
-            pool.assign(id, first);
+        while let Some(id) = pool.next(both[given.len() % 2].subtask, &nothing) {
+            pool.assign(id, both[given.len() % 2]);
             given.push(id);
         }
         assert_eq!(given.len(), splits);
-        pool.rewind(&BTreeSet::from([first.subtask]));
-        assert_eq!(pool.next(first.subtask, &nothing), Some(SplitId(0)));
+        // Both go back, and the second is the first to have its own again.
+        pool.rewind(&both.map(|reader| reader.subtask).into());
+        let mut again = 0;
+        while let Some(id) = pool.next(both[1].subtask, &nothing) {
+            assert_eq!(id.0 % 2, 1);
+            pool.assign(id, both[1]);
+            again += 1;
+        }
+        assert_eq!(again, splits / 2);
+        assert_eq!(pool.next(both[0].subtask, &nothing), Some(SplitId(0)));
         assert_eq!(
             free_for(&pool.saved(&given[..splits - 2]), 1),
             [299_998, 299_999]

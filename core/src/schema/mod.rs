@@ -4,6 +4,7 @@
 //! `rivus.Window` and so on, so that no user's type has such a name: a migration of a user's `Window` is no migration of ours.
 
 mod parts;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 

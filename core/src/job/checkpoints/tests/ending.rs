@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// One task, which has read everything after three seconds.
+fn drained() -> Coordinator {
+    let mut coordinator = Coordinator::new();
+    coordinator.play(
+        "start a0#1       |
+         @3s drained      | log triggered 1!
+         written          | trigger 1!",
+    );
+    coordinator
+}
+
 #[test]
 fn the_final_checkpoint_is_triggered_at_once_and_its_commit_is_the_end() {
     Coordinator::new().play(
@@ -39,11 +50,8 @@ fn a_drain_waits_for_the_checkpoint_that_is_under_way() {
 
 #[test]
 fn a_final_checkpoint_that_failed_is_tried_again_a_little_later() {
-    Coordinator::new().play(
-        "start a0#1       |
-         @3s drained      | log triggered 1!
-         written          | trigger 1!
-         decline a0#1 1   | log aborted 1 (v0[0]#1 declined: slow)
+    drained().play(
+        "decline a0#1 1   | log aborted 1 (v0[0]#1 declined: slow)
          written          | call off 1
          @3.09s tick      |
          @3.1s tick       | log triggered 2!
@@ -66,11 +74,8 @@ fn a_final_checkpoint_does_not_need_an_interval() {
 
 #[test]
 fn a_restart_during_the_final_checkpoint_waits_for_the_next_drain() {
-    Coordinator::new().play(
-        "start a0#1       |
-         @3s drained      | log triggered 1!
-         written          | trigger 1!
-         quiesce          | log aborted 1 (tasks are being restarted)
+    drained().play(
+        "quiesce          | log aborted 1 (tasks are being restarted)
          written          | call off 1; quiesced
          start a0#2       |
          tick             |
@@ -80,11 +85,8 @@ fn a_restart_during_the_final_checkpoint_waits_for_the_next_drain() {
 
 #[test]
 fn a_final_checkpoint_that_is_complete_is_final_whatever_fails_before_its_commit() {
-    Coordinator::new().play(
-        "start a0#1       |
-         drained          | log triggered 1!
-         written          | trigger 1!
-         ack a0#1 1       | store 1! of a0
+    drained().play(
+        "ack a0#1 1       | store 1! of a0
          stored 1         | log completed 1!
          written          | announce 1
          quiesce          | quiesced

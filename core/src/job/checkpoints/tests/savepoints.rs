@@ -2,6 +2,20 @@
 
 use super::*;
 
+/// Two tasks, and the triggers of a savepoint of some kind.
+fn triggered(kind: &str) -> Coordinator {
+    let mut coordinator = Coordinator::new();
+    coordinator.quietly(&["start a0#1 b0#1", &format!("asked {kind}"), "written"]);
+    coordinator
+}
+
+/// The same when it is stored, and that is about to be written.
+fn stored(kind: &str) -> Coordinator {
+    let mut coordinator = triggered(kind);
+    coordinator.quietly(&["ack a0#1 1", "ack b0#1 1", "stored 1"]);
+    coordinator
+}
+
 #[test]
 fn a_savepoint_is_made_at_once_and_nothing_is_committed_for_it() {
     let mut coordinator = Coordinator::new();
@@ -56,10 +70,7 @@ fn a_savepoint_that_gives_way_to_a_restart_is_made_afterwards() {
 #[test]
 fn a_job_that_is_stopped_is_done_when_all_is_committed() {
     for kind in ["x", "d"] {
-        let mut coordinator = Coordinator::new();
-        coordinator.quietly(&["start a0#1 b0#1", &format!("asked {kind}"), "written"]);
-        coordinator.quietly(&["ack a0#1 1", "ack b0#1 1", "stored 1"]);
-        coordinator.play(
+        stored(kind).play(
             "written          | announce 1
              asked s          |
              @30s tick        |
@@ -68,9 +79,8 @@ fn a_job_that_is_stopped_is_done_when_all_is_committed() {
              written          | job done",
         );
         // A region that fails in between commits again, and takes no other checkpoint.
-        let mut again = Coordinator::new();
-        again.quietly(&["start a0#1 b0#1", &format!("asked {kind}"), "written"]);
-        again.quietly(&["ack a0#1 1", "ack b0#1 1", "stored 1", "written"]);
+        let mut again = stored(kind);
+        again.quietly(&["written"]);
         again.play(
             "quiesce          | quiesced
              start a0#2 b0#2  | announce 1
@@ -84,8 +94,8 @@ fn a_job_that_is_stopped_is_done_when_all_is_committed() {
 
 #[test]
 fn sources_that_hold_for_a_stop_that_failed_are_told_by_the_next_leader_too() {
-    let mut coordinator = Coordinator::new();
-    coordinator.quietly(&["start a0#1 b0#1", "asked x", "written", "decline b0#1 1"]);
+    let mut coordinator = triggered("x");
+    coordinator.quietly(&["decline b0#1 1"]);
     coordinator.play("written | call off 1; log savepoint failed (v1[0]#1 declined: slow)");
     coordinator.quietly(&["written"]);
     let mut next = coordinator.successor(false);

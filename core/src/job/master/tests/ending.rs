@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// A job that waits for its slots.
+fn waiting(graph: &'static str) -> Job {
+    let mut job = Job::new(graph);
+    for event in ["collected", "splits a 3", "written"] {
+        job.quietly(event);
+    }
+    job
+}
+
 #[test]
 fn a_job_can_be_canceled_in_every_phase() {
     let cases = [
@@ -16,33 +25,24 @@ fn a_job_can_be_canceled_in_every_phase() {
         ),
         // While it waits for slots.
         (
-            Job::new(ONE),
-            "collected    | find a
-             splits a 3   | log splits of a
-             written      | request 2
-             cancel       | log cancel
+            waiting(ONE),
+            "cancel       | log cancel
              written      | cancel none; log canceled
              slots        |
              written      | finish none; ended canceled",
         ),
         // While its deployment is logged, behind the cancel and before it.
         (
-            Job::new(ONE),
-            "collected    | find a
-             splits a 3   | log splits of a
-             written      | request 2
-             cancel       | log cancel
+            waiting(ONE),
+            "cancel       | log cancel
              slots        | log deployed a0#1 a1#1 b0#1
              written      | cancel none; log canceled
              written      |
              written      | finish none; ended canceled",
         ),
         (
-            Job::new("a:1"),
-            "collected     | find a
-             splits a 3    | log splits of a
-             written       | request 1
-             slots         | log deployed a0#1
+            waiting("a:1"),
+            "slots         | log deployed a0#1
              cancel        | log cancel
              written       | deploy a0#1
              written       | cancel a0#1
@@ -51,11 +51,8 @@ fn a_job_can_be_canceled_in_every_phase() {
         ),
         // While it is deployed.
         (
-            Job::new("a:1"),
-            "collected     | find a
-             splits a 3    | log splits of a
-             written       | request 1
-             slots         | log deployed a0#1
+            waiting("a:1"),
+            "slots         | log deployed a0#1
              written       | deploy a0#1
              cancel        | log cancel
              ready a0#1    | run a0#1; checkpoints of a0#1
@@ -65,11 +62,8 @@ fn a_job_can_be_canceled_in_every_phase() {
              written       | finish none; ended canceled",
         ),
         (
-            Job::new("a:1"),
-            "collected     | find a
-             splits a 3    | log splits of a
-             written       | request 1
-             slots         | log deployed a0#1
+            waiting("a:1"),
+            "slots         | log deployed a0#1
              written       | deploy a0#1
              cancel        | log cancel
              written       | cancel a0#1

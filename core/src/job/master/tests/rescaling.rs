@@ -9,13 +9,33 @@ fn stopped() -> Job {
     job
 }
 
-#[test]
-fn the_new_plan_begins_when_the_savepoint_is_committed_and_the_last_old_task_is_over() {
+/// The same when its savepoint is committed, and its tasks are told to end.
+fn committed() -> Job {
     let mut job = stopped();
     job.play(
         "committed 3   |
-         done          | cancel a0#1 a1#1 b0#1; quiesce
+         done          | cancel a0#1 a1#1 b0#1; quiesce",
+    );
+    job
+}
+
+/// The same when the last of them is over.
+fn over() -> Job {
+    let mut job = committed();
+    job.play(
+        "quiesced      |
          canceled a0#1 |
+         canceled a1#1 |
+         canceled b0#1 | prepare 4 from 3",
+    );
+    job
+}
+
+#[test]
+fn the_new_plan_begins_when_the_savepoint_is_committed_and_the_last_old_task_is_over() {
+    let mut job = committed();
+    job.play(
+        "canceled a0#1 |
          quiesced      |
          failed b0#1   |
          needs a1#1    |
@@ -73,15 +93,9 @@ fn a_leader_that_finds_the_savepoint_committed_goes_on_with_the_rescale() {
 
 #[test]
 fn a_rescale_that_can_not_be_leaves_the_job_on_its_plan_from_the_savepoint() {
-    let mut job = stopped();
+    let mut job = over();
     job.play(
-        "committed 3   |
-         done          | cancel a0#1 a1#1 b0#1; quiesce
-         quiesced      |
-         canceled a0#1 |
-         canceled a1#1 |
-         canceled b0#1 | prepare 4 from 3
-         prepared ?    | log not rescaled (it is damaged)
+        "prepared ?    | log not rescaled (it is damaged)
          written       | begin again",
     );
     let state = job.machine.state();
@@ -100,11 +114,9 @@ fn a_rescale_that_can_not_be_leaves_the_job_on_its_plan_from_the_savepoint() {
 
 #[test]
 fn a_job_whose_end_is_asked_for_meanwhile_is_not_rescaled() {
-    let mut job = stopped();
+    let mut job = committed();
     job.play(
-        "committed 3   |
-         done          | cancel a0#1 a1#1 b0#1; quiesce
-         cancel        | log cancel
+        "cancel        | log cancel
          written       | cancel a0#1 a1#1 b0#1
          quiesced      |
          canceled a0#1 |
@@ -112,15 +124,8 @@ fn a_job_whose_end_is_asked_for_meanwhile_is_not_rescaled() {
          canceled b0#1 | log canceled
          written       | finish none; ended canceled",
     );
-    let mut late = stopped();
-    late.play(
-        "committed 3   |
-         done          | cancel a0#1 a1#1 b0#1; quiesce
-         quiesced      |
-         canceled a0#1 |
-         canceled a1#1 |
-         canceled b0#1 | prepare 4 from 3
-         cancel        | log cancel
+    over().play(
+        "cancel        | log cancel
          written       | cancel none; log canceled
          prepared 4    |",
     );
