@@ -4,7 +4,7 @@ use std::any::Any;
 
 use rivus_core::{
     AnyStage, Control, Event, Failure, Fullness, OperatorIndex, Outlets, Progress, Record, Stage,
-    StateAnswer, StateQuery, TaskContext, Timestamp, run_records,
+    StateAnswer, StateQuery, SubtaskInfo, TaskContext, Timestamp, run_records,
 };
 
 use crate::side::{SideOutputTag, SideOutputs};
@@ -87,16 +87,33 @@ pub(crate) trait Side: Any + Send {
 pub(crate) struct TypedSide<S> {
     tag: SideOutputTag<S>,
     rows: Vec<Event<S>>,
+    fullness: Fullness,
     next: Outlet<S>,
 }
 
+/// Of runs within a chain.
+fn run_fullness<T>(info: &SubtaskInfo) -> Fullness {
+    Fullness::new(run_records::<T>(info.batch_records), info.batch_bytes)
+}
+
 impl<S: Record> TypedSide<S> {
-    pub(crate) fn new(tag: SideOutputTag<S>, stage: AnyStage) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        tag: SideOutputTag<S>,
+        stage: AnyStage,
+        info: &SubtaskInfo,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             tag,
             rows: Vec::new(),
+            fullness: run_fullness::<S>(info),
             next: Outlet::new(stage)?,
         })
+    }
+
+    /// Whether a run is together.
+    fn push(&mut self, event: Event<S>) -> bool {
+        self.rows.push(event);
+        self.fullness.is_full(&self.rows)
     }
 }
 
@@ -106,6 +123,7 @@ impl<S: Record> Side for TypedSide<S> {
     }
 
     fn send(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
+        self.fullness.emptied();
         self.next.run(std::mem::take(&mut self.rows), cx)
     }
 
@@ -138,8 +156,10 @@ impl<S: Record> Side for TypedSide<S> {
 #[derive(Default)]
 pub(crate) struct Sides {
     sides: Vec<Box<dyn Side>>,
-    /// Records in all buffers.
-    buffered: usize,
+    /// Whether there is a record in any buffer.
+    is_holding: bool,
+    /// Whether any buffer is full.
+    is_full: bool,
     /// A tag that was written to and that nobody declared.
     undeclared: Option<String>,
 }
@@ -148,8 +168,7 @@ impl Sides {
     pub(crate) fn new(sides: Vec<Box<dyn Side>>) -> Self {
         Self {
             sides,
-            buffered: 0,
-            undeclared: None,
+            ..Self::default()
         }
     }
 
@@ -158,8 +177,8 @@ impl Sides {
         let typed = side.and_then(|side| side.as_any().downcast_mut::<TypedSide<S>>());
         match typed {
             Some(side) => {
-                side.rows.push(event);
-                self.buffered += 1;
+                self.is_holding = true;
+                self.is_full |= side.push(event);
             }
             None => self.undeclared = Some(tag.name().to_owned()),
         }
@@ -185,12 +204,9 @@ impl<Out: Record> Emitter<Out> {
         Ok(Self {
             main: Outlet::new(main)?,
             rows: Vec::new(),
-            sides: declared.build(sides)?,
+            sides: declared.build(sides, cx.info)?,
             operator: cx.operator,
-            fullness: Fullness::new(
-                run_records::<Out>(cx.info.batch_records),
-                cx.info.batch_bytes,
-            ),
+            fullness: run_fullness::<Out>(cx.info),
         })
     }
 
@@ -211,12 +227,12 @@ impl<Out: Record> Emitter<Out> {
     /// Whether a batch is together.
     #[inline]
     pub(crate) fn is_full(&mut self) -> bool {
-        self.fullness.is_full(&self.rows) || self.sides.buffered >= self.fullness.expected()
+        self.fullness.is_full(&self.rows) || self.sides.is_full
     }
 
     /// Whether anything is buffered.
     pub(crate) fn is_holding(&self) -> bool {
-        !self.rows.is_empty() || self.sides.buffered > 0
+        !self.rows.is_empty() || self.sides.is_holding
     }
 
     /// Hands on what is buffered. Not before what was handed on has been taken.
@@ -229,8 +245,8 @@ impl<Out: Record> Emitter<Out> {
         }
         self.fullness.emptied();
         let mut progress = self.main.run(std::mem::take(&mut self.rows), cx)?;
-        if self.sides.buffered > 0 {
-            self.sides.buffered = 0;
+        if self.sides.is_holding {
+            (self.sides.is_holding, self.sides.is_full) = (false, false);
             for side in &mut self.sides.sides {
                 progress = progress.and(side.send(cx)?);
             }

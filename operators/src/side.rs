@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rivus_core::{AnyStage, Failure, Record, SideTag, SidesRead, no_side_outputs};
+use rivus_core::{AnyStage, Failure, Record, SideTag, SidesRead, SubtaskInfo, no_side_outputs};
 
 use crate::outlet::{Side, Sides, TypedSide};
 
@@ -58,7 +58,7 @@ pub(crate) trait Declared: Send + Sync {
     /// Refuses a program in which nobody reads the side output, or reads it as something else.
     fn check(&self, read: &SidesRead) -> Result<(), String>;
 
-    fn side(&self, stage: AnyStage) -> Result<Box<dyn Side>, Failure>;
+    fn side(&self, stage: AnyStage, info: &SubtaskInfo) -> Result<Box<dyn Side>, Failure>;
 }
 
 impl<S: Record> Declared for SideOutputTag<S> {
@@ -78,8 +78,8 @@ impl<S: Record> Declared for SideOutputTag<S> {
         }
     }
 
-    fn side(&self, stage: AnyStage) -> Result<Box<dyn Side>, Failure> {
-        Ok(Box::new(TypedSide::new(self.clone(), stage)?))
+    fn side(&self, stage: AnyStage, info: &SubtaskInfo) -> Result<Box<dyn Side>, Failure> {
+        Ok(Box::new(TypedSide::new(self.clone(), stage, info)?))
     }
 }
 
@@ -120,12 +120,16 @@ impl SideOutputs {
     }
 
     /// The buffers, in front of the stages that take them.
-    pub(crate) fn build(&self, outlets: BTreeMap<SideTag, AnyStage>) -> Result<Sides, Failure> {
+    pub(crate) fn build(
+        &self,
+        outlets: BTreeMap<SideTag, AnyStage>,
+        info: &SubtaskInfo,
+    ) -> Result<Sides, Failure> {
         let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         let sides = outlets
             .into_iter()
             .map(|(name, stage)| match declared.get(&name) {
-                Some(tag) => tag.side(stage),
+                Some(tag) => tag.side(stage, info),
                 None => Err(Failure::job(format!(
                     "side output \"{name}\" has no type; this is a defect in Rivus"
                 ))),

@@ -82,6 +82,22 @@ pub(crate) fn world(index: u32, parallelism: u32, clock: &Arc<ManualClock>) -> T
     settings((index, parallelism), 0, clock).world(index, vec![UID.into()])
 }
 
+/// Builds something of an operator in a world, from snapshots.
+pub(crate) fn built<R>(
+    cx: &TaskContext,
+    snapshots: &[bytes::Bytes],
+    build: impl FnOnce(&BuildContext<'_>) -> R,
+) -> R {
+    build(&BuildContext {
+        info: &cx.info,
+        restored: &RestoredState::parse(snapshots).unwrap(),
+        stores: None,
+        uid: &OperatorUid::from(UID),
+        operator: OperatorIndex(0),
+        unmarked_source: None,
+    })
+}
+
 /// Makes what stands behind the operator, given the log and the seed of refusals.
 pub(crate) type MakeOutlets<'a> = &'a dyn Fn(&Log, u64) -> Outlets;
 

@@ -2,11 +2,10 @@ use std::sync::{Arc, Mutex};
 
 use rivus_core::concat_chunks;
 use rivus_core::{
-    Barrier, BuildContext, CheckpointId, CheckpointKind, Committer, Control, Event, Failure,
-    FailureScope, ManualClock, OperatorFactory, OperatorIndex, OperatorUid, Outlets,
-    ParallelInstance, Progress, ReadStatus, RestoredState, Sink, SinkWriter, SnapshotBuilder,
-    Source, SourceFactory, SourceReader, SourceTurn, Stage, Task, TaskContext, Timestamp,
-    UserError,
+    Barrier, CheckpointId, CheckpointKind, Committer, Control, Event, Failure, FailureScope,
+    ManualClock, OperatorFactory, Outlets, ParallelInstance, Progress, ReadStatus, Record, Sink,
+    SinkWriter, SnapshotBuilder, Source, SourceFactory, SourceReader, SourceTurn, Stage, Task,
+    TaskContext, Timestamp, UserError,
 };
 
 use super::rig::*;
@@ -15,57 +14,66 @@ use crate::{SinkOperator, SourceOperator};
 /// Counts from `next` to before `end`.
 type Range = (u32, u32);
 
-struct Ranges(Vec<Range>);
+/// What is read at a number: a record, or when to ask again.
+type At<T> = fn(u32, Timestamp) -> Result<Result<T, ReadStatus>, UserError>;
 
-#[derive(Default)]
-struct RangeReader(Vec<Range>);
+/// A source that counts, and makes a record of each number.
+struct Counting<T> {
+    ranges: Vec<Range>,
+    at: At<T>,
+}
 
-impl Source for Ranges {
-    type Out = u32;
+struct Counter<T> {
+    ranges: Vec<Range>,
+    at: At<T>,
+}
+
+impl<T: Record> Source for Counting<T> {
+    type Out = T;
     type Split = Range;
-    type Reader = RangeReader;
+    type Reader = Counter<T>;
 
     fn splits(&self, _parallelism: u32) -> Result<Vec<Range>, UserError> {
-        Ok(self.0.clone())
+        Ok(self.ranges.clone())
     }
 
-    fn reader(&self, _instance: ParallelInstance) -> Result<RangeReader, UserError> {
-        Ok(RangeReader::default())
+    fn reader(&self, _instance: ParallelInstance) -> Result<Counter<T>, UserError> {
+        Ok(Counter {
+            ranges: Vec::new(),
+            at: self.at,
+        })
     }
 }
 
-impl SourceReader for RangeReader {
-    type Out = u32;
+impl<T: Record> SourceReader for Counter<T> {
+    type Out = T;
     type Split = Range;
 
     fn add_split(&mut self, split: Range) -> Result<(), UserError> {
-        self.0.push(split);
+        self.ranges.push(split);
         Ok(())
     }
 
     fn read(
         &mut self,
-        out: &mut Vec<Event<u32>>,
+        out: &mut Vec<Event<T>>,
         max: usize,
         now: Timestamp,
     ) -> Result<ReadStatus, UserError> {
         while out.len() < max
-            && let Some((next, end)) = self.0.first_mut()
+            && let Some((next, end)) = self.ranges.first_mut()
         {
-            if *next == 50 && now < 1_000 {
-                return Ok(ReadStatus::Later(1_000));
+            if next == end {
+                self.ranges.remove(0);
+                continue;
             }
-            if *next == 66 {
-                return Err("unreadable".into());
+            match (self.at)(*next, now)? {
+                Ok(record) => out.push(Event::at(i64::from(*next), record)),
+                Err(status) => return Ok(status),
             }
-            if next < end {
-                out.push(Event::at(i64::from(*next), *next));
-                *next += 1;
-            } else {
-                self.0.remove(0);
-            }
+            *next += 1;
         }
-        Ok(if self.0.is_empty() {
+        Ok(if self.ranges.is_empty() {
             ReadStatus::SplitsDone
         } else {
             ReadStatus::More
@@ -73,11 +81,11 @@ impl SourceReader for RangeReader {
     }
 
     fn snapshot(&self) -> Vec<Range> {
-        self.0.clone()
+        self.ranges.clone()
     }
 
     fn position(&self) -> Option<String> {
-        self.0.first().map(|(next, _)| format!("range:{next}"))
+        self.ranges.first().map(|(next, _)| format!("range:{next}"))
     }
 }
 
@@ -93,18 +101,8 @@ impl Reading {
     fn new(place: (u32, u32), snapshots: &[bytes::Bytes], seed: u64) -> Self {
         let log = Log::default();
         let cx = world(place.0, place.1, &Arc::new(ManualClock::default()));
-        let restored = RestoredState::parse(snapshots).unwrap();
-        let uid = OperatorUid::from(UID);
-        let build = BuildContext {
-            info: &cx.info,
-            restored: &restored,
-            stores: None,
-            uid: &uid,
-            operator: OperatorIndex(0),
-            unmarked_source: None,
-        };
         let outlets = main_only(debug::<u32>)(&log, seed);
-        let task = source().task(&build, outlets).unwrap();
+        let task = built(&cx, snapshots, |build| source().task(build, outlets)).unwrap();
         Self {
             task,
             cx,
@@ -166,8 +164,16 @@ impl Reading {
     }
 }
 
-fn source() -> SourceOperator<Ranges> {
-    SourceOperator::new(Ranges(vec![(0, 2), (10, 13), (20, 30), (50, 51), (65, 70)]))
+/// The numbers of five ranges. 50 is there from the time 1,000 on, and 66 can't be read.
+fn source() -> SourceOperator<Counting<u32>> {
+    SourceOperator::new(Counting {
+        ranges: vec![(0, 2), (10, 13), (20, 30), (50, 51), (65, 70)],
+        at: |number, now| match number {
+            50 if now < 1_000 => Ok(Err(ReadStatus::Later(1_000))),
+            66 => Err("unreadable".into()),
+            _ => Ok(Ok(number)),
+        },
+    })
 }
 
 #[test]
@@ -381,18 +387,9 @@ impl Selling {
 
     fn at(place: (u32, u32), shop: Shop, snapshots: &[bytes::Bytes]) -> Result<Self, Failure> {
         let cx = world(place.0, place.1, &Arc::new(ManualClock::default()));
-        let restored = RestoredState::parse(snapshots).unwrap();
-        let uid = OperatorUid::from(UID);
-        let build = BuildContext {
-            info: &cx.info,
-            restored: &restored,
-            stores: None,
-            uid: &uid,
-            operator: OperatorIndex(0),
-            unmarked_source: None,
-        };
         let nothing: Outlets = main_only(debug::<u32>)(&Log::default(), 0);
-        let stage = SinkOperator::new(shop).stage(&build, nothing)?.typed()?;
+        let sink = SinkOperator::new(shop);
+        let stage = built(&cx, snapshots, |build| sink.stage(build, nothing))?.typed()?;
         Ok(Self { stage, cx })
     }
 
@@ -571,71 +568,20 @@ fn a_sink_without_a_committer_keeps_no_committables() {
     assert!(selling.completed(1).is_empty());
 }
 
-/// Gives records of 50,000 bytes, as many as it is asked for; behind the first hundred, which are small.
-struct Growing;
-
-#[derive(Default)]
-struct GrowingReader(usize);
-
-impl Source for Growing {
-    type Out = String;
-    type Split = ();
-    type Reader = GrowingReader;
-
-    fn splits(&self, _parallelism: u32) -> Result<Vec<()>, UserError> {
-        Ok(vec![()])
-    }
-
-    fn reader(&self, _instance: ParallelInstance) -> Result<GrowingReader, UserError> {
-        Ok(GrowingReader::default())
-    }
-}
-
-impl SourceReader for GrowingReader {
-    type Out = String;
-    type Split = ();
-
-    fn add_split(&mut self, _split: ()) -> Result<(), UserError> {
-        Ok(())
-    }
-
-    fn read(
-        &mut self,
-        out: &mut Vec<Event<String>>,
-        max: usize,
-        _now: Timestamp,
-    ) -> Result<ReadStatus, UserError> {
-        while out.len() < max {
-            let bytes = if self.0 < 100 { 5 } else { 50_000 };
-            out.push(Event::at(0, "x".repeat(bytes)));
-            self.0 += 1;
-        }
-        Ok(ReadStatus::More)
-    }
-
-    fn snapshot(&self) -> Vec<()> {
-        vec![()]
-    }
-}
-
 #[test]
 fn a_run_is_as_long_as_its_bytes_permit() {
     let mut cx = world(0, 1, &Arc::new(ManualClock::default()));
     cx.info.batch_records = 1_000;
     cx.info.batch_bytes = 200_000;
-    let restored = RestoredState::parse(&[]).unwrap();
-    let uid = OperatorUid::from(UID);
-    let build = BuildContext {
-        info: &cx.info,
-        restored: &restored,
-        stores: None,
-        uid: &uid,
-        operator: OperatorIndex(0),
-        unmarked_source: None,
-    };
+    // Records of 50,000 bytes, behind a hundred that are small.
+    let source = SourceOperator::new(Counting {
+        ranges: vec![(0, u32::MAX)],
+        at: |number, _| Ok(Ok("x".repeat(if number < 100 { 5 } else { 50_000 }))),
+    });
     let outlets = main_only(|text: &String| text.len().to_string())(&Log::default(), 0);
-    let source = SourceOperator::new(Growing);
-    let mut task = source.task(&build, outlets).unwrap();
+    let mut task = built(&cx, &[], |build| source.task(build, outlets)).unwrap();
+    let splits = source.splits(1).unwrap();
+    task.source().unwrap().add_splits(splits, true).unwrap();
     let runs = (0..6).map(|_| {
         let before = cx
             .metrics

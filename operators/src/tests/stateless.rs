@@ -1,7 +1,11 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use rivus_core::{Event, Failure, UserError};
+use rivus_core::{Event, Failure, ManualClock, OperatorFactory, Outlets, Rows, UserError};
 
 use super::rig::*;
+use crate::testing::Capture;
 use crate::{
     Filter, FlatMap, Map, OnError, Output, ProcessFunction, ProcessOperator, Rejected,
     SideOutputTag, SideOutputs, TryMap,
@@ -157,4 +161,50 @@ fn a_side_output_that_nobody_declared_is_named() {
     let mut rig = Rig::new(&split, &outlets, 0);
     let failure = rig.play(picture("a=10@1")).unwrap_err();
     assert!(failure.message.contains("\"big\""), "{failure}");
+}
+
+/// Puts all records aside.
+#[derive(Clone)]
+struct Aside(SideOutputTag<String>);
+
+impl ProcessFunction<String> for Aside {
+    type Out = String;
+
+    fn process(
+        &mut self,
+        event: Event<String>,
+        out: &mut Output<'_, String>,
+    ) -> Result<(), UserError> {
+        out.side(&self.0, event.value);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_of_a_side_output_is_as_long_as_its_bytes_permit() {
+    let tag = SideOutputTag::new("aside");
+    let sides = SideOutputs::new();
+    sides.declare(&tag);
+    let operator = ProcessOperator::new(Aside(tag), sides);
+    let mut cx = world(0, 1, &Arc::new(ManualClock::default()));
+    cx.info.batch_records = 1_000;
+    cx.info.batch_bytes = 200_000;
+    let log = Log::default();
+    let length = || Arc::new(|text: &String| text.len().to_string());
+    // One more would make 200,000 bytes.
+    let aside = Capture::new(Some("aside"), length(), &log, 3).full_at(3);
+    let outlets = Outlets {
+        main: Capture::new(None, length(), &log, 0).stage(),
+        sides: BTreeMap::from([("aside".to_owned(), aside.stage())]),
+    };
+    let mut task = built(&cx, &[], |build| {
+        operator.head(operator.stage(build, outlets)?)
+    })
+    .unwrap();
+    let run = vec![Event::at(0, "x".repeat(50_000)); 20];
+    let mut progress = task.batch(0, Box::new(Rows::Owned(run)), &mut cx).unwrap();
+    while !progress.is_done() {
+        progress = task.resume(&mut cx).unwrap();
+    }
+    assert_eq!(log.words(), vec!["aside:50000@0"; 20]);
 }
