@@ -14,7 +14,7 @@ use crate::handle::JobHandle;
 /// A subtask's figure, and the name it is known by outside.
 type Figure = (&'static str, &'static str, fn(&SubtaskView) -> u64);
 
-const COUNTERS: [Figure; 8] = [
+const COUNTERS: [Figure; 9] = [
     ("rivus.records.in", "{record}", |task| {
         task.figures.records_in
     }),
@@ -22,6 +22,9 @@ const COUNTERS: [Figure; 8] = [
         task.figures.records_out
     }),
     ("rivus.records.late", "{record}", |task| task.figures.late),
+    ("rivus.records.partly_late", "{record}", |task| {
+        task.figures.partly_late
+    }),
     ("rivus.records.skipped", "{record}", |task| {
         task.figures.skipped
     }),
@@ -55,7 +58,7 @@ const JOB_COUNTERS: [JobFigure; 3] = [
 impl JobHandle {
     /// Offers the job's figures to a meter, which reads them whenever it collects.
     ///
-    /// Per subtask, with the attributes `job`, `job.id`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`, `.skipped`,
+    /// Per subtask, with the attributes `job`, `job.id`, `vertex` and `subtask`: `rivus.records.in`, `.out`, `.late`, `.partly_late`, `.skipped`,
     /// `rivus.time.busy`, `.backpressured`, `.idle`, `.aligning` (microseconds, each counter from the attempt's start)
     /// and the gauges `rivus.watermark` (milliseconds since the epoch), `rivus.watermark.drift` (milliseconds ahead of the
     /// alignment group) and `rivus.loop.records` (that wait to go round). Per job, with `job` and `job.id`: `rivus.job.checkpoints`,

@@ -16,6 +16,8 @@ pub struct SubtaskMetrics {
     pub records_out: AtomicU64,
     /// Records that came too late for their window, those that went to a side output for that among them.
     pub late: AtomicU64,
+    /// Records that came too late for some of their windows, and are in the others.
+    pub partly_late: AtomicU64,
     /// Records that a function refused and lines that a source could not read, where they are to be skipped.
     pub skipped: AtomicU64,
     /// Time spent working, microseconds.
@@ -61,6 +63,7 @@ impl Default for SubtaskMetrics {
             records_in: zero(),
             records_out: zero(),
             late: zero(),
+            partly_late: zero(),
             skipped: zero(),
             busy_us: zero(),
             backpressured_us: zero(),
@@ -93,6 +96,8 @@ pub struct SubtaskFigures {
     pub records_out: u64,
     /// Records that came too late for their window, those that went to a side output for that among them.
     pub late: u64,
+    /// Records that came too late for some of their windows, and are in the others.
+    pub partly_late: u64,
     /// Records that a function refused and lines that a source could not read, where they are to be skipped.
     pub skipped: u64,
     /// Time spent working, microseconds.
@@ -168,6 +173,7 @@ impl SubtaskMetrics {
             records_in: self.records_in.load(Relaxed),
             records_out: self.records_out.load(Relaxed),
             late: self.late.load(Relaxed),
+            partly_late: self.partly_late.load(Relaxed),
             skipped: self.skipped.load(Relaxed),
             busy_us: self.busy_us.load(Relaxed),
             backpressured_us: self.backpressured_us.load(Relaxed),

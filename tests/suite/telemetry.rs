@@ -54,6 +54,7 @@ async fn a_jobs_figures_reach_an_exporter() {
     for name in [
         "rivus.job.checkpoints",
         "rivus.job.takeovers",
+        "rivus.records.partly_late",
         "rivus.records.skipped",
     ] {
         assert!(

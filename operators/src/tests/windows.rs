@@ -147,6 +147,26 @@ fn a_late_record_is_counted_wherever_it_goes() {
 }
 
 #[test]
+fn a_record_that_misses_some_of_its_windows_is_in_the_others_and_counted_as_such() {
+    let sliding = || WindowAssigner::sliding(ms(10), ms(5));
+    let sum = || WindowOperator::aggregate(by_key(), sliding(), Sum::of(|pair: &Pair| pair.1));
+    let by_panes = sum();
+    let one_by_one = sum().trigger(EventTimeTrigger);
+    let operators: [&dyn OperatorFactory; 2] = [&by_panes, &one_by_one];
+    for operator in operators {
+        let outlets = main_only(show);
+        let mut rig: Rig<'_, Hashed<Pair>> = Rig::new(operator, &outlets, 0);
+        // The second a misses one window of its two, the third both.
+        rig.play(hashed(picture("a@3 !4 a=2@4 a@7 !9 a=4@4 !14")))
+            .unwrap();
+        let expected = "a[-5,5)=1@4 !4 a[0,10)=4@9 !9 a[5,15)=1@14 !14";
+        assert_eq!(rig.log.words().join(" "), expected);
+        let figures = rig.cx().metrics.figures();
+        assert_eq!((figures.partly_late, figures.late), (1, 1));
+    }
+}
+
+#[test]
 fn a_late_record_of_many_windows_makes_each_fire_again() {
     let operator = WindowOperator::aggregate(
         by_key(),

@@ -9,6 +9,7 @@
 //! millisecond and the allowed lateness. Rows stand in the order of both clocks by what is to be done next, see
 //! [`WindowRow`]; the order follows from the rows and isn't part of the snapshot.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,18 +263,21 @@ where
         cx: &TaskContext,
     ) -> Result<(), Failure> {
         let (lifetime, watermark) = (self.lifetime, record.watermark);
-        let mut has_any = false;
+        // Those that are over come first.
+        let seen = Cell::new(0_u64);
         let mut windows = windows
-            .inspect(|_| has_any = true)
+            .inspect(|_| seen.set(seen.get() + 1))
             .filter(|window| !lifetime.is_over(*window, watermark))
             .peekable();
         if windows.peek().is_none() {
-            drop(windows);
             // Between two windows it belongs to none, and is not late.
-            if has_any {
+            if seen.get() > 0 {
                 self.too_late(record, out, cx);
             }
             return Ok(());
+        }
+        if seen.get() > 1 {
+            SubtaskMetrics::add(&cx.metrics.partly_late, 1);
         }
         let id = self.find(&record)?;
         let (row, mut scene) = self.scene(id, record.ts, watermark, out, cx);

@@ -52,6 +52,8 @@ struct Cursor {
     end: Timestamp,
     /// The watermark at which the last of its windows takes no more records.
     late_at: Timestamp,
+    /// The watermark at which the first of them does.
+    partly_late_at: Timestamp,
     /// The watermark at which the first of its windows fires.
     fires_at: Timestamp,
     /// Whether no window has it.
@@ -178,6 +180,7 @@ where
             start,
             end,
             late_at: panes.fires_at(last, lateness),
+            partly_late_at: panes.fires_at(first, lateness),
             fires_at: panes.fires_at(first, 0),
             between: first > last,
         }
@@ -216,6 +219,9 @@ where
         if reached >= cursor.late_at {
             self.too_late(ts, value, out, cx);
             return Ok(());
+        }
+        if reached >= cursor.partly_late_at {
+            SubtaskMetrics::add(&cx.metrics.partly_late, 1);
         }
         let table = &mut self.rows.table;
         let id = self
