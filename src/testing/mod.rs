@@ -22,6 +22,10 @@
 //! | `x3` | the same, and three subtasks go on | |
 //! | `+50` | 50 ms pass | |
 //! | `end`, `idle` | the input ends; falls silent | the same |
+//! | `{ a@9 b@9 }` | | records in any order |
+//!
+//! **Windows of several keys that one watermark fires come in no order that anybody promises**: in memory in that of their rows, over a
+//! store in that of their key groups. A picture that has several of them expects them between `{` and `}`.
 //!
 //! ```
 //! use rivus::testing::OperatorTest;
@@ -34,9 +38,10 @@
 //! })
 //! .reads(str::to_owned)
 //! .shows(|window| format!("{}[{}..]={}", window.key, window.window.start, window.value))
-//! .check("a@1 b@2 a@9 | a@12 x3 a@13 !9 !max", "| b[0..]=1@9 a[0..]=2@9 !9 a[10..]=2@19 !max");
+//! .check("a@1 b@2 a@9 | a@12 x3 a@13 !9 !max", "| { a[0..]=2@9 b[0..]=1@9 } !9 a[10..]=2@19 !max");
 //! ```
 
+mod expected;
 mod inlets;
 mod job;
 mod operator;

@@ -7,6 +7,7 @@ use rivus_core::{DEFAULT_MAX_PARALLELISM, Either, Failure, ManualClock, Record, 
 use rivus_operators::SideOutputTag;
 use rivus_operators::testing::{CaptureFactory, Harness, HarnessSettings, Show, steps};
 
+use super::expected::difference;
 use super::inlets::{ToInlet, inlet, to_one, to_two};
 use super::running::{RunningOperator, Snapshot};
 use super::streams::{RunningStreams, Streams, Write};
@@ -138,6 +139,21 @@ fn in_debug_form<T: Debug>(value: &T) -> String {
     format!("{value:?}").replace(' ', "")
 }
 
+/// What is tried with a seed.
+fn variant(seed: u64) -> String {
+    let rows = if seed % 2 == 1 {
+        "over a store"
+    } else {
+        "in memory"
+    };
+    let credit = if seed == 0 {
+        "that always have credit"
+    } else {
+        "that have none now and then"
+    };
+    format!("with seed {seed}, rows {rows}, outputs {credit}")
+}
+
 impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
     fn new(write: Write<'a, Out>, deal: fn(Vec<rivus_core::Event<In>>) -> Vec<ToInlet>) -> Self {
         Self {
@@ -260,6 +276,7 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
     ///
     /// # Panics
     /// If a word means nothing, or nobody [`reads`](Self::reads) records.
+    #[track_caller]
     pub fn play(&self, picture: &str, seed: u64) -> Result<String, Failure> {
         let Some(read) = &self.read else {
             panic!("who reads the picture's records? say it by .reads(|word| ..)");
@@ -269,17 +286,33 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
         Ok(running.harness.log.words().join(" "))
     }
 
-    /// Checks what a picture gives: over both backends, with outputs that always have credit and others.
+    /// Checks what a picture gives: over both backends, with outputs that always have credit and others. Records between `{` and
+    /// `}` are expected in any order:
+    ///
+    /// ```
+    /// # use rivus::testing::OperatorTest;
+    /// # use rivus::{DataStream, WindowAssigner};
+    /// # use std::time::Duration;
+    /// let tens = WindowAssigner::tumbling(Duration::from_millis(10));
+    /// OperatorTest::of(|words: &DataStream<String>| words.key_by_ref(|word| word.as_str()).window(tens.clone()).count())
+    ///     .reads(str::to_owned)
+    ///     .shows(|window| format!("{}={}", window.key, window.value))
+    ///     .check("a@1 b@2 a@9 b@12 !9 !max", "{ a=2@9 b=1@9 } !9 b=1@19 !max");
+    /// ```
     ///
     /// # Panics
     /// If something else comes out, or the operator fails.
     #[track_caller]
     pub fn check(&self, picture: &str, expected: &str) -> &Self {
-        let expected = expected.split_whitespace().collect::<Vec<_>>().join(" ");
         for seed in 0..4 {
+            let with = variant(seed);
             match self.play(picture, seed) {
-                Ok(came) => assert_eq!(came, expected, "of {picture:?}, with seed {seed}"),
-                Err(failure) => panic!("{picture:?} failed with seed {seed}: {failure}"),
+                Ok(came) => {
+                    if let Some(told) = difference(&came, expected) {
+                        panic!("not what is expected of the picture {picture}\n{with}:\n{told}");
+                    }
+                }
+                Err(failure) => panic!("the picture {picture} failed\n{with}:\n{failure}"),
             }
         }
         self
@@ -291,13 +324,15 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
     /// If it doesn't fail, or otherwise.
     #[track_caller]
     pub fn check_fails(&self, picture: &str, message: &str) -> &Self {
-        match self.play(picture, self.settings.seed) {
-            Ok(came) => panic!("{picture:?} didn't fail: {came}"),
+        let seed = self.settings.seed;
+        match self.play(picture, seed) {
+            Ok(came) => panic!("the picture {picture} didn't fail: {came}"),
             Err(failure) => {
                 let told = failure.to_string();
                 assert!(
                     told.contains(message),
-                    "{picture:?} failed otherwise: {told}"
+                    "the picture {picture} failed otherwise\n{}:\n  came out  {told}\n  expected  {message}",
+                    variant(seed)
                 );
             }
         }

@@ -170,18 +170,60 @@ fn watermarks_that_a_strategy_makes_are_the_operators_own() {
     .check("a=5@0 b=7@0 flush", "a@5 b@7 !6");
 }
 
+/// What a check of a test tells when it fails.
+fn told(check: impl FnOnce()) -> String {
+    let check = std::panic::AssertUnwindSafe(check);
+    let panic = std::panic::catch_unwind(check).unwrap_err();
+    panic.downcast_ref::<String>().unwrap().clone()
+}
+
 #[test]
 fn a_picture_that_is_wrong_says_so() {
     let same = OperatorTest::of(|pairs: &Pairs| pairs.map(|pair| pair)).reads(pair);
-    for (picture, told) in [
-        ("a@1 ?", "means nothing: ?"),
+    for (picture, mend) in [
+        (
+            "a@1 ?",
+            "word ? means nothing: a record has its time behind it, as a@1, and there are /, !6",
+        ),
+        ("xylophone", "word xylophone means nothing"),
         ("!soon", "\"soon\" is no number"),
     ] {
-        let played = std::panic::AssertUnwindSafe(|| same.play(picture, 0));
-        let panic = std::panic::catch_unwind(played).unwrap_err();
-        let message = panic.downcast_ref::<String>().unwrap();
-        assert!(message.contains(told), "{message}");
+        let told = told(|| {
+            let _ = same.play(picture, 0);
+        });
+        assert!(told.contains(mend) && !told.contains('\n'), "{told}");
     }
+}
+
+#[test]
+fn keys_of_one_watermark_are_expected_in_any_order_and_a_check_says_when_that_is_meant() {
+    let counts = OperatorTest::of(|pairs: &Pairs| {
+        let windows = pairs
+            .key_by_ref(|pair| pair.0.as_str())
+            .window(WindowAssigner::tumbling(MS(10)));
+        windows.count()
+    });
+    let counts = counts
+        .reads(pair)
+        .shows(|count| format!("{}={}", count.key, count.value));
+    // In memory the last that came is the first, over a store it isn't.
+    let six = "a@1 b@2 c@3 d@4 e@5 f@6 !9";
+    let order = "f=1@9 e=1@9 d=1@9 c=1@9 b=1@9 a=1@9";
+    let told_so = told(|| {
+        counts.check(six, &format!("{order} !9"));
+    });
+    for line in [
+        "with seed 1, rows over a store",
+        "  came out  expected",
+        "Expect their records between { and }",
+    ] {
+        assert!(told_so.contains(line), "{told_so}");
+    }
+    counts.check(six, &format!("{{ {order} }} !9"));
+    let told = told(|| {
+        counts.check("a@1 !9", "a=2@9 !9");
+    });
+    assert!(told.contains("> a=1@9     a=2@9"), "{told}");
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl<T> Step<T> {
 /// let steps = steps("7@1 8@2 | x", |word| word.parse::<u32>().unwrap());
 /// assert!(matches!(&steps[..], [Step::Run(run), Step::Barrier, Step::Crash] if run[1].value == 8));
 /// ```
+#[track_caller]
 pub fn steps<T>(text: &str, read: impl Fn(&str) -> T) -> Vec<Step<T>> {
     let mut steps = Vec::new();
     let mut run = Vec::new();
@@ -68,6 +69,10 @@ pub fn steps<T>(text: &str, read: impl Fn(&str) -> T) -> Vec<Step<T>> {
     steps
 }
 
+/// What a picture may say, for whoever said something else.
+const KNOWN: &str = "a record has its time behind it, as a@1, and there are /, !6, !max, |, x, x3, +50, end, idle, wait, split, flush, abort";
+
+#[track_caller]
 fn step<T>(word: &str) -> Step<T> {
     match word {
         "!max" => Step::Control(Control::Watermark(MAX_TIMESTAMP)),
@@ -82,12 +87,15 @@ fn step<T>(word: &str) -> Step<T> {
         _ => match word.split_at_checked(1) {
             Some(("!", ts)) => Step::Control(Control::Watermark(number(word, ts))),
             Some(("+", ms)) => Step::Pass(Duration::from_millis(number(word, ms))),
-            Some(("x", subtasks)) => Step::Rescale(number(word, subtasks)),
-            _ => panic!("the picture has a word that means nothing: {word}"),
+            Some(("x", subtasks)) if subtasks.starts_with(|first: char| first.is_ascii_digit()) => {
+                Step::Rescale(number(word, subtasks))
+            }
+            _ => panic!("the picture's word {word} means nothing: {KNOWN}"),
         },
     }
 }
 
+#[track_caller]
 fn number<N: FromStr>(word: &str, digits: &str) -> N {
     match digits.parse() {
         Ok(number) => number,
