@@ -54,6 +54,7 @@ use crate::stream::DataStream;
 /// assert_eq!(told.values(), ["no shouting", "no shouting"]); // each subtask tells it
 /// # Ok(()) }
 /// ```
+#[must_use = "connected streams do nothing until something is made of them"]
 pub struct BroadcastConnectedStream<A, B> {
     first: DataStream<A>,
     second: DataStream<B>,
@@ -162,6 +163,7 @@ impl<A: Record, B: Record> BroadcastConnectedStream<A, B> {
 /// assert_eq!(charges.values(), [(7, 20), (7, 30)]);
 /// # Ok(()) }
 /// ```
+#[must_use = "connected streams do nothing until something is made of them"]
 pub struct KeyedBroadcastConnectedStream<A, B, S> {
     program: Program,
     inputs: Vec<StreamEdge>,

@@ -31,6 +31,7 @@ use crate::stream::DataStream;
 /// assert_eq!(shown, ["1", "2", "three"]);
 /// # Ok(()) }
 /// ```
+#[must_use = "connected streams do nothing until something is made of them"]
 pub struct ConnectedStreams<A, B> {
     first: DataStream<A>,
     second: DataStream<B>,
@@ -234,6 +235,7 @@ pub(crate) fn add<Out: Record>(
 /// assert_eq!(unpaid.values(), [(1, 250)]);
 /// # Ok(()) }
 /// ```
+#[must_use = "connected streams do nothing until something is made of them"]
 pub struct KeyedConnectedStreams<A, B, S, R> {
     both: KeyedStream<Either<A, B>, ByEither<S, R>>,
 }

@@ -32,6 +32,7 @@ use crate::stream::DataStream;
 /// assert_eq!(bought.values(), ["hats for 59"]);
 /// # Ok(()) }
 /// ```
+#[must_use = "a join does nothing until something is made of it"]
 pub struct IntervalJoin<A, B, S> {
     both: KeyedStream<Either<A, B>, S>,
     of: PhantomData<fn(A, B)>,
@@ -105,6 +106,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> IntervalJoin<A, B, S> {
 /// Each record is kept until the watermark of both streams says that no partner of it can come any more; a pair is given
 /// when the later one comes, with the greater of both times. A record that comes when the watermark has passed it is late:
 /// it meets none, and goes to its stream's late output or is counted.
+#[must_use = "a join does nothing until something is made of it"]
 pub struct IntervalJoined<A, B, S> {
     both: KeyedStream<Either<A, B>, S>,
     interval: Interval,
@@ -132,14 +134,12 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> IntervalJoined<A, B, S>
     /// assert_eq!(next, [(1, 2), (2, 3), (3, 4)]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn lower_bound_exclusive(mut self) -> Self {
         self.interval = self.interval.lower_bound_exclusive();
         self
     }
 
     /// The upper bound itself is out.
-    #[must_use]
     pub fn upper_bound_exclusive(mut self) -> Self {
         self.interval = self.interval.upper_bound_exclusive();
         self
@@ -170,14 +170,12 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> IntervalJoined<A, B, S>
     /// assert_eq!((late.values(), pairs.len()), (vec![1_500], 3));
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn late_first(mut self, tag: &SideOutputTag<A>) -> Self {
         self.late_first = Some(tag.clone());
         self
     }
 
     /// Where late records of the second stream go; see [`late_first`](Self::late_first).
-    #[must_use]
     pub fn late_second(mut self, tag: &SideOutputTag<B>) -> Self {
         self.late_second = Some(tag.clone());
         self

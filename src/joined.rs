@@ -41,6 +41,7 @@ use crate::stream::DataStream;
 /// assert_eq!(bought.values(), ["shoes for 59"]);
 /// # Ok(()) }
 /// ```
+#[must_use = "a join does nothing until something is made of it"]
 pub struct JoinedStreams<A, B> {
     first: DataStream<A>,
     second: DataStream<B>,
@@ -154,6 +155,7 @@ impl<A: Record, B: Record> JoinedStreams<A, B> {
 }
 
 /// Two streams that are to be joined by key; see [`JoinedStreams`].
+#[must_use = "a join does nothing until something is made of it"]
 pub struct JoinedBy<A, B, S> {
     both: KeyedStream<Either<A, B>, S>,
     of: PhantomData<fn(A, B)>,
@@ -214,6 +216,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
 /// A window fires when the watermark of both streams reaches its end, or the clock passes it, and again for each record that comes within the
 /// allowed lateness. Its records are kept until then. A pair has the time of its window's last millisecond. The pairs of a
 /// key are made one after the other as they are wanted: however many there are, memory holds only the records.
+#[must_use = "a join does nothing until something is made of it"]
 pub struct WindowedJoin<A, B, S, G = EndTrigger> {
     both: KeyedStream<Either<A, B>, S>,
     assigner: WindowAssigner,
@@ -252,7 +255,6 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
     /// assert_eq!(met, [5, 6]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn trigger<G: Trigger<Either<A, B>>>(self, trigger: G) -> WindowedJoin<A, B, S, G> {
         WindowedJoin {
             both: self.both,
@@ -297,7 +299,6 @@ where
     /// assert_eq!(in_time.values(), [1]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn gap_by(
         mut self,
         first: impl Fn(&A) -> Duration + Send + Sync + 'static,
@@ -328,7 +329,6 @@ where
     /// assert_eq!(one.len(), 0);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn evictor(mut self, evictor: impl Evictor<Either<A, B>>) -> Self {
         self.evictor = Some(Arc::new(evictor));
         self
@@ -354,7 +354,6 @@ where
     /// assert_eq!(both.values(), [6]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.lateness = lateness;
         self
@@ -387,7 +386,6 @@ where
     /// assert_eq!(pairs.values(), [(1_000, 1_100), (9_000, 9_100), (9_000, 9_200)]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn late_output(mut self, tag: &SideOutputTag<Either<A, B>>) -> Self {
         self.late = Some(tag.clone());
         self

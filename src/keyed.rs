@@ -26,6 +26,7 @@ use crate::windowed::WindowedStream;
 /// assert_eq!(joined.values().last(), Some(&("to".to_owned(), "toto".to_owned())));
 /// # Ok(()) }
 /// ```
+#[must_use = "a keyed stream does nothing until something is made of it"]
 pub struct KeyedStream<T, S> {
     pub(crate) program: Program,
     pub(crate) edges: Vec<StreamEdge>,

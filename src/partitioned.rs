@@ -20,7 +20,6 @@ impl<T: Record> DataStream<T> {
     /// assert_eq!(squares.len(), 100);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn rescale(self) -> Self {
         self.exchange(Exchange::Rescale)
     }
@@ -37,7 +36,6 @@ impl<T: Record> DataStream<T> {
     /// assert_eq!(squares.len(), 100);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn shuffle(self) -> Self {
         self.exchange(Exchange::Shuffle)
     }
@@ -53,7 +51,6 @@ impl<T: Record> DataStream<T> {
     /// assert_eq!(numbers.values(), [1, 2, 3]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn global(self) -> Self {
         self.exchange(Exchange::Global)
     }
@@ -72,7 +69,6 @@ impl<T: Record> DataStream<T> {
     /// assert_eq!(packed.len(), 2);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn partition_custom<K, P, F>(self, partitioner: P, key: F) -> Self
     where
         P: Fn(&K, usize) -> usize + Send + Sync + 'static,

@@ -34,6 +34,15 @@ use crate::program::{NewNode, Origin, Program};
 /// assert!(result.view.subtasks.iter().any(|task| task.name.contains("double")));
 /// # Ok(()) }
 /// ```
+///
+/// A stream that nothing takes works for nothing. The compiler warns of it, and so does the environment when the program is run:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # let env = rivus::StreamEnvironment::default();
+/// env.from_collection(vec![1, 2, 3]).map(|n| n * 2); // .print(), .sink_to(..), .collect()
+/// ```
+#[must_use = "a stream that nothing takes works for nothing: end it with a sink"]
 pub struct DataStream<T> {
     pub(crate) program: Program,
     pub(crate) origins: Vec<Origin>,
@@ -74,7 +83,6 @@ impl<T: Record> DataStream<T> {
     }
 
     /// The operator's name, for people.
-    #[must_use]
     pub fn name(self, name: &str) -> Self {
         let set = |node: &mut crate::program::NodeSettings<'_>| name.clone_into(node.name);
         self.program.set(&self.origins, "name", set);
@@ -82,7 +90,6 @@ impl<T: Record> DataStream<T> {
     }
 
     /// The operator's stable name, by which its state is found again when the program has changed.
-    #[must_use]
     pub fn uid(self, uid: &str) -> Self {
         self.program.set(&self.origins, "uid", |node| {
             *node.uid = Some(uid.to_owned())
@@ -91,7 +98,6 @@ impl<T: Record> DataStream<T> {
     }
 
     /// How many subtasks the operator has.
-    #[must_use]
     pub fn parallelism(self, parallelism: u32) -> Self {
         self.program.set(&self.origins, "parallelism", |node| {
             *node.parallelism = Some(parallelism);
@@ -340,7 +346,6 @@ impl<T: Record> DataStream<T> {
     /// assert_eq!(squares.len(), 100);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn rebalance(self) -> Self {
         self.exchange(Exchange::Rebalance)
     }
@@ -356,7 +361,6 @@ impl<T: Record> DataStream<T> {
     /// assert_eq!(heard.len(), 4); // both rules in both subtasks
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn broadcast(self) -> Self {
         self.exchange(Exchange::Broadcast)
     }
@@ -372,7 +376,6 @@ impl<T: Record> DataStream<T> {
     /// assert!(error.to_string().ends_with("make them equal, or use .rebalance()"));
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn forward(self) -> Self {
         self.exchange(Exchange::Forward)
     }

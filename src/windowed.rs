@@ -42,6 +42,7 @@ use crate::stream::DataStream;
 /// assert_eq!((per_second[1].window.start, per_second[1].value), (1_000, 25));
 /// # Ok(()) }
 /// ```
+#[must_use = "windows do nothing until something is made of them"]
 pub struct WindowedStream<T, S, G = EndTrigger> {
     keyed: KeyedStream<T, S>,
     assigner: WindowAssigner,
@@ -102,7 +103,6 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     /// assert_eq!(so_far.values(), [3, 4]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn trigger<G: Trigger<T>>(self, trigger: G) -> WindowedStream<T, S, G> {
         WindowedStream {
             keyed: self.keyed,
@@ -141,7 +141,6 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     /// assert_eq!(last_two.values()[0].value, 24 + 25);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn evictor(mut self, evictor: impl Evictor<T>) -> Self {
         self.evictor = Some(Arc::new(evictor));
         self
@@ -170,7 +169,6 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     /// assert_eq!(visits.values(), [2, 1]);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn gap_by(mut self, gap: impl Fn(&T) -> Duration + Send + Sync + 'static) -> Self {
         self.gap_by = Some(Arc::new(gap));
         self
@@ -198,7 +196,6 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     /// assert_eq!(seconds.values(), [(1_000, 1), (1_000, 2), (9_000, 1)]); // the first window, mended
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.lateness = lateness;
         self
@@ -227,7 +224,6 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     /// assert_eq!((late.values(), seconds.len()), (vec![1_500], 2));
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn late_output(mut self, tag: &SideOutputTag<T>) -> Self {
         self.late = Some(tag.clone());
         self

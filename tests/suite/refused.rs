@@ -77,7 +77,7 @@ async fn a_job_that_nobody_would_see_anything_of_is_refused() {
     // One that does something else besides is only warned of.
     let told = refusal(|env| {
         let words = words(env);
-        words.map(|word| word.1);
+        let _ = words.map(|word| word.1);
         words.collect();
     });
     assert_eq!(told.await, "started");
