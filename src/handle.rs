@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::cluster::Cluster;
 use crate::error::JobError;
 use crate::savepoint::Savepoint;
-use crate::tell::{self, Restarts};
+use crate::tell::{self, LateRecords, Restarts};
 
 /// A job that was started.
 ///
@@ -24,7 +24,7 @@ use crate::tell::{self, Restarts};
 /// # let env = rivus::StreamEnvironment::default();
 /// let numbers = env.from_collection(vec![1, 2, 3]).collect();
 /// let job = env.start("numbers").await?;
-/// println!("{} is {:?} in epoch {}", job.id(), job.status(), job.view().epoch);
+/// println!("{} is {} in epoch {}", job.id(), job.status(), job.view().epoch);
 /// let result = job.wait().await?;
 /// assert!(matches!(result.view.status, JobStatus::Ended(_)));
 /// assert_eq!(numbers.len(), 3);
@@ -291,8 +291,8 @@ impl JobHandle {
         }
     }
 
-    /// Waits for the job's end. A failure that it is restarted for is told when it is first seen: by a `tracing` warning, or on the
-    /// terminal of a program that has no subscriber for it.
+    /// Waits for the job's end. A failure that it is restarted for is told when it is first seen, and that records come too late where nobody
+    /// reads them: by a `tracing` warning, or on the terminal of a program that has no subscriber for it.
     ///
     /// # Errors
     /// If it failed, was canceled, or its process's root actor is gone.
@@ -307,9 +307,14 @@ impl JobHandle {
     /// ```
     pub async fn wait(mut self) -> Result<JobResult, JobError> {
         let mut restarts = Restarts::default();
+        let mut late = LateRecords::default();
+        let graph = self.cluster.graph(self.job);
         loop {
             let view = self.view.borrow_and_update().clone();
             if let Some(line) = restarts.look(&view) {
+                tell::warn(&line);
+            }
+            for line in graph.iter().flat_map(|graph| late.look(&view, graph)) {
                 tell::warn(&line);
             }
             if let JobStatus::Ended(outcome) = &view.status {

@@ -1,6 +1,9 @@
 //! What the author of a program should see while it runs, be it set up for logging or not.
 
+use std::collections::BTreeSet;
+
 use rivus_actors::JobView;
+use rivus_core::{JobGraph, VertexId};
 use tracing::Level;
 
 /// A warning: to the program's `tracing` subscriber, or to standard error if the program has none. One that takes no warnings is told none.
@@ -34,10 +37,87 @@ impl Restarts {
     }
 }
 
+/// Tells of records that come too late and go nowhere: but for a figure in the view nothing would show that they are missing.
+#[derive(Debug, Default)]
+pub(crate) struct LateRecords(BTreeSet<VertexId>);
+
+impl LateRecords {
+    /// The lines that are to be told, one of each vertex of which nobody reads a side output.
+    pub(crate) fn look(&mut self, view: &JobView, graph: &JobGraph) -> Vec<String> {
+        let has_sides = |vertex: VertexId| {
+            let mut vertices = graph.vertices.iter().filter(|known| known.id == vertex);
+            vertices
+                .any(|vertex| (vertex.nodes.iter()).any(|node| !graph.node(*node).sides.is_empty()))
+        };
+        let late = view.subtasks.iter().filter(|task| task.figures.late > 0);
+        let new = late.filter(|task| {
+            let vertex = task.attempt.subtask.vertex;
+            !has_sides(vertex) && self.0.insert(vertex)
+        });
+        let line = |name: &str| {
+            format!(
+                "job {}: records come too late for \"{name}\" and are in no result (figures.late counts them): give their watermarks \
+                 a longer bound, or read them by a late output",
+                view.name
+            )
+        };
+        new.map(|task| line(&task.name)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rivus_core::JobId;
+    use rivus_actors::SubtaskView;
+    use rivus_core::{AttemptId, JobId, SubtaskId, SubtaskMetrics};
+
+    use crate::{SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner};
+
+    /// Windows whose late records somebody reads, or nobody; and their vertex.
+    fn windows(late_output: bool) -> (JobGraph, VertexId) {
+        let env = StreamEnvironment::default();
+        let numbers = env.from_collection(vec![1_i64]);
+        let times = WatermarkStrategy::monotonous().with_timestamps(|n: &i64| *n);
+        let keyed = numbers.assign_watermarks(times).key_by(|_| ());
+        let windows = keyed.window(WindowAssigner::tumbling(std::time::Duration::from_secs(1)));
+        if late_output {
+            let late = SideOutputTag::new("late");
+            let counts = windows.late_output(&late).count();
+            counts.side_output(&late).print();
+            counts.print_debug();
+        } else {
+            windows.count().print_debug();
+        }
+        let graph = env.plan().expect("is a program");
+        let last = graph.vertices.iter().rfind(|vertex| !vertex.is_source);
+        let last = last.expect("has windows").id;
+        (graph, last)
+    }
+
+    #[test]
+    fn records_that_come_too_late_and_that_nobody_reads_are_told_of_once() {
+        let metrics = SubtaskMetrics::default();
+        let mut told = LateRecords::default();
+        for (late, late_output, lines) in
+            [(0, false, 0), (1, true, 0), (1, false, 1), (1, false, 0)]
+        {
+            let (graph, vertex) = windows(late_output);
+            SubtaskMetrics::add(&metrics.late, late);
+            let subtask = SubtaskId { vertex, index: 0 };
+            let mut view = JobView::new(JobId(uuid::Uuid::nil()), "clicks".to_owned());
+            view.subtasks.push(SubtaskView {
+                attempt: AttemptId {
+                    subtask,
+                    attempt: 1,
+                },
+                name: "count".to_owned(),
+                figures: metrics.figures(),
+            });
+            let said = told.look(&view, &graph);
+            assert_eq!(said.len(), lines, "{said:?}");
+            assert!(said.iter().all(|line| line.starts_with("job clicks: records come too late for \"count\"")));
+        }
+    }
 
     #[test]
     fn a_failure_is_told_when_it_is_first_seen_and_again_after_another() {

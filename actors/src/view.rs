@@ -1,11 +1,19 @@
 //! What can be seen of a running job from outside.
 
+use std::fmt;
 use std::time::Duration;
 
 use rivus_core::job::{JobOutcome, JobState, SavepointStatus};
 use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures, Timestamp};
 
 /// Where a job stands.
+///
+/// ```
+/// use rivus_actors::JobStatus;
+///
+/// let waits = JobStatus::WaitingForSlots { needed: 4, available: 2, backend: None };
+/// assert_eq!(waits.to_string(), "waiting: needs 4 slots, and there are 2");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobStatus {
     /// No leader has begun with it, or one is taking over.
@@ -29,6 +37,33 @@ pub enum JobStatus {
     Ending,
     /// It is over.
     Ended(JobOutcome),
+}
+
+/// In words, for people: `running`, `failed: ..`.
+impl fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recovering => f.write_str("recovering"),
+            Self::Starting => f.write_str("starting"),
+            Self::WaitingForSlots {
+                needed,
+                available,
+                backend,
+            } => {
+                write!(f, "waiting: needs {needed} slots")?;
+                if let Some(backend) = backend {
+                    write!(
+                        f,
+                        " of TaskManagers with state backend {backend}, in whose files its last checkpoint is"
+                    )?;
+                }
+                write!(f, ", and there are {available}")
+            }
+            Self::Running => f.write_str("running"),
+            Self::Ending => f.write_str("ending"),
+            Self::Ended(outcome) => write!(f, "{outcome}"),
+        }
+    }
 }
 
 /// One execution.

@@ -84,6 +84,7 @@ pub(crate) struct TaskDetails {
     pub(crate) records_in: u64,
     pub(crate) records_out: u64,
     pub(crate) late: u64,
+    pub(crate) partly_late: u64,
     pub(crate) skipped: u64,
     /// Shares of its time, 0 to 1.
     pub(crate) busy: f64,
@@ -155,7 +156,7 @@ impl JobSummary {
         Self {
             id: view.job.to_string(),
             name: view.name.clone(),
-            status: status.to_owned(),
+            status,
             reason,
             ended_at: view.ended_at,
             checkpoints: view.checkpoints,
@@ -170,30 +171,15 @@ impl JobSummary {
     }
 }
 
-fn words(status: &JobStatus) -> (&'static str, Option<String>) {
-    match status {
-        JobStatus::Recovering => ("recovering", None),
-        JobStatus::Starting => ("starting", None),
-        JobStatus::WaitingForSlots {
-            needed,
-            available,
-            backend,
-        } => {
-            let reason = match backend {
-                None => format!("needs {needed} slots, and there are {available}"),
-                Some(backend) => format!(
-                    "needs {needed} slots of TaskManagers with state backend {backend}, in whose files its last checkpoint \
-                     is, and there are {available}"
-                ),
-            };
-            ("waiting", Some(reason))
-        }
-        JobStatus::Running => ("running", None),
-        JobStatus::Ending => ("ending", None),
-        JobStatus::Ended(JobOutcome::Completed) => ("completed", None),
-        JobStatus::Ended(JobOutcome::Stopped { .. }) => ("stopped", None),
-        JobStatus::Ended(JobOutcome::Canceled) => ("canceled", None),
-        JobStatus::Ended(JobOutcome::Failed(failure)) => ("failed", Some(failure.to_string())),
+/// A status in one word, and what there is to say of it.
+fn words(status: &JobStatus) -> (String, Option<String>) {
+    if let JobStatus::Ended(JobOutcome::Stopped { .. }) = status {
+        return ("stopped".to_owned(), None);
+    }
+    let whole = status.to_string();
+    match whole.split_once(": ") {
+        Some((word, reason)) => (word.to_owned(), Some(reason.to_owned())),
+        None => (whole, None),
     }
 }
 
@@ -207,6 +193,7 @@ impl JobDetails {
                 records_in: figures.records_in,
                 records_out: figures.records_out,
                 late: figures.late,
+                partly_late: figures.partly_late,
                 skipped: figures.skipped,
                 busy: shares.busy,
                 backpressured: shares.backpressured,

@@ -14,9 +14,7 @@ use crate::faults::StorageOp;
 #[non_exhaustive]
 pub enum StorageError {
     /// The directory can't be created or written.
-    #[error(
-        "cannot use the directory {path:?} as storage: create it, or make it writable for this user"
-    )]
+    #[error("cannot use {} as storage: {}", path.display(), directory_mend(source))]
     OpenDirectory {
         /// The directory as configured.
         path: PathBuf,
@@ -249,6 +247,17 @@ impl StorageError {
             true => Failure::permanent(self),
             false => Failure::user(&self.into()),
         }
+    }
+}
+
+/// What is to be done about a directory.
+fn directory_mend(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "it is a file, or lies in one: give a directory"
+        }
+        io::ErrorKind::StorageFull => "make room on its disk",
+        _ => "create it, or make it writable for this user",
     }
 }
 

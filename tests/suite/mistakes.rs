@@ -74,7 +74,7 @@ impl io::Write for ClosedPipe {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_pipe_ends_the_job() {
+async fn a_closed_pipe_ends_the_job_at_once() {
     let env = builder().build();
     let screen = Arc::new(Mutex::new(ClosedPipe));
     env.from_collection(vec![1, 2])
@@ -291,6 +291,24 @@ async fn a_job_whose_files_cannot_be_written_is_refused_once_and_not_tried_again
     let left = std::fs::read_dir(&out).unwrap();
     let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["part-0-0.csv"]);
+}
+
+#[tokio::test]
+async fn a_storage_that_can_be_no_directory_is_refused_with_the_mend() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for path in [file.clone(), file.join("state"), "/dev/null".into()] {
+        let storage = Storage::Directory(path.clone());
+        let env = StreamEnvironment::builder().storage(storage).build();
+        env.from_collection(vec![1]).print();
+        let refused = refused(&env).await;
+        let named = format!(
+            "cannot use {} as storage: it is a file, or lies in one: give a directory",
+            path.display()
+        );
+        assert!(refused.starts_with(&named), "{refused}");
+    }
 }
 
 /// A disk that has room again after so many tries.

@@ -51,7 +51,7 @@ pub(super) async fn watch(
         }
         if elapsed > nominal * 10 + Duration::from_secs(60) {
             bail!(
-                "the job has not ended after {elapsed:.0?}; it is {:?}",
+                "the job has not ended after {elapsed:.0?}; it is {}",
                 view.status
             );
         }
