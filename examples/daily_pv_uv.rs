@@ -15,6 +15,8 @@
 mod access;
 #[path = "world/days.rs"]
 mod days;
+#[path = "world/screen.rs"]
+mod screen;
 #[path = "world/visitors.rs"]
 mod visitors;
 
@@ -51,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let env = args.run.environment().build();
     daily(&env, &args);
-    args.run.execute(&env, "daily").await?;
+    screen::unless_closed(args.run.execute(&env, "daily").await)?;
     Ok(())
 }
 

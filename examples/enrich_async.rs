@@ -10,6 +10,8 @@
 
 #[path = "world/customers.rs"]
 pub mod customers;
+#[path = "world/screen.rs"]
+mod screen;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     named
         .map(|(order, customer, name)| format!("order {order} of {customer}: {name:?}"))
         .print();
-    env.execute("enrich").await?;
+    screen::unless_closed(env.execute("enrich").await)?;
     Ok(())
 }
 

@@ -15,6 +15,8 @@
 pub mod payments;
 #[path = "world/rules.rs"]
 mod rules;
+#[path = "world/screen.rs"]
+mod screen;
 
 use clap::Parser;
 use payments::{DELAY, Payment, Payments, text};
@@ -40,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let env = args.run.environment().build();
     alerts(&env, &args).print();
-    args.run.execute(&env, "fraud rules").await?;
+    screen::unless_closed(args.run.execute(&env, "fraud rules").await)?;
     Ok(())
 }
 

@@ -7,6 +7,9 @@
 //! The source finds new files while the job runs, and each is read once; the sink is two-phase, and each receipt is there
 //! once, whatever fails. Both keep their contract, which `main` checks before it runs the job.
 
+#[path = "world/screen.rs"]
+mod screen;
+
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
@@ -307,7 +310,7 @@ pub async fn own_connectors() -> Result<(), Box<dyn Error>> {
 
     let mut receipts = receipts(&outbox)?;
     receipts.sort();
-    println!("{}", receipts.join("\n"));
+    screen::show(&receipts)?;
     fs::remove_dir_all(&dir)?;
     let expected = ["coffee", "juice", "tea", "water"].map(|o| format!("one {o}, with thanks"));
     match receipts == expected {

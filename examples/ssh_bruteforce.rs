@@ -8,6 +8,8 @@
 //! cargo run --example ssh_bruteforce -- /var/log/auth.log --threshold 5 --within 1m
 //! ```
 
+#[path = "world/screen.rs"]
+mod screen;
 #[path = "world/sshd.rs"]
 mod sshd;
 
@@ -46,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let env = args.run.environment().build();
     bursts(&env, &args).print();
-    args.run.execute(&env, "ssh bruteforce").await?;
+    screen::unless_closed(args.run.execute(&env, "ssh bruteforce").await)?;
     Ok(())
 }
 

@@ -10,8 +10,9 @@
 
 #[path = "world/access.rs"]
 mod access;
+#[path = "world/screen.rs"]
+mod screen;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,10 +63,8 @@ async fn main() -> anyhow::Result<()> {
     }
     let mut rows = rows.values();
     rows.sort();
-    let mut stdout = std::io::stdout().lock();
-    for (start, rank, path, views) in rows {
-        writeln!(stdout, "{start},{rank},{path},{views}")?;
-    }
+    let rows = rows.into_iter();
+    screen::show(rows.map(|(start, rank, path, views)| format!("{start},{rank},{path},{views}")))?;
     Ok(())
 }
 

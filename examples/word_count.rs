@@ -9,7 +9,9 @@
 //! cargo run --example word_count -- README.md --parallelism 4 --top 20
 //! ```
 
-use std::io::Write;
+#[path = "world/screen.rs"]
+mod screen;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ unto the place from whence the rivers come, thither they return again.";
 /// Counts the words of a text and prints the most frequent ones.
 #[derive(Parser)]
 pub struct Args {
-    /// The text; a built-in one if no file is named.
+    /// The file with the text. Without one, some verses of Ecclesiastes that are part of the program are counted.
     file: Option<PathBuf>,
     /// How many subtasks count.
     #[arg(long, default_value_t = 2)]
@@ -42,11 +44,14 @@ pub struct Args {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let words = word_count(&args).await?;
-    let mut stdout = std::io::stdout().lock();
-    for (word, count) in words.iter().take(args.top) {
-        writeln!(stdout, "{count:>8}  {word}")?;
+    if args.file.is_none() {
+        eprintln!(
+            "no file is named: counting the words of Ecclesiastes 1:4-7 (--help shows the options)"
+        );
     }
+    let words = word_count(&args).await?;
+    let words = words.iter().take(args.top);
+    screen::show(words.map(|(word, count)| format!("{count:>8}  {word}")))?;
     Ok(())
 }
 

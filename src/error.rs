@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rivus_connectors::CLOSED_OUTPUT;
 use rivus_core::job::JobOutcome;
 use rivus_core::{Failure, GraphError, UserError};
 use thiserror::Error;
@@ -64,6 +65,22 @@ impl JobError {
     /// What can't be set up, with the chain of its causes.
     pub(crate) fn setup(error: impl Into<UserError>) -> Self {
         Self::Setup(Failure::user(&error.into()).message)
+    }
+
+    /// Whether the job failed because nobody reads what it prints any more, as behind `| head`: a program may end without a word then.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// match env.execute("numbers").await {
+    ///     Err(closed) if closed.is_closed_output() => Ok(()),
+    ///     done => done.map(drop),
+    /// }
+    /// # }
+    /// ```
+    pub fn is_closed_output(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.message.starts_with(CLOSED_OUTPUT))
     }
 
     /// The error of an outcome, unless it is a good one.

@@ -16,6 +16,9 @@ type Show<T> = Arc<dyn Fn(&T, &mut String) -> fmt::Result + Send + Sync>;
 /// **At least once**: a line is out when it is printed, so what is replayed after a recovery is printed
 /// again. A line is never torn by another subtask's.
 ///
+/// When nobody reads standard output any more, as behind `| head`, the job fails in one line that begins with
+/// [`CLOSED_OUTPUT`], and isn't tried again.
+///
 /// ```
 /// use std::sync::{Arc, Mutex};
 /// use rivus_connectors::PrintSink;
@@ -43,15 +46,16 @@ enum Target {
     Shared(Arc<Mutex<dyn Write + Send>>),
 }
 
+/// What a failure says when standard output can't be written.
+pub const CLOSED_OUTPUT: &str = "cannot print to standard output";
+
 /// Why nothing could be printed.
 #[derive(Debug, Error)]
 enum PrintError {
-    #[error("cannot print to {target}: is whoever reads it still there?")]
-    Write {
-        target: &'static str,
-        #[source]
-        source: io::Error,
-    },
+    #[error("{}: is whoever reads it still there?", CLOSED_OUTPUT)]
+    Stdout(#[source] io::Error),
+    #[error("cannot print to the shared writer: is whoever reads it still there?")]
+    Shared(#[source] io::Error),
     #[error("a record's Display or Debug failed: mend its fmt()")]
     Format(#[source] fmt::Error),
 }
@@ -60,10 +64,12 @@ impl PrintError {
     /// As the engine takes it: a reader that has gone doesn't come back.
     fn into_user_error(self) -> UserError {
         match self {
-            Self::Write { ref source, .. } if source.kind() != io::ErrorKind::BrokenPipe => {
+            Self::Stdout(ref source) | Self::Shared(ref source)
+                if source.kind() != io::ErrorKind::BrokenPipe =>
+            {
                 self.into()
             }
-            Self::Write { .. } | Self::Format(_) => Failure::permanent(self).into(),
+            _ => Failure::permanent(self).into(),
         }
     }
 }
@@ -190,14 +196,12 @@ impl Target {
 
     fn with(&self, act: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), UserError> {
         let done = match self {
-            Self::Stdout => act(&mut io::stdout().lock()),
+            Self::Stdout => act(&mut io::stdout().lock()).map_err(PrintError::Stdout),
             Self::Shared(shared) => {
-                act(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner))
+                let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                act(&mut *shared).map_err(PrintError::Shared)
             }
         };
-        done.map_err(|source| {
-            let target = self.name();
-            PrintError::Write { target, source }.into_user_error()
-        })
+        done.map_err(PrintError::into_user_error)
     }
 }
