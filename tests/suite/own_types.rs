@@ -11,10 +11,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus::connectors::{BadLine, FileSink, GeneratorSource, SocketSource, TextFileSource};
 use rivus::engine::core::RestoredState;
 use rivus::{
-    ActorFeed, ActorSink, ActorSource, AsyncRequests, Avg, BroadcastProcessFunction, CountEvictor,
-    DataStream, Event, Keyed, KeyedProcessFunction, MapState, OnError, Output, Rejected,
-    SideOutputTag, StatefulProcessFunction, Storage, StreamEnvironment, Timer, UserError,
-    ValueState, WatermarkStrategy, Window, WindowAssigner, WindowFunction,
+    ActorFeed, ActorSink, ActorSource, AsyncRequests, Avg, BroadcastProcessFunction,
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
+    DataStream, Event, Keyed, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
+    KeyedProcessFunction, MapState, OnError, Output, PurgingTrigger, Rejected, SideOutputTag,
+    StatefulProcessFunction, Storage, StreamEnvironment, Timer, UserError, ValueState,
+    WatermarkStrategy, Window, WindowAssigner, WindowFunction,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +138,64 @@ impl BroadcastProcessFunction<Click, Click> for Remember {
     }
 }
 
+/// Keeps the last record of a key, of either stream, and those of the broadcast one.
+#[derive(Clone)]
+struct Last;
+
+impl KeyedCoProcessFunction<u64, Click, Click> for Last {
+    type Out = Click;
+    type State = ValueState<Click>;
+
+    fn process_first(
+        &mut self,
+        click: Event<Click>,
+        last: &mut Keyed<'_, u64, Self::State>,
+        _: &mut Output<'_, Click>,
+    ) -> Result<(), UserError> {
+        let in_an_hour = last.processing_time() + 3_600_000;
+        last.register_processing_timer(in_an_hour);
+        last.set(click.value);
+        Ok(())
+    }
+
+    fn process_second(
+        &mut self,
+        click: Event<Click>,
+        last: &mut Keyed<'_, u64, Self::State>,
+        _: &mut Output<'_, Click>,
+    ) -> Result<(), UserError> {
+        last.set(click.value);
+        Ok(())
+    }
+}
+
+impl KeyedBroadcastProcessFunction<u64, Click, Click> for Last {
+    type Out = Click;
+    type State = ValueState<Click>;
+    type Broadcast = MapState<u64, Click>;
+
+    fn process(
+        &mut self,
+        click: Event<Click>,
+        last: &mut Keyed<'_, u64, Self::State>,
+        _: &Self::Broadcast,
+        _: &mut Output<'_, Click>,
+    ) -> Result<(), UserError> {
+        last.set(click.value);
+        Ok(())
+    }
+
+    fn process_broadcast(
+        &mut self,
+        click: Event<Click>,
+        all: &mut Self::Broadcast,
+        _: &mut Output<'_, Click>,
+    ) -> Result<(), UserError> {
+        all.insert(click.value.user, click.value);
+        Ok(())
+    }
+}
+
 /// A number, read as such or not.
 fn parsed(line: &str) -> Result<u64, std::num::ParseIntError> {
     line.parse()
@@ -185,6 +245,18 @@ fn operators(clicks: &DataStream<Click>) {
         .evictor(CountEvictor::keep(5))
         .process(Whole)
         .collect();
+    tumbling()
+        .trigger(PurgingTrigger::of(CountTrigger::every(3)))
+        .count()
+        .collect();
+    tumbling()
+        .trigger(ContinuousEventTimeTrigger::every(second / 10))
+        .count()
+        .collect();
+    tumbling()
+        .trigger(ContinuousProcessingTimeTrigger::every(second / 10))
+        .count()
+        .collect();
     let sessions = by_user.window(WindowAssigner::session(second));
     sessions.reduce(|last, click| *last = click).collect();
     let joined = clicks
@@ -198,6 +270,9 @@ fn operators(clicks: &DataStream<Click>) {
     let first = clicks.filter(|click| click.at == 0).broadcast();
     let beside = clicks.connect_broadcast(&first);
     beside.process(Remember::default()).collect();
+    by_user.connect_broadcast(&first).process(Last).collect();
+    by_user.connect(&by_user).process(Last).collect();
+    by_user.distinct().collect();
     let requests = AsyncRequests::ordered(second);
     let asked = |click| async move { Ok::<_, UserError>(click) };
     clicks.async_map(asked, requests).collect();
