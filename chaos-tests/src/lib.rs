@@ -121,5 +121,5 @@ pub use plan::{
 };
 pub use simulation::{Outcome, run_on_threads, simulate};
 pub use suite::{
-    Failed, References, Summary, check, hush, on_all_cores, replay_command, run_seeds,
+    Failed, References, Summary, all_go_well, check, hush, on_all_cores, replay_command, run_seeds,
 };

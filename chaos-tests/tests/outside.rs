@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rivus::engine::{ActorKind, Step};
-use rivus_chaos::{Crash, JobSpec, Outcome, Plan, References, Shape, on_all_cores, simulate};
+use rivus_chaos::{Crash, JobSpec, Outcome, Plan, Shape, all_go_well, simulate};
 
 fn undisturbed(shape: Shape, seed: u64) -> (JobSpec, Outcome) {
     let spec = JobSpec::directed(shape, seed);
@@ -53,22 +53,6 @@ fn seeds(shape: Shape, count: u64) -> Vec<Outcome> {
         (spec, plan)
     };
     all_go_well((0..count).map(of_seed).collect())
-}
-
-fn all_go_well(runs: Vec<(JobSpec, Plan)>) -> Vec<Outcome> {
-    let run = |(spec, plan): (JobSpec, Plan)| {
-        let run = References::default().check(&spec, &plan);
-        run.map_err(|failed| {
-            let violations = failed.violations.join("\n");
-            format!("seed {}: {violations}\n{}", spec.seed, failed.story)
-        })
-    };
-    let name = |(spec, _): &(JobSpec, Plan)| format!("{:?} {}", spec.shape, spec.seed);
-    let results = on_all_cores(runs, name, run);
-    let (went_well, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-    let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    went_well.into_iter().flatten().collect()
 }
 
 /// How many records came again in a later delivery.

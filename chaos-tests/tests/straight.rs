@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rivus::RestartStrategy;
 use rivus::engine::ActorKind;
-use rivus_chaos::{Arm, JobSpec, Kill, Outcome, Plan, References, Scope, Shape, on_all_cores};
+use rivus_chaos::{Arm, JobSpec, Kill, Plan, Scope, Shape, all_go_well};
 
 /// A job of three regions, in one process.
 fn three_regions(seed: u64) -> JobSpec {
@@ -28,21 +28,6 @@ fn kills(kind: ActorKind, times: u64, scope: Scope, seed: u64) -> Plan {
         kills: (0..times).map(kill).collect(),
         ..Plan::default()
     }
-}
-
-fn all_go_well(runs: Vec<(JobSpec, Plan)>) -> Vec<Outcome> {
-    let run = |(spec, plan): (JobSpec, Plan)| {
-        let run = References::default().check(&spec, &plan);
-        run.map_err(|failed| {
-            let violations = failed.violations.join("\n");
-            format!("seed {}: {violations}\n{}", spec.seed, failed.story)
-        })
-    };
-    let results = on_all_cores(runs, |(spec, _)| format!("seed {}", spec.seed), run);
-    let (went_well, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-    let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    went_well.into_iter().flatten().collect()
 }
 
 #[test]
