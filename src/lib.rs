@@ -165,8 +165,12 @@ pub mod guide {
     pub struct Joins;
     #[doc = include_str!("../docs/guide/loops.md")]
     pub struct Loops;
+    #[doc = include_str!("../docs/guide/connectors.md")]
+    pub struct Connectors;
     #[doc = include_str!("../docs/guide/fault-tolerance.md")]
     pub struct FaultTolerance;
+    #[doc = include_str!("../docs/guide/failures.md")]
+    pub struct Failures;
     #[doc = include_str!("../docs/guide/testing.md")]
     pub struct Testing;
     #[doc = include_str!("../docs/guide/changing-a-running-job.md")]

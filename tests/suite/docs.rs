@@ -130,7 +130,7 @@ fn the_guide_names_every_crate_and_feature_that_its_programs_need_and_no_other()
         let before: Vec<&str> = before.collect();
         let starts = |before: &&str| {
             !before.ends_with(|letter: char| {
-                letter == ':' || letter == '_' || letter.is_alphanumeric()
+                [':', '_', '.'].contains(&letter) || letter.is_alphanumeric()
             })
         };
         before[..before.len() - 1].iter().any(starts)
