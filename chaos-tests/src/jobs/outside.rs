@@ -79,7 +79,7 @@ impl World {
         let source = source.until_closed();
         let source = Paced::new(source, self.pace(), Arc::clone(&self.emitted));
         let readings = env.from_source(source).try_map(delivered, OnError::Fail);
-        self.came(&readings);
+        let _ = self.came(&readings);
         let windows = self
             .timed(&readings.map(|(_, reading)| reading))
             .key_by(|reading| reading.key)
