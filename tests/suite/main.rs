@@ -19,6 +19,7 @@ mod ending;
 mod examples;
 mod iterate;
 mod mistakes;
+mod one_folder;
 mod operator_kit;
 mod operator_state;
 mod own_types;
