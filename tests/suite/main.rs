@@ -18,6 +18,7 @@ mod end_to_end;
 mod ending;
 mod examples;
 mod iterate;
+mod kept;
 mod mistakes;
 mod one_folder;
 mod operator_kit;
