@@ -26,7 +26,7 @@ impl JobId {
     /// use rivus_core::JobId;
     ///
     /// let job = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse()?);
-    /// assert_eq!(job.short(), "SHORTDIGITS");
+    /// assert_eq!(job.short(), "d72a412b");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn short(&self) -> String {
