@@ -8,8 +8,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use rivus::engine::core::{
     AnyStage, AttemptId, BuildContext, CheckpointId, Control, Element, Event, Failure, HashBy,
     Hashed, Inputs, ManualClock, OperatorFactory, OperatorIndex, OperatorUid, Outlets, Outputs,
-    Progress, RestoredState, RouteFactory, Rows, Stage, SubtaskId, SubtaskInfo, SubtaskMetrics,
-    TaskContext, VertexId, key_hash,
+    ParallelInstance, Progress, RestoredState, RouteFactory, Rows, Stage, SubtaskId, SubtaskInfo,
+    SubtaskMetrics, TaskContext, VertexId, key_hash,
 };
 use rivus_operators::{Filter, Map};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,7 @@ fn info() -> SubtaskInfo {
         index: 0,
     };
     SubtaskInfo {
+        job: ParallelInstance::ALONE.job,
         attempt: AttemptId {
             subtask,
             attempt: 1,

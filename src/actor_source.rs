@@ -204,7 +204,7 @@ mod tests {
         let instance = ParallelInstance {
             index,
             parallelism: 2,
-            attempt: 1,
+            ..ParallelInstance::ALONE
         };
         source.reader(instance).expect("a reader")
     }

@@ -8,11 +8,12 @@ use rivus_actors::{
     Asked, JobView, NodeActor, NodeConfig, NodeContext, NodeMessage, Probe, ProgramFactories,
     Programs, Seed, Stand, Submission, SubtaskMessage, TokioClock, Views,
 };
-use rivus_core::{AttemptId, Failure, JobGraph, JobId, Timestamp};
-use rivus_state::{Blocking, CheckpointStorage, Inline, LocalCopies, Pool, StateBackend};
+use rivus_core::{AttemptId, Failure, JobGraph, JobId, Timestamp, key_hash};
+use rivus_state::{Blocking, CheckpointStorage, Inline, JobClaim, LocalCopies, Pool, StateBackend};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+use crate::claims::{Claims, hold};
 use crate::error::JobError;
 use crate::runtimes::{OwnRuntimes, runtimes};
 use crate::storage::{Coordination, Storage, no_log};
@@ -75,6 +76,8 @@ pub(crate) struct Cluster {
     directory: Option<PathBuf>,
     /// Where it listens for others, for people; empty if it doesn't.
     listens: String,
+    /// None where others contend, and one of them leads.
+    claims: Option<Claims>,
     /// None of its own in a simulation.
     _runtimes: OwnRuntimes,
 }
@@ -97,8 +100,8 @@ impl Cluster {
             (None, RuntimeMode::Threads { .. }) => Arc::new(Pool::new(handles.control.clone())),
             (None, RuntimeMode::Current) => Arc::new(Inline),
         };
-        let seed = settings.seed.unwrap_or_else(entropy);
-        let seed = Seed::new(seed);
+        let seed_value = settings.seed.unwrap_or_else(entropy);
+        let seed = Seed::new(seed_value);
         let (election, log) = settings.coordination.open(settings.node.lease, &objects)?;
         log.probe(seed.nonce()).map_err(no_log)?;
         let unix_millis = settings.starts_at.unwrap_or_else(wall_clock);
@@ -117,6 +120,7 @@ impl Cluster {
             }
             None => None,
         };
+        let claims = (!settings.coordination.is_shared()).then(Claims::default);
         let context = Arc::new(NodeContext {
             config,
             clock: Arc::new(TokioClock::starting_at(unix_millis)),
@@ -135,6 +139,8 @@ impl Cluster {
             },
             views: Views::default(),
             stand: Stand::default(),
+            process: key_hash(&(seed_value, unix_millis)),
+            led: rivus_actors::Shared::default(),
             peers: rivus_actors::Shared::default(),
             probe: settings.probe,
         });
@@ -158,6 +164,7 @@ impl Cluster {
             node,
             directory,
             listens,
+            claims,
             _runtimes: runtimes,
         })
     }
@@ -192,14 +199,35 @@ impl Cluster {
     }
 
     /// Runs a job under an id that may have a log already.
-    pub(crate) fn submit(
+    ///
+    /// # Errors
+    /// If it is being run elsewhere on this host.
+    pub(crate) async fn submit(
         &self,
         job: JobId,
         graph: JobGraph,
         submission: Submission,
-    ) -> watch::Receiver<JobView> {
+    ) -> Result<watch::Receiver<JobView>, JobError> {
+        let claim = self.claim(job).await?;
         self.context.programs.insert(job, graph);
-        self.submit_named(job, submission)
+        let view = self.submit_named(job, submission);
+        if let Some(claim) = claim {
+            let blocking = Arc::clone(&self.context.blocking);
+            let held = hold(claim, view.clone(), blocking);
+            self.context.runtimes.control.spawn(held);
+        }
+        Ok(view)
+    }
+
+    /// Claims a job whose log lies in a directory.
+    async fn claim(&self, job: JobId) -> Result<Option<Arc<JobClaim>>, JobError> {
+        let (Some(claims), Some(directory)) = (&self.claims, &self.directory) else {
+            return Ok(None);
+        };
+        let (claims, node) = (claims.clone(), Arc::clone(&self.context));
+        let place = directory.display().to_string();
+        self.blocking(move || claims.claim(job, &node, &place))
+            .await?
     }
 
     /// Runs a job whose program is at hand or has a name.

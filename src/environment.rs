@@ -250,7 +250,8 @@ impl StreamEnvironment {
         let graph = self.job()?;
         let cluster = self.cluster(&graph).await?;
         let job = JobId(cluster.new_id());
-        let view = cluster.submit(job, graph, self.submission(name, None));
+        let submission = self.submission(name, None);
+        let view = cluster.submit(job, graph, submission).await?;
         Ok(JobHandle { job, view, cluster })
     }
 
@@ -324,12 +325,13 @@ impl StreamEnvironment {
     }
 
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
-    /// died. The program must be the same, its parallelism included, or it is refused; and no other process may be
-    /// running the job, unless they share a [`Coordination`]: then this one stands by until the other is gone. A job without a log is started
-    /// under the given id; one that has ended says how ([`JobHandle::status`]), until a hundred others have.
+    /// died. The program must be the same, its parallelism included, or it is refused. A job belongs to one process at a time: where a
+    /// directory has its log, whoever resumes it while another process runs it is refused; elsewhere the one that had it ends with an
+    /// error. Where they share a [`Coordination`], one stands by until the other is gone. A job without a log is started under
+    /// the given id; one that has ended says how ([`JobHandle::status`]), until a hundred others have.
     ///
     /// # Errors
-    /// As [`start`](Self::start). That a job has failed or was canceled before is said by [`JobHandle::wait`].
+    /// As [`start`](Self::start), and [`JobError::Setup`] if the job is being run elsewhere. That a job has failed or was canceled before is said by [`JobHandle::wait`].
     ///
     /// ```
     /// use rivus::connectors::{FileSink, GeneratorSource};
@@ -366,7 +368,8 @@ impl StreamEnvironment {
             ));
         }
         let cluster = self.cluster(&graph).await?;
-        let view = cluster.submit(job, graph, self.submission(name, None));
+        let submission = self.submission(name, None);
+        let view = cluster.submit(job, graph, submission).await?;
         let mut handle = JobHandle { job, view, cluster };
         // Where another process may lead, nobody may have a say for long; else a leader says within milliseconds where the job stands,
         // unless the storage can't be read.

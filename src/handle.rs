@@ -325,6 +325,58 @@ impl JobHandle {
         }
     }
 
+    /// The last checkpoint of a job that has failed, or was canceled before all of its output was visible: it is kept, in the
+    /// storage's directory. When what the job has failed of is mended, the same program goes on from it, as another job.
+    ///
+    /// ```
+    /// use rivus::connectors::{FileSink, GeneratorSource};
+    /// use rivus::{RestartStrategy, Storage, StreamEnvironment};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let dir = dir.path().to_owned();
+    /// let env = StreamEnvironment::builder()
+    ///     .storage(Storage::Directory(dir.join("state")))
+    ///     .checkpoint_interval(Duration::from_millis(20))
+    ///     .restart(RestartStrategy::None)
+    ///     .build();
+    /// let out = dir.join("out");
+    /// let numbers = |last: u64| {
+    ///     let numbers = env.from_source(GeneratorSource::new(|n, _| n).rate(1_000).count(400)).uid("numbers");
+    ///     let checked = numbers.map(move |n| { assert!(n < last); n }).uid("checked");
+    ///     checked.sink_to(FileSink::lines(&out)).uid("out");
+    /// };
+    /// numbers(200);
+    /// let job = env.start("numbers").await?;
+    /// assert!(job.clone().wait().await.is_err());
+    ///
+    /// let kept = job.kept_checkpoint().expect("it has failed");
+    /// numbers(400); // mended
+    /// env.from_savepoint(&kept).execute("numbers").await?;
+    /// let mut lines = 0;
+    /// for file in std::fs::read_dir(dir.join("out"))? {
+    ///     let name = file?.path();
+    ///     if name.extension().is_some_and(|extension| extension == "txt") {
+    ///         lines += std::fs::read_to_string(name)?.lines().count();
+    ///     }
+    /// }
+    /// assert_eq!(lines, 400);
+    /// # Ok(()) }
+    /// ```
+    pub fn kept_checkpoint(&self) -> Option<Savepoint> {
+        let view = self.view.borrow();
+        let JobStatus::Ended(JobOutcome::Failed(_) | JobOutcome::Canceled) = view.status else {
+            return None;
+        };
+        let checkpoints = &self.cluster.context().checkpoints;
+        let folder = checkpoints.folder_on_disk(self.job, view.last_checkpoint?)?;
+        folder
+            .join("manifest")
+            .is_file()
+            .then(|| Savepoint::at(folder))
+    }
+
     /// Kills the leading JobManager, to see that the job doesn't notice.
     ///
     /// ```

@@ -1,19 +1,24 @@
 //! The options of a program that runs a job in its own process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use rivus_core::JobId;
+use rivus_state::JobLog;
+use uuid::Uuid;
 
 use crate::environment::{EnvironmentBuilder, StreamEnvironment};
 use crate::error::JobError;
 use crate::handle::JobResult;
 use crate::savepoint::Savepoint;
 use crate::storage::Storage;
+use crate::tell;
 
 /// How a program runs its job in its own process: options for its command line, to be put beside its own. With `--state DIR` it
 /// can be stopped with a savepoint (`--stop-after 10m`) and go on from one (`--from-savepoint FOLDER`), maybe as another version
-/// of itself, or at another `--parallelism`.
+/// of itself, or at another `--parallelism`. If it was killed instead, it goes on where it stood with `--resume`, as the same program
+/// at the same parallelism.
 ///
 /// ```
 /// use clap::Parser;
@@ -44,10 +49,16 @@ pub struct RunArgs {
     /// A directory for checkpoints and savepoints; without it they are in memory.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Time from one checkpoint's start to the next, such as 500ms or 1m; 10s if it isn't given.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    checkpoint_interval: Option<Duration>,
+    /// Go on with the job that an earlier run has left in DIR; if there are several, with the one of this id.
+    #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true, requires = "state", conflicts_with = "from_savepoint")]
+    resume: Option<Option<Uuid>>,
     /// Stop with a savepoint after so long, such as 90s or 10m, if the job isn't over by then.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "state")]
     stop_after: Option<Duration>,
-    /// The folder of a savepoint to go on from.
+    /// The folder of a savepoint to go on from, or of the last checkpoint of a job that has failed.
     #[arg(long, value_name = "FOLDER", requires = "state")]
     from_savepoint: Option<PathBuf>,
 }
@@ -55,32 +66,58 @@ pub struct RunArgs {
 impl RunArgs {
     /// The environment that was asked for, to be built.
     pub fn environment(&self) -> EnvironmentBuilder {
-        let builder = StreamEnvironment::builder().parallelism(self.parallelism);
-        match &self.state {
-            Some(directory) => builder.storage(Storage::Directory(directory.clone())),
-            None => builder,
+        let mut builder = StreamEnvironment::builder().parallelism(self.parallelism);
+        if let Some(directory) = &self.state {
+            builder = builder.storage(Storage::Directory(directory.clone()));
         }
+        if let Some(interval) = self.checkpoint_interval {
+            builder = builder.checkpoint_interval(interval);
+        }
+        builder
     }
 
     /// Runs the program that was written into the environment, until it is over or to be stopped. Then it says on standard error
-    /// how to go on.
+    /// how to go on. One that is begun anew beside a job of the same name that isn't over says so.
     ///
     /// # Errors
-    /// As [`StreamEnvironment::execute`], [`FromSavepoint::start`](crate::FromSavepoint::start) and
-    /// [`JobHandle::stop_with_savepoint`](crate::JobHandle::stop_with_savepoint).
+    /// As [`StreamEnvironment::execute`], [`StreamEnvironment::resume`], [`FromSavepoint::start`](crate::FromSavepoint::start) and
+    /// [`JobHandle::stop_with_savepoint`](crate::JobHandle::stop_with_savepoint); and if there is not one job to be resumed.
     pub async fn execute(
         &self,
         env: &StreamEnvironment,
         name: &str,
     ) -> Result<JobResult, JobError> {
-        let job = match &self.from_savepoint {
-            Some(folder) => env.from_savepoint(&Savepoint::at(folder)).start(name).await,
-            None => env.start(name).await,
-        }?;
-        let Some(stop_after) = self.stop_after else {
-            return job.wait().await;
+        let left = match &self.state {
+            Some(directory) => unfinished(directory, name)?,
+            None => Vec::new(),
         };
-        if let Ok(over) = tokio::time::timeout(stop_after, job.clone().wait()).await {
+        let job = match (self.resume, &self.from_savepoint) {
+            (Some(wanted), _) => {
+                let directory = self.state.as_deref().unwrap_or(Path::new("."));
+                let id = one_of(&left, wanted.map(JobId), name, directory);
+                env.resume(name, id.map_err(JobError::Setup)?).await
+            }
+            (None, Some(folder)) => env.from_savepoint(&Savepoint::at(folder)).start(name).await,
+            (None, None) => {
+                if let Some(line) = begins_anew(&left, name) {
+                    tell::warn(&line);
+                }
+                env.start(name).await
+            }
+        }?;
+        let end = job.clone().wait();
+        let over = match self.stop_after {
+            None => Some(end.await),
+            Some(stop_after) => tokio::time::timeout(stop_after, end).await.ok(),
+        };
+        if let Some(over) = over {
+            let kept = over.is_err().then(|| job.kept_checkpoint()).flatten();
+            if let Some(folder) = kept.as_ref().and_then(Savepoint::path) {
+                eprintln!(
+                    "when that is mended, go on with --from-savepoint {}",
+                    folder.display()
+                );
+            }
             return over;
         }
         let savepoint = job.stop_with_savepoint().await?;
@@ -88,5 +125,100 @@ impl RunArgs {
             eprintln!("go on with --from-savepoint {}", folder.display());
         }
         job.wait().await
+    }
+}
+
+/// The jobs of a name that were begun in a directory and aren't over.
+fn unfinished(directory: &Path, name: &str) -> Result<Vec<JobId>, JobError> {
+    let log = JobLog::new(Storage::Directory(directory.to_owned()).open()?);
+    let mut found = Vec::new();
+    for job in log.jobs().map_err(JobError::setup)? {
+        match rivus_actors::replay(&log, job) {
+            // Those that have a program in their logs are a service's.
+            Ok(state) => {
+                if state.name == name && state.outcome.is_none() && state.program.is_none() {
+                    found.push(job);
+                }
+            }
+            Err(failure) => tell::warn(&format!("job {job} is left alone: {failure}")),
+        }
+    }
+    Ok(found)
+}
+
+/// The job that is to be gone on with; or a line that says what there is.
+fn one_of(
+    left: &[JobId],
+    wanted: Option<JobId>,
+    name: &str,
+    directory: &Path,
+) -> Result<JobId, String> {
+    let directory = directory.display();
+    match (left, wanted) {
+        (_, Some(wanted)) if left.contains(&wanted) => Ok(wanted),
+        ([], _) => Err(format!(
+            "no job \"{name}\" in {directory} is to be gone on with: leave --resume out, and one is begun"
+        )),
+        ([one], None) => Ok(*one),
+        (several, None) => Err(format!(
+            "{} jobs \"{name}\" in {directory} aren't over: pick one, {}",
+            several.len(),
+            options(several)
+        )),
+        (others, Some(wanted)) => Err(format!(
+            "job {wanted} isn't one \"{name}\" in {directory} that isn't over: pick one, {}",
+            options(others)
+        )),
+    }
+}
+
+/// What somebody should know who begins a job and perhaps didn't mean to.
+fn begins_anew(left: &[JobId], name: &str) -> Option<String> {
+    let go_on = match left {
+        [] => return None,
+        [_] => "--resume".to_owned(),
+        several => options(several),
+    };
+    Some(format!(
+        "a job \"{name}\" that was begun before isn't over, and this is another one that begins anew: to go on with that one, {go_on}"
+    ))
+}
+
+fn options(jobs: &[JobId]) -> String {
+    let options = jobs.iter().map(|job| format!("--resume={job}"));
+    options.collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_resumes_is_told_what_there_is_unless_there_is_one() {
+        let job = |number| JobId(Uuid::from_u128(number));
+        let (one, two) = (job(1), job(2));
+        let pick = |left: &[JobId], wanted| one_of(left, wanted, "count", Path::new("state"));
+        assert_eq!(pick(&[one], None), Ok(one));
+        assert_eq!(pick(&[one, two], Some(two)), Ok(two));
+        let refused = |left: &[JobId], wanted| pick(left, wanted).expect_err("is refused");
+        assert_eq!(
+            refused(&[], None),
+            "no job \"count\" in state is to be gone on with: leave --resume out, and one is begun"
+        );
+        assert_eq!(
+            refused(&[one, two], None),
+            format!(
+                "2 jobs \"count\" in state aren't over: pick one, --resume={one} or --resume={two}"
+            )
+        );
+        assert_eq!(
+            refused(&[one], Some(two)),
+            format!(
+                "job {two} isn't one \"count\" in state that isn't over: pick one, --resume={one}"
+            )
+        );
+        assert_eq!(begins_anew(&[], "count"), None);
+        let told = begins_anew(&[one], "count").expect("is told");
+        assert!(told.ends_with("to go on with that one, --resume"), "{told}");
     }
 }

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use crate::environment::StreamEnvironment;
 use crate::error::JobError;
 use crate::handle::{JobHandle, JobResult};
+use crate::kept;
 
 /// Bytes up to which a file's head is read at once.
 pub(crate) const HEAD_AT_ONCE: u64 = 4 << 20;
@@ -61,6 +62,10 @@ impl Savepoint {
 
     /// The savepoint in a folder, which may lie anywhere: if not below the environment's own storage, a job that
     /// starts from it copies it there first, and deletes the copy when it doesn't need it any more.
+    ///
+    /// It may be the folder of a checkpoint, too: the last one of a job that has failed
+    /// ([`JobHandle::kept_checkpoint`]). The same program goes on from it, at the same parallelism, in the storage where it lies; the
+    /// folder of that job has to stay there.
     ///
     /// ```
     /// use rivus::Savepoint;
@@ -254,7 +259,8 @@ impl FromSavepoint {
             start.map(|start| (start, graph))
         };
         let (start, graph) = cluster.blocking(prepare).await??;
-        let view = cluster.submit(job, graph, self.env.submission(name, Some(start)));
+        let submission = self.env.submission(name, Some(start));
+        let view = cluster.submit(job, graph, submission).await?;
         let mut handle = JobHandle { job, view, cluster };
         // A leader leads what is in the log. A job that couldn't begin has ended: its handle says how.
         match handle.wait_until(|view| view.epoch > LeaderEpoch(0)).await {
@@ -290,6 +296,16 @@ pub(crate) fn prepare(
     dropped: &BTreeSet<OperatorUid>,
     node: &NodeContext,
 ) -> Result<StartState, JobError> {
+    if let Some(folder) = &foreign
+        && let Some(checkpoint) = kept::checkpoint_in(folder)
+    {
+        if !dropped.is_empty() || !graph.migrations.is_empty() {
+            return Err(JobError::Savepoint(format!(
+                "{savepoint} is a checkpoint, which is gone on from as it is: let no state go and migrate none, or go on from a savepoint"
+            )));
+        }
+        return kept::prepare(job, folder, checkpoint, graph, node);
+    }
     let storage = &node.checkpoints;
     let failed = |error: StorageError| JobError::Savepoint(error.failure().message);
     let elsewhere = foreign.map(|path| open(&path)).transpose()?;
@@ -369,7 +385,8 @@ fn type_names(
 pub(crate) fn open(path: &Path) -> Result<CheckpointStorage, JobError> {
     if !path.join("savepoint").is_file() {
         return Err(JobError::Savepoint(format!(
-            "{} is no savepoint: give the folder that has the file \"savepoint\" in it",
+            "{} is no savepoint: give the folder that has the file \"savepoint\" in it, or that of a job's last checkpoint, \
+             jobs/JOB/checkpoints/NUMBER",
             path.display()
         )));
     }

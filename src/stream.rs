@@ -456,8 +456,9 @@ impl<T: Record> DataStream<T> {
     /// # let dir = tempfile::tempdir()?;
     /// # let out = dir.path().join("squares");
     /// env.from_collection(vec![1, 4, 9]).sink_to(FileSink::lines(&out));
-    /// env.execute("squares").await?;
-    /// assert_eq!(std::fs::read_to_string(out.join("part-0-0.txt"))?, "1\n4\n9\n");
+    /// let job = env.execute("squares").await?.view.job;
+    /// let part = out.join(format!("part-{}-0-0.txt", job.short()));
+    /// assert_eq!(std::fs::read_to_string(part)?, "1\n4\n9\n");
     /// # Ok(()) }
     /// ```
     pub fn sink_to<S: Sink<In = T>>(&self, sink: S) -> SinkHandle {

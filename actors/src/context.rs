@@ -343,6 +343,10 @@ pub struct NodeContext {
     pub views: Views,
     /// Whether this process leads.
     pub stand: Stand,
+    /// Which process this is, among all that ever use the storage.
+    pub process: u64,
+    /// The jobs whose logs have a leader of this process.
+    pub led: Shared<JobId, ()>,
     /// The executions of this process, for those who open channels to them.
     pub peers: Shared<(JobId, AttemptId), ActorRef<SubtaskMessage>>,
     /// Looks in.
@@ -350,6 +354,11 @@ pub struct NodeContext {
 }
 
 impl NodeContext {
+    /// Whether no other process contends for what this one leads.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.config.name.is_empty()
+    }
+
     /// Monotonic time.
     pub fn now(&self) -> Duration {
         self.clock.monotonic()

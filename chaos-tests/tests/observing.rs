@@ -21,7 +21,7 @@ fn written(happens: &str) -> io::Result<(String, Vec<String>)> {
     for what in happens.split_inclusive('|') {
         for write in what.trim_end_matches('|').split(';').map(str::trim) {
             let (name, text) = write.split_once(' ').unwrap_or((write, ""));
-            let path = dir.path().join(format!("out/part-{name}.txt"));
+            let path = dir.path().join(format!("out/part-0badcafe-{name}.txt"));
             match (name, text) {
                 ("", _) => {}
                 (_, "") => fs::remove_file(path)?,

@@ -38,7 +38,7 @@ pub struct CollectSink<T> {
 ///
 /// let sink = CollectSink::new();
 /// let collected = sink.collected();
-/// let mut writer = sink.writer(ParallelInstance { index: 0, parallelism: 1, attempt: 1 }, None)?;
+/// let mut writer = sink.writer(ParallelInstance::ALONE, None)?;
 /// writer.write(vec![Event::at(1_000, "ann".to_owned())])?;
 /// let prepared = writer.prepare_commit(CheckpointId(1), true)?;
 /// assert!(collected.is_empty()); // until the checkpoint is complete

@@ -9,7 +9,7 @@ use crate::drift::AlignedTime;
 use crate::event::Timestamp;
 use crate::failure::Failure;
 use crate::futures::Futures;
-use crate::ids::{AttemptId, CheckpointId, OperatorUid};
+use crate::ids::{AttemptId, CheckpointId, JobId, OperatorUid};
 use crate::key::KeyGroupRange;
 use crate::metrics::SubtaskMetrics;
 use crate::outputs::Outputs;
@@ -19,6 +19,8 @@ use crate::snapshot::SnapshotBuilder;
 /// Which subtask a chain is, and how it is set up.
 #[derive(Debug, Clone)]
 pub struct SubtaskInfo {
+    /// Of which job.
+    pub job: JobId,
     /// This execution.
     pub attempt: AttemptId,
     /// How many subtasks the vertex has.

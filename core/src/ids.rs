@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// One submitted job, for ever.
 ///
@@ -16,6 +17,23 @@ use uuid::Uuid;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub Uuid);
+
+impl JobId {
+    /// Eight hex digits that stand for the job in the names of files. They are a stable hash of its id: of UUIDs that count, or
+    /// begin with the time, the first digits would be those of many.
+    ///
+    /// ```
+    /// use rivus_core::JobId;
+    ///
+    /// let job = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse()?);
+    /// assert_eq!(job.short(), "d72a412b");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn short(&self) -> String {
+        let hash = xxh3_64(self.0.as_bytes());
+        format!("{:08x}", hash >> 32)
+    }
+}
 
 /// An operator's stable name: given by `.uid()`, or derived from its place. State is found by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -84,7 +84,7 @@ use crate::source::ParallelInstance;
 /// let dir = std::env::temp_dir().join(format!("letters-{}", std::process::id()));
 /// fs::create_dir_all(&dir)?;
 /// let sink = Letters(dir.clone());
-/// let mut writer = sink.writer(ParallelInstance { index: 0, parallelism: 1, attempt: 1 }, None)?;
+/// let mut writer = sink.writer(ParallelInstance::ALONE, None)?;
 /// writer.write(vec![Event::at(0, "hello".to_owned())])?;
 /// let prepared = writer.prepare_commit(CheckpointId(7), false)?; // at the barrier
 /// let committer = sink.committer().unwrap();

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::event::{Event, Record, Timestamp};
 use crate::failure::UserError;
-use crate::ids::CheckpointId;
+use crate::ids::{CheckpointId, JobId};
 
 /// Number of a split: its place among all that [`Source::splits`] and then its enumerator have found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,14 +28,34 @@ pub struct EncodedSplit {
 }
 
 /// Which of a source's readers, or of a sink's writers, is being made.
+///
+/// ```
+/// use rivus_core::ParallelInstance;
+///
+/// let second = ParallelInstance { attempt: 2, ..ParallelInstance::ALONE };
+/// assert_eq!((second.index, second.parallelism), (0, 1));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParallelInstance {
+    /// Of which job. What is written to a place that others write to, too, is told apart by it.
+    pub job: JobId,
     /// Which, from 0.
     pub index: u32,
     /// Of how many.
     pub parallelism: u32,
-    /// Counts the executions of this instance, from 1.
+    /// Counts the executions of this instance, from 1. In one job's life no number comes twice, whoever leads it, and also where it
+    /// has been rescaled.
     pub attempt: u32,
+}
+
+impl ParallelInstance {
+    /// The only one of its job, for the first time: for whoever drives a source or a sink by hand.
+    pub const ALONE: Self = Self {
+        job: JobId(Uuid::nil()),
+        index: 0,
+        parallelism: 1,
+        attempt: 1,
+    };
 }
 
 /// What the log keeps of a split for its source's [`enumerator`](Source::enumerator) once the split itself is forgotten: when a
@@ -134,7 +155,7 @@ impl<S> KnownSplits<S> {
 /// }
 ///
 /// let source = Below(1_500);
-/// let mut reader = source.reader(ParallelInstance { index: 0, parallelism: 1, attempt: 1 })?;
+/// let mut reader = source.reader(ParallelInstance::ALONE)?;
 /// for split in source.splits(1)? {
 ///     reader.add_split(split)?;
 /// }

@@ -170,6 +170,7 @@ impl BuildContext<'_> {
     /// The instance, as connectors see it.
     pub fn instance(&self) -> ParallelInstance {
         ParallelInstance {
+            job: self.info.job,
             index: self.info.attempt.subtask.index,
             parallelism: self.info.parallelism,
             attempt: self.info.attempt.attempt,

@@ -368,7 +368,7 @@ mod tests {
                 let instance = ParallelInstance {
                     index: index as u32,
                     parallelism,
-                    attempt: 1,
+                    ..ParallelInstance::ALONE
                 };
                 let mine = deal(written(3), how, instance);
                 assert_eq!(mine, *expected, "{how:?}, {index} of {parallelism}");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rivus_core::{
     AttemptId, ChainBuilder, Control, Element, Event, Exchange, Failure, JobGraph, ManualClock,
-    Operator, OperatorUid, Outputs, Record, RestoredState, Stores, StreamGraph, SubtaskId,
-    SubtaskInfo, SubtaskMetrics, Task, TaskContext, VertexId,
+    Operator, OperatorUid, Outputs, ParallelInstance, Record, RestoredState, Stores, StreamGraph,
+    SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext, VertexId,
 };
 use rivus_operators::testing::{CaptureFactory, Delivery, Log, Plan, Show};
 
@@ -102,6 +102,7 @@ impl Sender {
             index: 0,
         };
         let info = SubtaskInfo {
+            job: ParallelInstance::ALONE.job,
             attempt: AttemptId {
                 subtask,
                 attempt: 1,

@@ -281,6 +281,11 @@ impl CheckpointStorage {
         MANIFEST.decode(&name, &self.read(&name)?)
     }
 
+    /// Where a checkpoint lies, if the storage is a directory.
+    pub fn folder_on_disk(&self, job: JobId, checkpoint: CheckpointId) -> Option<PathBuf> {
+        self.objects.on_disk(&checkpoint_folder(job, checkpoint))
+    }
+
     /// Deletes all of a checkpoint. May be repeated, also after it failed half-way.
     pub fn delete_checkpoint(
         &self,

@@ -22,6 +22,15 @@ pub enum StorageError {
         #[source]
         source: io::Error,
     },
+    /// A job's lock can't be taken or made.
+    #[error("could not lock {path:?}: make it writable for this user")]
+    Claim {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
     /// The bucket can't be used.
     #[error(
         "cannot use the bucket {bucket:?} as storage: correct its name, region, endpoint or credentials"

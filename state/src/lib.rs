@@ -18,6 +18,7 @@
 mod backend;
 mod blocking;
 mod checkpoints;
+mod claim;
 mod drive;
 mod election;
 mod error;
@@ -45,6 +46,7 @@ pub use checkpoints::{
     CheckpointStorage, SAVEPOINTS, SnapshotHandle, SnapshotWriter, checkpoint_folder,
     savepoint_folder, savepoint_name,
 };
+pub use claim::JobClaim;
 #[cfg(feature = "etcd")]
 pub use election::EtcdElection;
 pub use election::{

@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
+use std::path::Path;
+use std::time::Duration;
+
 use clap::Parser;
-use rivus::RunArgs;
-use rivus::connectors::GeneratorSource;
+use rivus::connectors::{FileSink, GeneratorSource};
+use rivus::{JobError, JobResult, RunArgs};
+use tokio::task::JoinHandle;
 
 use crate::processes::rivus;
+use crate::written::csv_lines;
 
 const RECORDS: u64 = 3_000;
 
@@ -47,6 +52,54 @@ async fn a_program_is_stopped_and_goes_on_by_its_command_line() {
     assert_eq!(all, Vec::from_iter(0..RECORDS));
 }
 
+/// Begins a run, or goes on with one; it ends with what is returned.
+fn begun(line: &str, out: &Path) -> JoinHandle<Result<JobResult, JobError>> {
+    let args = program(line).unwrap();
+    let out = out.to_owned();
+    tokio::spawn(async move {
+        let env = args.run.environment().build();
+        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
+        let numbers = env.from_source(numbers).uid("numbers").parallelism(1);
+        numbers.sink_to(FileSink::csv(out)).uid("out");
+        args.run.execute(&env, "numbers").await
+    })
+}
+
+#[tokio::test]
+async fn a_program_that_was_killed_goes_on_where_it_stood_if_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let [state, out] = ["state", "out"].map(|name| dir.path().join(name));
+    let line = format!("--state {} --checkpoint-interval 20ms", state.display());
+    let resume = format!("{line} --resume");
+    let nothing = begun(&resume, &out).await.unwrap().unwrap_err();
+    assert!(
+        nothing.to_string().contains("leave --resume out"),
+        "{nothing}"
+    );
+
+    let first = begun(&line, &out);
+    while csv_lines(&out).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // While it runs, nobody else goes on with it.
+    let refused = begun(&resume, &out).await.unwrap().unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("is being run by another process"),
+        "{refused}"
+    );
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+
+    let second = begun(&resume, &out).await.unwrap().unwrap();
+    assert!(second.view.takeovers > 0, "it began anew");
+    let mut numbers: Vec<u64> = csv_lines(&out).iter().map(|n| n.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, Vec::from_iter(0..RECORDS));
+    let over = begun(&resume, &out).await.unwrap().unwrap_err();
+    assert!(over.to_string().contains("leave --resume out"), "{over}");
+}
+
 #[test]
 fn a_program_that_could_not_be_run_is_refused_by_the_option() {
     for (line, says) in [
@@ -54,6 +107,16 @@ fn a_program_that_could_not_be_run_is_refused_by_the_option() {
         ("--state a --stop-after soon", "--stop-after <TIME>"),
         ("--stop-after 1s", "--state <DIR>"),
         ("--from-savepoint b", "--state <DIR>"),
+        ("--resume", "--state <DIR>"),
+        ("--state a --resume=one", "--resume[=<ID>]"),
+        (
+            "--state a --resume --from-savepoint b",
+            "cannot be used with",
+        ),
+        (
+            "--checkpoint-interval often",
+            "--checkpoint-interval <TIME>",
+        ),
     ] {
         let refused = program(line).err().expect(line);
         assert!(refused.contains(says), "{line}: {refused}");

@@ -272,6 +272,30 @@ async fn a_job_whose_file_is_missing_leaves_its_id_to_one_that_finds_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_that_is_gone_when_it_is_to_be_read_ends_the_job_at_once_and_is_named() {
+    let dir = TempDir::new().unwrap();
+    let [first, second] = ["a", "b"].map(|name| dir.path().join(name));
+    std::fs::write(&first, "line\n".repeat(200_000)).unwrap();
+    std::fs::write(&second, "line\n").unwrap();
+    let env = builder().build();
+    let gone = second.clone();
+    env.from_source(TextFileSource::paths([first, second.clone()]))
+        .uid("lines")
+        .map(move |line| {
+            let _ = std::fs::remove_file(&gone);
+            line
+        })
+        .sink_to(DiscardSink::new());
+    let failure = failure(&env).await;
+    assert_eq!(failure.scope, FailureScope::Job);
+    let says = format!(
+        "cannot open {}: check that it exists on this machine and may be read",
+        second.display()
+    );
+    assert!(failure.message.starts_with(&says), "{failure}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_whose_files_cannot_be_written_is_refused_once_and_not_tried_again() {
     let dir = TempDir::new().unwrap();
     let taken = dir.path().join("taken");
@@ -287,10 +311,10 @@ async fn a_job_whose_files_cannot_be_written_is_refused_once_and_not_tried_again
     // What was tried leaves nothing, in a directory that is made for it.
     let out = dir.path().join("new/out");
     env.from_collection(vec![1]).sink_to(FileSink::csv(&out));
-    env.execute("numbers").await.unwrap();
+    let job = env.execute("numbers").await.unwrap().view.job;
     let left = std::fs::read_dir(&out).unwrap();
     let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
-    assert_eq!(left, ["part-0-0.csv"]);
+    assert_eq!(left, [format!("part-{}-0-0.csv", job.short()).as_str()]);
 }
 
 #[tokio::test]
@@ -357,6 +381,41 @@ async fn a_disk_that_is_full_when_a_job_is_submitted_is_waited_for_and_told_as_s
     let full = failure(&env).await.message;
     assert_eq!(full, "operator out: the disk is full: make room");
     assert_eq!(started.elapsed().as_secs(), 5);
+}
+
+/// A target that is away for ever.
+struct Away;
+
+impl Sink for Away {
+    type In = u32;
+    type State = ();
+    type Committable = ();
+    type Writer = <DiscardSink<u32> as Sink>::Writer;
+
+    fn writer(&self, _: ParallelInstance, _: Option<()>) -> Result<Self::Writer, UserError> {
+        Err("nobody answers".into())
+    }
+
+    fn committer(&self) -> Option<Arc<dyn Committer<()>>> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_never_gets_to_run_tells_whoever_wants_to_stop_it_what_keeps_it() {
+    let env = builder().build();
+    env.from_collection(vec![1_u32]).sink_to(Away).uid("out");
+    let job = env.start("numbers").await.unwrap();
+    let told = job.stop_with_savepoint().await.unwrap_err().to_string();
+    let says = "the savepoint failed: the job doesn't get to run, it has failed 3 times in a row; the last time: ";
+    assert!(told.starts_with(says), "{told}");
+    assert!(told.contains("nobody answers"), "{told}");
+    assert!(
+        told.ends_with("mend that and ask again, or cancel the job"),
+        "{told}"
+    );
+    job.cancel();
+    assert!(matches!(job.wait().await, Err(JobError::Canceled)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -76,8 +76,11 @@ impl JobMasterState {
                 if let JobOutcome::Failed(failure) = &mut outcome
                     && self.takeover.found_ended
                 {
-                    let again = "; to run it again, give it another id";
-                    failure.message.push_str(again);
+                    failure.message.push_str(&format!(
+                        "; it never comes back: when that is mended, go on from its last checkpoint, in jobs/{}/checkpoints, or begin anew \
+                         under another id",
+                        self.args.job
+                    ));
                 }
                 self.ended = true;
                 self.clean_up(&outcome);

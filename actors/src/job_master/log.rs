@@ -185,6 +185,7 @@ impl JobMasterState {
         | LogEntry::CheckpointAborted { .. }
         | LogEntry::CheckpointCommitted { .. }
         | LogEntry::SavepointRequested { .. }
+        | LogEntry::SavepointFailed { .. }
         | LogEntry::CancelRequested
         | LogEntry::JobFailing { .. } = &entry
         {

@@ -7,11 +7,12 @@ use ractor::ActorProcessingErr;
 use rivus_core::job::{
     CheckpointEvent, JobEvent, JobMachine, JobOutcome, JobReport, JobState, LogEntry,
 };
-use rivus_core::{Failure, FailureScope, Incarnation, JobId, TaskManagerId, codec};
+use rivus_core::{CodecError, Failure, FailureScope, Incarnation, JobId, TaskManagerId, codec};
 use rivus_state::{Append, JobLog, StorageError};
 
 use super::log::{RETRIES, RETRY};
 use super::{Checkpointing, JobMasterMessage, JobMasterState, KnownTaskManager};
+use crate::context::NodeContext;
 use crate::job_manager::JobManagerMessage;
 use crate::job_tasks::JobCommand;
 use crate::probe::Step;
@@ -52,18 +53,20 @@ impl Takeover {
 /// A job failure if asking again won't help.
 fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
     let contents = log.read_all(job).map_err(|error| {
-        if error.is_damage() || matches!(error, StorageError::Gap { .. }) {
-            Failure::permanent(error)
-        } else {
-            Failure::user(&error.into())
+        let is_for_good = error.is_damage() || matches!(error, StorageError::Gap { .. });
+        let failure = Failure::user(&error.into());
+        match is_for_good {
+            true => unreadable(job, &failure),
+            false => failure,
         }
     })?;
+    let foreign = |error: CodecError| unreadable(job, &Failure::from(error));
     let mut state = match &contents.snapshot {
-        Some(snapshot) => codec::decode(&snapshot.payload).map_err(Failure::permanent)?,
+        Some(snapshot) => codec::decode(&snapshot.payload).map_err(foreign)?,
         None => JobState::default(),
     };
     for record in &contents.entries {
-        let entry = codec::decode::<LogEntry>(&record.payload).map_err(Failure::permanent)?;
+        let entry = codec::decode::<LogEntry>(&record.payload).map_err(foreign)?;
         state.apply(&entry);
     }
     let compacted = contents
@@ -78,6 +81,15 @@ fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
     })
 }
 
+/// Without its log nobody knows how far a job had got.
+fn unreadable(job: JobId, why: &Failure) -> Failure {
+    Failure::job(format!(
+        "the log of job {job} can't be read: {}; bring that file back from a copy, or begin under another id, from a savepoint if there \
+         is one",
+        why.message
+    ))
+}
+
 /// What is true of a job by its log.
 ///
 /// # Errors
@@ -86,7 +98,7 @@ pub fn replay(log: &JobLog, job: JobId) -> Result<JobState, Failure> {
     read(log, job).map(|replayed| replayed.state)
 }
 
-/// What became of an attempt to fence a log.
+/// What became of a try to fence a log.
 enum Fence {
     Taken(Box<Replayed>),
     /// A leader of a later term has written here.
@@ -96,9 +108,17 @@ enum Fence {
 }
 
 /// Appends the new epoch, behind whatever an old leader still manages to write.
-fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Fence, Failure> {
+///
+/// A process that is alone, and finds another one's leader behind its own, leaves the job to that one: nobody elects among
+/// them, so they would take it from each other for ever.
+fn fence(node: &NodeContext, job: JobId, term: u64, nonce: u128) -> Result<Fence, Failure> {
+    let log = &node.log;
     loop {
         let mut replayed = read(log, job)?;
+        let has_led = node.led.get(&job).is_some();
+        if node.is_alone() && has_led && replayed.state.process != node.process {
+            return Err(taken_away(log, job));
+        }
         if replayed.state.term > term {
             return Ok(Fence::Later {
                 term: replayed.state.term,
@@ -107,10 +127,12 @@ fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Fence, Fail
         let entry = LogEntry::Leader {
             epoch: replayed.state.epoch.next(),
             term,
+            process: node.process,
         };
         let bytes = codec::encode(&entry)?;
         match log.append(job, replayed.next, nonce, &bytes) {
             Ok(Append::Written) => {
+                node.led.insert(job, ());
                 replayed.state.apply(&entry);
                 replayed.next += 1;
                 return Ok(Fence::Taken(Box::new(replayed)));
@@ -122,19 +144,27 @@ fn fence(log: &JobLog, job: JobId, term: u64, nonce: u128) -> Result<Fence, Fail
     }
 }
 
+/// Why this process doesn't go on with a job that it has led.
+fn taken_away(log: &JobLog, job: JobId) -> Failure {
+    Failure::job(format!(
+        "another process goes on with job {job}, whose log is in {log}, and this one has stopped: a job belongs to one process at a \
+         time; give both a Coordination that they share, and one stands by until the other is gone"
+    ))
+}
+
 impl JobMasterState {
     /// FENCE and REPLAY, off this actor.
     pub(super) fn fence(&self) {
         let node = &self.args.node;
-        let (log, job, term) = (node.log.clone(), self.args.job, self.args.term);
+        let (job, term) = (self.args.job, self.args.term);
         let nonce = node.seed.nonce();
         let (master, manager) = (self.myself.clone(), self.args.manager.clone());
-        let election = Arc::clone(&node.election);
+        let here = Arc::clone(node);
         node.blocking.run(Box::new(move || {
-            let replayed = match Failure::caught(|| fence(&log, job, term, nonce)) {
+            let replayed = match Failure::caught(|| fence(&here, job, term, nonce)) {
                 Ok(Fence::Taken(replayed)) => Ok(replayed),
                 Ok(Fence::Later { term }) => {
-                    election.observe(term);
+                    here.election.observe(term);
                     let _ = manager.cast(JobManagerMessage::Fenced);
                     return;
                 }
@@ -201,7 +231,7 @@ impl JobMasterState {
         if state.outcome.is_none() && state.fingerprint != self.args.graph.fingerprint() {
             self.refuse(Failure::job(format!(
                 "job {} was submitted with another plan (other operators, uids or parallelism): \
-                 run it with that program, or this one under another id",
+                 run it with that program, or begin with this one under another id, from a savepoint perhaps",
                 self.args.job
             )));
             return Ok(());

@@ -337,6 +337,7 @@ impl NodeState {
 
     fn job_ended(&mut self, job: JobId, outcome: JobOutcome, is_news: bool) {
         self.node.programs.remove(job);
+        self.node.led.remove(&job);
         self.node.runtimes.forget(job);
         self.node.drop_copies(self.node.local.forget(job));
         self.clients.remove(&job);

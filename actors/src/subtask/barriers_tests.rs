@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use rivus_core::{
     AttemptId, Barrier, Batch, CheckpointId, CheckpointKind, Control, Element, Failure, Inputs,
-    ManualClock, Outputs, Progress, SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext,
-    VertexId,
+    ManualClock, Outputs, ParallelInstance, Progress, SubtaskId, SubtaskInfo, SubtaskMetrics, Task,
+    TaskContext, VertexId,
 };
 
 use super::work::{Effect, Work};
@@ -80,6 +80,7 @@ impl Chain {
 
 fn work(world: &Arc<Mutex<World>>) -> Work {
     let info = SubtaskInfo {
+        job: ParallelInstance::ALONE.job,
         attempt: AttemptId {
             subtask: SubtaskId {
                 vertex: VertexId(0),

@@ -397,6 +397,7 @@ impl SubtaskState {
     fn info(&self) -> SubtaskInfo {
         let options = &self.args.options;
         SubtaskInfo {
+            job: self.args.job,
             attempt: self.args.attempt,
             parallelism: self
                 .args

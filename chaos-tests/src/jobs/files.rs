@@ -19,13 +19,6 @@ use super::spec::Inbox;
 use super::world::World;
 use crate::outside::{Arrivals, Observer, parts};
 
-/// Whoever reads or writes files beside the job.
-const ALONE: ParallelInstance = ParallelInstance {
-    index: 0,
-    parallelism: 1,
-    attempt: 1,
-};
-
 impl World {
     /// Writes files that are to come into the inbox, every other one packed, and what ends the watch.
     pub(super) fn hide_input(&self) -> io::Result<Arrivals> {
@@ -78,7 +71,7 @@ impl World {
 
     fn write_parts(&self, readings: &[Reading], per_file: usize) -> Result<(), UserError> {
         let sink = FileSink::<Reading>::parquet(self.inbox());
-        let mut writer = sink.writer(ALONE, None)?;
+        let mut writer = sink.writer(ParallelInstance::ALONE, None)?;
         let committer = sink.committer().ok_or("files are committed")?;
         for (number, part) in readings.chunks(per_file).enumerate() {
             writer.write(part.iter().cloned().map(|r| Event::at(r.ts, r)).collect())?;
@@ -147,7 +140,7 @@ pub fn lines(path: &Path) -> io::Result<Vec<Line>> {
 fn rows(path: &Path) -> io::Result<Vec<Line>> {
     let read = || -> Result<Vec<Event<Row>>, UserError> {
         let source = ParquetSource::new(path);
-        let mut reader = source.reader(ALONE)?;
+        let mut reader = source.reader(ParallelInstance::ALONE)?;
         for split in source.splits(1)? {
             reader.add_split(split)?;
         }

@@ -46,9 +46,11 @@ pub fn parts(dir: &Path) -> io::Result<BTreeMap<Part, PathBuf>> {
     Ok(parts)
 }
 
-/// The part of `part-3-17.txt`.
+/// The part of `part-0badcafe-3-17.txt`. A job that goes on from another's savepoint numbers on, so which of them wrote it
+/// doesn't matter.
 fn part(name: &str) -> Option<Part> {
-    let (subtask, rest) = name.strip_prefix("part-")?.split_once('-')?;
+    let (_job, rest) = name.strip_prefix("part-")?.split_once('-')?;
+    let (subtask, rest) = rest.split_once('-')?;
     let (sequence, _) = rest.split_once('.')?;
     Some((subtask.parse().ok()?, sequence.parse().ok()?))
 }

@@ -7,7 +7,7 @@ use rivus_core::{
 };
 
 use super::script::Fate;
-use super::sink_job::SinkJob;
+use super::sink_job::{SinkJob, number};
 
 /// A contract that is about to be checked; see [`sink()`].
 pub struct SinkContract<F, R> {
@@ -102,11 +102,12 @@ impl<F, R> SinkContract<F, R> {
         for case in 0..self.cases {
             self.play::<S, V>(&Fate::script(case));
         }
-        self.rescale::<S, V>();
+        self.rescale::<S, V>(true);
+        self.rescale::<S, V>(false);
     }
 
-    /// Two writers, then one, then three, each time from a savepoint of those before.
-    fn rescale<S, V>(&self)
+    /// Two writers, then one, then three, each time from a savepoint of those before: of the same job, or of the one before.
+    fn rescale<S, V>(&self, same_job: bool)
     where
         S: Sink,
         V: Fn() -> Vec<S::In>,
@@ -121,8 +122,17 @@ impl<F, R> SinkContract<F, R> {
         let (mut states, mut written) = (Vec::new(), 0);
         for (savepoint, parallelism) in (1..).zip([2, 1, 3]) {
             trial.past.push(format!("{parallelism} writers"));
-            let going_on = (savepoint, parallelism);
-            let saved = self.save(&sink, going_on, states, &mut written);
+            let (job, attempt) = match same_job {
+                true => (1, savepoint),
+                false => (savepoint, 1),
+            };
+            let first = ParallelInstance {
+                job: number(job.into()),
+                index: 0,
+                parallelism,
+                attempt,
+            };
+            let saved = self.save(&sink, first, savepoint, states, &mut written);
             states = trial.done(saved);
             let encoded = |record: &S::In| trial.done(codec::encode(record).map_err(Into::into));
             let mut found: Vec<Vec<u8>> = seen().iter().map(encoded).collect();
@@ -138,12 +148,13 @@ impl<F, R> SinkContract<F, R> {
         }
     }
 
-    /// Writers go on from a savepoint with the states of those before, write, and come to the next one, whose commits are
+    /// A job's writers go on from a savepoint with the states of those before, write, and come to the next one, whose commits are
     /// done. Returns their states, encoded.
     fn save<S>(
         &self,
         sink: &S,
-        (savepoint, parallelism): (u64, u32),
+        first: ParallelInstance,
+        savepoint: u32,
         states: Vec<Vec<u8>>,
         written: &mut u64,
     ) -> Result<Vec<Vec<u8>>, UserError>
@@ -153,12 +164,8 @@ impl<F, R> SinkContract<F, R> {
     {
         let mut states = states.into_iter();
         let mut writers = Vec::new();
-        for index in 0..parallelism {
-            let instance = ParallelInstance {
-                index,
-                parallelism,
-                attempt: 1,
-            };
+        for index in 0..first.parallelism {
+            let instance = ParallelInstance { index, ..first };
             let state = states.next().map(|state| codec::decode(&state));
             writers.push(sink.writer(instance, state.transpose()?)?);
         }
@@ -170,7 +177,7 @@ impl<F, R> SinkContract<F, R> {
             let run = *written..*written + 3;
             *written = run.end;
             writer.write(run.map(|n| Event::at(n as i64, (self.record)(n))).collect())?;
-            committables.extend(writer.prepare_commit(CheckpointId(savepoint), true)?);
+            committables.extend(writer.prepare_commit(CheckpointId(savepoint.into()), true)?);
             saved.push(codec::encode(&writer.snapshot()?)?);
         }
         let committer = sink.committer();

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rivus_core::{
-    CheckpointId, Committer, Event, ParallelInstance, Sink, SinkWriter, UserError, codec,
+    CheckpointId, Committer, Event, JobId, ParallelInstance, Sink, SinkWriter, UserError, codec,
 };
+use uuid::Uuid;
 
 use super::script::Fate;
 
@@ -38,6 +39,7 @@ pub struct SinkJob<S: Sink> {
     pub unconfirmed: Vec<S::Committable>,
     committer: Arc<dyn Committer<S::Committable>>,
     record: Box<dyn Fn(u64) -> S::In>,
+    job: JobId,
     attempt: u32,
     checkpoint: u64,
     /// The next record.
@@ -56,7 +58,8 @@ impl<S: Sink> SinkJob<S> {
         let committer = sink.committer();
         let committer =
             committer.ok_or("the sink has no committer, so its writes can't be undone")?;
-        let writer = sink.writer(instance(1), None)?;
+        let job = number(1);
+        let writer = sink.writer(instance(job, 1), None)?;
         Ok(Self {
             sink,
             writer,
@@ -64,6 +67,7 @@ impl<S: Sink> SinkJob<S> {
             unconfirmed: Vec::new(),
             committer,
             record: Box::new(record),
+            job,
             attempt: 1,
             checkpoint: 0,
             next: 0,
@@ -145,7 +149,7 @@ impl<S: Sink> SinkJob<S> {
         self.next = self.covered();
         let state = self.completed.as_ref();
         let state = state.map(|(_, state)| codec::decode(state)).transpose()?;
-        let writer = self.sink.writer(instance(attempt), state)?;
+        let writer = self.sink.writer(instance(self.job, attempt), state)?;
         // Those of the checkpoint may be committed before or after the writer starts: here after.
         self.zombies
             .push(std::mem::replace(&mut self.writer, writer));
@@ -159,6 +163,19 @@ impl<S: Sink> SinkJob<S> {
     pub fn crash(&mut self) -> Result<(), UserError> {
         self.restore(self.attempt + 1)?;
         self.zombies.pop();
+        Ok(())
+    }
+
+    /// The job is over; the next one goes on from its last completed checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub fn resubmit(&mut self) -> Result<(), UserError> {
+        if self.completed.is_some() {
+            self.job = number(self.job.0.as_u128() + 1);
+            self.restore(1)?;
+            self.zombies.clear();
+        }
         Ok(())
     }
 
@@ -195,20 +212,20 @@ impl<S: Sink> SinkJob<S> {
                 self.haunt();
                 Ok(())
             }
-            Fate::Resubmit if self.completed.is_some() => {
-                self.restore(1)?;
-                self.zombies.clear();
-                Ok(())
-            }
-            Fate::Resubmit => Ok(()),
+            Fate::Resubmit => self.resubmit(),
         }
     }
 }
 
-fn instance(attempt: u32) -> ParallelInstance {
+/// The job of a number, from 1.
+pub(super) fn number(number: u128) -> JobId {
+    JobId(Uuid::from_u128(number))
+}
+
+fn instance(job: JobId, attempt: u32) -> ParallelInstance {
     ParallelInstance {
-        index: 0,
-        parallelism: 1,
+        job,
         attempt,
+        ..ParallelInstance::ALONE
     }
 }

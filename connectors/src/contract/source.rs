@@ -250,12 +250,8 @@ impl<S: Source, F: Fn() -> S> SourceContract<S, F> {
     }
 
     fn reader(&self, splits: Vec<S::Split>) -> S::Reader {
-        let instance = ParallelInstance {
-            index: 0,
-            parallelism: 1,
-            attempt: 1,
-        };
-        let mut reader = self.done((self.make)().reader(instance), "reader");
+        let reader = (self.make)().reader(ParallelInstance::ALONE);
+        let mut reader = self.done(reader, "reader");
         for split in splits {
             let bytes = self.encoded(&split);
             let split: S::Split = match codec::decode(&bytes) {

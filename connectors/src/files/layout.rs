@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 
 use super::sink_error::FileSinkError;
 
-/// Names the parts that one subtask writes in a directory.
+/// Names the parts that one subtask of a job writes in a directory.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub dir: PathBuf,
     pub prefix: String,
     pub extension: String,
+    /// [`JobId::short`](rivus_core::JobId::short).
+    pub job: String,
     pub subtask: u32,
 }
 
-/// The files of one subtask that are in a directory.
+/// The files of one subtask of a job that are in a directory.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Sequence numbers of committed parts.
@@ -28,30 +30,32 @@ pub(super) struct Found {
 pub(super) struct InProgress {
     pub path: PathBuf,
     pub sequence: u64,
-    pub attempt: u64,
+    pub attempt: u32,
 }
 
 impl Layout {
     /// Where a part ends up.
     pub fn committed(&self, sequence: u64) -> PathBuf {
-        let Self {
-            prefix,
-            extension,
-            subtask,
-            ..
-        } = self;
-        self.dir
-            .join(format!("{prefix}-{subtask}-{sequence}.{extension}"))
+        let (own, extension) = (self.own(), &self.extension);
+        self.dir.join(format!("{own}-{sequence}.{extension}"))
     }
 
     /// Where a part is written.
-    pub fn in_progress(&self, sequence: u64, attempt: u64) -> PathBuf {
+    pub fn in_progress(&self, sequence: u64, attempt: u32) -> PathBuf {
+        let own = self.own();
+        self.dir
+            .join(format!(".{own}-{sequence}-{attempt}.inprogress"))
+    }
+
+    /// What the names of all of the subtask's files begin with.
+    fn own(&self) -> String {
         let Self {
-            prefix, subtask, ..
+            prefix,
+            job,
+            subtask,
+            ..
         } = self;
-        self.dir.join(format!(
-            ".{prefix}-{subtask}-{sequence}-{attempt}.inprogress"
-        ))
+        format!("{prefix}-{job}-{subtask}")
     }
 
     /// Makes the directory, and sees whether files can be made in it.
@@ -89,12 +93,12 @@ impl Layout {
 
     /// Any extension: a sink that once wrote another one still keeps clear of its numbers.
     fn parse_committed(&self, name: &str) -> Option<u64> {
-        let rest = name.strip_prefix(&format!("{}-{}-", self.prefix, self.subtask))?;
+        let rest = name.strip_prefix(&format!("{}-", self.own()))?;
         rest.split_once('.')?.0.parse().ok()
     }
 
-    fn parse_in_progress(&self, name: &str) -> Option<(u64, u64)> {
-        let rest = name.strip_prefix(&format!(".{}-{}-", self.prefix, self.subtask))?;
+    fn parse_in_progress(&self, name: &str) -> Option<(u64, u32)> {
+        let rest = name.strip_prefix(&format!(".{}-", self.own()))?;
         let (sequence, attempt) = rest.strip_suffix(".inprogress")?.split_once('-')?;
         Some((sequence.parse().ok()?, attempt.parse().ok()?))
     }
@@ -144,6 +148,7 @@ mod tests {
             dir: PathBuf::from("out"),
             prefix: prefix.into(),
             extension: "csv".into(),
+            job: "0badcafe".into(),
             subtask,
         }
     }
@@ -151,16 +156,12 @@ mod tests {
     #[test]
     fn names_are_read_back_as_they_were_written() {
         let own = layout("part", 3);
-        assert_eq!(own.committed(7), Path::new("out/part-3-7.csv"));
-        assert_eq!(
-            own.in_progress(7, 2),
-            Path::new("out/.part-3-7-2.inprogress")
-        );
-        assert_eq!(own.parse_committed("part-3-7.csv"), Some(7));
-        assert_eq!(
-            own.parse_in_progress(".part-3-7-2.inprogress"),
-            Some((7, 2))
-        );
+        let committed = "part-0badcafe-3-7.csv";
+        let in_progress = ".part-0badcafe-3-7-2.inprogress";
+        assert_eq!(own.committed(7), Path::new("out").join(committed));
+        assert_eq!(own.in_progress(7, 2), Path::new("out").join(in_progress));
+        assert_eq!(own.parse_committed(committed), Some(7));
+        assert_eq!(own.parse_in_progress(in_progress), Some((7, 2)));
     }
 
     #[test]
@@ -190,11 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn files_of_other_subtasks_and_prefixes_are_left_alone() {
+    fn files_of_other_jobs_subtasks_and_prefixes_are_left_alone() {
+        let other_job = Layout {
+            job: "0badcaff".into(),
+            ..layout("part", 3)
+        };
         for other in [
+            other_job,
             layout("part", 33),
+            layout("part-0badcafe", 3),
+            layout("part-0badcafe-3", 1),
             layout("part-3", 1),
-            layout("part-3-1", 1),
             layout("par", 3),
         ] {
             for own in [layout("part", 3), layout("part-3", 7)] {

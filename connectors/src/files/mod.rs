@@ -20,6 +20,7 @@ mod pace;
 mod parquet;
 mod parsers;
 mod part;
+mod passing;
 mod place;
 mod reader;
 mod rolling;

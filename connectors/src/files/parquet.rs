@@ -32,7 +32,7 @@ use super::watch::{CutsFiles, Watch, Watching};
 const BATCH_ROWS: usize = 1_024;
 
 impl<T: Record> FileSink<T> {
-    /// Records as the rows of Parquet files (`part-0-0.parquet`), packed inside with Zstandard. The record is a struct;
+    /// Records as the rows of Parquet files (`part-<job>-0-0.parquet`), packed inside with Zstandard. The record is a struct;
     /// its fields are the columns. An enum without data is a text; one with data has no column, and is refused when the
     /// job is started.
     ///
@@ -243,9 +243,9 @@ fn unreadable(path: &Path, error: impl Into<UserError>) -> UserError {
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, UserError> {
     super::inputs::length(path)?;
-    let file = File::open(path).map_err(|source| FileSourceError::Open {
-        path: path.to_owned(),
-        source,
+    let file = File::open(path).map_err(|source| {
+        let path = path.to_owned();
+        FileSourceError::Open { path, source }.into_user_error()
     })?;
     ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(path, error))
 }

@@ -36,7 +36,7 @@ pub(super) struct Part<T> {
     bytes: Vec<u8>,
     content: Content<T>,
     packer: Option<Packer>,
-    /// The part of an earlier attempt whose beginning was copied.
+    /// The part of an earlier attempt that it takes the place of.
     replaces: Option<PathBuf>,
 }
 
@@ -80,24 +80,28 @@ impl<T> Part<T> {
         })
     }
 
-    /// Begins one with what a checkpoint knows to be in `open`, found at `source`. That file stays as it
-    /// is: its attempt may still write to it, and another recovery from the same checkpoint needs it.
-    pub fn resume(
+    /// Begins one with what a checkpoint knows to be in `open`. That file stays as it is: its attempt may still write to it, and
+    /// another recovery from the same checkpoint needs it.
+    pub fn copy(
         path: PathBuf,
         sequence: u64,
         open: &OpenPart,
-        source: &Path,
         making: &Making<T>,
     ) -> Result<Self, FileSinkError> {
         let unreadable = |error| FileSinkError::Restore {
             path: open.path.clone(),
             source: error,
         };
+        // A job that goes back behind a commit: what was open then has been committed since.
+        let source = match open.path.exists() {
+            true => &open.path,
+            false => &open.committed,
+        };
         let from = File::open(source).map_err(unreadable)?;
         let found = from.metadata().map_err(unreadable)?.len();
         if found < open.valid_len {
             return Err(FileSinkError::Truncated {
-                path: source.to_owned(),
+                path: source.clone(),
                 expected: open.valid_len,
                 found,
             });
@@ -108,8 +112,12 @@ impl<T> Part<T> {
         if let Content::Lines { begun, .. } = &mut part.content {
             *begun = part.written > 0;
         }
-        part.replaces = Some(open.path.clone());
         Ok(part)
+    }
+
+    /// Whoever commits it removes that one.
+    pub fn replaces(&mut self, other: PathBuf) {
+        self.replaces = Some(other);
     }
 
     /// Appends records until the part holds `enough` bytes; returns how many, one at least.
@@ -169,9 +177,10 @@ impl<T> Part<T> {
     }
 
     /// What a checkpoint must know of it. Call after [`sync`](Self::sync).
-    pub fn open_part(&self) -> OpenPart {
+    pub fn open_part(&self, committed: PathBuf) -> OpenPart {
         OpenPart {
             path: self.path.clone(),
+            committed,
             valid_len: self.written,
         }
     }

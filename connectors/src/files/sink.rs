@@ -2,36 +2,41 @@
 //!
 //! ```text
 //! <dir>/
-//!   <prefix>-<subtask>-<sequence>.<ext>                       committed: whole, final, never changed again
-//!   .<prefix>-<subtask>-<sequence>-<attempt>.inprogress       hidden: written, or prepared and not committed
+//!   <prefix>-<job>-<subtask>-<sequence>.<ext>                     committed: whole, final, never changed again
+//!   .<prefix>-<job>-<subtask>-<sequence>-<attempt>.inprogress     hidden: written, or prepared and not committed
 //! ```
 //!
-//! Whoever reads the committed files only sees each record once and none missing. A part's life:
+//! Whoever reads the committed files only sees each record once and none missing. `<job>` is eight hex digits that stand for the
+//! job ([`JobId::short`](rivus_core::JobId::short)), so that several may write into one directory, at once or one after the
+//! other, and each has its own files (ADR 16). A part's life:
 //!
 //! 1. A *writer* creates it in progress at its first record; so there are no empty parts. Each subtask
 //!    numbers its parts. No two attempts ever write to one file: its attempt is in the name.
 //! 2. The rolling policy, or the last barrier, closes it: flushed, synced, and at the next barrier handed
 //!    over as a committable `{tmp, committed, len}`. A part that stays open over a barrier is synced and
-//!    goes into the writer's state `{path, valid_len, sequence}`.
+//!    goes into the writer's state `{job, subtask, sequence, open: {path, committed, valid_len}}`.
 //! 3. When the checkpoint is durable the *committer* renames it and syncs the directory. Again after a
 //!    recovery: if the committed name exists and the other doesn't, that was done.
 //!
 //! After a recovery a writer copies the valid beginning of the open part into a file of its own attempt:
 //! a zombie may still hold the old one. It leaves the old one in place, since the next recovery may be
-//! from the same checkpoint; the commit of the copy removes it. Who may delete what:
+//! from the same checkpoint; the commit of the copy removes it. A job that goes on from another one's
+//! savepoint copies that one's open part, too, numbers its files on behind that one's, and makes visible what
+//! the savepoint had prepared, under that one's names; but it removes nothing, since the other job may still
+//! run, or be gone on from again. Who may delete what:
 //!
-//! - a writer: its subtask's parts in progress of earlier attempts, with numbers that the restored
-//!   checkpoint doesn't cover (`>= sequence`), except the one the checkpoint left open; without a restored
-//!   state, all of earlier attempts;
+//! - a writer: its job's and subtask's parts in progress of earlier attempts, with numbers that the restored
+//!   checkpoint doesn't cover (`>= sequence`), except the one the checkpoint left open; if it begins without a
+//!   state of its own, all of earlier attempts;
 //! - a committer: the part that the committed one replaces;
-//! - nobody: committed parts. A job that starts anew in a directory numbers on behind them.
+//! - nobody: committed parts, and whatever is another job's. What jobs that are over have left hidden may be deleted by hand.
 //!
 //! A packed part is a row of frames (gzip members, Zstandard frames), of which one ends at each barrier, so that
 //! `valid_len` is always where a frame ends. A format whose parts are whole only at their end, as Parquet's with
 //! its footer, closes them at every barrier: no part of it is ever in a writer's state.
 //!
-//! One sink of one job writes under a prefix in a directory at a time: two of one program are refused, and
-//! a part in progress is never overwritten. The directory must be one file system that every machine of the
+//! One sink of a job writes under a prefix in a directory: two of one program are refused, and a part in
+//! progress is never overwritten. The directory must be one file system that every machine of the
 //! job sees under the same path.
 //!
 //! A sink whose parts stay open over checkpoints can't go on with fewer writers: nobody would close the
@@ -55,8 +60,10 @@ use super::writer::{FileWriter, FileWriterState, OpenPart};
 
 /// Writes records to files that appear whole, exactly once.
 ///
-/// A subtask's files are `<dir>/<prefix>-<subtask>-<sequence>.<extension>`; the directory is made if it is
-/// missing. Files in progress are hidden (their names start with a dot).
+/// A subtask's files are `<dir>/<prefix>-<job>-<subtask>-<sequence>.<extension>`, where `<job>` is [`JobId::short`](rivus_core::JobId::short), eight digits that
+/// stand for the job: several jobs, or several runs of one program, may write into one directory, and each adds its own files beside
+/// the others'. The directory is made if it is missing. Files in progress are hidden (their names start with a dot); those of
+/// jobs that are over may be deleted.
 ///
 /// ```
 /// use rivus_connectors::{FileSink, RollingPolicy};
@@ -77,7 +84,7 @@ pub struct FileSink<T> {
 }
 
 impl<T> FileSink<T> {
-    /// Each record as a line, as [`Display`] shows it (`part-0-0.txt`). A line end in it makes two lines.
+    /// Each record as a line, as [`Display`] shows it (`part-<job>-0-0.txt`). A line end in it makes two lines.
     ///
     /// ```
     /// use rivus_connectors::FileSink;
@@ -91,7 +98,7 @@ impl<T> FileSink<T> {
         Self::of(dir, "txt", format::display())
     }
 
-    /// Each record as a line that a function makes of it (`part-0-0.txt`).
+    /// Each record as a line that a function makes of it (`part-<job>-0-0.txt`).
     ///
     /// ```
     /// use rivus_connectors::FileSink;
@@ -108,7 +115,7 @@ impl<T> FileSink<T> {
         Self::of(dir, "txt", format::shown(show))
     }
 
-    /// Each record as CSV, without a header (`part-0-0.csv`). The record is a struct or tuple of fields.
+    /// Each record as CSV, without a header (`part-<job>-0-0.csv`). The record is a struct or tuple of fields.
     ///
     /// ```
     /// use rivus_connectors::FileSink;
@@ -141,7 +148,7 @@ impl<T> FileSink<T> {
         Self::of(dir, "csv", format::csv(true))
     }
 
-    /// Each record as a line of JSON (`part-0-0.jsonl`).
+    /// Each record as a line of JSON (`part-<job>-0-0.jsonl`).
     ///
     /// ```
     /// use rivus_connectors::FileSink;
@@ -203,14 +210,14 @@ impl<T> FileSink<T> {
         self
     }
 
-    /// Packs files; their names get another extension (`part-0-0.csv.gz`). Sources read them as they are. A
+    /// Packs files; their names get another extension (`part-<job>-0-0.csv.gz`). Sources read them as they are. A
     /// file that stays open over checkpoints is a row of gzip members or Zstandard frames, which every tool unpacks as
     /// one. [`RollingPolicy::max_bytes`] counts packed bytes, those that the packer holds back not included.
     ///
     /// ```
     /// use rivus_connectors::{Compression, FileSink};
     ///
-    /// let words = FileSink::<String>::lines("out/words").compressed(Compression::Zstd); // part-0-0.txt.zst
+    /// let words = FileSink::<String>::lines("out/words").compressed(Compression::Zstd); // part-<job>-0-0.txt.zst
     /// ```
     pub fn compressed(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
@@ -232,7 +239,7 @@ impl<T> FileSink<T> {
         }
     }
 
-    fn layout(&self, subtask: u32) -> Result<Layout, FileSinkError> {
+    fn layout(&self, instance: ParallelInstance) -> Result<Layout, FileSinkError> {
         for (option, given) in [("prefix", &self.prefix), ("extension", &self.extension)] {
             if given.is_empty() || given.contains(std::path::is_separator) {
                 return Err(FileSinkError::Name {
@@ -249,7 +256,8 @@ impl<T> FileSink<T> {
                 None => self.extension.clone(),
                 Some(packed) => format!("{}.{}", self.extension, packed.extension()),
             },
-            subtask,
+            job: instance.job.short(),
+            subtask: instance.index,
         })
     }
 }
@@ -295,19 +303,21 @@ impl<T: Record> Sink for FileSink<T> {
             compression: self.compression,
         };
         self.usable()
-            .and_then(|()| self.layout(instance.index))
+            .and_then(|()| self.layout(instance))
             .and_then(|layout| FileWriter::start(layout, making, self.rolling, instance, state))
             .map_err(FileSinkError::into_user_error)
     }
 
     fn check(&self) -> Result<(), UserError> {
         self.usable()?;
-        self.layout(0)?;
+        self.layout(ParallelInstance::ALONE)?;
         Ok(())
     }
 
     fn prepare(&self) -> Result<(), UserError> {
-        let tried = self.layout(0).and_then(|layout| layout.try_out());
+        let tried = self
+            .layout(ParallelInstance::ALONE)
+            .and_then(|layout| layout.try_out());
         tried.map_err(FileSinkError::into_refusal)
     }
 
@@ -321,7 +331,7 @@ impl<T: Record> Sink for FileSink<T> {
     fn retire(&self, state: FileWriterState) -> Result<(), UserError> {
         match state.open {
             None => Ok(()),
-            Some(OpenPart { path, .. }) => Err(FileSinkError::Retired { path }.into()),
+            Some(OpenPart { path, .. }) => Err(FileSinkError::Retired { path }.into_user_error()),
         }
     }
 

@@ -6,7 +6,22 @@ use std::path::PathBuf;
 use rivus_core::{Failure, UserError};
 use thiserror::Error;
 
+use super::passing::wants_somebody;
+
 /// What went wrong with which file, and the mend.
+///
+/// What may pass by itself is tried again, by the job's restart strategy; what wants somebody fails the job at once:
+///
+/// | | tried again | fails the job |
+/// |---|---|---|
+/// | making, listing or syncing the directory ([`Directory`](Self::Directory)) | no space, quota, an I/O error, a network file system that is away, the directory removed under the job | no right, read-only, no directory, a name that can't be |
+/// | creating or writing a part ([`Write`](Self::Write)) | the same | the same |
+/// | renaming one ([`Rename`](Self::Rename)) | the same | the same |
+/// | going on with an open part ([`Restore`](Self::Restore)) | an I/O error | it is gone, or no right to read it |
+/// | a part that is shorter than it was, or nowhere, or whose name is taken ([`Truncated`](Self::Truncated), [`Lost`](Self::Lost), [`Taken`](Self::Taken)) | | always |
+/// | a record that can't be formatted, options that don't go together (all others) | | always |
+///
+/// When a job is submitted, its directory is tried: a full disk is waited for, for a while, and whatever else is wrong refuses the job.
 #[derive(Debug, Error)]
 pub enum FileSinkError {
     /// A name that would make files elsewhere, or none.
@@ -88,7 +103,10 @@ pub enum FileSinkError {
         path: PathBuf,
     },
     /// The part that a checkpoint left open can't be read.
-    #[error("cannot go on with {}, which the checkpoint left open: resume from a later checkpoint", path.display())]
+    #[error(
+        "cannot go on with {}, which the checkpoint left open: bring it back as it was, and go on from the job's last \
+         checkpoint; or go on from a savepoint that was made before", path.display()
+    )]
     Restore {
         /// The part.
         path: PathBuf,
@@ -98,8 +116,9 @@ pub enum FileSinkError {
     },
     /// A part is shorter than what was synced.
     #[error(
-        "{} has {found} bytes but {expected} were written and synced: \
-         the file system lost them; resume from an earlier checkpoint", path.display()
+        "{} has {found} bytes but {expected} were written and synced: the file system lost them, or somebody took \
+         them out; bring it back as it was, and go on from the job's last checkpoint; or go on from a savepoint that \
+         was made before", path.display()
     )]
     Truncated {
         /// The part.
@@ -111,8 +130,8 @@ pub enum FileSinkError {
     },
     /// A part is to appear under a name that is taken.
     #[error(
-        "{} exists already and isn't overwritten: move it away (does another job write here? \
-         give each its own directory or prefix)", path.display()
+        "{} exists already and isn't overwritten: move it away; then the job goes on from its last checkpoint",
+        path.display()
     )]
     Taken {
         /// The name.
@@ -120,8 +139,8 @@ pub enum FileSinkError {
     },
     /// A part that was prepared is nowhere.
     #[error(
-        "neither {} nor {} exists: whoever moved or deleted the file must bring it back, \
-         or the job resume from an earlier checkpoint", tmp.display(), committed.display()
+        "neither {} nor {} exists: whoever moved or deleted the file must bring it back; then the job goes on from its last \
+         checkpoint", tmp.display(), committed.display()
     )]
     Lost {
         /// Where it was in progress.
@@ -146,22 +165,8 @@ impl FileSinkError {
     /// As it is told when a job is submitted: what says nothing against the directory, such as a full disk, may have passed at the
     /// next try.
     pub(super) fn into_refusal(self) -> UserError {
-        use io::ErrorKind::{
-            AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
-            PermissionDenied, ReadOnlyFilesystem,
-        };
         let may_pass = match &self {
-            Self::Directory { source, .. } | Self::Write { source, .. } => !matches!(
-                source.kind(),
-                AlreadyExists
-                    | InvalidFilename
-                    | InvalidInput
-                    | IsADirectory
-                    | NotADirectory
-                    | NotFound
-                    | PermissionDenied
-                    | ReadOnlyFilesystem
-            ),
+            Self::Directory { source, .. } | Self::Write { source, .. } => !wants_somebody(source),
             _ => false,
         };
         let error: UserError = self.into();
@@ -173,20 +178,27 @@ impl FileSinkError {
 
     /// As the engine takes it: what a second try would meet again fails the job.
     pub(super) fn into_user_error(self) -> UserError {
-        match self {
-            Self::Name { .. }
-            | Self::CannotStayOpen { .. }
-            | Self::PackedTwice { .. }
-            | Self::Format { .. }
-            | Self::Columns { .. }
-            | Self::Truncated { .. } => Failure::permanent(self).into(),
-            _ => self.into(),
+        let may_pass = match &self {
+            // A directory that is gone is made again by the next attempt.
+            Self::Directory { source, .. }
+            | Self::Write { source, .. }
+            | Self::Rename { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound || !wants_somebody(source)
+            }
+            Self::Restore { source, .. } => !wants_somebody(source),
+            _ => false,
+        };
+        match may_pass {
+            true => self.into(),
+            false => Failure::permanent(self).into(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rivus_core::FailureScope;
+
     use super::*;
 
     #[test]
@@ -205,6 +217,56 @@ mod tests {
             assert!(message.contains("the space on the disk"), "{message}");
             assert!(message.ends_with("no storage space"), "{message}");
             assert!(!make(path(), denied()).into_refusal().is::<Failure>());
+        }
+    }
+
+    #[test]
+    fn what_wants_somebody_fails_the_job_and_what_may_pass_is_tried_again() {
+        use io::ErrorKind::{
+            NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StaleNetworkFileHandle,
+            StorageFull,
+        };
+        let path = || PathBuf::from("out/part");
+        type Make = fn(PathBuf, io::Error) -> FileSinkError;
+        let (directory, write, rename, restore): (Make, Make, Make, Make) = (
+            |path, source| FileSinkError::Directory { path, source },
+            |path, source| FileSinkError::Write { path, source },
+            |tmp, source| {
+                let committed = PathBuf::from("out/committed");
+                FileSinkError::Rename {
+                    tmp,
+                    committed,
+                    source,
+                }
+            },
+            |path, source| FileSinkError::Restore { path, source },
+        );
+        let scope = |error: FileSinkError| {
+            let failure = Failure::user(&error.into_user_error());
+            assert!(failure.message.contains("out/"), "{failure}");
+            assert!(!failure.message.contains('\n'), "{failure}");
+            failure.scope
+        };
+        for make in [directory, write, rename] {
+            let scope = |kind: io::ErrorKind| scope(make(path(), kind.into()));
+            for kind in [StorageFull, StaleNetworkFileHandle, NotFound] {
+                assert_eq!(scope(kind), FailureScope::Attempt, "{kind}");
+            }
+            for kind in [PermissionDenied, ReadOnlyFilesystem, NotADirectory] {
+                assert_eq!(scope(kind), FailureScope::Job, "{kind}");
+            }
+        }
+        let restored = |kind: io::ErrorKind| scope(restore(path(), kind.into()));
+        assert_eq!(restored(NotFound), FailureScope::Job);
+        assert_eq!(restored(StaleNetworkFileHandle), FailureScope::Attempt);
+        for error in [
+            FileSinkError::Taken { path: path() },
+            FileSinkError::Lost {
+                tmp: path(),
+                committed: path(),
+            },
+        ] {
+            assert_eq!(scope(error), FailureScope::Job);
         }
     }
 }

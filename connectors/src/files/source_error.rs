@@ -8,9 +8,21 @@ use rivus_core::{Failure, UserError};
 use thiserror::Error;
 
 use super::decode::BadLine;
+use super::passing::wants_somebody;
 use super::place::Place;
 
 /// What went wrong with which file, and the mend.
+///
+/// What may pass by itself is tried again, by the job's restart strategy; what wants somebody fails the job at once:
+///
+/// | | tried again | fails the job |
+/// |---|---|---|
+/// | before the job begins: looking for files, options | | always: the job is refused |
+/// | looking for new files while it runs ([`List`](Self::List), [`NoFolder`](Self::NoFolder) and whatever else a look meets) | ten looks in a row | the tenth |
+/// | opening a file ([`Open`](Self::Open)) | too many open files, an I/O error, a network file system that is away | it is gone, no right to read it, no file |
+/// | reading it ([`Read`](Self::Read)) | the same | no right to read it, no file |
+/// | a file that is shorter than it was, packed and damaged or cut off, or no Parquet ([`Shrunk`](Self::Shrunk), [`Damaged`](Self::Damaged), [`CutOff`](Self::CutOff), [`Parquet`](Self::Parquet)) | | always |
+/// | a line that can't be read ([`BadLine`](Self::BadLine), [`NotUtf8`](Self::NotUtf8), [`TooLong`](Self::TooLong), [`Header`](Self::Header)) | | always, unless bad lines are skipped or collected |
 #[derive(Debug, Error)]
 pub enum FileSourceError {
     /// A named file isn't there.
@@ -181,6 +193,11 @@ impl FileSourceError {
     /// As the engine takes it: what a second try would meet again fails the job.
     pub(super) fn into_user_error(self) -> UserError {
         match self {
+            Self::Open { ref source, .. } | Self::Read { ref source, .. }
+                if wants_somebody(source) =>
+            {
+                Failure::permanent(self).into()
+            }
             Self::Shrunk { .. }
             | Self::CutOff { .. }
             | Self::Damaged { .. }
@@ -199,5 +216,46 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rivus_core::FailureScope;
+
+    use super::*;
+
+    #[test]
+    fn what_wants_somebody_fails_the_job_and_what_may_pass_is_tried_again() {
+        use io::ErrorKind::{
+            IsADirectory, NotFound, PermissionDenied, StaleNetworkFileHandle, TimedOut,
+        };
+        let path = || PathBuf::from("in/a.csv");
+        let scopes = |kind: io::ErrorKind| {
+            let place = Place {
+                path: path(),
+                line: None,
+                byte: 7,
+            };
+            let open = FileSourceError::Open {
+                path: path(),
+                source: kind.into(),
+            };
+            let read = FileSourceError::Read {
+                place,
+                source: kind.into(),
+            };
+            [open, read].map(|error| {
+                let failure = Failure::user(&error.into_user_error());
+                assert!(failure.message.contains("in/a.csv"), "{failure}");
+                failure.scope
+            })
+        };
+        for kind in [PermissionDenied, NotFound, IsADirectory] {
+            assert_eq!(scopes(kind), [FailureScope::Job; 2], "{kind}");
+        }
+        for kind in [StaleNetworkFileHandle, TimedOut] {
+            assert_eq!(scopes(kind), [FailureScope::Attempt; 2], "{kind}");
+        }
     }
 }

@@ -15,12 +15,12 @@ use super::sink_error::FileSinkError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "rivus.FileWriterState")]
 pub struct FileWriterState {
-    /// Whose state it is.
+    /// The job whose writer it is the state of, as in its files' names.
+    pub job: String,
+    /// Which of its writers.
     pub subtask: u32,
     /// Number of the open part, else of the next one. Lower ones are committed or about to be.
     pub sequence: u64,
-    /// The attempt in the names of the parts; grows from attempt to attempt, also of later jobs.
-    pub attempt: u64,
     /// The part that stays open over the checkpoint.
     pub open: Option<OpenPart>,
 }
@@ -31,6 +31,8 @@ pub struct FileWriterState {
 pub struct OpenPart {
     /// Where it is in progress.
     pub path: PathBuf,
+    /// Where it would be committed.
+    pub committed: PathBuf,
     /// How many of its bytes were written before the barrier.
     pub valid_len: u64,
 }
@@ -40,7 +42,7 @@ pub struct FileWriter<T> {
     layout: Layout,
     making: Making<T>,
     rolling: RollingPolicy,
-    attempt: u64,
+    attempt: u32,
     /// Number of the next part.
     next: u64,
     part: Option<Part<T>>,
@@ -72,8 +74,7 @@ impl<T> FileWriter<T> {
             source,
         };
         create_directory(&layout.dir)?;
-        let before = state.as_ref().map_or(0, |state| state.attempt);
-        let attempt = before + u64::from(instance.attempt);
+        let attempt = instance.attempt;
         let start = plan(&layout, attempt, state.as_ref(), &layout.find()?);
         for leftover in &start.remove {
             remove(leftover).map_err(directory)?;
@@ -89,28 +90,22 @@ impl<T> FileWriter<T> {
             created: false,
         };
         if let Some(state) = state {
-            writer.resume(&state)?;
+            writer.resume(state)?;
         }
         Ok(writer)
     }
 
-    /// Goes on in a copy of the part that the checkpoint left open.
-    fn resume(&mut self, state: &FileWriterState) -> Result<(), FileSinkError> {
-        let Some(open) = &state.open else {
+    /// Goes on in a copy of the part that the checkpoint left open. It takes that one's place, unless that is another job's, which
+    /// may still go on with it, or be gone on with.
+    fn resume(&mut self, state: FileWriterState) -> Result<(), FileSinkError> {
+        let Some(open) = state.open else {
             return Ok(());
         };
-        let mut source = open.path.clone();
-        if !source.exists() {
-            // A job that went back behind a commit: what was open then has been committed since.
-            let subtask = state.subtask;
-            source = Layout {
-                subtask,
-                ..self.layout.clone()
-            }
-            .committed(state.sequence);
-        }
         let path = self.layout.in_progress(self.next, self.attempt);
-        let part = Part::resume(path, self.next, open, &source, &self.making)?;
+        let mut part = Part::copy(path, self.next, &open, &self.making)?;
+        if state.job == self.layout.job {
+            part.replaces(open.path);
+        }
         self.part = Some(part);
         self.next += 1;
         self.created = true;
@@ -182,51 +177,45 @@ impl<T: Record> SinkWriter for FileWriter<T> {
         _checkpoint: CheckpointId,
         last: bool,
     ) -> Result<Vec<FileCommittable>, UserError> {
-        Ok(self.prepare(last)?)
+        self.prepare(last).map_err(FileSinkError::into_user_error)
     }
 
     fn snapshot(&mut self) -> Result<FileWriterState, UserError> {
         Ok(FileWriterState {
+            job: self.layout.job.clone(),
             subtask: self.layout.subtask,
             sequence: self.part.as_ref().map_or(self.next, |part| part.sequence),
-            attempt: self.attempt,
-            open: self.part.as_ref().map(Part::open_part),
+            open: self.part.as_ref().map(|part| {
+                let committed = self.layout.committed(part.sequence);
+                part.open_part(committed)
+            }),
         })
     }
 }
 
-/// What to remove and where to go on, by what the checkpoint knows and the directory holds.
+/// What to remove and where to go on, by what the checkpoint knows and the directory holds of this job's subtask.
 ///
-/// Removed is what earlier attempts of this subtask left in progress beyond the checkpoint. Kept are
-/// lower numbers (the checkpoint's committables, which may not be committed yet), the part that the
-/// checkpoint left open (another recovery may need it), and whatever a later attempt has begun (then
-/// this one is a zombie). Numbers of committed parts are never used again, nor those of parts that bear
-/// its own attempt: they are of a job that went on from the same checkpoint and is gone.
-fn plan(layout: &Layout, attempt: u64, state: Option<&FileWriterState>, found: &Found) -> Start {
-    let own = state.filter(|state| state.subtask == layout.subtask);
-    let beyond = match (state, own) {
-        (None, _) => Some(0),
-        (Some(_), Some(own)) => Some(own.sequence),
-        // Another subtask's state says nothing about this one's files.
-        (Some(_), None) => None,
-    };
-    let open = state.and_then(|state| state.open.as_ref());
+/// Removed is what its earlier attempts left in progress beyond the checkpoint; all of that, if the checkpoint is of another
+/// job or subtask: then this one has none of its own yet. Kept are lower numbers (the checkpoint's committables, which may not be
+/// committed yet), the part that the checkpoint left open (another recovery may need it), and whatever a later attempt has
+/// begun (then this one is a zombie). Numbers go on behind the checkpoint's, whoever's it is, and behind those of committed parts.
+/// Those of parts that bear its own attempt are passed, too: they are of a job that had this one's id before.
+fn plan(layout: &Layout, attempt: u32, state: Option<&FileWriterState>, found: &Found) -> Start {
+    let own = state.filter(|state| state.job == layout.job && state.subtask == layout.subtask);
+    let beyond = own.map_or(0, |own| own.sequence);
+    let open = own.and_then(|own| own.open.as_ref());
     let (remove, kept): (Vec<_>, Vec<_>) = found.in_progress.iter().partition(|part| {
         part.attempt < attempt
-            && beyond.is_some_and(|sequence| part.sequence >= sequence)
+            && part.sequence >= beyond
             && open.is_none_or(|open| open.path != part.path)
     });
-    let in_the_way = kept
-        .iter()
-        .filter(|part| own.is_none() || part.attempt == attempt)
-        .map(|part| part.sequence);
-    let sequence = found
-        .committed
-        .iter()
-        .copied()
-        .chain(in_the_way)
+    let same_name = kept.iter().filter(|part| part.attempt == attempt);
+    let taken = same_name
+        .map(|part| part.sequence)
+        .chain(found.committed.iter().copied());
+    let sequence = taken
         .map(|taken| taken + 1)
-        .fold(own.map_or(0, |own| own.sequence), u64::max);
+        .fold(state.map_or(0, |state| state.sequence), u64::max);
     Start {
         remove: remove.into_iter().map(|part| part.path.clone()).collect(),
         sequence,
@@ -239,12 +228,14 @@ mod tests {
     use crate::files::layout::InProgress;
 
     /// `start("attempt 2, state 3, open 3-1, progress 2-1 3-1 4-1, committed 0 1")`: what is removed and
-    /// the first number. Parts are `sequence-attempt`.
+    /// the first number. Parts are `sequence-attempt`; all of them are this job's, and the state is unless it is `foreign` (of
+    /// another subtask) or `inherited` (of another job).
     fn start(picture: &str) -> String {
         let layout = Layout {
             dir: PathBuf::from("out"),
             prefix: "part".into(),
             extension: "txt".into(),
+            job: "0badcafe".into(),
             subtask: 0,
         };
         let pair = |part: &str| {
@@ -256,12 +247,16 @@ mod tests {
             let words: Vec<&str> = fact.split(' ').collect();
             match words[0] {
                 "attempt" => attempt = words[1].parse().unwrap(),
-                "state" => state = Some((0, words[1].parse().unwrap())),
-                "foreign" => state = Some((9, words[1].parse().unwrap())),
+                "state" => state = Some(("0badcafe", 0, words[1])),
+                "foreign" => state = Some(("0badcafe", 9, words[1])),
+                "inherited" => state = Some(("600df00d", 0, words[1])),
                 "open" => {
                     let (sequence, attempt) = pair(words[1]);
-                    let path = layout.in_progress(sequence, attempt);
-                    open = Some(OpenPart { path, valid_len: 1 });
+                    open = Some(OpenPart {
+                        path: layout.in_progress(sequence, attempt),
+                        committed: layout.committed(sequence),
+                        valid_len: 1,
+                    });
                 }
                 "progress" => found.in_progress.extend(words[1..].iter().map(|part| {
                     let (sequence, attempt) = pair(part);
@@ -281,10 +276,10 @@ mod tests {
                 other => panic!("{other}"),
             }
         }
-        let state = state.map(|(subtask, sequence)| FileWriterState {
+        let state = state.map(|(job, subtask, sequence)| FileWriterState {
+            job: job.to_owned(),
             subtask,
-            sequence,
-            attempt: 1,
+            sequence: sequence.parse().unwrap(),
             open: open.clone(),
         });
         let start = plan(&layout, attempt, state.as_ref(), &found);
@@ -292,7 +287,7 @@ mod tests {
         for path in &start.remove {
             let name = path.file_name().unwrap().to_str().unwrap();
             let name = name
-                .trim_start_matches(".part-0-")
+                .trim_start_matches(".part-0badcafe-0-")
                 .trim_end_matches(".inprogress");
             shown.push_str(&format!("-{name} "));
         }
@@ -306,9 +301,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_start_keeps_clear_of_what_another_job_wrote() {
+    fn a_job_under_an_id_that_was_used_before_keeps_clear_of_what_is_there() {
         assert_eq!(start("attempt 1, committed 0 1 2"), "first 3");
         assert_eq!(start("attempt 1, committed 0, progress 1-1"), "first 2");
+        assert_eq!(start("attempt 2, state 3, progress 3-2"), "first 4");
     }
 
     #[test]
@@ -333,14 +329,6 @@ mod tests {
     }
 
     #[test]
-    fn names_that_a_job_from_the_same_checkpoint_left_behind_are_not_used_again() {
-        assert_eq!(
-            start("attempt 2, state 3, progress 1-1 3-1 3-2 4-2 9-3"),
-            "-3-1 first 5"
-        );
-    }
-
-    #[test]
     fn going_back_behind_a_commit_uses_new_numbers() {
         assert_eq!(
             start("attempt 4, state 3, open 3-1, committed 3 4 5"),
@@ -349,10 +337,11 @@ mod tests {
     }
 
     #[test]
-    fn another_subtasks_state_removes_nothing() {
-        assert_eq!(
-            start("attempt 2, foreign 3, progress 3-1, committed 7"),
-            "first 8"
-        );
+    fn whoever_begins_with_the_state_of_another_numbers_on_and_removes_its_own_only() {
+        for from in ["inherited", "foreign"] {
+            let begins = format!("attempt 3, {from} 7, progress 7-1 8-2");
+            assert_eq!(start(&begins), "-7-1 -8-2 first 7", "{from}");
+        }
+        assert_eq!(start("attempt 1, inherited 3, committed 7"), "first 8");
     }
 }

@@ -18,12 +18,6 @@ use rivus_core::{
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-const INSTANCE: ParallelInstance = ParallelInstance {
-    index: 0,
-    parallelism: 1,
-    attempt: 1,
-};
-
 #[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize)]
 struct Trade {
     symbol: String,
@@ -49,7 +43,7 @@ fn read<S: Source>(source: &S) -> Result<Vec<S::Out>, UserError> {
 }
 
 fn read_splits<S: Source>(source: &S, splits: Vec<S::Split>) -> Result<Vec<S::Out>, UserError> {
-    let mut reader = source.reader(INSTANCE)?;
+    let mut reader = source.reader(ParallelInstance::ALONE)?;
     for split in splits {
         reader.add_split(split)?;
     }
@@ -167,7 +161,7 @@ fn bad_lines_of_csv_and_json_go_where_they_are_told_and_empty_ones_nowhere() {
     let (_dir, path) = file("trades.csv", "symbol,price\nX,1\n\nY,dear\nZ,3\n");
     let source = TextFileSource::new(&path).csv::<Trade>();
     let skipping = source.clone().bad_lines(BadLines::Skip);
-    let mut reader = skipping.reader(INSTANCE).unwrap();
+    let mut reader = skipping.reader(ParallelInstance::ALONE).unwrap();
     reader
         .add_split(skipping.splits(1).unwrap().remove(0))
         .unwrap();
@@ -274,7 +268,7 @@ fn a_large_packed_file_is_caught_up_with_in_steps() {
         let mut split = source.splits(1).unwrap().remove(0);
         split.offset = text.find("line 399998").unwrap() as u64;
         split.lines_before = Some(399_998);
-        let mut reader = source.reader(INSTANCE).unwrap();
+        let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
         reader.add_split(split).unwrap();
         let (mut out, mut turns) = (Vec::new(), 0);
         while reader.read(&mut out, 10, 0).unwrap() == ReadStatus::More {
@@ -534,7 +528,7 @@ fn taken(
 ) -> impl SourceReader<Out = String, Split = FileSplit> + use<> {
     fs::write(watched.dir.path().join(name), bytes).unwrap();
     while !watched.look().contains(&name.to_owned()) {}
-    let mut reader = watched.source.reader(INSTANCE).unwrap();
+    let mut reader = watched.source.reader(ParallelInstance::ALONE).unwrap();
     for split in watched.known.clone() {
         reader.add_split(split).unwrap();
     }
@@ -552,7 +546,7 @@ fn a_watched_file_that_goes_on_growing_is_read_to_its_end_and_by_whole_lines() {
         assert_eq!(reads(&mut reader, now + 999).unwrap(), "..");
         assert_eq!(reads(&mut reader, now + 1_000).unwrap(), "33 ..");
         // A failure in between changes nothing.
-        let mut restored = watched.source.reader(INSTANCE).unwrap();
+        let mut restored = watched.source.reader(ParallelInstance::ALONE).unwrap();
         for split in reader.snapshot() {
             restored.add_split(split).unwrap();
         }

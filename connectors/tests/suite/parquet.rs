@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rivus_connectors::contract::{self, SinkJob};
@@ -35,12 +35,7 @@ fn trade(number: u64) -> Trade {
 }
 
 fn read<S: Source>(source: &S) -> Result<Vec<S::Out>, UserError> {
-    let instance = ParallelInstance {
-        index: 0,
-        parallelism: 1,
-        attempt: 1,
-    };
-    let mut reader = source.reader(instance)?;
+    let mut reader = source.reader(ParallelInstance::ALONE)?;
     for split in source.splits(1)? {
         reader.add_split(split)?;
     }
@@ -51,20 +46,19 @@ fn read<S: Source>(source: &S) -> Result<Vec<S::Out>, UserError> {
 
 /// What can be seen of a directory, file by file.
 fn committed(dir: &Path) -> Vec<Trade> {
-    let mut numbers: Vec<(u64, u64)> = fs::read_dir(dir)
+    let mut parts: Vec<((u64, u64), PathBuf)> = fs::read_dir(dir)
         .unwrap()
         .filter_map(|entry| {
-            let name = entry.unwrap().file_name().into_string().unwrap();
+            let path = entry.unwrap().path();
+            let name = path.file_name()?.to_str()?;
             let numbers = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+            let (_job, numbers) = numbers.split_once('-')?;
             let (subtask, number) = numbers.split_once('-')?;
-            Some((subtask.parse().unwrap(), number.parse().unwrap()))
+            Some(((subtask.parse().unwrap(), number.parse().unwrap()), path))
         })
         .collect();
-    numbers.sort_unstable();
-    let path = |(subtask, number)| dir.join(format!("part-{subtask}-{number}.parquet"));
-    let files = numbers
-        .into_iter()
-        .map(|number| ParquetSource::new(path(number)));
+    parts.sort_unstable();
+    let files = parts.into_iter().map(|(_, path)| ParquetSource::new(path));
     files.flat_map(|file| read(&file).unwrap()).collect()
 }
 
@@ -101,7 +95,8 @@ fn written(counts: &[u64]) -> (TempDir, Vec<Trade>) {
 fn a_watched_file_is_found_once_when_its_footer_is_there() {
     let dir = TempDir::new().unwrap();
     let (from, _) = written(&[5]);
-    let whole = fs::read(from.path().join("part-0-0.parquet")).unwrap();
+    let part = fs::read_dir(from.path()).unwrap().next().unwrap();
+    let whole = fs::read(part.unwrap().path()).unwrap();
     let late = dir.path().join("b.parquet");
     fs::write(dir.path().join("a.parquet"), &whole).unwrap();
     fs::write(&late, &whole[..whole.len() / 2]).unwrap();
@@ -161,7 +156,7 @@ fn columns_are_found_by_their_names_and_others_are_passed() {
     let missing = read(&ParquetSource::<Missing>::folder(dir.path()));
     let message = Failure::user(&missing.unwrap_err()).message;
     assert!(
-        message.contains("part-0-0.parquet") && message.contains("volume"),
+        message.contains("-0-0.parquet") && message.contains("volume"),
         "{message}"
     );
 }

@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex};
 use rivus_connectors::contract::{self, SinkJob};
 use rivus_connectors::{CollectSink, Compression, DiscardSink, FileSink, PrintSink, RollingPolicy};
 use rivus_core::{
-    CheckpointId, Event, Failure, FailureScope, ParallelInstance, Sink, SinkWriter, UserError,
+    CheckpointId, Event, Failure, FailureScope, JobId, ParallelInstance, Sink, SinkWriter,
+    UserError,
 };
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// A job that writes numbers.
 fn job<S: Sink<In = u64>>(sink: S) -> SinkJob<S> {
@@ -22,10 +24,19 @@ fn job<S: Sink<In = u64>>(sink: S) -> SinkJob<S> {
 
 fn instance(attempt: u32) -> ParallelInstance {
     ParallelInstance {
-        index: 0,
-        parallelism: 1,
         attempt,
+        ..ParallelInstance::ALONE
     }
+}
+
+/// The digits of the job of a number, the first of which is a [`SinkJob`].
+fn job_digits(number: u128) -> String {
+    JobId(Uuid::from_u128(number)).short()
+}
+
+/// A name of such a job's files: `named("part-#-0-0.txt", 1)`.
+fn named(name: &str, job: u128) -> String {
+    name.replace('#', &job_digits(job))
 }
 
 /// The numbers in the committed files of a directory, file by file in the order of their numbers.
@@ -36,6 +47,7 @@ fn committed(dir: &Path) -> Vec<u64> {
         .filter_map(|entry| {
             let name = entry.file_name().into_string().unwrap();
             let (numbers, _) = name.strip_prefix("part-")?.split_once(".txt")?;
+            let (_job, numbers) = numbers.split_once('-')?;
             let (subtask, sequence) = numbers.split_once('-')?;
             let text = text(&entry.path());
             assert!(!text.is_empty() && text.ends_with('\n'), "{name}: {text:?}");
@@ -147,7 +159,7 @@ fn a_packed_part_that_stayed_open_over_checkpoints_and_a_crash_is_one_file_that_
         job.write(1).unwrap();
         job.complete(true).unwrap();
         job.commit().unwrap();
-        let name = format!("part-0-0.txt.{}", compression.extension());
+        let name = named("part-#-0-0.txt.", 1) + compression.extension();
         assert_eq!(names(dir.path()), [name]);
         assert_eq!(committed(dir.path()), (0..3_001).collect::<Vec<_>>());
         let len = fs::metadata(dir.path().join(&names(dir.path())[0]))
@@ -171,22 +183,17 @@ fn nothing_is_left_in_progress_after_a_clean_end() {
     job.write(2).unwrap();
     job.complete(false).unwrap();
     job.write(2).unwrap();
-    assert_eq!(names(dir.path()), [".part-0-0-1.inprogress"]);
+    let in_progress = |attempt| named(".part-#-0-0-", 1) + attempt + ".inprogress";
+    assert_eq!(names(dir.path()), [in_progress("1")]);
     job.crash().unwrap();
     // The old part stays for another recovery from the same checkpoint.
-    assert_eq!(
-        names(dir.path()),
-        [".part-0-0-1.inprogress", ".part-0-0-3.inprogress"]
-    );
+    assert_eq!(names(dir.path()), ["1", "2"].map(in_progress));
     job.crash().unwrap();
-    assert_eq!(
-        names(dir.path()),
-        [".part-0-0-1.inprogress", ".part-0-0-4.inprogress"]
-    );
+    assert_eq!(names(dir.path()), ["1", "3"].map(in_progress));
     job.write(1).unwrap();
     job.complete(true).unwrap();
     job.commit().unwrap();
-    assert_eq!(names(dir.path()), ["part-0-0.txt"]);
+    assert_eq!(names(dir.path()), [named("part-#-0-0.txt", 1)]);
     assert_eq!(committed(dir.path()), [0, 1, 2]);
 }
 
@@ -207,7 +214,7 @@ fn a_resumed_part_holds_no_byte_that_was_written_after_the_checkpoint() {
 }
 
 #[test]
-fn a_new_job_in_the_same_directory_numbers_on() {
+fn a_job_under_an_id_that_was_used_before_numbers_on() {
     let dir = TempDir::new().unwrap();
     for _ in 0..2 {
         let mut job = job(FileSink::<u64>::lines(dir.path()));
@@ -215,7 +222,69 @@ fn a_new_job_in_the_same_directory_numbers_on() {
         job.complete(true).unwrap();
         job.commit().unwrap();
     }
-    assert_eq!(names(dir.path()), ["part-0-0.txt", "part-0-1.txt"]);
+    let names_of = |names: [&str; 2]| names.map(|name| named(name, 1));
+    assert_eq!(
+        names(dir.path()),
+        names_of(["part-#-0-0.txt", "part-#-0-1.txt"])
+    );
+}
+
+#[test]
+fn jobs_in_one_directory_leave_each_others_files_alone_whatever_becomes_of_them() {
+    let dir = TempDir::new().unwrap();
+    let mut one = job(open_parts(dir.path()));
+    one.write(2).unwrap();
+    one.complete(false).unwrap();
+    // Another job with an attempt that is higher than any of the first, and with nothing to go on from.
+    let other = ParallelInstance {
+        job: JobId(Uuid::from_u128(7)),
+        ..instance(9)
+    };
+    let mut writer = one.sink.writer(other, None).unwrap();
+    writer.write(vec![Event::at(0, 70)]).unwrap();
+    one.crash().unwrap();
+    one.write(1).unwrap();
+    one.complete(true).unwrap();
+    one.commit().unwrap();
+    let parts = writer.prepare_commit(CheckpointId(1), true).unwrap();
+    let committer = one.sink.committer().unwrap();
+    committer.commit(&parts[0]).unwrap();
+    let text = |job| fs::read_to_string(dir.path().join(named("part-#-0-0.txt", job))).unwrap();
+    assert_eq!((text(1), text(7)), ("0\n1\n2\n".into(), "70\n".into()));
+    assert_eq!(names(dir.path()).len(), 2);
+}
+
+#[test]
+fn whoever_goes_on_from_another_jobs_checkpoint_copies_its_open_part_and_leaves_it_to_it() {
+    let dir = TempDir::new().unwrap();
+    let mut first = job(open_parts(dir.path()));
+    first.write(2).unwrap();
+    first.complete(false).unwrap();
+    let checkpoint = first.completed.clone();
+    let mut second = first;
+    second.resubmit().unwrap();
+    second.write(1).unwrap();
+    second.complete(true).unwrap();
+    second.commit().unwrap();
+    let open = named(".part-#-0-0-1.inprogress", 1);
+    assert_eq!(names(dir.path()), [open, named("part-#-0-0.txt", 2)]);
+    // The first job goes on from there all the same.
+    let mut first = job(open_parts(dir.path()));
+    first.completed = checkpoint.clone();
+    first.restore(2).unwrap();
+    first.write(2).unwrap();
+    first.complete(true).unwrap();
+    first.commit().unwrap();
+    let text = |job| fs::read_to_string(dir.path().join(named("part-#-0-0.txt", job))).unwrap();
+    assert_eq!(text(1), "0\n1\n2\n3\n");
+    assert_eq!(text(2), "0\n1\n2\n");
+    // And whoever goes on from there later finds the beginning in what has been committed since.
+    first.completed = checkpoint;
+    first.unconfirmed.clear();
+    first.resubmit().unwrap();
+    first.complete(true).unwrap();
+    first.commit().unwrap();
+    assert_eq!(names(dir.path()).len(), 3);
 }
 
 #[test]
@@ -249,8 +318,9 @@ fn a_commit_that_cannot_be_done_says_why() {
         let result = move || committer.commit(&committable);
         (
             result,
-            dir.path().join(format!("p{number}-0-0.txt")),
-            dir.path().join(format!(".p{number}-0-0-1.inprogress")),
+            dir.path().join(named(&format!("p{number}-#-0-0.txt"), 1)),
+            dir.path()
+                .join(named(&format!(".p{number}-#-0-0-1.inprogress"), 1)),
         )
     };
     let (commit, _, tmp) = prepared(1);
@@ -314,11 +384,16 @@ fn unusable_directories_and_names_are_one_line_with_the_mend() {
 fn a_part_that_another_sink_has_open_is_left_alone() {
     let dir = TempDir::new().unwrap();
     let mut job = job(FileSink::<u64>::lines(dir.path()));
-    let mut other = job.sink.writer(instance(1), None).unwrap();
+    let same_job = ParallelInstance {
+        job: JobId(Uuid::from_u128(1)),
+        ..instance(1)
+    };
+    let mut other = job.sink.writer(same_job, None).unwrap();
     job.write(3).unwrap();
     let taken = message(other.write(vec![Event::at(0, 666_666)]));
+    let name = named(".part-#-0-0-1.inprogress", 1);
     assert!(
-        taken.contains(".part-0-0-1.inprogress exists already and isn't overwritten"),
+        taken.contains(&format!("{name} exists already and isn't overwritten")),
         "{taken}"
     );
     job.complete(true).unwrap();
@@ -336,7 +411,7 @@ fn only_a_writer_without_an_open_part_can_be_let_go() {
     job.prepare(false).unwrap();
     let open = job.writer.snapshot().unwrap();
     let told = message(job.sink.retire(open));
-    let path = dir.path().join(".part-0-0-1.inprogress");
+    let path = dir.path().join(named(".part-#-0-0-1.inprogress", 1));
     assert_eq!(
         told,
         format!(
@@ -367,7 +442,7 @@ fn a_part_that_cannot_be_written_is_one_line_with_the_mend() {
     fs::remove_dir_all(dir.path()).unwrap();
     let message = message(writer.write(vec![Event::at(0, 1)]));
     assert!(
-        message.contains(".part-0-0-1.inprogress: check the space on the disk"),
+        message.contains("-0-0-1.inprogress: check the space on the disk"),
         "{message}"
     );
 }
@@ -412,7 +487,7 @@ fn trades(of: impl Fn(&Path) -> FileSink<Trade>) -> Vec<(String, String)> {
 fn files(files: &[(&str, &str)]) -> Vec<(String, String)> {
     files
         .iter()
-        .map(|&(name, text)| (name.to_owned(), text.to_owned()))
+        .map(|&(name, text)| (named(name, 0), text.to_owned()))
         .collect()
 }
 
@@ -420,7 +495,7 @@ fn files(files: &[(&str, &str)]) -> Vec<(String, String)> {
 fn each_format_writes_its_lines_and_each_part_its_header() {
     assert_eq!(
         trades(|dir| FileSink::csv(dir)),
-        files(&[("part-0-0.csv", "\"A,B\",1.5\nC,\nD,2.0\n")])
+        files(&[("part-#-0-0.csv", "\"A,B\",1.5\nC,\nD,2.0\n")])
     );
     assert_eq!(
         trades(|dir| {
@@ -433,20 +508,20 @@ fn each_format_writes_its_lines_and_each_part_its_header() {
                 .rolling(two_lines)
         }),
         files(&[
-            ("t-0-0.csv", "symbol,price\n\"A,B\",1.5\n"),
-            ("t-0-1.csv", "symbol,price\nC,\nD,2.0\n"),
+            ("t-#-0-0.csv", "symbol,price\n\"A,B\",1.5\n"),
+            ("t-#-0-1.csv", "symbol,price\nC,\nD,2.0\n"),
         ])
     );
     assert_eq!(
         trades(|dir| FileSink::json_lines(dir).extension("json")),
         files(&[(
-            "part-0-0.json",
+            "part-#-0-0.json",
             "{\"symbol\":\"A,B\",\"price\":1.5}\n{\"symbol\":\"C\",\"price\":null}\n{\"symbol\":\"D\",\"price\":2.0}\n"
         )])
     );
     assert_eq!(
         trades(|dir| FileSink::lines_with(dir, |trade: &Trade| trade.symbol.clone())),
-        files(&[("part-0-0.txt", "A,B\nC\nD\n")])
+        files(&[("part-#-0-0.txt", "A,B\nC\nD\n")])
     );
 }
 
@@ -475,7 +550,7 @@ fn a_header_names_the_fields_of_nested_structs_too() {
     };
     writer.write(vec![Event::at(0, views)]).unwrap();
     writer.prepare_commit(CheckpointId(1), true).unwrap();
-    let text = fs::read_to_string(dir.path().join(".part-0-0-1.inprogress")).unwrap();
+    let text = fs::read_to_string(dir.path().join(named(".part-#-0-0-1.inprogress", 0))).unwrap();
     assert_eq!(
         text,
         "page.0,page.1,window.start,window.end,value\n/,200,0,60,7\n"
@@ -504,7 +579,7 @@ fn a_long_run_is_written_whole_through_the_buffer() {
     job.complete(true).unwrap();
     job.commit().unwrap();
     assert_eq!(committed(dir.path()), (0..200_000).collect::<Vec<_>>());
-    assert_eq!(names(dir.path()), ["part-0-0.txt"]);
+    assert_eq!(names(dir.path()), [named("part-#-0-0.txt", 1)]);
 }
 
 #[test]
@@ -517,7 +592,7 @@ fn collected_records_are_ordered_by_checkpoint_then_by_subtask() {
             let instance = ParallelInstance {
                 index,
                 parallelism: 2,
-                attempt: 1,
+                ..instance(1)
             };
             let mut writer = sink.writer(instance, None).unwrap();
             let value = checkpoint * 10 + u64::from(index);

@@ -12,12 +12,6 @@ use std::thread;
 use rivus_connectors::{Network, SocketSource};
 use rivus_core::{Failure, ParallelInstance, ReadStatus, Source, SourceReader, UserError};
 
-const INSTANCE: ParallelInstance = ParallelInstance {
-    index: 0,
-    parallelism: 1,
-    attempt: 1,
-};
-
 fn server() -> (TcpListener, String) {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap().to_string();
@@ -25,7 +19,7 @@ fn server() -> (TcpListener, String) {
 }
 
 fn connect(source: &SocketSource) -> <SocketSource as Source>::Reader {
-    let mut reader = source.reader(INSTANCE).unwrap();
+    let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
     for split in source.splits(3).unwrap() {
         reader.add_split(split).unwrap();
     }

@@ -17,19 +17,13 @@ use rivus_core::{
 };
 use tempfile::TempDir;
 
-const INSTANCE: ParallelInstance = ParallelInstance {
-    index: 0,
-    parallelism: 1,
-    attempt: 1,
-};
-
 /// Reads splits to their end, `max` records at a time.
 fn drain<S: Source>(
     source: &S,
     splits: Vec<S::Split>,
     max: usize,
 ) -> Result<Vec<Event<S::Out>>, UserError> {
-    let mut reader = source.reader(INSTANCE)?;
+    let mut reader = source.reader(ParallelInstance::ALONE)?;
     for split in splits {
         reader.add_split(split)?;
     }
@@ -235,7 +229,7 @@ fn a_file_that_shrank_under_the_job_is_refused() {
 fn a_reader_says_where_it_stands_by_line_or_else_by_byte() {
     let (_dir, path) = file("one\ntwo\nthree\nfour\n");
     let source = TextFileSource::new(&path).split_bytes(9);
-    let mut reader = source.reader(INSTANCE).unwrap();
+    let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
     assert_eq!(reader.position(), None);
     let path = path.display();
     for split in source.splits(1).unwrap() {
@@ -245,7 +239,7 @@ fn a_reader_says_where_it_stands_by_line_or_else_by_byte() {
         reader.read(&mut Vec::new(), 1, 0).unwrap();
         assert_eq!(reader.position().unwrap(), format!("{path}{place}"));
     }
-    let mut restored = source.reader(INSTANCE).unwrap();
+    let mut restored = source.reader(ParallelInstance::ALONE).unwrap();
     restored
         .add_split(FileSplit {
             path: format!("{path}").into(),
@@ -321,7 +315,7 @@ fn bad_lines_fail_or_are_skipped_and_counted_or_are_collected() {
     assert!(message.starts_with(&expected), "{message}");
 
     let skipping = source.clone().bad_lines(BadLines::Skip);
-    let mut reader = skipping.reader(INSTANCE).unwrap();
+    let mut reader = skipping.reader(ParallelInstance::ALONE).unwrap();
     reader.add_split(splits().remove(0)).unwrap();
     let mut out = Vec::new();
     assert_eq!(step(&mut reader, &mut out, 3).unwrap(), ReadStatus::More);
@@ -370,7 +364,7 @@ fn a_generator_keeps_its_rate_over_all_its_splits() {
         .unwrap()
         .into_iter()
         .map(|split| {
-            let mut reader = source.reader(INSTANCE).unwrap();
+            let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
             reader.add_split(split).unwrap();
             reader
         })
@@ -395,7 +389,7 @@ fn a_generator_keeps_its_rate_over_all_its_splits() {
 #[test]
 fn a_generator_catches_up_within_a_run_but_not_after_a_restore() {
     let source = GeneratorSource::new(|index, _| index).rate(10);
-    let mut reader = source.reader(INSTANCE).unwrap();
+    let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
     reader
         .add_split(source.splits(1).unwrap().remove(0))
         .unwrap();
@@ -416,7 +410,7 @@ fn a_generator_catches_up_within_a_run_but_not_after_a_restore() {
     );
     assert_eq!(made.len(), 5);
 
-    let mut restored = source.reader(INSTANCE).unwrap();
+    let mut restored = source.reader(ParallelInstance::ALONE).unwrap();
     restored.add_split(reader.snapshot().remove(0)).unwrap();
     made.clear();
     assert_eq!(
@@ -431,7 +425,7 @@ fn a_generator_whose_splits_were_read_differently_far_reads_them_in_order_and_ke
     let source = GeneratorSource::new(|index, _| index).rate(1_000);
     let mut splits = source.splits(2).unwrap();
     splits[1].next = 41;
-    let mut reader = source.reader(INSTANCE).unwrap();
+    let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
     for split in splits {
         reader.add_split(split).unwrap();
     }
@@ -460,7 +454,7 @@ fn a_run_of_large_lines_ends_by_their_bytes() {
     let line = "x".repeat(100_000);
     let (_dir, path) = file(format!("{line}\n").repeat(20));
     let source = TextFileSource::new(&path);
-    let mut reader = source.reader(INSTANCE).unwrap();
+    let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
     for split in source.splits(1).unwrap() {
         reader.add_split(split).unwrap();
     }

@@ -306,6 +306,7 @@ mod tests {
     use crate::graph::picture::{plan, program, program_and_routes};
     use crate::ids::AttemptId;
     use crate::snapshot::RestoredState;
+    use crate::source::ParallelInstance;
 
     /// The plan as a picture: `[a -> b]:2 [c]:1<-0~hash`.
     fn picture(graph: &JobGraph) -> String {
@@ -540,6 +541,7 @@ mod tests {
 
     fn info(graph: &JobGraph, subtask: SubtaskId) -> SubtaskInfo {
         SubtaskInfo {
+            job: ParallelInstance::ALONE.job,
             attempt: AttemptId {
                 subtask,
                 attempt: 1,

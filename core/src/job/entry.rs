@@ -39,6 +39,8 @@ pub enum LogEntry {
         epoch: LeaderEpoch,
         /// The term in which it was elected.
         term: u64,
+        /// The process that it is in.
+        process: u64,
     },
     /// What a source has to read.
     SplitsFound {

@@ -72,6 +72,8 @@ pub struct JobState {
     pub epoch: LeaderEpoch,
     /// The term in which it was elected.
     pub term: u64,
+    /// The process that it is in.
+    pub process: u64,
     /// Current executions.
     pub executions: BTreeMap<SubtaskId, Execution>,
     /// Splits of each source.
@@ -173,7 +175,11 @@ impl JobState {
                     self.start_from(start);
                 }
             }
-            LogEntry::Leader { epoch, term } => {
+            LogEntry::Leader {
+                epoch,
+                term,
+                process,
+            } => {
                 // A leader that begins again with another plan takes nothing over.
                 let goes_on = std::mem::take(&mut self.begins_again) && self.term == *term;
                 if self.epoch > LeaderEpoch(0) && !goes_on {
@@ -181,6 +187,7 @@ impl JobState {
                 }
                 self.epoch = *epoch;
                 self.term = *term;
+                self.process = *process;
             }
             LogEntry::SplitsFound {
                 source,

@@ -7,6 +7,7 @@ use crate::clock::ManualClock;
 use crate::ids::{AttemptId, CheckpointId, SubtaskId, VertexId};
 use crate::key::key_hash;
 use crate::outputs::Outputs;
+use crate::source::ParallelInstance;
 use crate::stage::{Barrier, CheckpointKind};
 
 /// What a channel carries; a batch is taken apart.
@@ -38,6 +39,7 @@ pub(crate) struct Bench {
 pub(crate) fn info(batch_records: usize) -> SubtaskInfo {
     let vertex = VertexId(0);
     SubtaskInfo {
+        job: ParallelInstance::ALONE.job,
         attempt: AttemptId {
             subtask: SubtaskId { vertex, index: 0 },
             attempt: 1,

@@ -300,6 +300,7 @@ impl World {
         self.write(LogEntry::Leader {
             epoch: self.epoch,
             term: self.epoch.0,
+            process: 0,
         });
         let state = JobState::replay(&self.log);
         self.announcements.clear();

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use rivus_core::{
     AttemptId, Barrier, Batch, CheckpointId, CheckpointKind, CommitRequest, Control, Event,
     Failure, FrozenStore, GivenBack, KeyGroup, MIN_TIMESTAMP, ManualClock, MemoryStores,
-    OperatorUid, Outputs, Progress, RestoredState, SnapshotBuilder, StateAnswer, StateQuery,
-    StoreImage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext, Timestamp,
-    VertexId, concat_chunks,
+    OperatorUid, Outputs, ParallelInstance, Progress, RestoredState, SnapshotBuilder, StateAnswer,
+    StateQuery, StoreImage, Stores, SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext,
+    Timestamp, VertexId, concat_chunks,
 };
 
 use super::by_hand::{ByHand, Hand};
@@ -91,6 +91,7 @@ impl Default for HarnessSettings {
 impl HarnessSettings {
     fn info(&self, index: u32) -> SubtaskInfo {
         SubtaskInfo {
+            job: ParallelInstance::ALONE.job,
             attempt: AttemptId {
                 subtask: SubtaskId {
                     vertex: VertexId(0),

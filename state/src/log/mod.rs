@@ -3,6 +3,7 @@
 //! ```text
 //! jobs/<job>/log/<k>         k as 20 digits, dense      created if absent, never overwritten
 //! jobs/<job>/snapshot/<k>    folds all entries before k  created if absent, never overwritten
+//! jobs/<job>/running#0       in a directory: locked by who runs the job (`claim_job`)
 //! probe/<nonce>              see `probe`; deleted at once
 //!
 //! jobs/<job>/large-log/<k>-<nonce>        in another storage, if the log's own takes small values only: a payload,
@@ -24,6 +25,9 @@
 //!   its payload; a payload without a record is removed by the truncation that passes its slot.
 
 mod records;
+
+use std::fmt;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use rivus_core::JobId;
@@ -304,6 +308,11 @@ impl JobLog {
         Ok(jobs)
     }
 
+    /// Where a job's log lies, if that is a directory.
+    pub(crate) fn folder_on_disk(&self, job: JobId) -> Option<PathBuf> {
+        self.records.objects.on_disk(&format!("jobs/{job}"))
+    }
+
     /// Creates the object, or finds out who did. An error of the create is doubtful: the object itself is asked.
     fn claim(
         &self,
@@ -374,6 +383,12 @@ impl JobLog {
                 });
             }
         }
+    }
+}
+
+impl fmt::Display for JobLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.records.objects.fmt(f)
     }
 }
 

@@ -550,6 +550,10 @@ impl CheckpointMachine {
                     self.requests.push_back(*request);
                 }
             }
+            // The job's master gives up what it can't be ready for.
+            LogEntry::SavepointFailed { token, .. } => {
+                self.requests.retain(|request| request.token != *token);
+            }
             LogEntry::CancelRequested | LogEntry::JobFailing { .. } => {
                 self.ending = true;
                 self.abort(ENDING, actions);

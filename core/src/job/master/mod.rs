@@ -17,6 +17,7 @@ mod deploy;
 mod discovery;
 mod ending;
 mod failover;
+mod hopeless;
 mod rescale;
 mod takeover;
 
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use self::discovery::Discovery;
+use self::hopeless::Runs;
 use super::checkpoints::Tasks;
 use super::entry::{JobOutcome, LogEntry, Manifest, SavepointRequest, StartState};
 use super::report::{JobReport, TaskPhase, TaskReport};
@@ -262,6 +264,8 @@ pub struct JobMachine {
     /// Whether a takeover is being decided.
     deciding: bool,
     restart: RestartState,
+    /// Whether it gets to run.
+    runs: Runs,
     /// From the one seed.
     random: Box<dyn FnMut() -> f64 + Send>,
 }
@@ -310,6 +314,7 @@ impl JobMachine {
             commits_given_up: false,
             deciding: false,
             restart,
+            runs: Runs::default(),
             random,
         }
     }
@@ -460,6 +465,7 @@ impl JobMachine {
             JobEvent::Timer(JobTimer::Commits) => self.give_commits_up(&mut actions),
             JobEvent::Appended(entry) => self.appended(&entry, now, &mut actions),
         }
+        self.note_running(now);
         actions
     }
 
@@ -525,7 +531,16 @@ impl JobMachine {
                 gone.retain(|(_, slot)| self.lost.contains(&slot.incarnation));
                 self.lose(&gone, now, actions);
             }
-            LogEntry::FailoverStarted { region, wait, .. } => {
+            LogEntry::FailoverStarted {
+                region,
+                wait,
+                charged,
+                ..
+            } => {
+                if *charged {
+                    self.runs.failed(now);
+                }
+                self.give_savepoints_up(actions);
                 if let Some(first) = region.first() {
                     let index = self.region_of[first];
                     actions.push(JobAction::Cancel(self.alive_in(index)));
@@ -534,9 +549,13 @@ impl JobMachine {
                     self.advance_stopped(actions);
                 }
             }
+            LogEntry::SavepointRequested { .. } => self.give_savepoints_up(actions),
+            LogEntry::CheckpointCompleted { .. } => {
+                self.runs.got_on();
+                self.wind_up(actions);
+            }
             LogEntry::CancelRequested
             | LogEntry::JobFailing { .. }
-            | LogEntry::CheckpointCompleted { .. }
             | LogEntry::CheckpointAborted { .. }
             | LogEntry::CheckpointCommitted { .. } => self.wind_up(actions),
             LogEntry::Rescaled { .. } | LogEntry::RescaleFailed { .. } => {
@@ -549,7 +568,6 @@ impl JobMachine {
             LogEntry::Submitted { .. }
             | LogEntry::Leader { .. }
             | LogEntry::CheckpointTriggered { .. }
-            | LogEntry::SavepointRequested { .. }
             | LogEntry::SavepointFailed { .. } => {}
         }
     }

@@ -24,6 +24,7 @@ impl Job {
         let leader = LogEntry::Leader {
             epoch: LeaderEpoch(1),
             term: 1,
+            process: 0,
         };
         Self::led(graph, options, vec![submitted, leader])
     }
@@ -77,6 +78,7 @@ impl Job {
         log.push(LogEntry::Leader {
             epoch,
             term: epoch.0,
+            process: 0,
         });
         Self::led(self.graph, self.options.clone(), log)
     }
@@ -252,6 +254,11 @@ impl Job {
             "lost" => JobEvent::TaskManagerLost(incarnation(of)),
             "rm-changed" => JobEvent::ResourceManagerChanged,
             "cancel" => JobEvent::Cancel,
+            "savepoint" => JobEvent::Savepoint(SavepointRequest {
+                token: Uuid::from_u128(of.parse().unwrap()),
+                kind: CheckpointKind::Stop { drain: false },
+                rescale_to: None,
+            }),
             "quiesced" => JobEvent::Quiesced,
             "done" => JobEvent::JobDone,
             "prepared" => JobEvent::RescalePrepared(match of.parse() {

@@ -7,6 +7,7 @@ mod ending;
 mod failing_over;
 mod fold;
 mod giving_up;
+mod hopeless;
 mod job;
 mod pictures;
 mod rescaling;

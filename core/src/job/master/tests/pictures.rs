@@ -92,6 +92,12 @@ pub(super) fn entry_picture(entry: &LogEntry) -> String {
             parallelism, start, ..
         } => format!("rescaled to {parallelism} @{}", start.checkpoint),
         LogEntry::RescaleFailed { reason, .. } => format!("not rescaled ({reason})"),
+        LogEntry::SavepointRequested { request } => {
+            format!("savepoint {}", request.token.as_u128())
+        }
+        LogEntry::SavepointFailed { token, reason } => {
+            format!("no savepoint {} ({reason})", token.as_u128())
+        }
         LogEntry::CancelRequested => "cancel".into(),
         LogEntry::JobFailing { cause } => format!("failing ({})", cause.message),
         LogEntry::Finished { outcome } => outcome.to_string(),
