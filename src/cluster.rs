@@ -9,11 +9,11 @@ use rivus_actors::{
     Programs, Seed, Stand, Submission, SubtaskMessage, TokioClock, Views,
 };
 use rivus_core::{AttemptId, Failure, JobGraph, JobId, Timestamp, key_hash};
-use rivus_state::{Blocking, CheckpointStorage, Inline, JobClaim, LocalCopies, Pool, StateBackend};
+use rivus_state::{Blocking, CheckpointStorage, Inline, LocalCopies, Pool, StateBackend};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use crate::claims::{Claims, hold};
+use crate::claims::Claims;
 use crate::error::JobError;
 use crate::runtimes::{OwnRuntimes, runtimes};
 use crate::storage::{Coordination, Storage, no_log};
@@ -208,26 +208,29 @@ impl Cluster {
         graph: JobGraph,
         submission: Submission,
     ) -> Result<watch::Receiver<JobView>, JobError> {
-        let claim = self.claim(job).await?;
+        let claims = self.claim(job).await?;
         self.context.programs.insert(job, graph);
         let view = self.submit_named(job, submission);
-        if let Some(claim) = claim {
+        if let Some(claims) = claims {
             let blocking = Arc::clone(&self.context.blocking);
-            let held = hold(claim, view.clone(), blocking);
+            let held = claims.hold(job, view.clone(), blocking);
             self.context.runtimes.control.spawn(held);
         }
         Ok(view)
     }
 
-    /// Claims a job whose log lies in a directory.
-    async fn claim(&self, job: JobId) -> Result<Option<Arc<JobClaim>>, JobError> {
+    /// Claims a job whose log lies in a directory; where that is to be held.
+    async fn claim(&self, job: JobId) -> Result<Option<Claims>, JobError> {
         let (Some(claims), Some(directory)) = (&self.claims, &self.directory) else {
             return Ok(None);
         };
         let (claims, node) = (claims.clone(), Arc::clone(&self.context));
         let place = directory.display().to_string();
-        self.blocking(move || claims.claim(job, &node, &place))
-            .await?
+        self.blocking(move || {
+            let is_held = claims.claim(job, &node, &place)?;
+            Ok(is_held.then_some(claims))
+        })
+        .await?
     }
 
     /// Runs a job whose program is at hand or has a name.
@@ -319,6 +322,9 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.node.kill();
+        if let Some(claims) = &self.claims {
+            claims.let_go();
+        }
     }
 }
 

@@ -38,9 +38,12 @@ pub(crate) fn prepare(
     };
     let failed = |error: StorageError| refused(error.failure().message);
     let storage = &node.checkpoints;
+    let Ok(folder) = folder.canonicalize() else {
+        return Err(refused(format!("there is no folder {}", folder.display())));
+    };
     let own = storage.folder_on_disk(before, checkpoint);
-    let is_own = own.and_then(|own| own.canonicalize().ok()) == folder.canonicalize().ok();
-    if !is_own {
+    let own = own.and_then(|own| own.canonicalize().ok());
+    if own.as_ref() != Some(&folder) {
         return Err(refused(format!(
             "{} isn't in the storage of this environment, which is the only one that a checkpoint can be gone on from in: give it that \
              directory",

@@ -141,7 +141,7 @@ fn a_task_manager_that_its_leader_does_not_hear_is_replaced_and_comes_back() {
         way.let_pass(Passes::Both);
         asked.wait_for(&job, |status| status["status"] == "running");
         let last = cluster.completed(asked, &job, 32_000);
-        assert_eq!(last["restarts"], 1, "{passes:?}: {last}");
+        assert_ne!(last["restarts"], 0, "{passes:?}: {last}");
     });
 }
 

@@ -23,7 +23,7 @@ fn every_process_is_replaced_under_load_and_nothing_is_lost_or_twice() {
     let first = cluster.leader(&[]);
     let old = [(); 2].map(|()| cluster.task_manager("1", &[]));
     let (second, _) = cluster.asked_standby(&[]);
-    let job = cluster.submit(&first.asked, 48_000);
+    let job = cluster.submit(&first.asked, 80_000);
     goes_on(&first.asked, &job);
 
     // The one that stands by, and then the one that leads.
@@ -47,7 +47,7 @@ fn every_process_is_replaced_under_load_and_nothing_is_lost_or_twice() {
         ends(old);
         goes_on(&leader.asked, &job);
     }
-    let last = cluster.completed(&leader.asked, &job, 48_000);
+    let last = cluster.completed(&leader.asked, &job, 80_000);
     // Each of them had a part of the only region.
     assert_eq!(last["restarts"], 2, "{last}");
 }

@@ -120,7 +120,8 @@ async fn of_two_environments_of_one_process_the_second_is_refused_until_the_firs
     let dir = tempfile::tempdir().expect("a directory");
     let mut first = life(dir.path()).await;
     checkpoint_after(&mut first, None).await;
-    assert!(begin(dir.path()).await.is_err());
+    let refused = begin(dir.path()).await.err().map(|error| error.to_string());
+    assert!(refused.is_some_and(|refused| refused.contains("is being run by another process")));
     drop(first);
     let second = life(dir.path()).await;
     second.clone().wait().await.expect("completes");

@@ -92,16 +92,11 @@ impl<T> Part<T> {
             path: open.path.clone(),
             source: error,
         };
-        // A job that goes back behind a commit: what was open then has been committed since.
-        let source = match open.path.exists() {
-            true => &open.path,
-            false => &open.committed,
-        };
-        let from = File::open(source).map_err(unreadable)?;
+        let (from, source) = open.find().map_err(unreadable)?;
         let found = from.metadata().map_err(unreadable)?.len();
         if found < open.valid_len {
             return Err(FileSinkError::Truncated {
-                path: source.clone(),
+                path: source.to_owned(),
                 expected: open.valid_len,
                 found,
             });

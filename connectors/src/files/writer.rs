@@ -1,6 +1,8 @@
 //! Writes one subtask's parts.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use rivus_core::{CheckpointId, Event, ParallelInstance, Record, SinkWriter, UserError};
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,19 @@ pub struct OpenPart {
     pub committed: PathBuf,
     /// How many of its bytes were written before the barrier.
     pub valid_len: u64,
+}
+
+impl OpenPart {
+    /// The file, and where it is. When a job goes back behind a commit, what was open then has been committed since; and if its own
+    /// job still runs, that may happen just now.
+    pub(super) fn find(&self) -> io::Result<(File, &Path)> {
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let open = |path| File::open(path).map(|file| (file, path));
+        match open(self.path.as_path()) {
+            Err(error) if is_gone(&error) => open(&self.committed),
+            found => found,
+        }
+    }
 }
 
 /// Fills parts, closes them by the policy, and hands them over at barriers.

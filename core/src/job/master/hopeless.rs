@@ -13,8 +13,8 @@ use super::{JobAction, JobMachine};
 /// Failures in a row, with no checkpoint in between, of a job that doesn't get to run.
 const FAILURES: u32 = 3;
 
-/// A job whose tasks have all run for so long does get to run, whatever happens to it then.
-const RUNS: Duration = Duration::from_secs(10);
+/// A job whose tasks have all run for so long does get to run, whatever happens to it then: most savepoints are made in less.
+const RUNS: Duration = Duration::from_secs(5);
 
 /// Whether a job gets to run.
 #[derive(Debug, Default)]

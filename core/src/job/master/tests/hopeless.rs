@@ -82,7 +82,7 @@ fn a_job_that_gets_on_between_its_failures_is_waited_for() {
         restart(&mut job, next);
         match next % 2 {
             0 => job.checkpoint(next.into(), &[]),
-            _ => job.now += Duration::from_secs(10),
+            _ => job.now += Duration::from_secs(5),
         }
     }
     assert_eq!(outcome(&job), None);
