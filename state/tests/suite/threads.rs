@@ -118,6 +118,9 @@ fn a_directory_that_can_not_be_is_named_with_the_mend() {
     for path in [file.join("below"), file] {
         let error = ObjectStorage::directory(&path).unwrap_err().to_string();
         assert!(error.contains(path.to_str().unwrap()), "{error}");
-        assert!(error.contains("make it writable"), "{error}");
+        assert!(
+            error.contains("it is a file, or lies in one: give a directory"),
+            "{error}"
+        );
     }
 }
