@@ -1,6 +1,6 @@
 //! Values, as people write them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -157,10 +157,17 @@ impl Value for HostPort {
     fn read(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-        // Only an address may have colons, and has them in brackets.
-        let is_host = !host.is_empty()
-            && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
-            && (!host.contains(':') || host.starts_with('[') && host.ends_with(']'));
+        // An address with colons has brackets around it.
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let is_host = match bare {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => {
+                let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/:[]".contains(c);
+                !host.is_empty() && !host.contains(is_odd)
+            }
+        };
         (is_host && is_port).then(|| Self(text.to_owned()))
     }
 
@@ -235,6 +242,27 @@ mod tests {
         for (text, expected) in table {
             let shown = T::read(text).map(|value| value.show());
             assert_eq!(shown.as_deref(), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_has_a_port() {
+        for there in ["rivus-1.example:7900", "10.0.0.1:1", "[::1]:7900"] {
+            let read = HostPort::read(there);
+            assert_eq!(read.map(|place| place.show()).as_deref(), Some(there));
+        }
+        for not in [
+            "nohost",
+            ":7",
+            "a:0",
+            "a:70000",
+            "[]:1",
+            "[foo]:1",
+            "::1:7",
+            "a b:1",
+            "http://a:1",
+        ] {
+            assert_eq!(HostPort::read(not), None, "{not}");
         }
     }
 

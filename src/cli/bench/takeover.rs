@@ -163,7 +163,12 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let own = format!("rivus-takeover-{}", std::process::id());
     let within = args.directory.clone().unwrap_or_else(std::env::temp_dir);
     let directory = Directory(within.join(own));
-    std::fs::create_dir_all(&directory.0)?;
+    std::fs::create_dir_all(&directory.0).with_context(|| {
+        format!(
+            "can't make {}: give another --directory",
+            directory.0.display()
+        )
+    })?;
     let (storage, told) = (directory.0.join("storage"), directory.0.join("told"));
     let mut leader = JobManager::leading(JobManager::start(&storage)?)?;
     let _tasks = Process::start("taskmanager", &storage, &["--slots", "2"])?;
