@@ -108,10 +108,11 @@ impl Etcd {
         F: Future<Output = Result<T, Error>>,
     {
         let shared = &*self.shared;
+        let mut at = shared.current();
         let everywhere = async {
             let mut tries = shared.options.endpoints.len();
             loop {
-                let at = shared.current();
+                at = shared.current();
                 let called = match shared.client(at).await {
                     Ok(client) => call(client).await,
                     Err(error) => Err(error),
@@ -128,7 +129,6 @@ impl Etcd {
                 }
             }
         };
-        let at = shared.current();
         match timeout(shared.options.timeout, everywhere).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(shared.explain(Some(error)).await),

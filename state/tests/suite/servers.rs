@@ -5,18 +5,17 @@
 #![allow(dead_code)] // Another crate's tests use this file too, each what it needs.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use rivus_state::{Etcd, EtcdError, EtcdOptions, ObjectStorage, S3Credentials, S3Options};
 use tempfile::TempDir;
 
-use super::certificates::Certificates;
+use super::certificates::{Certificates, loopback};
 
 /// What runs a server: it waits for the end of its input, which comes with our own end, and then kills the server.
 const UNTIL_WE_END: &str = r#""$@" & server=$!; read -r _; kill -9 $server; wait $server"#;
@@ -53,10 +52,10 @@ fn in_memory() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-/// A port that nobody has.
+/// A port of [`loopback`] that no other server has: none of those that the system gives to whoever asks.
 fn port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Tries until it works, for as long as a server may take to start.
@@ -100,13 +99,16 @@ impl EtcdCluster {
         for member in 0..members {
             cluster.restart(member);
         }
-        let etcd = Etcd::new(cluster.options("unused")).unwrap();
-        eventually(|| ObjectStorage::etcd(&etcd).unwrap().get("nothing"));
+        // Each by itself: most of them would do for an answer, and one that is late to learn who leads serves nobody.
+        for endpoint in cluster.endpoints() {
+            let etcd = Etcd::new(cluster.options_at(vec![endpoint], "unused")).unwrap();
+            eventually(|| ObjectStorage::etcd(&etcd).unwrap().get("nothing"));
+        }
         cluster
     }
 
     pub fn endpoints(&self) -> Vec<String> {
-        let url = |[client, _]: &[u16; 2]| format!("{}://127.0.0.1:{client}", self.scheme());
+        let url = |[client, _]: &[u16; 2]| format!("{}://{}:{client}", self.scheme(), loopback());
         self.ports.iter().map(url).collect()
     }
 
@@ -116,7 +118,11 @@ impl EtcdCluster {
 
     /// With a timeout for a machine that has a lot to do.
     pub fn options(&self, prefix: &str) -> EtcdOptions {
-        let options = EtcdOptions::new(self.endpoints())
+        self.options_at(self.endpoints(), prefix)
+    }
+
+    fn options_at(&self, endpoints: Vec<String>, prefix: &str) -> EtcdOptions {
+        let options = EtcdOptions::new(endpoints)
             .prefix(prefix)
             .timeout(Duration::from_secs(10));
         match &self.certificates {
@@ -133,14 +139,14 @@ impl EtcdCluster {
 
     /// Starts a member, with the data it had.
     pub fn restart(&mut self, member: usize) {
-        let peer = |port: u16| format!("http://127.0.0.1:{port}");
+        let peer = |port: u16| format!("http://{}:{port}", loopback());
         let peers = self.ports.iter().enumerate();
         let peers: Vec<_> = peers
             .map(|(index, [_, port])| format!("m{index}={}", peer(*port)))
             .collect();
         let [client_port, peer_port] = self.ports[member];
         let data = self.dir.path().join(format!("m{member}"));
-        let client = format!("{}://127.0.0.1:{client_port}", self.scheme());
+        let client = format!("{}://{}:{client_port}", self.scheme(), loopback());
         let mut arguments = vec![
             format!("--name=m{member}"),
             format!("--data-dir={}", data.display()),
