@@ -210,6 +210,19 @@ pub trait Committer<C>: Send + Sync {
     /// # Errors
     /// Whatever keeps it from being visible; the attempt fails and the commit is repeated after recovery.
     fn commit(&self, committable: &C) -> Result<(), UserError>;
+
+    /// Keeps it for whoever goes on from the savepoint that is about to name it; without a word there is nothing to do.
+    ///
+    /// A job that fails after a savepoint and before its next checkpoint goes back behind both, and its writers may clear
+    /// away what they had prepared since. What was kept they leave: the savepoint is whoever asked for it's, and is
+    /// gone on from elsewhere. This is called in the subtask's turn before the savepoint is reported, for all that is not
+    /// known to be committed, possibly again and possibly while it is committed.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being kept; the attempt fails, and no savepoint names it.
+    fn keep(&self, _committable: &C) -> Result<(), UserError> {
+        Ok(())
+    }
 }
 
 /// A commit that is due, for the pool to do.

@@ -169,6 +169,15 @@ impl<S: Sink> Writing<S> {
         }
         self.pending
             .retain(|_, pending| !pending.committed.load(Ordering::Acquire));
+        // A restart may go back behind a savepoint, and whoever goes on from it needs what it names.
+        if let Some(committer) = &self.committer
+            && barrier.kind == CheckpointKind::Savepoint
+        {
+            let pending = self.pending.values();
+            for committable in pending.flat_map(|pending| pending.committables.iter()) {
+                committer.keep(committable).map_err(user)?;
+            }
+        }
         let state = SinkState {
             instance: cx.info.attempt.subtask.index,
             writer: self.writer.snapshot().map_err(user)?,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rivus::connectors::{FileSink, GeneratorSource};
+use rivus::connectors::{FileSink, GeneratorSource, RollingPolicy};
 use rivus::{
-    Count, DataStream, Event, JobHandle, JobOutcome, JobStatus, Keyed, KeyedProcessFunction,
-    MapState, Output, RocksDbBackend, Savepoint, Storage, StreamEnvironment, Timer, UserError,
-    WatermarkStrategy, WindowAssigner,
+    Count, DataStream, Event, JobError, JobHandle, JobOutcome, JobStatus, JobView, Keyed,
+    KeyedProcessFunction, MapState, Output, RestartStrategy, RocksDbBackend, Savepoint, Storage,
+    StreamEnvironment, Timer, UserError, WatermarkStrategy, WindowAssigner,
 };
 
 use crate::waits::checkpoints;
@@ -594,4 +596,75 @@ async fn what_a_stopped_job_has_shown_the_next_one_does_not_show_again() {
         [before, second.values()].concat(),
         (0..600).collect::<Vec<_>>()
     );
+}
+
+/// Numbers by key, in files that stay open over checkpoints, of a job that makes none of its own accord. It fails once when it is told
+/// to.
+fn write_counted(env: &StreamEnvironment, dir: &Path, fails: &Arc<AtomicBool>) {
+    let fails = Arc::clone(fails);
+    let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
+    env.from_source(numbers)
+        .uid("numbers")
+        .map(move |n| {
+            assert!(!fails.swap(false, Ordering::Relaxed), "told to fail");
+            n
+        })
+        .uid("checked")
+        .key_by(|n| n % KEYS)
+        .count()
+        .uid("counts")
+        .sink_to(FileSink::csv(dir.join("out")).rolling(RollingPolicy {
+            max_bytes: 500,
+            on_checkpoint: false,
+        }))
+        .uid("out");
+}
+
+#[tokio::test]
+async fn a_savepoint_of_a_job_that_went_back_behind_it_is_gone_on_from_and_each_record_is_written_once()
+ {
+    for on_disk in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let process = || {
+            let mut builder = StreamEnvironment::builder()
+                .parallelism(2)
+                .checkpoint_interval(Duration::from_secs(3_600))
+                .restart(RestartStrategy::FixedDelay {
+                    attempts: 3,
+                    delay: Duration::from_millis(1),
+                })
+                .storage(Storage::Directory(dir.path().join("state")));
+            if on_disk {
+                let rocks = RocksDbBackend::new(dir.path().join("rows")).expect("a backend");
+                builder = builder.state_backend(rocks.memory(1 << 20));
+            }
+            builder.build()
+        };
+        let (env, fails) = (process(), Arc::default());
+        write_counted(&env, dir.path(), &fails);
+        let mut job = env.start("numbers").await.expect("starts");
+        let written = |view: &JobView| {
+            let subtasks = view.subtasks.iter();
+            subtasks.map(|subtask| subtask.figures.records_out).max() > Some(500)
+        };
+        job.wait_until(written).await.expect("writes");
+        let savepoint = job.savepoint().await.expect("is made");
+        fails.store(true, Ordering::Relaxed);
+        let again = |view: &JobView| view.restarts == 1 && written(view);
+        let view = job.wait_until(again).await.expect("writes again");
+        assert_eq!(view.last_checkpoint, None, "it goes back to its beginning");
+        job.cancel();
+        assert!(matches!(job.wait().await, Err(JobError::Canceled)));
+        drop(env);
+
+        let env = process();
+        write_counted(&env, dir.path(), &Arc::default());
+        let job = env.from_savepoint(&savepoint).execute("numbers").await;
+        job.expect("completes");
+        let mut expected: Vec<String> = (0..RECORDS)
+            .map(|n| format!("{},{}", n % KEYS, n / KEYS + 1))
+            .collect();
+        expected.sort();
+        assert_eq!(csv_lines(&dir.path().join("out")), expected);
+    }
 }

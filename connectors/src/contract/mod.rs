@@ -18,5 +18,5 @@ mod sink_job;
 mod source;
 
 pub use sink::{SinkContract, sink};
-pub use sink_job::SinkJob;
+pub use sink_job::{SinkJob, SinkSavepoint};
 pub use source::{SourceContract, source};

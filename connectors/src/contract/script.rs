@@ -23,6 +23,9 @@ pub(super) enum Fate {
     Zombie,
     /// The job stops after a completed checkpoint and is started anew from there.
     Resubmit,
+    /// A savepoint of a job that goes on, and goes back behind it if it `crashes`. Then it is canceled, and another one goes on from
+    /// the savepoint.
+    Savepoint { crashes: bool },
 }
 
 impl Fate {
@@ -34,7 +37,7 @@ impl Fate {
     }
 
     fn draw(rng: &mut SplitMix) -> Self {
-        match rng.below(16) {
+        match rng.below(18) {
             0..6 => Self::Write(rng.below(9)),
             6 => Self::Abort,
             7..10 => Self::Complete {
@@ -46,7 +49,10 @@ impl Fate {
             12 => Self::PrepareAndCrash,
             13 => Self::Crash,
             14 => Self::Zombie,
-            _ => Self::Resubmit,
+            15 => Self::Resubmit,
+            _ => Self::Savepoint {
+                crashes: rng.below(2) == 0,
+            },
         }
     }
 }
@@ -65,6 +71,10 @@ impl fmt::Display for Fate {
             Self::Crash => f.write_str("a crash"),
             Self::Zombie => f.write_str("a crash that leaves a zombie"),
             Self::Resubmit => f.write_str("the job anew from its last checkpoint"),
+            Self::Savepoint { crashes: false } => f.write_str("another job from a savepoint"),
+            Self::Savepoint { crashes: true } => {
+                f.write_str("another job from a savepoint after a crash")
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct SinkContract<F, R> {
 /// in the order in which they were written; `record` makes the record of a number.
 ///
 /// Jobs of one subtask write to it, in which checkpoints complete, are aborted and are cut short, attempts are lost,
-/// come back as zombies, and are started anew from the last checkpoint. The clauses:
+/// come back as zombies, and are started anew from the last checkpoint or a savepoint. The clauses:
 ///
 /// - a writer's state and committables outlive being encoded;
 /// - nothing is seen before a checkpoint that covers it has completed;
@@ -33,6 +33,8 @@ pub struct SinkContract<F, R> {
 ///   the checkpoint;
 /// - an attempt that was given up and still writes changes nothing;
 /// - after the last checkpoint all is seen;
+/// - whoever goes on from a savepoint finds what it names, also if the job that made it went back behind it meanwhile
+///   ([`Committer::keep`](rivus_core::Committer::keep));
 /// - whoever goes on from a savepoint with fewer writers, or more, loses nothing and repeats nothing, in whatever order: the
 ///   state of a writer that is no more is [let go of](Sink::retire).
 ///

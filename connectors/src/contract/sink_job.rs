@@ -49,6 +49,14 @@ pub struct SinkJob<S: Sink> {
     zombies: Vec<S::Writer>,
 }
 
+/// What a savepoint of a [`SinkJob`] holds: how many records it covers, the writer's state and the committables, encoded.
+#[derive(Debug, Clone)]
+pub struct SinkSavepoint {
+    covered: u64,
+    writer: Vec<u8>,
+    committables: Vec<u8>,
+}
+
 impl<S: Sink> SinkJob<S> {
     /// A job that begins; `record` makes the record of a number.
     ///
@@ -179,6 +187,33 @@ impl<S: Sink> SinkJob<S> {
         Ok(())
     }
 
+    /// A savepoint of a job that goes on: its commits are not done, but what it names is kept.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub fn savepoint(&mut self) -> Result<SinkSavepoint, UserError> {
+        let writer = self.prepare(true)?;
+        let named: Vec<_> = self.unconfirmed.iter().chain(&self.joining).collect();
+        for committable in &named {
+            self.committer.keep(committable)?;
+        }
+        Ok(SinkSavepoint {
+            covered: self.next,
+            writer,
+            committables: codec::encode(&named)?,
+        })
+    }
+
+    /// The job is over; the next one goes on from a savepoint, whose commits are then done.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub fn go_on_from(&mut self, savepoint: &SinkSavepoint) -> Result<(), UserError> {
+        self.completed = Some((savepoint.covered, savepoint.writer.clone()));
+        self.unconfirmed = codec::decode(&savepoint.committables)?;
+        self.resubmit()
+    }
+
     /// Zombies write and prepare; nobody commits what they prepare. Their names may be gone, so they may fail.
     pub fn haunt(&mut self) {
         for zombie in &mut self.zombies {
@@ -213,6 +248,15 @@ impl<S: Sink> SinkJob<S> {
                 Ok(())
             }
             Fate::Resubmit => self.resubmit(),
+            Fate::Savepoint { crashes } => {
+                let savepoint = self.savepoint()?;
+                if crashes {
+                    self.crash()?;
+                    self.write(1)?;
+                    self.prepare(false)?;
+                }
+                self.go_on_from(&savepoint)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rivus_core::{Committer, UserError};
 use serde::{Deserialize, Serialize};
 
-use super::layout::sync_directory;
+use super::layout::{Layout, sync_directory};
 use super::part::remove;
 use super::sink_error::FileSinkError;
 
@@ -15,7 +15,7 @@ use super::sink_error::FileSinkError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename = "rivus.FileCommittable")]
 pub struct FileCommittable {
-    /// Where it was written.
+    /// Where it was written, and lies until it is committed, or a savepoint names it.
     pub tmp: PathBuf,
     /// Where it is to appear.
     pub committed: PathBuf,
@@ -56,10 +56,14 @@ impl Committer<FileCommittable> for FileCommitter {
     fn commit(&self, committable: &FileCommittable) -> Result<(), UserError> {
         committable.commit().map_err(FileSinkError::into_user_error)
     }
+
+    fn keep(&self, committable: &FileCommittable) -> Result<(), UserError> {
+        committable.keep().map_err(FileSinkError::into_user_error)
+    }
 }
 
-fn decide(tmp: Fact, committed: Fact, len: u64) -> Decision {
-    match (tmp, committed) {
+fn decide(closed: Fact, committed: Fact, len: u64) -> Decision {
+    match (closed, committed) {
         (Fact::Present { .. }, Fact::Present { .. }) => Decision::Taken,
         (Fact::Present { len: found }, Fact::Absent) if found != len => {
             Decision::Truncated { found }
@@ -71,48 +75,76 @@ fn decide(tmp: Fact, committed: Fact, len: u64) -> Decision {
     }
 }
 
+/// What somebody else has moved is not an error: it is looked for again.
+fn moved(renamed: io::Result<()>) -> io::Result<bool> {
+    match renamed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl FileCommittable {
     fn commit(&self) -> Result<(), FileSinkError> {
         let (tmp, committed) = (self.tmp.clone(), self.committed.clone());
-        match self.observe()? {
-            Decision::Rename => self.rename()?,
-            Decision::Done => {}
-            Decision::Truncated { found } => {
-                let expected = self.len;
-                return Err(FileSinkError::Truncated {
-                    path: tmp,
-                    expected,
-                    found,
-                });
+        loop {
+            let (decision, closed) = self.observe().map_err(|source| self.failed(source))?;
+            match decision {
+                Decision::Done => break,
+                // A savepoint may keep it just now, or another worker commit it.
+                Decision::Rename => {
+                    let renamed = moved(fs::rename(&closed, &committed));
+                    if renamed.map_err(|source| self.failed(source))? {
+                        break;
+                    }
+                }
+                Decision::Truncated { found } => {
+                    let expected = self.len;
+                    return Err(FileSinkError::Truncated {
+                        path: closed,
+                        expected,
+                        found,
+                    });
+                }
+                Decision::Taken => return Err(FileSinkError::Taken { path: committed }),
+                Decision::Lost => return Err(FileSinkError::Lost { tmp, committed }),
             }
-            Decision::Taken => return Err(FileSinkError::Taken { path: committed }),
-            Decision::Lost => return Err(FileSinkError::Lost { tmp, committed }),
         }
         if let Some(replaced) = &self.replaces {
             remove(replaced).map_err(|source| self.failed(source))?;
         }
-        sync_directory(self.committed.parent().unwrap_or(Path::new(".")))
+        self.sync_directory()
     }
 
-    fn observe(&self) -> Result<Decision, FileSinkError> {
-        let look = |path| look(path).map_err(|source| self.failed(source));
+    /// Gives it a name that no restart removes. Where there is none of it, it has that name already or is committed.
+    fn keep(&self) -> Result<(), FileSinkError> {
+        let kept = moved(fs::rename(&self.tmp, Layout::prepared(&self.tmp)));
+        match kept.map_err(|source| self.failed(source))? {
+            true => self.sync_directory(),
+            false => Ok(()),
+        }
+    }
+
+    /// What is to be done, and where the part lies until it is committed. It only ever moves on, from being in progress by being
+    /// kept to being committed, and is looked for in this order.
+    fn observe(&self) -> io::Result<(Decision, PathBuf)> {
         let before = look(&self.committed)?;
-        let tmp = look(&self.tmp)?;
-        // Renamed between the two looks, it must not pass for lost.
-        let committed = match tmp {
+        let mut path = self.tmp.clone();
+        let mut closed = look(&path)?;
+        if closed == Fact::Absent {
+            path = Layout::prepared(&path);
+            closed = look(&path)?;
+        }
+        // Renamed since the first look, it must not pass for lost.
+        let committed = match closed {
             Fact::Absent => look(&self.committed)?,
             Fact::Present { .. } => before,
         };
-        Ok(decide(tmp, committed, self.len))
+        Ok((decide(closed, committed, self.len), path))
     }
 
-    /// Another worker may be committing the same part.
-    fn rename(&self) -> Result<(), FileSinkError> {
-        match fs::rename(&self.tmp, &self.committed) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(error)),
-            Err(error) if self.observe()? != Decision::Done => Err(self.failed(error)),
-            _ => Ok(()),
-        }
+    fn sync_directory(&self) -> Result<(), FileSinkError> {
+        sync_directory(self.committed.parent().unwrap_or(Path::new(".")))
     }
 
     fn failed(&self, source: io::Error) -> FileSinkError {
@@ -139,7 +171,7 @@ mod tests {
     #[test]
     fn a_commit_is_decided_by_which_of_the_two_names_exists() {
         let (absent, present) = (Fact::Absent, |len| Fact::Present { len });
-        for (tmp, committed, decision) in [
+        for (closed, committed, decision) in [
             (present(9), absent, Decision::Rename),
             (absent, present(9), Decision::Done),
             (present(9), present(9), Decision::Taken),
@@ -147,7 +179,8 @@ mod tests {
             (present(8), absent, Decision::Truncated { found: 8 }),
             (absent, absent, Decision::Lost),
         ] {
-            assert_eq!(decide(tmp, committed, 9), decision, "{tmp:?} {committed:?}");
+            let decided = decide(closed, committed, 9);
+            assert_eq!(decided, decision, "{closed:?} {committed:?}");
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Layout {
 pub(super) struct Found {
     /// Sequence numbers of committed parts.
     pub committed: Vec<u64>,
+    /// Of parts that a savepoint may name.
+    pub prepared: Vec<u64>,
     /// Parts in progress.
     pub in_progress: Vec<InProgress>,
 }
@@ -45,6 +47,11 @@ impl Layout {
         let own = self.own();
         self.dir
             .join(format!(".{own}-{sequence}-{attempt}.inprogress"))
+    }
+
+    /// What becomes of the name of a closed part that a savepoint names.
+    pub fn prepared(in_progress: &Path) -> PathBuf {
+        in_progress.with_extension("prepared")
     }
 
     /// What the names of all of the subtask's files begin with.
@@ -79,7 +86,9 @@ impl Layout {
             let Some(name) = name.to_str() else { continue };
             if let Some(sequence) = self.parse_committed(name) {
                 found.committed.push(sequence);
-            } else if let Some((sequence, attempt)) = self.parse_in_progress(name) {
+            } else if let Some((sequence, _)) = self.parse_hidden(name, ".prepared") {
+                found.prepared.push(sequence);
+            } else if let Some((sequence, attempt)) = self.parse_hidden(name, ".inprogress") {
                 let path = self.dir.join(name);
                 found.in_progress.push(InProgress {
                     path,
@@ -97,9 +106,10 @@ impl Layout {
         rest.split_once('.')?.0.parse().ok()
     }
 
-    fn parse_in_progress(&self, name: &str) -> Option<(u64, u32)> {
+    /// Sequence and attempt.
+    fn parse_hidden(&self, name: &str, suffix: &str) -> Option<(u64, u32)> {
         let rest = name.strip_prefix(&format!(".{}-", self.own()))?;
-        let (sequence, attempt) = rest.strip_suffix(".inprogress")?.split_once('-')?;
+        let (sequence, attempt) = rest.strip_suffix(suffix)?.split_once('-')?;
         Some((sequence.parse().ok()?, attempt.parse().ok()?))
     }
 }
@@ -161,7 +171,11 @@ mod tests {
         assert_eq!(own.committed(7), Path::new("out").join(committed));
         assert_eq!(own.in_progress(7, 2), Path::new("out").join(in_progress));
         assert_eq!(own.parse_committed(committed), Some(7));
-        assert_eq!(own.parse_in_progress(in_progress), Some((7, 2)));
+        assert_eq!(own.parse_hidden(in_progress, ".inprogress"), Some((7, 2)));
+        let prepared = Layout::prepared(Path::new(in_progress));
+        let prepared = prepared.to_str().unwrap();
+        assert_eq!(prepared, ".part-0badcafe-3-7-2.prepared");
+        assert_eq!(own.parse_hidden(prepared, ".prepared"), Some((7, 2)));
     }
 
     #[test]
@@ -207,7 +221,8 @@ mod tests {
             for own in [layout("part", 3), layout("part-3", 7)] {
                 let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
                 assert_eq!(own.parse_committed(&name(other.committed(1))), None);
-                assert_eq!(own.parse_in_progress(&name(other.in_progress(1, 1))), None);
+                let in_progress = name(other.in_progress(1, 1));
+                assert_eq!(own.parse_hidden(&in_progress, ".inprogress"), None);
             }
         }
     }

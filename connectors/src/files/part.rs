@@ -96,7 +96,7 @@ impl<T> Part<T> {
         let found = from.metadata().map_err(unreadable)?.len();
         if found < open.valid_len {
             return Err(FileSinkError::Truncated {
-                path: source.to_owned(),
+                path: source,
                 expected: open.valid_len,
                 found,
             });

@@ -4,6 +4,7 @@
 //! <dir>/
 //!   <prefix>-<job>-<subtask>-<sequence>.<ext>                     committed: whole, final, never changed again
 //!   .<prefix>-<job>-<subtask>-<sequence>-<attempt>.inprogress     hidden: written, or prepared and not committed
+//!   .<prefix>-<job>-<subtask>-<sequence>-<attempt>.prepared       hidden: the same, and a savepoint names it
 //! ```
 //!
 //! Whoever reads the committed files only sees each record once and none missing. `<job>` is eight hex digits that stand for the
@@ -15,6 +16,7 @@
 //! 2. The rolling policy, or the last barrier, closes it: flushed, synced, and at the next barrier handed
 //!    over as a committable `{tmp, committed, len}`. A part that stays open over a barrier is synced and
 //!    goes into the writer's state `{job, subtask, sequence, open: {path, committed, valid_len}}`.
+//!    If that is for a savepoint of a job that goes on, all that is not committed is renamed: it is the savepoint's then.
 //! 3. When the checkpoint is durable the *committer* renames it and syncs the directory. Again after a
 //!    recovery: if the committed name exists and the other doesn't, that was done.
 //!
@@ -29,7 +31,7 @@
 //!   checkpoint doesn't cover (`>= sequence`), except the one the checkpoint left open; if it begins without a
 //!   state of its own, all of earlier attempts;
 //! - a committer: the part that the committed one replaces;
-//! - nobody: committed parts, and whatever is another job's. What jobs that are over have left hidden may be deleted by hand.
+//! - nobody: committed parts, what a savepoint may name, and whatever is another job's. What jobs that are over have left hidden may be deleted by hand.
 //!
 //! A packed part is a row of frames (gzip members, Zstandard frames), of which one ends at each barrier, so that
 //! `valid_len` is always where a frame ends. A format whose parts are whole only at their end, as Parquet's with

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rivus_core::{CheckpointId, Event, ParallelInstance, Record, SinkWriter, UserError};
 use serde::{Deserialize, Serialize};
@@ -40,13 +40,17 @@ pub struct OpenPart {
 }
 
 impl OpenPart {
-    /// The file, and where it is. When a job goes back behind a commit, what was open then has been committed since; and if its own
-    /// job still runs, that may happen just now.
-    pub(super) fn find(&self) -> io::Result<(File, &Path)> {
+    /// The file, and where it is. When a job goes back behind a savepoint or a commit, what was open then has been prepared or
+    /// committed since; and if its own job still runs, that may happen just now. It is looked for in the order of its moves.
+    pub(super) fn find(&self) -> io::Result<(File, PathBuf)> {
         let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        let open = |path| File::open(path).map(|file| (file, path));
-        match open(self.path.as_path()) {
-            Err(error) if is_gone(&error) => open(&self.committed),
+        let open = |path: PathBuf| File::open(&path).map(|file| (file, path));
+        match open(self.path.clone()) {
+            Err(error) if is_gone(&error) => {}
+            found => return found,
+        }
+        match open(Layout::prepared(&self.path)) {
+            Err(error) if is_gone(&error) => open(self.committed.clone()),
             found => found,
         }
     }
@@ -213,7 +217,8 @@ impl<T: Record> SinkWriter for FileWriter<T> {
 /// Removed is what its earlier attempts left in progress beyond the checkpoint; all of that, if the checkpoint is of another
 /// job or subtask: then this one has none of its own yet. Kept are lower numbers (the checkpoint's committables, which may not be
 /// committed yet), the part that the checkpoint left open (another recovery may need it), and whatever a later attempt has
-/// begun (then this one is a zombie). Numbers go on behind the checkpoint's, whoever's it is, and behind those of committed parts.
+/// begun (then this one is a zombie). What a savepoint may name isn't removed at all. Numbers go on behind the checkpoint's, whoever's
+/// it is, and behind those of parts that are committed or that a savepoint may name, and that may still be committed.
 /// Those of parts that bear its own attempt are passed, too: they are of a job that had this one's id before.
 fn plan(layout: &Layout, attempt: u32, state: Option<&FileWriterState>, found: &Found) -> Start {
     let own = state.filter(|state| state.job == layout.job && state.subtask == layout.subtask);
@@ -227,7 +232,8 @@ fn plan(layout: &Layout, attempt: u32, state: Option<&FileWriterState>, found: &
     let same_name = kept.iter().filter(|part| part.attempt == attempt);
     let taken = same_name
         .map(|part| part.sequence)
-        .chain(found.committed.iter().copied());
+        .chain(found.committed.iter().copied())
+        .chain(found.prepared.iter().copied());
     let sequence = taken
         .map(|taken| taken + 1)
         .fold(state.map_or(0, |state| state.sequence), u64::max);
@@ -242,7 +248,7 @@ mod tests {
     use super::*;
     use crate::files::layout::InProgress;
 
-    /// `start("attempt 2, state 3, open 3-1, progress 2-1 3-1 4-1, committed 0 1")`: what is removed and
+    /// `start("attempt 2, state 3, open 3-1, progress 2-1 3-1 4-1, committed 0 1, prepared 3")`: what is removed and
     /// the first number. Parts are `sequence-attempt`; all of them are this job's, and the state is unless it is `foreign` (of
     /// another subtask) or `inherited` (of another job).
     fn start(picture: &str) -> String {
@@ -256,6 +262,10 @@ mod tests {
         let pair = |part: &str| {
             let (sequence, attempt) = part.split_once('-').unwrap();
             (sequence.parse().unwrap(), attempt.parse().unwrap())
+        };
+        let numbers = |words: &[&str]| -> Vec<u64> {
+            let numbers = words[1..].iter();
+            numbers.map(|number| number.parse().unwrap()).collect()
         };
         let (mut attempt, mut state, mut open, mut found) = (1, None, None, Found::default());
         for fact in picture.split(", ") {
@@ -282,12 +292,8 @@ mod tests {
                         attempt,
                     }
                 })),
-                "committed" => {
-                    let numbers = words[1..]
-                        .iter()
-                        .map(|number| number.parse::<u64>().unwrap());
-                    found.committed.extend(numbers);
-                }
+                "committed" => found.committed.extend(numbers(&words)),
+                "prepared" => found.prepared.extend(numbers(&words)),
                 other => panic!("{other}"),
             }
         }
@@ -348,6 +354,14 @@ mod tests {
         assert_eq!(
             start("attempt 4, state 3, open 3-1, committed 3 4 5"),
             "first 6"
+        );
+    }
+
+    #[test]
+    fn going_back_behind_a_savepoint_leaves_what_it_names_and_uses_new_numbers() {
+        assert_eq!(
+            start("attempt 2, state 3, progress 5-1, prepared 3 4"),
+            "-5-1 first 5"
         );
     }
 

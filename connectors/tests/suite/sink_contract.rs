@@ -288,6 +288,50 @@ fn whoever_goes_on_from_another_jobs_checkpoint_copies_its_open_part_and_leaves_
 }
 
 #[test]
+fn what_a_savepoint_names_outlives_its_jobs_restart_and_keeps_its_names() {
+    let dir = TempDir::new().unwrap();
+    let mut job = job(open_parts(dir.path()));
+    job.write(2).unwrap();
+    job.complete(false).unwrap();
+    job.write(1).unwrap();
+    let savepoint = job.savepoint().unwrap();
+    let (open, prepared) = (
+        named(".part-#-0-0-2.inprogress", 1),
+        named(".part-#-0-0-1.prepared", 1),
+    );
+    assert_eq!(names(dir.path()), [prepared.clone()]);
+    // The job goes back behind it, takes the beginning from there, and goes on beside it.
+    job.crash().unwrap();
+    assert_eq!(
+        names(dir.path()),
+        [prepared, open.replace("-0-0-2", "-0-1-2")]
+    );
+    job.write(2).unwrap();
+    job.complete(true).unwrap();
+    job.commit().unwrap();
+    let text = |name: &str| fs::read_to_string(dir.path().join(named(name, 1))).unwrap();
+    assert_eq!(text("part-#-0-1.txt"), "0\n1\n2\n3\n");
+    job.go_on_from(&savepoint).unwrap();
+    assert_eq!(text("part-#-0-0.txt"), "0\n1\n2\n");
+    assert_eq!(names(dir.path()).len(), 2, "nothing is left");
+}
+
+#[test]
+fn a_savepoint_in_the_midst_of_a_checkpoints_commits_takes_nothing_from_them() {
+    let dir = TempDir::new().unwrap();
+    let mut job = job(FileSink::<u64>::lines(dir.path()));
+    job.write(1).unwrap();
+    job.complete(false).unwrap();
+    // Its completion hasn't come to the sink yet, and an attempt later finds the part under its other name.
+    let savepoint = job.savepoint().unwrap();
+    job.crash().unwrap();
+    assert_eq!(committed(dir.path()), [0]);
+    job.go_on_from(&savepoint).unwrap();
+    job.commit().unwrap();
+    assert_eq!(committed(dir.path()), [0]);
+}
+
+#[test]
 fn a_job_can_go_back_behind_a_commit_and_duplicates_but_never_loses() {
     let dir = TempDir::new().unwrap();
     let mut job = job(open_parts(dir.path()));
