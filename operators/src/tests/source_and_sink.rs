@@ -310,6 +310,11 @@ impl Committer<Vec<u32>> for Clerk {
         self.0.lock().unwrap().push(format!("{committable:?}"));
         Ok(())
     }
+
+    fn keep(&self, committable: &Vec<u32>) -> Result<(), UserError> {
+        self.0.lock().unwrap().push(format!("kept{committable:?}"));
+        Ok(())
+    }
 }
 
 impl Sink for Shop {
@@ -399,8 +404,11 @@ impl Selling {
     }
 
     fn barrier(&mut self, id: u64) -> bytes::Bytes {
+        self.barrier_for(id, CheckpointKind::Checkpoint)
+    }
+
+    fn barrier_for(&mut self, id: u64, kind: CheckpointKind) -> bytes::Bytes {
         let id = CheckpointId(id);
-        let kind = CheckpointKind::Checkpoint;
         self.cx.snapshot = Some(SnapshotBuilder::new(id));
         self.control(Control::Barrier(Barrier { id, kind }));
         concat_chunks(self.cx.snapshot.take().unwrap().finish().chunks)
@@ -492,6 +500,26 @@ fn what_an_aborted_checkpoint_prepared_is_committed_with_the_next() {
     assert_eq!(selling.completed(2), [1, 2]);
     selling.commit_all().unwrap();
     assert_eq!(on(&shelf), "[1] [2]");
+}
+
+#[test]
+fn a_savepoint_of_a_job_that_goes_on_has_all_kept_that_may_not_be_committed() {
+    let (shelf, shop) = shop();
+    let mut selling = Selling::new(shop, &[]);
+    for id in 1..=3 {
+        selling.write(id);
+        selling.barrier(id.into());
+        selling.completed(1);
+    }
+    selling.commit_all().unwrap();
+    selling.write(4);
+    selling.barrier_for(4, CheckpointKind::Savepoint);
+    assert_eq!(on(&shelf), "[1] kept[2] kept[3] kept[4]");
+    // One that a job stops with is its own.
+    selling.barrier_for(5, CheckpointKind::Stop { drain: false });
+    selling.completed(5);
+    selling.commit_all().unwrap();
+    assert_eq!(on(&shelf), "[1] kept[2] kept[3] kept[4] [2] [3] [4]");
 }
 
 #[test]
