@@ -22,8 +22,13 @@ pub(crate) fn jobs() -> Jobs {
         )
         .job(
             "probe",
-            "Counts as fast as it can and tells when nothing comes out, for `rivus bench takeover`: --to FILE [--keys N]",
+            "Counts and tells when nothing comes out, for `rivus bench`: --to FILE [--keys N] [--value-bytes N] [--rate N]",
             crate::cli::bench::probe,
+        )
+        .job(
+            "windows",
+            "Counts or joins bids in windows as fast as it can, for `rivus bench`: count|join [--keys N]",
+            crate::cli::bench::windows,
         )
 }
 

@@ -43,7 +43,12 @@ impl Reading {
 
 /// CPU time of all threads, user and system, living and ended.
 pub(crate) fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cpu_time_of("self")
+}
+
+/// The same of another process, by its number.
+pub(crate) fn cpu_time_of(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The process's name, in parentheses, may hold spaces.
     let fields = stat.rsplit(") ").next().unwrap_or_default();
     let ticks = fields

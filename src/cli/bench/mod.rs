@@ -9,10 +9,13 @@
 //! | `backpressure` | a sink that stops for 10 s: memory stays within the configured budget |
 //! | `state` | 10 million keys on RocksDB with 256 MiB: 200,000 read-modify-writes per CPU-second, 2 million on hot keys |
 //! | `takeover` | the leader killed twenty times under full load: the median silence at a sink at most 3 times the usual, none over 250 ms |
+//! | `lost` | a TaskManager killed with a spare at 500 MB of state: the first new output within 2 s |
+//! | `across` | two TaskManager processes of one slot: at least 60 % of one of two, per CPU-second |
 //!
 //! Loop and engine take turns, so that whatever else the machine does hits both; what counts is the
 //! median of the ratios of neighbouring runs.
 
+mod across;
 mod backpressure;
 mod bid;
 mod checkpoint;
@@ -22,8 +25,11 @@ mod document;
 mod job;
 mod keyed;
 mod latency;
+mod lost;
 mod meter;
 mod observed;
+mod probe;
+mod processes;
 mod rocks_loop;
 mod source;
 mod state;
@@ -37,7 +43,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args as ClapArgs, Subcommand};
 use rivus::Storage;
 
-pub(crate) use self::takeover::probe;
+pub(crate) use self::across::windows;
+pub(crate) use self::probe::probe;
 
 /// Measure the engine on this machine.
 #[derive(Debug, ClapArgs)]
@@ -72,6 +79,10 @@ enum Bench {
     State(state::Args),
     /// What a leader's death sounds like at a sink, with processes of this binary.
     Takeover(takeover::Args),
+    /// What a TaskManager's death costs, with processes of this binary.
+    Lost(lost::Args),
+    /// Two TaskManagers of one slot beside one of two, with processes of this binary.
+    Across(across::Args),
     /// All of them, with their defaults.
     All,
 }
@@ -122,6 +133,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Bench::Backpressure(args) => backpressure::run(&setup, &args).await,
             Bench::State(args) => state::run(&setup, &args).await,
             Bench::Takeover(args) => takeover::run(&args).await,
+            Bench::Lost(args) => lost::run(&args).await,
+            Bench::Across(args) => across::run(&args).await,
             Bench::All => {
                 keyed::run(&setup, &keyed::Args::default()).await?;
                 stateless::run(&setup, &stateless::Args::default()).await?;
@@ -129,7 +142,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 checkpoint::run(&setup, &checkpoint::Args::default()).await?;
                 backpressure::run(&setup, &backpressure::Args::default()).await?;
                 state::run(&setup, &state::Args::default()).await?;
-                takeover::run(&takeover::Args::default()).await
+                takeover::run(&takeover::Args::default()).await?;
+                lost::run(&lost::Args::default()).await?;
+                across::run(&across::Args::default()).await
             }
         }
     })

@@ -1,18 +1,14 @@
 //! How long a leader's death is heard at a sink: processes that run a job at full load, whose leader is killed again and again.
 
-mod probe;
-
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
 
-pub(crate) use self::probe::probe;
-use self::probe::{Told, now};
 use super::at_least_one;
+use super::probe::{Told, now};
+use super::processes::{Directory, JobManager, Process};
 
 /// The median of the longest silences after each kill may be so many times what one of a thousand exceeds without kills.
 const MEDIAN_BAR: f64 = 3.0;
@@ -52,102 +48,6 @@ impl Default for Args {
     }
 }
 
-/// What goes when the measurement is over, however it ends.
-struct Directory(PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A process of this binary; killed when it is let go.
-struct Process {
-    child: Child,
-    said: BufReader<ChildStdout>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Process {
-    fn start(role: &str, storage: &Path, options: &[&str]) -> anyhow::Result<Self> {
-        let mut child = command(&[role, "--storage"])?
-            .arg(storage)
-            .args(options)
-            // Whoever is killed is missed; that is what is asked for.
-            .env("RIVUS_LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("can't start a {role}"))?;
-        let said = child.stdout.take().context("is piped")?;
-        Ok(Self {
-            child,
-            said: BufReader::new(said),
-        })
-    }
-
-    /// Waits for the line that begins so, and gives the word behind it.
-    fn says(&mut self, begins: &str) -> anyhow::Result<String> {
-        let mut line = String::new();
-        while self.said.read_line(&mut line)? > 0 {
-            if let Some(rest) = line.strip_prefix(begins) {
-                let word = rest.split([';', ' ']).next().unwrap_or_default();
-                return Ok(word.trim_end_matches(':').to_owned());
-            }
-            line.clear();
-        }
-        anyhow::bail!("a process has ended without a line that begins with {begins:?}")
-    }
-}
-
-/// A JobManager, and where commands go.
-struct JobManager {
-    process: Process,
-    address: String,
-}
-
-impl JobManager {
-    fn start(storage: &Path) -> anyhow::Result<Process> {
-        Process::start("jobmanager", storage, &["--address", "127.0.0.1:0"])
-    }
-
-    fn leading(mut process: Process) -> anyhow::Result<Self> {
-        let address = process.says("listening on ")?;
-        Ok(Self { process, address })
-    }
-
-    fn standing_by(storage: &Path) -> anyhow::Result<Process> {
-        let mut process = Self::start(storage)?;
-        process.says("standing by at ")?;
-        Ok(process)
-    }
-
-    /// What a command answers.
-    fn answer(&self, words: &[&str]) -> anyhow::Result<Value> {
-        let (name, rest) = words.split_first().context("a command")?;
-        let mut asking = command(&[name, "--json", "--address", &self.address])?;
-        let output = asking.args(rest).output()?;
-        anyhow::ensure!(
-            output.status.success(),
-            "rivus {name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
-}
-
-fn command(words: &[&str]) -> anyhow::Result<Command> {
-    let binary = std::env::current_exe().context("this binary isn't found")?;
-    let mut command = Command::new(binary);
-    command.args(words);
-    Ok(command)
-}
-
 fn is_first_life(task: &Value) -> bool {
     task["task"]
         .as_str()
@@ -160,24 +60,14 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
          the leader of two JobManagers is killed {} times, {} s apart",
         args.checkpoint_ms, args.kills, args.apart
     );
-    let own = format!("rivus-takeover-{}", std::process::id());
-    let within = args.directory.clone().unwrap_or_else(std::env::temp_dir);
-    let directory = Directory(within.join(own));
-    std::fs::create_dir_all(&directory.0).with_context(|| {
-        format!(
-            "can't make {}: give another --directory",
-            directory.0.display()
-        )
-    })?;
-    let (storage, told) = (directory.0.join("storage"), directory.0.join("told"));
+    let directory = Directory::make(args.directory.as_deref(), "takeover")?;
+    let (storage, told) = (directory.file("storage"), directory.file("told"));
     let mut leader = JobManager::leading(JobManager::start(&storage)?)?;
     let _tasks = Process::start("taskmanager", &storage, &["--slots", "2"])?;
     let mut next = JobManager::standing_by(&storage)?;
     let interval = format!("{}ms", args.checkpoint_ms);
-    let submit = ["submit", "-p", "2", "--checkpoint-interval", &interval];
     let probe = ["probe", "--", "--to", told.to_str().context("a path")?];
-    let job = leader.answer(&[&submit[..], &probe].concat())?;
-    let job = job["id"].as_str().context("an id")?.to_owned();
+    let job = leader.submit(&interval, &probe)?;
 
     // Until it is under way.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -248,11 +138,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn verdict(met: bool) -> &'static str {
+pub(super) fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "missed" }
 }
 
-fn sorted(all: impl Iterator<Item = u64>) -> Vec<u64> {
+pub(super) fn sorted(all: impl Iterator<Item = u64>) -> Vec<u64> {
     let mut all: Vec<u64> = all.collect();
     all.sort_unstable();
     all
@@ -268,7 +158,7 @@ fn millis(nanos: u64) -> String {
 }
 
 /// Of sorted times the median and the ends.
-fn spread(all: &[u64]) -> String {
+pub(super) fn spread(all: &[u64]) -> String {
     match (all.first(), all.last()) {
         (Some(first), Some(last)) => format!(
             "median {} ({} to {})",

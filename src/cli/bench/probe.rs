@@ -1,11 +1,12 @@
 //! The job that is watched, and how what it tells is read.
 //!
-//! Its sink commits nothing: what reaches it is out. It appends to a file, a line for each silence worth telling and one each second for
-//! how often something came:
+//! Its sink commits nothing: what reaches it is out. It appends to a file, a line for each silence worth telling, one each second for
+//! how often something came, and a hundred a second for how far it has got:
 //!
 //! ```text
 //! gap 1 1767225600123456789 5200000     subtask 1 heard something then, by the clock of its machine, and nothing for 5.2 ms before
 //! came 1 1767225601000000000 8813       runs of records that have reached subtask 1 by then
+//! most 1 1767225601000000000 2041183    the highest number of a record among them
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -17,14 +18,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Parser;
 use rivus::connectors::GeneratorSource;
-use rivus::{Event, JobArgs, StreamEnvironment, UserError};
+use rivus::{AggregateFunction, Event, JobArgs, StreamEnvironment, UserError};
+use serde::{Deserialize, Serialize};
 
-use super::super::observed::ObservedSink;
+use super::bid::{key_of, scramble};
+use super::observed::ObservedSink;
 
 /// Silences that are shorter are not told.
 const TOLD: u64 = 100_000;
 
 const SECOND: u64 = 1_000_000_000;
+
+/// How far it has got is told so often.
+const MOST: u64 = SECOND / 100;
 
 #[derive(Parser)]
 struct Probe {
@@ -34,31 +40,99 @@ struct Probe {
     /// Keys that are counted
     #[arg(long, default_value_t = 100_000)]
     keys: u64,
+    /// Bytes that are kept with each count
+    #[arg(long, default_value_t = 0)]
+    value_bytes: usize,
+    /// Records a second; without it as many as it can
+    #[arg(long)]
+    rate: Option<u64>,
 }
 
-/// Counts as fast as it can, and tells when nothing comes out.
+/// Counts, beside the last number of a key and something to carry.
+#[derive(Clone)]
+struct Counting {
+    value_bytes: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Counted {
+    count: u64,
+    last: u64,
+    text: String,
+}
+
+impl AggregateFunction for Counting {
+    type In = (u64, u64);
+    type Acc = Counted;
+    type Out = (u64, u64);
+
+    fn create(&self) -> Counted {
+        Counted {
+            count: 0,
+            last: 0,
+            text: String::new(),
+        }
+    }
+
+    fn add(&self, counted: &mut Counted, (_, number): &(u64, u64)) {
+        if counted.count == 0 {
+            counted.text = text_of(*number, self.value_bytes);
+        }
+        counted.count += 1;
+        counted.last = *number;
+    }
+
+    fn merge(&self, counted: &mut Counted, other: Counted) {
+        counted.count += other.count;
+        counted.last = counted.last.max(other.last);
+    }
+
+    fn result(&self, counted: &Counted) -> (u64, u64) {
+        (counted.count, counted.last)
+    }
+}
+
+/// Text that can't be packed well.
+fn text_of(number: u64, bytes: usize) -> String {
+    let words = (0..).map(|word| format!("{:016x}", scramble(number ^ (word << 48))));
+    let mut text: String = words.take(bytes.div_ceil(16)).collect();
+    text.truncate(bytes);
+    text
+}
+
+/// Counts by key, and tells when nothing comes out. The first records have one key each.
 pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
-    let Probe { to, keys } = args.parse()?;
-    if keys == 0 {
-        return Err("--keys is 0: give more".into());
+    let Probe {
+        to,
+        keys,
+        value_bytes,
+        rate,
+    } = args.parse()?;
+    for (option, value) in [("--keys", Some(keys)), ("--rate", rate)] {
+        if value == Some(0) {
+            return Err(format!("{option} is 0: give more").into());
+        }
     }
     let telling = Arc::new(Mutex::new(Telling {
         to,
         all: Vec::new(),
     }));
-    let observe = move |subtask: u32, _: &[Event<(u64, u64)>]| {
+    let observe = move |subtask: u32, run: &[Event<(u64, (u64, u64))>]| {
+        let most = run.iter().map(|event| event.value.1.1).max();
         let mut telling = telling.lock().unwrap_or_else(PoisonError::into_inner);
-        telling.heard(subtask as usize, now());
+        telling.heard(subtask as usize, now(), most.unwrap_or_default());
     };
-    env.from_source(GeneratorSource::new(move |n, _| {
-        n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % keys
-    }))
-    .uid("numbers")
-    .key_by(|number| *number)
-    .count()
-    .uid("counts")
-    .sink_to(ObservedSink::new(observe))
-    .uid("probe");
+    let mut numbers = GeneratorSource::new(move |n, _| (key_of(n, keys), n));
+    if let Some(rate) = rate {
+        numbers = numbers.rate(rate);
+    }
+    env.from_source(numbers)
+        .uid("numbers")
+        .key_by(|(key, _)| *key)
+        .aggregate(Counting { value_bytes })
+        .uid("counts")
+        .sink_to(ObservedSink::new(observe))
+        .uid("probe");
     Ok(())
 }
 
@@ -80,10 +154,12 @@ struct Teller {
     last: u64,
     came: u64,
     told: u64,
+    most: u64,
+    told_most: u64,
 }
 
 impl Telling {
-    fn heard(&mut self, subtask: usize, now: u64) {
+    fn heard(&mut self, subtask: usize, now: u64, most: u64) {
         if self.all.len() <= subtask {
             self.all.resize_with(subtask + 1, || None);
         }
@@ -98,18 +174,21 @@ impl Telling {
                     last: now,
                     came: 0,
                     told: now,
+                    most: 0,
+                    told_most: now,
                 })
             }
         };
-        teller.heard(subtask, now);
+        teller.heard(subtask, now, most);
     }
 }
 
 impl Teller {
-    fn heard(&mut self, subtask: usize, now: u64) {
+    fn heard(&mut self, subtask: usize, now: u64, most: u64) {
         let gap = now.saturating_sub(self.last);
         self.last = now;
         self.came += 1;
+        self.most = self.most.max(most);
         // What isn't told is missed by who reads.
         if gap >= TOLD {
             let _ = writeln!(self.file, "gap {subtask} {now} {gap}");
@@ -117,6 +196,10 @@ impl Teller {
         if now - self.told >= SECOND {
             self.told = now;
             let _ = writeln!(self.file, "came {subtask} {now} {}", self.came);
+        }
+        if now - self.told_most >= MOST {
+            self.told_most = now;
+            let _ = writeln!(self.file, "most {subtask} {now} {}", self.most);
         }
     }
 }
@@ -134,6 +217,8 @@ pub(super) struct Told {
     pub(super) gaps: Vec<Gap>,
     /// When, by which subtask, and how many runs had come by then.
     came: Vec<(u64, u32, u64)>,
+    /// When, by which subtask, and the highest number that had come by then.
+    most: Vec<(u64, u32, u64)>,
 }
 
 impl Told {
@@ -154,10 +239,25 @@ impl Told {
                     ended: at,
                     took: what,
                 }),
+                Some("most") => told.most.push((at, subtask as u32, what)),
                 _ => told.came.push((at, subtask as u32, what)),
             }
         }
         Ok(told)
+    }
+
+    /// When each of so many subtasks has put out what none had before `then`, if they have.
+    pub(super) fn all_new_after(&self, then: u64, subtasks: u32) -> Option<u64> {
+        let before = self.most.iter().filter(|(at, ..)| *at <= then);
+        let before = before.map(|(.., most)| *most).max()?;
+        let new = |subtask| {
+            let told = self.most.iter();
+            let mut new =
+                told.filter(|(at, of, most)| *at > then && *of == subtask && *most > before);
+            new.next().map(|(at, ..)| *at)
+        };
+        let all: Option<Vec<u64>> = (0..subtasks).map(new).collect();
+        all?.into_iter().max()
     }
 
     /// The longest silence that reached into a span.
@@ -203,7 +303,7 @@ mod tests {
         for n in 0..6_000 {
             // Each millisecond, and once nothing for 40 of them.
             let late = if n < 2_000 { 0 } else { 40 };
-            telling.heard(n as usize % 2, (n + late) * 1_000_000);
+            telling.heard(n as usize % 2, (n + late) * 1_000_000, n);
         }
         let told = Told::read(&to).unwrap();
         assert_eq!(told.gaps.len(), 5_998);
@@ -212,5 +312,10 @@ mod tests {
         // Two of them are more than one in a thousand of some, and fewer of many.
         assert_eq!(told.p999(0, 3 * SECOND), 42_000_000);
         assert_eq!(told.p999(0, 7 * SECOND), 2_000_000);
+        // Each tells every tenth millisecond of its own; the other's numbers count as old, too.
+        let (then, next) = (1_005_000_000, 1_011_000_000);
+        assert_eq!(told.all_new_after(then, 2), Some(next));
+        assert_eq!(told.all_new_after(then, 3), None);
+        assert_eq!(told.all_new_after(7 * SECOND, 2), None);
     }
 }

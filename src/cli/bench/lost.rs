@@ -1,0 +1,171 @@
+//! What a TaskManager's death costs: of processes that keep a large state one is killed, and a spare goes on.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::at_least_one;
+use super::probe::{Told, now};
+use super::processes::{Directory, JobManager, Process};
+use super::takeover::{sorted, spread, verdict};
+
+/// New output must come so soon.
+const BAR: Duration = Duration::from_secs(2);
+
+/// After which it is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How it is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// TaskManagers that are killed, one after the other.
+    #[arg(long, default_value_t = 5, value_parser = at_least_one::<u64>())]
+    kills: u64,
+    /// Keys of the state.
+    #[arg(long, default_value_t = 2_000_000, value_parser = at_least_one::<u64>())]
+    keys: u64,
+    /// Bytes that each key's state holds beside its key and two numbers.
+    #[arg(long, default_value_t = 240)]
+    value_bytes: usize,
+    /// Records a second.
+    #[arg(long, default_value_t = 100_000, value_parser = at_least_one::<u64>())]
+    rate: u64,
+    /// Milliseconds between checkpoints.
+    #[arg(long, default_value_t = 1_000, value_parser = at_least_one::<u64>())]
+    checkpoint_ms: u64,
+    /// Keep the state in memory instead of in RocksDB.
+    #[arg(long)]
+    in_memory: bool,
+    /// Where the processes keep state and storage, and the probe's file lies.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            kills: 5,
+            keys: 2_000_000,
+            value_bytes: 240,
+            rate: 100_000,
+            checkpoint_ms: 1_000,
+            in_memory: false,
+            directory: None,
+        }
+    }
+}
+
+/// Waits until a job's status is as it should be.
+async fn until(
+    leader: &JobManager,
+    job: &str,
+    is_so: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Value> {
+    let patience = now() + PATIENCE.as_nanos() as u64;
+    loop {
+        let status = leader.answer(&["status", job])?;
+        if is_so(&status) {
+            return Ok(status);
+        }
+        anyhow::ensure!(now() < patience, "it takes too long: {status}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Bytes of all files below a directory.
+fn size(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(about) if about.is_dir() => size(&entry.path()),
+        Ok(about) => about.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
+    println!(
+        "\nlost: source -> key_by -> aggregate -> probe, 2x2, {} records a second, {} keys of {} bytes {}, a checkpoint each {} ms; \
+         of two TaskManagers that run it one is killed {} times, and a spare takes its place",
+        args.rate,
+        args.keys,
+        args.value_bytes,
+        if args.in_memory {
+            "in memory"
+        } else {
+            "in RocksDB"
+        },
+        args.checkpoint_ms,
+        args.kills
+    );
+    let directory = Directory::make(args.directory.as_deref(), "lost")?;
+    let (storage, told) = (directory.file("storage"), directory.file("told"));
+    let rows = directory.file("rows");
+    let mut options = vec!["--slots", "1", "--workers", "2"];
+    if !args.in_memory {
+        options.extend(["--rocksdb-directory", rows.to_str().context("a path")?]);
+    }
+    let leader = JobManager::leading(JobManager::start(&storage)?)?;
+    let task_manager = || Process::start("taskmanager", &storage, &options);
+    let mut running = vec![task_manager()?, task_manager()?];
+    let (keys, bytes) = (args.keys.to_string(), args.value_bytes.to_string());
+    let (rate, to) = (args.rate.to_string(), told.to_str().context("a path")?);
+    let probe = ["probe", "--", "--to", to, "--rate", &rate, "--keys", &keys];
+    let probe = [&probe[..], &["--value-bytes", &bytes]].concat();
+    let job = leader.submit(&format!("{}ms", args.checkpoint_ms), &probe)?;
+
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let filling = Duration::from_secs(args.keys.div_ceil(args.rate));
+    tokio::time::sleep(filling).await;
+    let completed = |status: &Value| number(&status["checkpoints"]);
+    let mut last = until(&leader, &job, |status| completed(status) > 0).await?;
+    if !args.in_memory {
+        println!("  {} MiB of files", size(&rows) >> 20);
+    }
+    let mut took = Vec::new();
+    for _ in 0..args.kills {
+        running.push(task_manager()?);
+        let so_far = completed(&last);
+        until(&leader, &job, |status| completed(status) > so_far + 2).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let killed = now();
+        drop(running.remove(0));
+        let new = loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if let Some(new) = Told::read(&told)?.all_new_after(killed, 2) {
+                break new;
+            }
+            let waited = Duration::from_nanos(now() - killed);
+            anyhow::ensure!(
+                waited < PATIENCE,
+                "nothing new has come for {waited:?}: {}",
+                leader.answer(&["status", &job])?
+            );
+        };
+        took.push(new - killed);
+        let so_far = completed(&last);
+        last = until(&leader, &job, |status| completed(status) > so_far).await?;
+    }
+    leader.answer(&["cancel", &job])?;
+    let took = sorted(took.into_iter());
+    println!(
+        "  from the kill to new output of both subtasks: {}",
+        spread(&took)
+    );
+    println!(
+        "  {} restarts, {} checkpoints",
+        last["restarts"], last["checkpoints"]
+    );
+    let longest = Duration::from_nanos(took.last().copied().unwrap_or_default());
+    println!(
+        "  longest {longest:.2?}; bar {BAR:?}: {}",
+        verdict(longest <= BAR)
+    );
+    anyhow::ensure!(
+        number(&last["restarts"]) == args.kills,
+        "something else has restarted: {last}"
+    );
+    Ok(())
+}
