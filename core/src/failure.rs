@@ -191,6 +191,10 @@ impl std::error::Error for Failure {}
 
 impl From<CodecError> for Failure {
     fn from(error: CodecError) -> Self {
-        Self::user(&(Box::new(error) as UserError))
+        match error {
+            // The next attempt would come to the same value.
+            CodecError::Encode { .. } => Self::permanent(error),
+            error => Self::user(&(Box::new(error) as UserError)),
+        }
     }
 }

@@ -323,6 +323,11 @@ macro_rules! hash_fields {
             ) -> Result<(), KeyHashError> {
                 self.element(value)
             }
+            // So that what stands behind it doesn't count as what it is.
+            fn skip_field(&mut self, _key: &'static str) -> Result<(), KeyHashError> {
+                self.0 = fold_bytes(self.0, SEED_UNIT, &[1]);
+                Ok(())
+            }
             fn end(self) -> Result<u64, KeyHashError> {
                 Ok(self.close())
             }

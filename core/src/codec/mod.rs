@@ -1,10 +1,14 @@
 //! MessagePack, the default form of records and state, and the checked frames that hold durable bytes.
 
+mod nameless;
+
 use std::io;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+use self::nameless::Nameless;
 
 /// Bytes that can't be written or read.
 #[derive(Debug, Error)]
@@ -54,9 +58,10 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// Appends a value as MessagePack.
 ///
 /// # Errors
-/// If the value's `Serialize` fails.
+/// If the value's `Serialize` fails, or the value would be read back as another: if fields are left out of it, or it has an option
+/// that holds an option which is none.
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    rmp_serde::encode::write(out, value).map_err(|source| CodecError::Encode {
+    rmp_serde::encode::write(out, &Nameless::of(value)).map_err(|source| CodecError::Encode {
         type_name: std::any::type_name::<T>(),
         source,
     })
