@@ -70,14 +70,18 @@ use crate::event::Timestamp;
 ///     last: ValueState<u32>, // make it an Expiring<ValueState<u32>>
 /// }
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Expiring<S> {
     state: S,
-    /// When it was last renewed; 0 while it is empty.
+    /// When it was last renewed; [`NEVER`] while it is empty.
     renewed: Timestamp,
     /// How it was used since it was last stamped. Atomic only because rows may be shared between threads.
     used: AtomicU8,
 }
+
+/// What the engine has not stamped yet: it was made by code that knows no time, such as a migration, and lives from when the engine
+/// first sees it. No clock shows it, and it is written in one byte.
+pub(super) const NEVER: Timestamp = -1;
 
 /// Uses of a state.
 const READ: u8 = 1;
@@ -156,7 +160,12 @@ impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
 
     #[inline]
     fn expire(&mut self, now: Timestamp, ttl: Ttl) {
-        if !self.state.is_empty() && self.renewed.saturating_add(ttl.millis) <= now {
+        if self.state.is_empty() {
+            return;
+        }
+        if self.renewed == NEVER {
+            self.renewed = now;
+        } else if self.renewed.saturating_add(ttl.millis) <= now {
             *self = Self::default();
         }
     }
@@ -165,7 +174,7 @@ impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
     fn stamp(&mut self, now: Timestamp, ttl: Ttl) {
         let used = std::mem::take(self.used.get_mut());
         if self.state.is_empty() {
-            self.renewed = 0;
+            self.renewed = NEVER;
         } else if used & WRITTEN != 0 || (ttl.on_read && used & READ != 0) {
             self.renewed = now;
         }
@@ -188,6 +197,16 @@ impl<S: StateField + Default + Clone> ExpiringField for Expiring<S> {
     #[inline]
     fn heap_bytes(&self) -> usize {
         self.state.heap_bytes()
+    }
+}
+
+impl<S: Default> Default for Expiring<S> {
+    fn default() -> Self {
+        Self {
+            state: S::default(),
+            renewed: NEVER,
+            used: AtomicU8::new(0),
+        }
     }
 }
 
@@ -319,6 +338,21 @@ mod tests {
         back.expire(140);
         assert!(StateSet::is_empty(&back));
         assert!(Schema::of::<Row>().to_string().starts_with("Row {"));
+    }
+
+    #[test]
+    fn what_was_never_stamped_lives_from_when_it_is_first_seen() {
+        // A migration makes such a state, which is written before anybody has seen it.
+        let mut made = Row::default();
+        made.last.set(5);
+        let mut row: Row = codec::decode(&codec::encode(&made).unwrap()).unwrap();
+        assert!(row.due() < Some(1_000_000), "it is looked at at once");
+        row.expire(1_000_000);
+        assert_eq!(row.due(), Some(1_000_100));
+        row.expire(1_000_099);
+        assert_eq!(row.last.get(), Some(&5));
+        row.expire(1_000_100);
+        assert!(StateSet::is_empty(&row));
     }
 
     proptest! {

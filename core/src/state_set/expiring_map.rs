@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::expiring::{ExpiringField, Ttl};
+use super::expiring::{ExpiringField, NEVER, Ttl};
 use super::shared::Shared;
 use crate::event::Timestamp;
 use crate::heap;
@@ -42,7 +42,7 @@ pub struct ExpiringMapState<K, V> {
     entries: Shared<BTreeMap<K, Entry<V>>>,
     /// No entry was renewed before this. When one that was renewed then has expired, expired ones are swept out.
     oldest: Timestamp,
-    /// The present time, as far as the engine has said it.
+    /// The present time, if the engine has said it.
     now: Timestamp,
     /// What was renewed at this time or before has expired.
     expired: Timestamp,
@@ -60,8 +60,8 @@ impl<K, V> Default for ExpiringMapState<K, V> {
     fn default() -> Self {
         Self {
             entries: Shared::default(),
-            oldest: 0,
-            now: 0,
+            oldest: NEVER,
+            now: NEVER,
             expired: Timestamp::MIN,
             on_read: false,
         }
@@ -202,6 +202,18 @@ impl<K: Ord + Clone, V: Clone> ExpiringMapState<K, V> {
         };
     }
 
+    /// Entries that nobody has stamped yet live from now on.
+    fn see_first(&mut self, now: Timestamp) {
+        self.oldest = now;
+        for entry in self.entries.to_mut().values_mut() {
+            let renewed = entry.renewed.get_mut();
+            match *renewed {
+                NEVER => *renewed = now,
+                renewed => self.oldest = self.oldest.min(renewed),
+            }
+        }
+    }
+
     fn unless_expired(&self, entry: Option<Entry<V>>) -> Option<V> {
         entry
             .filter(|entry| self.is_alive(entry))
@@ -224,16 +236,23 @@ impl<K: Ord + Clone + Serialize, V: Clone + Serialize> ExpiringField for Expirin
         self.now = now;
         self.on_read = ttl.on_read;
         self.expired = now.saturating_sub(ttl.millis);
+        if self.oldest == NEVER && !self.is_vacant() {
+            self.see_first(now);
+        }
         // Not at every record at which something expires: each sweep looks at all.
         if !self.is_vacant() && ttl.due(self.oldest) <= now {
             self.retain(|_, _| true);
             let renewed = self.entries.values().map(|e| e.renewed.load(Relaxed));
-            self.oldest = renewed.min().unwrap_or(0);
+            self.oldest = renewed.min().unwrap_or(NEVER);
         }
     }
 
-    /// Entries are stamped as they are used.
-    fn stamp(&mut self, _now: Timestamp, _ttl: Ttl) {}
+    /// Entries are stamped as they are used, unless the whole map was put there by who had it in hand.
+    fn stamp(&mut self, now: Timestamp, ttl: Ttl) {
+        if self.now == NEVER {
+            self.expire(now, ttl);
+        }
+    }
 
     fn share(&mut self, ttl: Ttl) -> Self {
         // Reads that renew change what they read.
@@ -328,6 +347,8 @@ mod tests {
         Get(u8),
         Remove(u8),
         Keys,
+        Anew,
+        Made,
         Reload,
     }
 
@@ -341,6 +362,8 @@ mod tests {
             2 => key.clone().prop_map(Step::Get),
             1 => key.prop_map(Step::Remove),
             1 => Just(Step::Keys),
+            1 => Just(Step::Anew),
+            1 => Just(Step::Made),
             1 => Just(Step::Reload),
         ]
     }
@@ -412,6 +435,26 @@ mod tests {
                         }
                         let keys: Vec<u8> = map.keys().copied().collect();
                         prop_assert_eq!(keys, model.keys().copied().collect::<Vec<_>>());
+                    }
+                    Step::Anew => {
+                        // What user code puts there, between two words of the engine.
+                        let mut anew = Map::default();
+                        for (key, value) in map.iter() {
+                            anew.insert(*key, *value);
+                        }
+                        map = anew;
+                        map.stamp(now, ttl);
+                        model.values_mut().for_each(|(_, renewed)| *renewed = now);
+                    }
+                    Step::Made => {
+                        // What a migration makes, and nobody sees before it is written.
+                        let mut made = Map::default();
+                        for (key, (value, _)) in &model {
+                            made.insert(*key, *value);
+                        }
+                        map = codec::decode(&codec::encode(&made).unwrap()).unwrap();
+                        map.expire(now, ttl);
+                        model.values_mut().for_each(|(_, renewed)| *renewed = now);
                     }
                     Step::Reload => {
                         let due = map.due(ttl);
