@@ -36,7 +36,8 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
         self.roll("fold", Fold::new(initial, fold))
     }
 
-    /// The sum of something in a key's records so far, for every record.
+    /// The sum of something in a key's records so far, for every record. It is what `+=` makes of it: integers that are too small for
+    /// their sum wrap around in a release build, so take a type that has room.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
@@ -58,7 +59,7 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     }
 
     /// The least of something in a key's records so far, for every record. Values that can't be compared, such as
-    /// NaN, are passed over.
+    /// NaN, are passed over; where there is none that can, it is the type's default.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
@@ -78,7 +79,7 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     }
 
     /// The greatest of something in a key's records so far, for every record. Values that can't be compared, such as
-    /// NaN, are passed over.
+    /// NaN, are passed over; where there is none that can, it is the type's default.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {

@@ -35,7 +35,8 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
         self.aggregate(Sum::of(of))
     }
 
-    /// The least of something in each window's records. Values that can't be compared, such as NaN, are passed over.
+    /// The least of something in each window's records. Values that can't be compared, such as NaN, are passed over; where there is
+    /// none that can, it is the type's default.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
@@ -62,7 +63,7 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     }
 
     /// The greatest of something in each window's records. Values that can't be compared, such as NaN, are
-    /// passed over.
+    /// passed over; where there is none that can, it is the type's default.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};

@@ -203,7 +203,7 @@ by_field! {
     /// }
     /// assert_eq!(function.result(&acc), 1);
     /// ```
-    Min, "The least of what a function finds in the records. Values that can't be compared, such as NaN, are passed over."
+    Min, "The least of what a function finds in the records. Values that can't be compared, such as NaN, are passed over; where there is none that can, it is the type's default."
 }
 by_field! {
     /// Greatest value of a field.
@@ -218,7 +218,7 @@ by_field! {
     /// }
     /// assert_eq!(function.result(&acc), 3);
     /// ```
-    Max, "The greatest of what a function finds in the records. Values that can't be compared, such as NaN, are passed over."
+    Max, "The greatest of what a function finds in the records. Values that can't be compared, such as NaN, are passed over; where there is none that can, it is the type's default."
 }
 by_field! {
     /// Mean of a field.
