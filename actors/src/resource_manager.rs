@@ -11,7 +11,7 @@ use rivus_core::{Incarnation, JobId, Slot, TaskManagerId};
 use serde::{Deserialize, Serialize};
 
 use crate::context::NodeContext;
-use crate::job_master::JobMasterMessage;
+use crate::job_master::{JobMasterMessage, RescaleLook};
 use crate::probe::{ActorKind, Step};
 use crate::slots::{OfferedSlots, WantedSlots};
 use crate::task_manager::TaskManagerMessage;
@@ -75,6 +75,15 @@ pub enum ResourceManagerMessage {
         job: JobId,
         /// Which.
         wanted: WantedSlots,
+    },
+    /// A JobMaster asks whether its job would have the slots that it needs to be rescaled.
+    LookForSlots {
+        /// Its job.
+        job: JobId,
+        /// How many in all.
+        count: usize,
+        /// What it is to be told beside the answer.
+        look: RescaleLook,
     },
     /// A job has ended.
     ReleaseJob(JobId),
@@ -187,6 +196,17 @@ impl Actor for ResourceManagerActor {
                 pass(state, Step::Allocate)?;
                 state.waiting.insert(job, wanted);
                 state.grant();
+            }
+            ResourceManagerMessage::LookForSlots { job, count, look } => {
+                // A savepoint is read by any backend.
+                let wanted = WantedSlots {
+                    count,
+                    backend: None,
+                };
+                let found = wanted.find(job, state.offered()).map(drop);
+                if let Some(master) = state.masters.get(&job) {
+                    let _ = master.cast(JobMasterMessage::SlotsLooked { look, found });
+                }
             }
             ResourceManagerMessage::ReleaseJob(job) => {
                 state.masters.remove(&job);
@@ -309,13 +329,16 @@ impl ResourceManagerState {
         }
     }
 
+    fn offered(&self) -> impl Iterator<Item = (Incarnation, &OfferedSlots)> {
+        let all = self.task_managers.iter();
+        all.map(|(incarnation, entry)| (*incarnation, &entry.offered))
+    }
+
     /// Meets the requests that can be met.
     fn grant(&mut self) {
         let mut more = false;
         for (job, wanted) in self.waiting.clone() {
-            let all = self.task_managers.iter();
-            let offered = all.map(|(incarnation, entry)| (*incarnation, &entry.offered));
-            let answer = match wanted.find(job, offered) {
+            let answer = match wanted.find(job, self.offered()) {
                 Ok(slots) => {
                     more |= self.free_others(job, &slots);
                     for slot in &slots {

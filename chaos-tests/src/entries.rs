@@ -90,7 +90,9 @@ impl Entry {
             LogEntry::CheckpointAborted { .. } => Self::Aborted,
             LogEntry::CheckpointCommitted { .. } => Self::Committed,
             LogEntry::SavepointRequested { .. } => Self::SavepointRequested,
-            LogEntry::SavepointFailed { .. } => Self::SavepointFailed,
+            LogEntry::SavepointFailed { .. } | LogEntry::SavepointRefused { .. } => {
+                Self::SavepointFailed
+            }
             LogEntry::Rescaled { .. } | LogEntry::RescaleFailed { .. } => Self::Rescaled,
             LogEntry::FailoverStarted { .. } => Self::FailoverStarted,
             LogEntry::CancelRequested => Self::CancelRequested,

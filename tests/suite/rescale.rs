@@ -99,6 +99,34 @@ fn wait(time: Duration) {
 }
 
 #[test]
+fn a_job_is_not_stopped_for_slots_that_there_are_not_and_waits_for_those_that_join() {
+    let cluster = Cluster::new();
+    let leader = cluster.leader(&[]);
+    let _tasks = cluster.task_manager("2", &[]);
+    let job = cluster.submit(&leader.asked, 40_000);
+    leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > 1);
+    let (said, code) = leader.asked.refusal(&["rescale", "clicks", "-p", "4"]);
+    assert!(
+        said.contains("the job goes on as it was: at parallelism 4 it needs more slots than the 2 that it can have"),
+        "{said}"
+    );
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    let status = leader.asked.answer(&["status", &job]);
+    let tasks = status["tasks"].as_array().expect("a list").iter();
+    let first = |task: &Value| task["task"].as_str().expect("a name").ends_with("#1");
+    assert!(tasks.map(first).all(|first| first), "{status}");
+    let _more = std::thread::scope(|scope| {
+        let rescaled = scope.spawn(|| rescale(&leader.asked, &job, 4));
+        let more = cluster.task_manager("2", &[]);
+        rescaled.join().expect("is rescaled");
+        more
+    });
+    cluster.completed(&leader.asked, &job, 40_000);
+}
+
+#[test]
 fn a_parallelism_that_can_not_be_is_refused_and_the_job_goes_on() {
     let cluster = Cluster::new();
     let leader = cluster.leader(&[]);

@@ -45,6 +45,7 @@ use rivus_core::{
 use uuid::Uuid;
 
 use self::log::{Appended, LogWriter, RETRY};
+pub use self::rescale::RescaleLook;
 use self::splits::Look;
 pub use self::takeover::replay;
 use self::takeover::{Replayed, Takeover};
@@ -93,6 +94,15 @@ pub enum JobMasterMessage {
     Figures(Vec<(AttemptId, SubtaskFigures)>),
     /// Slots that the job may use.
     SlotsGranted(Vec<Slot>),
+    /// It is time to look once more.
+    LookAgain(RescaleLook),
+    /// Whether the job would have the slots that it needs to be rescaled; else how many there are.
+    SlotsLooked {
+        /// What it was looked for.
+        look: RescaleLook,
+        /// What was found.
+        found: Result<(), usize>,
+    },
     /// There are not enough slots yet.
     SlotsShort {
         /// How many the job needs.
@@ -315,6 +325,8 @@ impl Actor for JobMasterActor {
                 state.short_of_slots = None;
                 state.decide(JobEvent::SlotsGranted(slots))?;
             }
+            JobMasterMessage::LookAgain(look) => state.look_for_slots(look)?,
+            JobMasterMessage::SlotsLooked { look, found } => state.slots_looked(look, found)?,
             JobMasterMessage::SplitsFound { source, found } => state.splits_found(source, found)?,
             JobMasterMessage::SplitsDiscovered(look) => state.splits_discovered(*look)?,
             JobMasterMessage::ManifestRead(manifest) => state.manifest_read(manifest)?,
@@ -419,7 +431,10 @@ impl JobMasterState {
         if !self.takeover.is_over() || !self.savepoints_asked.insert(request.token) {
             return Ok(());
         }
-        self.decide(JobEvent::Savepoint(request))
+        match request.rescale_to {
+            Some(_) => self.look_for_slots(RescaleLook::first(request)),
+            None => self.decide(JobEvent::Savepoint(request)),
+        }
     }
 
     fn task(&mut self, attempt: AttemptId, event: TaskEvent) -> Result<(), ActorProcessingErr> {

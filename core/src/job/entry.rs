@@ -114,6 +114,13 @@ pub enum LogEntry {
         /// Why.
         reason: String,
     },
+    /// Somebody asked for a savepoint that the job is not even stopped for: what is to come after it can't be.
+    SavepointRefused {
+        /// What was asked for.
+        request: SavepointRequest,
+        /// Why.
+        reason: String,
+    },
     /// The job goes on with another plan, from the savepoint that it has stopped with. Nothing of the old one runs.
     Rescaled {
         /// Subtasks of every operator that doesn't say otherwise.

@@ -289,13 +289,11 @@ impl JobState {
                 });
             }
             LogEntry::SavepointRequested { request } => {
-                let known = |savepoint: &SavepointStatus| savepoint.request.token == request.token;
-                if !self.savepoints.iter().any(known) {
-                    self.savepoints.push(SavepointStatus {
-                        request: *request,
-                        outcome: None,
-                    });
-                }
+                self.note_savepoint(*request);
+            }
+            LogEntry::SavepointRefused { request, reason } => {
+                self.note_savepoint(*request);
+                self.settle_savepoint(request.token, Err(reason.clone()));
             }
             LogEntry::SavepointFailed { token, reason } => {
                 self.settle_savepoint(*token, Err(reason.clone()));
@@ -360,6 +358,16 @@ impl JobState {
             .iter()
             .filter(open)
             .map(|savepoint| savepoint.request)
+    }
+
+    fn note_savepoint(&mut self, request: SavepointRequest) {
+        let known = |savepoint: &SavepointStatus| savepoint.request.token == request.token;
+        if !self.savepoints.iter().any(known) {
+            self.savepoints.push(SavepointStatus {
+                request,
+                outcome: None,
+            });
+        }
     }
 
     fn settle_savepoint(&mut self, token: Uuid, outcome: Result<CheckpointId, String>) {

@@ -84,6 +84,8 @@ pub enum JobEvent {
     Cancel,
     /// Somebody asks for a savepoint.
     Savepoint(SavepointRequest),
+    /// What was asked for can't be, and this is why.
+    RefuseSavepoint(SavepointRequest, String),
     /// The coordinator has settled its affairs.
     Quiesced,
     /// The coordinator has seen the job through.
@@ -433,6 +435,12 @@ impl JobMachine {
                     actions.push(JobAction::Append(LogEntry::SavepointRequested { request }));
                 }
             }
+            JobEvent::RefuseSavepoint(request, reason) => {
+                if !self.is_ending() {
+                    let refused = LogEntry::SavepointRefused { request, reason };
+                    actions.push(JobAction::Append(refused));
+                }
+            }
             // An answer to a question that was put to a coordinator before this one is no answer.
             JobEvent::Quiesced if self.checkpoints != Checkpoints::Quiescing => {}
             JobEvent::Quiesced => {
@@ -568,6 +576,7 @@ impl JobMachine {
             LogEntry::Submitted { .. }
             | LogEntry::Leader { .. }
             | LogEntry::CheckpointTriggered { .. }
+            | LogEntry::SavepointRefused { .. }
             | LogEntry::SavepointFailed { .. } => {}
         }
     }
