@@ -18,7 +18,13 @@ fn pages() -> Vec<PathBuf> {
     let guide = std::fs::read_dir(root.join("docs/guide")).expect("the guide is there");
     let mut pages: Vec<PathBuf> = guide.map(|page| page.expect("is listed").path()).collect();
     pages.extend(
-        ["README.md", "docs/features.md", "docs/configuration.md"].map(|page| root.join(page)),
+        [
+            "README.md",
+            "docs/features.md",
+            "docs/configuration.md",
+            "docs/operating.md",
+        ]
+        .map(|page| root.join(page)),
     );
     pages
 }
@@ -35,6 +41,28 @@ fn every_link_leads_to_something_that_exists() {
         }
     }
     assert!(checked > 80, "only {checked} links were found");
+}
+
+#[test]
+fn what_deploys_a_process_gives_only_settings_that_there_are() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let settings = include_str!("../../docs/configuration.md");
+    let mut checked = 0;
+    for file in [
+        "systemd/rivus.env.example",
+        "systemd/rivus-jobmanager.service",
+        "systemd/rivus-taskmanager.service",
+        "Dockerfile",
+        "compose.yaml",
+    ] {
+        let text = std::fs::read_to_string(deploy.join(file)).expect("is read");
+        let words = text.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric());
+        for name in words.filter(|word| word.starts_with("RIVUS_")) {
+            checked += 1;
+            assert!(settings.contains(&format!("`{name}`")), "{file}: {name}");
+        }
+    }
+    assert!(checked > 30, "only {checked} settings were found");
 }
 
 #[test]
