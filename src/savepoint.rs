@@ -54,10 +54,20 @@ impl Savepoint {
         }
     }
 
-    /// Its folder, if it lies somewhere else than in a storage's directory.
-    pub(crate) fn foreign_to(&self, directory: Option<&Path>) -> Option<PathBuf> {
-        let path = self.path.as_ref()?;
-        (!is_in(path, directory)).then(|| path.clone())
+    /// Where it is to be looked for by an environment whose storage is this directory, if it is one. A folder is known however it is
+    /// spelled: from where the process is, or through links. It may block.
+    pub(crate) fn place(&self, directory: Option<&Path>) -> Place {
+        let Some(path) = &self.path else {
+            return Place::Own(self.name.clone());
+        };
+        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let own = directory.and_then(|directory| directory.join(SAVEPOINTS).canonicalize().ok());
+        match path.file_name() {
+            Some(name) if own.is_some() && own.as_deref() == path.parent() => {
+                Place::Own(name.to_string_lossy().into_owned())
+            }
+            _ => Place::Elsewhere(path),
+        }
     }
 
     /// The savepoint in a folder, which may lie anywhere: if not below the environment's own storage, a job that
@@ -106,6 +116,15 @@ impl Savepoint {
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
+}
+
+/// Where a savepoint lies, for an environment that looks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In its own storage, by this name.
+    Own(String),
+    /// In this folder.
+    Elsewhere(PathBuf),
 }
 
 impl fmt::Display for Savepoint {
@@ -252,13 +271,14 @@ impl FromSavepoint {
         graph.migrations = self.migrations;
         let job = JobId(cluster.new_id());
         let node = Arc::clone(cluster.context());
-        let foreign = self.savepoint.foreign_to(cluster.directory());
+        let directory = cluster.directory().map(Path::to_owned);
         let (savepoint, dropped) = (self.savepoint, self.dropped);
         let prepare = move || {
-            let start = prepare(job, &savepoint, foreign, &graph, &dropped, &node);
+            let place = savepoint.place(directory.as_deref());
+            let start = prepare(job, place, &graph, &dropped, &node);
             start.map(|start| (start, graph))
         };
-        let (start, graph) = cluster.blocking(prepare).await??;
+        let ((job, start), graph) = cluster.blocking(prepare).await??;
         let submission = self.env.submission(name, Some(start));
         let view = cluster.submit(job, graph, submission).await?;
         let mut handle = JobHandle { job, view, cluster };
@@ -278,39 +298,37 @@ impl FromSavepoint {
     }
 }
 
-/// Whether a savepoint's folder is one of those in a storage's directory.
-fn is_in(path: &Path, directory: Option<&Path>) -> bool {
-    let own = directory.and_then(|directory| directory.join(SAVEPOINTS).canonicalize().ok());
-    let parent = path.canonicalize().ok();
-    let parent = parent.as_deref().and_then(Path::parent);
-    own.is_some() && own.as_deref() == parent
-}
-
 /// Reads a savepoint, copies it if it lies in another place, and stores where each subtask of the job finds its state. A copy
-/// belongs to the checkpoint that the job begins with, and goes as that does.
+/// belongs to the checkpoint that the job begins with, and goes as that does. The job may have to be another: see [`kept`].
 pub(crate) fn prepare(
     job: JobId,
-    savepoint: &Savepoint,
-    foreign: Option<PathBuf>,
+    place: Place,
     graph: &JobGraph,
     dropped: &BTreeSet<OperatorUid>,
     node: &NodeContext,
-) -> Result<StartState, JobError> {
-    if let Some(folder) = &foreign
+) -> Result<(JobId, StartState), JobError> {
+    if let Place::Elsewhere(folder) = &place
         && let Some(checkpoint) = kept::checkpoint_in(folder)
     {
         if !dropped.is_empty() || !graph.migrations.is_empty() {
             return Err(JobError::Savepoint(format!(
-                "{savepoint} is a checkpoint, which is gone on from as it is: let no state go and migrate none, or go on from a savepoint"
+                "{} is a checkpoint, which is gone on from as it is: let no state go and migrate none, or go on from a savepoint",
+                folder.display()
             )));
         }
         return kept::prepare(job, folder, checkpoint, graph, node);
     }
     let storage = &node.checkpoints;
     let failed = |error: StorageError| JobError::Savepoint(error.failure().message);
-    let elsewhere = foreign.map(|path| open(&path)).transpose()?;
+    let (name, elsewhere) = match place {
+        Place::Own(name) => (name, None),
+        Place::Elsewhere(path) => {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            (name.to_string_lossy().into_owned(), Some(open(&path)?))
+        }
+    };
     let (place, there) = match &elsewhere {
-        None => (storage, savepoint_folder(&savepoint.name)),
+        None => (storage, savepoint_folder(&name)),
         Some(elsewhere) => (elsewhere, String::new()),
     };
     let saved = read_manifest(place, &there)?;
@@ -322,7 +340,7 @@ pub(crate) fn prepare(
     let before = rivus_actors::replay(&node.log, saved.job).ok();
     let outcome = before.and_then(|before| before.outcome);
     let (start, mut manifest) = saved
-        .start(graph, dropped, &savepoint.name, &folder)
+        .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
     if !graph.migrations.is_empty() {
         let names = type_names(&saved, dropped, place, &there)?;
@@ -342,7 +360,7 @@ pub(crate) fn prepare(
     storage
         .write_manifest(job, start.checkpoint, &bytes)
         .map_err(failed)?;
-    Ok(start)
+    Ok((job, start))
 }
 
 /// The types with names in each operator's state, which the heads of a savepoint's files tell.
@@ -414,4 +432,34 @@ pub(crate) fn read_manifest(
             Failure::from(error).message
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_savepoint_is_known_for_the_storages_own_however_its_folder_is_spelled() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = dir.path().join("state");
+        for folder in ["state/savepoints/a-1", "state/savepoints/b", "moved"] {
+            std::fs::create_dir_all(dir.path().join(folder)).expect("is made");
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&state, dir.path().join("link")).expect("is linked");
+        let place = |path: &str| Savepoint::at(dir.path().join(path)).place(Some(&state));
+        let own = Place::Own("a-1".to_owned());
+        assert_eq!(place("state/savepoints/a-1"), own);
+        assert_eq!(place("state/savepoints/b/../a-1/."), own);
+        #[cfg(unix)]
+        assert_eq!(place("link/savepoints/a-1"), own);
+        assert_eq!(Savepoint::named("a-1").place(Some(&state)), own);
+        for elsewhere in ["moved", "state/savepoints/b/../../../moved", "gone"] {
+            let found = place(elsewhere);
+            assert!(
+                matches!(found, Place::Elsewhere(_)),
+                "{elsewhere}: {found:?}"
+            );
+        }
+    }
 }

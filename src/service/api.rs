@@ -72,6 +72,8 @@ pub(crate) struct JobDetails {
     pub(crate) last_checkpoint_ms: Option<u64>,
     /// Why a region was last restarted.
     pub(crate) last_failure: Option<String>,
+    /// The folder of what is left to go on from, once a job is over, for who answers.
+    pub(crate) kept_checkpoint: Option<String>,
     pub(crate) tasks: Vec<TaskDetails>,
 }
 
@@ -211,6 +213,7 @@ impl JobDetails {
                 .last_checkpoint_took
                 .map(|took| took.as_millis() as u64),
             last_failure: view.last_failure.clone(),
+            kept_checkpoint: None,
             tasks: tasks.collect(),
         }
     }

@@ -197,7 +197,8 @@ impl Service {
             .iter()
             .map(|uid| uid.as_str().into())
             .collect();
-        let start = self.prepare(job, &program, &options, from, dropped).await?;
+        let prepared = self.prepare(job, &program, &options, from, dropped);
+        let (job, start) = prepared.await?;
         let submission = Submission {
             name,
             program: Some(Box::new(program)),
@@ -209,7 +210,7 @@ impl Service {
         begun(job, view).await
     }
 
-    /// Builds the plan, to refuse what can't run; and what it starts from.
+    /// Builds the plan, to refuse what can't run; and what it starts from, which may be what another job has claimed.
     async fn prepare(
         &self,
         job: JobId,
@@ -217,7 +218,7 @@ impl Service {
         options: &JobOptions,
         from: Option<Savepoint>,
         dropped: BTreeSet<OperatorUid>,
-    ) -> Result<Option<StartState>, Refused> {
+    ) -> Result<(JobId, Option<StartState>), Refused> {
         let (jobs, program) = (self.jobs.clone(), program.clone());
         let built = self
             .cluster
@@ -228,12 +229,16 @@ impl Service {
         let fits = graph.check_options(options);
         fits.map_err(|error| Refused(StatusCode::BAD_REQUEST, error))?;
         let Some(savepoint) = from else {
-            return Ok(None);
+            return Ok((job, None));
         };
         let node = Arc::clone(self.cluster.context());
-        let foreign = savepoint.foreign_to(self.cluster.directory());
-        let prepare = move || savepoint::prepare(job, &savepoint, foreign, &graph, &dropped, &node);
-        Ok(Some(self.cluster.blocking(prepare).await??))
+        let directory = self.cluster.directory().map(std::path::Path::to_owned);
+        let prepare = move || {
+            let place = savepoint.place(directory.as_deref());
+            savepoint::prepare(job, place, &graph, &dropped, &node)
+        };
+        let (job, start) = self.cluster.blocking(prepare).await??;
+        Ok((job, Some(start)))
     }
 }
 
@@ -291,7 +296,13 @@ async fn list(State(service): Shared) -> Json<Vec<JobSummary>> {
 }
 
 async fn details(State(service): Shared, Path(job): Path<String>) -> Answer<JobDetails> {
-    Ok(Json(JobDetails::of(&service.find(&job)?)))
+    let view = service.find(&job)?;
+    let kept = service.handle(view.job)?.kept_checkpoint();
+    let kept = kept.as_ref().and_then(Savepoint::path);
+    Ok(Json(JobDetails {
+        kept_checkpoint: kept.map(|folder| folder.display().to_string()),
+        ..JobDetails::of(&view)
+    }))
 }
 
 async fn cancel(State(service): Shared, Path(job): Path<String>) -> Answer<JobSummary> {

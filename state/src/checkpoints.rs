@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rivus_core::job::SnapshotRef;
 use rivus_core::{AttemptId, CheckpointId, JobId};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::StorageError;
 use crate::frame::{self, Frame};
@@ -22,6 +23,11 @@ const MANIFEST: Frame = Frame {
     kind: "checkpoint manifest",
 };
 
+const CLAIM: Frame = Frame {
+    magic: *b"RVCL",
+    kind: "checkpoint's claim",
+};
+
 /// Where the checkpoints of all jobs are kept.
 ///
 /// ```text
@@ -29,6 +35,8 @@ const MANIFEST: Frame = Frame {
 /// jobs/<job>/checkpoints/<n>/manifest                               written once, when all have acknowledged
 ///                                                                   (of a savepoint from elsewhere that the job began
 ///                                                                   with: the same, copied)
+/// jobs/<job>/checkpoints/<n>/claimed                                the job that has gone on from it, after its own
+///                                                                   was over; created if absent
 ///
 /// jobs/<job>/files/<n>/...                                          files of stores, shared by checkpoints; see `files.rs`
 ///
@@ -281,6 +289,52 @@ impl CheckpointStorage {
         MANIFEST.decode(&name, &self.read(&name)?)
     }
 
+    /// Claims a checkpoint, of a job that is over, for the one job that goes on from it. Returns that job: `by`, or whoever was
+    /// first.
+    ///
+    /// # Errors
+    /// If the claim can't be written, or the one that is there can't be read. Then it may have been made: claim it again.
+    ///
+    /// ```
+    /// use rivus_core::{CheckpointId, JobId};
+    /// use rivus_state::{CheckpointStorage, ObjectStorage};
+    ///
+    /// let checkpoints = CheckpointStorage::new(ObjectStorage::in_memory());
+    /// # let [failed, first, second] = [7, 8, 9].map(|n| JobId(uuid::Uuid::from_u128(n)));
+    /// for by in [first, second, first] {
+    ///     assert_eq!(checkpoints.claim_checkpoint(failed, CheckpointId(12), by)?, first);
+    /// }
+    /// # Ok::<(), rivus_state::StorageError>(())
+    /// ```
+    pub fn claim_checkpoint(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        by: JobId,
+    ) -> Result<JobId, StorageError> {
+        let name = claim_name(job, checkpoint);
+        let claim = CLAIM.encode(&[by.0.as_bytes()]);
+        match self.objects.create(&name, claim)? {
+            Created::Created => Ok(by),
+            Created::AlreadyExists => {
+                let found = CLAIM.decode(&name, &self.read(&name)?)?;
+                match Uuid::from_slice(&found) {
+                    Ok(first) => Ok(JobId(first)),
+                    Err(_) => Err(StorageError::Length {
+                        name,
+                        expected: by.0.as_bytes().len() as u64,
+                        actual: found.len() as u64,
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Where the claim of a checkpoint lies, if the storage is a directory.
+    pub fn claim_on_disk(&self, job: JobId, checkpoint: CheckpointId) -> Option<PathBuf> {
+        self.objects.on_disk(&claim_name(job, checkpoint))
+    }
+
     /// Where a checkpoint lies, if the storage is a directory.
     pub fn folder_on_disk(&self, job: JobId, checkpoint: CheckpointId) -> Option<PathBuf> {
         self.objects.on_disk(&checkpoint_folder(job, checkpoint))
@@ -371,6 +425,10 @@ pub fn checkpoint_folder(job: JobId, checkpoint: CheckpointId) -> String {
 
 fn manifest_name(job: JobId, checkpoint: CheckpointId) -> String {
     format!("{}/manifest", checkpoint_folder(job, checkpoint))
+}
+
+fn claim_name(job: JobId, checkpoint: CheckpointId) -> String {
+    format!("{}/claimed", checkpoint_folder(job, checkpoint))
 }
 
 /// The name of the savepoint that is a job's checkpoint.

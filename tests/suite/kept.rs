@@ -6,13 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rivus::connectors::{FileSink, GeneratorSource, RollingPolicy};
+use rivus::engine::state::{CheckpointStorage, ObjectStorage};
 use rivus::{
-    EnvironmentBuilder, JobError, JobId, RestartStrategy, RocksDbBackend, Savepoint, Storage,
-    StreamEnvironment,
+    CheckpointId, EnvironmentBuilder, JobError, JobId, RestartStrategy, RocksDbBackend, Savepoint,
+    Storage, StreamEnvironment,
 };
 
+use serde_json::Value;
+
 use crate::resume::assert_each_record_is_written_once;
+use crate::service::Service;
 use crate::waits::{checkpoint_after, checkpoints};
+use crate::written::csv_lines;
 
 fn builder(dir: &Path) -> EnvironmentBuilder {
     StreamEnvironment::builder()
@@ -79,6 +84,159 @@ async fn a_job_that_has_failed_is_gone_on_with_from_its_last_checkpoint_and_noth
         go_on(&env, &kept).await.expect("completes");
         assert_each_record_is_written_once(dir.path(), 10);
     }
+}
+
+/// Runs a job until it has a checkpoint and fails, and gives that one.
+async fn failed(env: &StreamEnvironment, dir: &Path) -> Savepoint {
+    let shows = Arc::default();
+    write(env, dir, Some(&shows));
+    let mut job = env.start("numbers").await.expect("starts");
+    checkpoint_after(&mut job, None).await.expect("is made");
+    shows.store(true, Ordering::Relaxed);
+    job.clone().wait().await.expect_err("has a mistake");
+    job.kept_checkpoint().expect("is kept")
+}
+
+#[tokio::test]
+async fn one_job_goes_on_from_a_checkpoint_and_whoever_comes_second_is_told_which() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let env = builder(dir.path()).build();
+    let kept = failed(&env, dir.path()).await;
+    let number = kept.name().to_owned();
+    let folder = kept.path().expect("has a folder");
+    let before = folder
+        .iter()
+        .rev()
+        .nth(2)
+        .expect("its job")
+        .to_string_lossy();
+
+    // The mistake is there still, so the next one fails too, in another process.
+    let env = builder(dir.path()).build();
+    let mistake = Arc::new(AtomicBool::new(true));
+    write(&env, dir.path(), Some(&mistake));
+    let by_another_way = Savepoint::at(folder.join("..").join(&number));
+    let first = env.from_savepoint(&by_another_way).start("numbers").await;
+    let first = first.expect("starts");
+    first.clone().wait().await.expect_err("has a mistake");
+    let its_own = first.kept_checkpoint().expect("is kept");
+
+    let refused = async |from: &Savepoint| {
+        let env = builder(dir.path()).build();
+        write(&env, dir.path(), None);
+        let refused = env.from_savepoint(from).start("numbers").await.err();
+        refused.expect("is refused").to_string()
+    };
+    assert_eq!(
+        refused(&kept).await,
+        format!(
+            "checkpoint {number} of job {before}: job {} has gone on from it, and another one would write the same once more: it is over \
+             too, so go on from its own last checkpoint, {}",
+            first.id(),
+            its_own.path().expect("has a folder").display()
+        )
+    );
+
+    let env = builder(dir.path()).build();
+    write(&env, dir.path(), None);
+    let mut second = env.from_savepoint(&its_own).start("numbers").await;
+    let second = second.as_mut().expect("starts");
+    let running = refused(&its_own).await;
+    let says = format!("job {} has gone on from it", second.id());
+    assert!(
+        running.contains(&says)
+            && running.ends_with("from a savepoint of it any number of jobs can go on"),
+        "{running}"
+    );
+    // A savepoint is nobody's.
+    checkpoints(second, 1).await;
+    let savepoint = second.savepoint().await.expect("is made");
+    second.clone().wait().await.expect("completes");
+    assert_each_record_is_written_once(dir.path(), 10);
+    for _ in 0..2 {
+        let env = builder(dir.path()).build();
+        write(&env, dir.path(), None);
+        go_on(&env, &savepoint).await.expect("completes");
+    }
+    let over = refused(&its_own).await;
+    let claim = its_own.path().expect("has a folder").join("claimed");
+    let mend = format!("delete {} first", claim.display());
+    assert!(over.ends_with(&mend), "{over}");
+}
+
+#[tokio::test]
+async fn whoever_died_before_its_job_began_keeps_nobody_from_going_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let env = builder(dir.path()).build();
+    let kept = failed(&env, dir.path()).await;
+    let claimed = JobId(uuid::Uuid::from_u128(7));
+    let names: Vec<_> = kept.path().expect("has a folder").iter().rev().collect();
+    let part = |place: usize| names[place].to_str().expect("is text");
+    let before = JobId(part(2).parse().expect("an id"));
+    let checkpoint = CheckpointId(part(0).parse().expect("a number"));
+    let objects = ObjectStorage::directory(dir.path().join("state")).expect("opens");
+    let storage = CheckpointStorage::new(objects);
+    let by = storage.claim_checkpoint(before, checkpoint, claimed);
+    assert_eq!(by.expect("is claimed"), claimed);
+
+    write(&env, dir.path(), None);
+    let job = env.from_savepoint(&kept).start("numbers").await;
+    let job = job.expect("starts");
+    assert_eq!(job.id(), claimed);
+    job.wait().await.expect("completes");
+    assert_each_record_is_written_once(dir.path(), 10);
+}
+
+#[test]
+fn a_service_goes_on_from_the_last_checkpoint_of_a_job_that_has_failed_in_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    let (input, out) = (at("in.txt"), at("out"));
+    // Whose last line is no text.
+    let mut text = "to be or not to be\n".repeat(40_000).into_bytes();
+    text.extend(b"\xff\n");
+    std::fs::write(&input, &text).expect("is written");
+    let count = ["--input", input.to_str().expect("is text")];
+    let count = [&["word_count", "--"], &count[..], &["--out"]].concat();
+    let count = [&count[..], &[out.to_str().expect("is text")]].concat();
+    let often = ["--checkpoint-interval", "10ms"];
+
+    let service = Service::start(&at("storage"), &[]);
+    let id = |submitted: Value| submitted["id"].as_str().expect("an id").to_owned();
+    let failed = id(service.answer(&[&["submit"], &often[..], &count].concat()));
+    let status = service.wait_for(&failed, |status| status["status"] == "failed");
+    let kept = status["kept_checkpoint"].as_str().expect("is kept");
+    drop(service); // killed
+
+    let service = Service::start(&at("storage"), &[]);
+    let from = [&["submit"], &often[..], &["--from-savepoint", kept]].concat();
+    let (wider, code) = service.refusal(&[&from[..], &["-p", "2"], &count].concat());
+    assert!(wider.contains("is of another plan"), "{wider}");
+    assert_eq!(code, Some(1));
+    let end = text.len();
+    text[end - 2] = b'I';
+    std::fs::write(&input, &text).expect("is mended");
+    let first = id(service.answer(&[&from[..], &count].concat()));
+    let (second, _) = service.refusal(&[&from[..], &count].concat());
+    let says = format!("job {first} has gone on from it");
+    assert!(
+        second.contains(&says) && second.lines().count() == 1,
+        "{second}"
+    );
+    service.wait_for(&first, |status| status["status"] == "completed");
+    let words = [
+        ("i", 1),
+        ("to", 80_000),
+        ("be", 80_000),
+        ("or", 40_000),
+        ("not", 40_000),
+    ];
+    let counts = words
+        .iter()
+        .flat_map(|(word, times)| (1..=*times).map(move |n| format!("{word},{n}")));
+    let mut expected: Vec<String> = counts.collect();
+    expected.sort();
+    assert!(csv_lines(&out) == expected, "each count stands there once");
 }
 
 #[tokio::test]

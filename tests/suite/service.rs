@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::processes::{Asked, Process, committed, expected, listening, rivus};
 
 /// A running service.
-struct Service {
-    process: Process,
+pub(crate) struct Service {
+    pub(crate) process: Process,
     asked: Asked,
 }
 
@@ -20,7 +20,7 @@ impl Deref for Service {
 }
 
 impl Service {
-    fn start(storage: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start(storage: &Path, options: &[&str]) -> Self {
         let mut command = rivus();
         command.args(["cluster", "--address", "127.0.0.1:0", "--workers", "2"]);
         command.arg("--storage").arg(storage).args(options);

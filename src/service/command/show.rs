@@ -104,6 +104,11 @@ pub(super) fn job(job: &JobDetails) -> String {
     if let Some(failure) = &job.last_failure {
         text.push_str(&format!("\nlast failure: {failure}"));
     }
+    if let Some(folder) = &job.kept_checkpoint {
+        text.push_str(&format!(
+            "\nwhen that is mended, go on with --from-savepoint {folder}"
+        ));
+    }
     if let Some(at) = summary.ended_at {
         text.push_str(&format!("\nended at {}", moment(at)));
     }
