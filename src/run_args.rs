@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rivus_core::JobId;
-use rivus_state::JobLog;
+use rivus_state::{ClaimedJob, JobClaim, JobLog};
 use uuid::Uuid;
 
 use crate::environment::{EnvironmentBuilder, StreamEnvironment};
@@ -87,19 +87,19 @@ impl RunArgs {
         env: &StreamEnvironment,
         name: &str,
     ) -> Result<JobResult, JobError> {
-        let left = match &self.state {
-            Some(directory) => unfinished(directory, name)?,
-            None => Vec::new(),
+        let unfinished = match &self.state {
+            Some(directory) => Unfinished::find(directory, name)?,
+            None => Unfinished::default(),
         };
         let job = match (self.resume, &self.from_savepoint) {
             (Some(wanted), _) => {
                 let directory = self.state.as_deref().unwrap_or(Path::new("."));
-                let id = one_of(&left, wanted.map(JobId), name, directory);
+                let id = unfinished.one_of(wanted.map(JobId), name, directory);
                 env.resume(name, id.map_err(JobError::Setup)?).await
             }
             (None, Some(folder)) => env.from_savepoint(&Savepoint::at(folder)).start(name).await,
             (None, None) => {
-                if let Some(line) = begins_anew(&left, name) {
+                if let Some(line) = unfinished.begins_anew(name) {
                     tell::warn(&line);
                 }
                 env.start(name).await
@@ -129,59 +129,81 @@ impl RunArgs {
 }
 
 /// The jobs of a name that were begun in a directory and aren't over.
-fn unfinished(directory: &Path, name: &str) -> Result<Vec<JobId>, JobError> {
-    let log = JobLog::new(Storage::Directory(directory.to_owned()).open()?);
-    let mut found = Vec::new();
-    for job in log.jobs().map_err(JobError::setup)? {
-        match rivus_actors::replay(&log, job) {
-            // Those that have a program in their logs are a service's.
-            Ok(state) => {
-                if state.name == name && state.outcome.is_none() && state.program.is_none() {
-                    found.push(job);
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// Whoever ran them is gone.
+    left: Vec<JobId>,
+    /// Others run them now.
+    running: Vec<JobId>,
+}
+
+impl Unfinished {
+    /// Only jobs that somebody claimed and never settled are looked at: of a job that is over, and of a service's, no log is read.
+    fn find(directory: &Path, name: &str) -> Result<Self, JobError> {
+        let log = JobLog::new(Storage::Directory(directory.to_owned()).open()?);
+        let mut found = Self::default();
+        for ClaimedJob { job, is_held } in log.claimed_jobs().map_err(JobError::setup)? {
+            match rivus_actors::replay(&log, job) {
+                // Its process ended before it had let go of the claim.
+                Ok(state) if state.outcome.is_some() => {
+                    let claim = log.claim_job(job).map_err(JobError::setup)?;
+                    claim.into_iter().for_each(JobClaim::settle);
                 }
+                Ok(state) if state.name != name => {}
+                Ok(_) if is_held => found.running.push(job),
+                Ok(_) => found.left.push(job),
+                Err(failure) => tell::warn(&format!("job {job} is left alone: {failure}")),
             }
-            Err(failure) => tell::warn(&format!("job {job} is left alone: {failure}")),
+        }
+        Ok(found)
+    }
+
+    /// The job that is to be gone on with; or a line that says what there is.
+    fn one_of(&self, wanted: Option<JobId>, name: &str, directory: &Path) -> Result<JobId, String> {
+        let directory = directory.display();
+        let running = match wanted {
+            None => self.running.first().filter(|_| self.left.is_empty()),
+            Some(wanted) => self.running.iter().find(|job| **job == wanted),
+        };
+        if let Some(job) = running {
+            return Err(format!(
+                "job {job}, \"{name}\" in {directory}, is being run by another process: wait until that has ended"
+            ));
+        }
+        match (self.left.as_slice(), wanted) {
+            (left, Some(wanted)) if left.contains(&wanted) => Ok(wanted),
+            ([], _) => Err(format!(
+                "no job \"{name}\" in {directory} is to be gone on with: leave --resume out, and one is begun"
+            )),
+            ([one], None) => Ok(*one),
+            (several, None) => Err(format!(
+                "{} jobs \"{name}\" in {directory} aren't over: pick one, {}",
+                several.len(),
+                options(several)
+            )),
+            (others, Some(wanted)) => Err(format!(
+                "job {wanted} isn't one \"{name}\" in {directory} that isn't over: pick one, {}",
+                options(others)
+            )),
         }
     }
-    Ok(found)
-}
 
-/// The job that is to be gone on with; or a line that says what there is.
-fn one_of(
-    left: &[JobId],
-    wanted: Option<JobId>,
-    name: &str,
-    directory: &Path,
-) -> Result<JobId, String> {
-    let directory = directory.display();
-    match (left, wanted) {
-        (_, Some(wanted)) if left.contains(&wanted) => Ok(wanted),
-        ([], _) => Err(format!(
-            "no job \"{name}\" in {directory} is to be gone on with: leave --resume out, and one is begun"
-        )),
-        ([one], None) => Ok(*one),
-        (several, None) => Err(format!(
-            "{} jobs \"{name}\" in {directory} aren't over: pick one, {}",
-            several.len(),
-            options(several)
-        )),
-        (others, Some(wanted)) => Err(format!(
-            "job {wanted} isn't one \"{name}\" in {directory} that isn't over: pick one, {}",
-            options(others)
-        )),
+    /// What somebody should know who begins a job and perhaps didn't mean to.
+    fn begins_anew(&self, name: &str) -> Option<String> {
+        let go_on = match (self.left.as_slice(), self.running.is_empty()) {
+            ([], true) => return None,
+            ([], false) => {
+                return Some(format!(
+                    "a job \"{name}\" is being run by another process, and this is another one beside it"
+                ));
+            }
+            ([_], _) => "--resume".to_owned(),
+            (several, _) => options(several),
+        };
+        Some(format!(
+            "a job \"{name}\" that was begun before isn't over, and this is another one that begins anew: to go on with that one, {go_on}"
+        ))
     }
-}
-
-/// What somebody should know who begins a job and perhaps didn't mean to.
-fn begins_anew(left: &[JobId], name: &str) -> Option<String> {
-    let go_on = match left {
-        [] => return None,
-        [_] => "--resume".to_owned(),
-        several => options(several),
-    };
-    Some(format!(
-        "a job \"{name}\" that was begun before isn't over, and this is another one that begins anew: to go on with that one, {go_on}"
-    ))
 }
 
 fn options(jobs: &[JobId]) -> String {
@@ -193,32 +215,68 @@ fn options(jobs: &[JobId]) -> String {
 mod tests {
     use super::*;
 
+    fn job(number: u128) -> JobId {
+        JobId(Uuid::from_u128(number))
+    }
+
+    fn unfinished(left: &[JobId], running: &[JobId]) -> Unfinished {
+        let [left, running] = [left, running].map(<[JobId]>::to_vec);
+        Unfinished { left, running }
+    }
+
     #[test]
     fn whoever_resumes_is_told_what_there_is_unless_there_is_one() {
-        let job = |number| JobId(Uuid::from_u128(number));
         let (one, two) = (job(1), job(2));
-        let pick = |left: &[JobId], wanted| one_of(left, wanted, "count", Path::new("state"));
-        assert_eq!(pick(&[one], None), Ok(one));
-        assert_eq!(pick(&[one, two], Some(two)), Ok(two));
-        let refused = |left: &[JobId], wanted| pick(left, wanted).expect_err("is refused");
+        let pick = |left: &[JobId], running: &[JobId], wanted| {
+            unfinished(left, running).one_of(wanted, "count", Path::new("state"))
+        };
+        assert_eq!(pick(&[one], &[], None), Ok(one));
+        assert_eq!(pick(&[one], &[two], None), Ok(one));
+        assert_eq!(pick(&[one, two], &[], Some(two)), Ok(two));
+        let refused = |left: &[JobId], running: &[JobId], wanted| {
+            pick(left, running, wanted).expect_err("is refused")
+        };
         assert_eq!(
-            refused(&[], None),
+            refused(&[], &[], None),
             "no job \"count\" in state is to be gone on with: leave --resume out, and one is begun"
         );
         assert_eq!(
-            refused(&[one, two], None),
+            refused(&[one, two], &[], None),
             format!(
                 "2 jobs \"count\" in state aren't over: pick one, --resume={one} or --resume={two}"
             )
         );
         assert_eq!(
-            refused(&[one], Some(two)),
+            refused(&[one], &[], Some(two)),
             format!(
                 "job {two} isn't one \"count\" in state that isn't over: pick one, --resume={one}"
             )
         );
-        assert_eq!(begins_anew(&[], "count"), None);
-        let told = begins_anew(&[one], "count").expect("is told");
-        assert!(told.ends_with("to go on with that one, --resume"), "{told}");
+        for (left, wanted) in [(&[][..], None), (&[one], Some(two))] {
+            assert_eq!(
+                refused(left, &[two], wanted),
+                format!(
+                    "job {two}, \"count\" in state, is being run by another process: wait until that has ended"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_begins_anew_is_told_of_what_is_left_and_of_what_runs() {
+        let (one, two) = (job(1), job(2));
+        let told = |left: &[JobId], running: &[JobId]| {
+            let told = unfinished(left, running).begins_anew("count");
+            told.map(|told| told.rsplit([':', ',']).next().map(str::to_owned))
+        };
+        let ends = |end: &str| Some(Some(end.to_owned()));
+        assert_eq!(told(&[], &[]), None);
+        assert_eq!(told(&[one], &[two]), ends(" --resume"));
+        let either = format!(" --resume={one} or --resume={two}");
+        assert_eq!(told(&[one, two], &[]), ends(&either));
+        assert_eq!(
+            told(&[], &[one]),
+            ends(" and this is another one beside it")
+        );
     }
 }

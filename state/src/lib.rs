@@ -46,7 +46,7 @@ pub use checkpoints::{
     CheckpointStorage, SAVEPOINTS, SnapshotHandle, SnapshotWriter, checkpoint_folder,
     savepoint_folder, savepoint_name,
 };
-pub use claim::JobClaim;
+pub use claim::{ClaimedJob, JobClaim};
 #[cfg(feature = "etcd")]
 pub use election::EtcdElection;
 pub use election::{

@@ -54,15 +54,27 @@ async fn a_program_is_stopped_and_goes_on_by_its_command_line() {
 
 /// Begins a run, or goes on with one; it ends with what is returned.
 fn begun(line: &str, out: &Path) -> JoinHandle<Result<JobResult, JobError>> {
+    begun_at(2_000, line, out)
+}
+
+/// The same, with so many records a second.
+fn begun_at(rate: u64, line: &str, out: &Path) -> JoinHandle<Result<JobResult, JobError>> {
     let args = program(line).unwrap();
     let out = out.to_owned();
     tokio::spawn(async move {
         let env = args.run.environment().build();
-        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
+        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(rate);
         let numbers = env.from_source(numbers).uid("numbers").parallelism(1);
         numbers.sink_to(FileSink::csv(out)).uid("out");
         args.run.execute(&env, "numbers").await
     })
+}
+
+/// Waits until something of a run can be seen.
+async fn shows(out: &Path) {
+    while csv_lines(out).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
@@ -77,15 +89,17 @@ async fn a_program_that_was_killed_goes_on_where_it_stood_if_it_is_told_to() {
         "{nothing}"
     );
 
+    // What runs beside it is nobody's to go on with.
+    let beside = dir.path().join("beside");
+    let other = begun_at(50, &line, &beside);
+    shows(&beside).await;
     let first = begun(&line, &out);
-    while csv_lines(&out).is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    shows(&out).await;
     // While it runs, nobody else goes on with it.
     let refused = begun(&resume, &out).await.unwrap().unwrap_err();
     let refused = refused.to_string();
     assert!(
-        refused.contains("is being run by another process"),
+        refused.ends_with("is being run by another process: wait until that has ended"),
         "{refused}"
     );
     first.abort();
@@ -96,6 +110,9 @@ async fn a_program_that_was_killed_goes_on_where_it_stood_if_it_is_told_to() {
     let mut numbers: Vec<u64> = csv_lines(&out).iter().map(|n| n.parse().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, Vec::from_iter(0..RECORDS));
+    other.abort();
+    assert!(other.await.unwrap_err().is_cancelled());
+    begun(&resume, &beside).await.unwrap().unwrap();
     let over = begun(&resume, &out).await.unwrap().unwrap_err();
     assert!(over.to_string().contains("leave --resume out"), "{over}");
 }

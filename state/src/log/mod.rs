@@ -294,11 +294,7 @@ impl JobLog {
     /// All jobs that have a log, running and ended.
     pub fn jobs(&self) -> Result<Vec<JobId>, StorageError> {
         let mut jobs = Vec::new();
-        for folder in self.records.objects.folders("jobs")? {
-            let Ok(id) = Uuid::try_parse(&folder) else {
-                continue; // Not ours.
-            };
-            let job = JobId(id);
+        for job in self.folders()? {
             if !self.records.indexes(job, RecordKind::Entry)?.is_empty()
                 || !self.records.indexes(job, RecordKind::Snapshot)?.is_empty()
             {
@@ -306,6 +302,15 @@ impl JobLog {
             }
         }
         Ok(jobs)
+    }
+
+    /// The jobs that have anything here.
+    pub(crate) fn folders(&self) -> Result<Vec<JobId>, StorageError> {
+        let folders = self.records.objects.folders("jobs")?;
+        let ids = folders
+            .iter()
+            .filter_map(|folder| Uuid::try_parse(folder).ok()); // others are not ours
+        Ok(ids.map(JobId).collect())
     }
 
     /// Where a job's log lies, if that is a directory.
