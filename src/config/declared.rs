@@ -66,6 +66,9 @@ settings! {
 
     /// Where to listen for commands, and where commands go, to a leader or one that stands by; port 0 takes a free one
     ADDRESS: SocketAddr = "address".default("127.0.0.1:7878").roles(&[Cluster, JobManager, Command]);
+    /// Where commands are sent on to when this process leads, if not to the address that is listened to: through a forwarded port,
+    /// or by a name
+    ADVERTISED: Option<HostPort> = "advertised".roles(LEADERS);
     /// How long a command looks for a leader that answers
     COMMAND_TIMEOUT: Duration = "command_timeout".default("10s").roles(&[Command]);
     /// Where to listen for TaskManagers, who learn it from the election

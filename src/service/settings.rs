@@ -10,7 +10,7 @@ use rivus_wire::{Credentials, Secret, Tls, TlsError};
 
 use crate::cluster::{ClusterSettings, RuntimeMode};
 use crate::config::declared as of;
-use crate::config::{Config, ConfigError, Declared, Role};
+use crate::config::{Config, ConfigError, Declared, HostPort, Role};
 #[cfg(any(feature = "s3", feature = "etcd"))]
 use crate::config::{Setting, Value};
 use crate::error::JobError;
@@ -33,6 +33,8 @@ pub(crate) struct ProcessSettings {
     pub(crate) options: JobOptions,
     /// None for one that is alone.
     pub(crate) wire: Option<WireSettings>,
+    /// Where others send commands, if they reach it by another way than its address.
+    pub(crate) advertised: Option<HostPort>,
 }
 
 impl ProcessSettings {
@@ -53,6 +55,10 @@ impl ProcessSettings {
             },
             options: options(config),
             wire: wire(config, role)?,
+            advertised: match role {
+                Role::Cluster | Role::JobManager => config.get(&of::ADVERTISED),
+                Role::TaskManager | Role::Command => None,
+            },
         })
     }
 

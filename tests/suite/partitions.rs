@@ -165,6 +165,18 @@ fn task_managers_that_do_not_hear_each_other_restart_what_runs_in_both() {
 }
 
 #[test]
+fn commands_are_sent_on_by_the_way_that_the_leader_says() {
+    let (cluster, way) = (Cluster::new(), Way::new());
+    let leader = cluster.leader(&["--advertised", &way.address]);
+    let (_standby, asked) = cluster.asked_standby(&[]);
+    // The way leads nowhere yet.
+    let (said, code) = asked.refusal(&["list", "--command-timeout", "1s"]);
+    assert_eq!(code, Some(3), "{said}");
+    way.lead_to(&leader.asked.address);
+    assert_eq!(asked.answer(&["list"]), serde_json::json!([]));
+}
+
+#[test]
 fn a_leader_that_nobody_hears_is_left_for_one_that_is_heard() {
     let (cluster, way) = (Cluster::new(), Way::new());
     let first = leader_at_the_end_of(&way, &cluster);

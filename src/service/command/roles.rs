@@ -133,9 +133,12 @@ fn lead(
     })
 }
 
-/// Where others find what is listened to here. All of a machine's addresses are none that they could use: TaskManagers are told
-/// one of them, and commands come there too.
+/// Where others find what is listened to here. All of a machine's addresses are none that they could use: if nothing else is said,
+/// TaskManagers are told one of them, and commands come there too, at the port that is listened to.
 fn told(address: SocketAddr, settings: &ProcessSettings) -> String {
+    if let Some(advertised) = &settings.advertised {
+        return advertised.0.clone();
+    }
     if !address.ip().is_unspecified() {
         return address.to_string();
     }
