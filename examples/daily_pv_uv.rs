@@ -27,7 +27,9 @@ use access::View;
 use clap::Parser;
 use days::{Days, Slice};
 use rivus::connectors::{BadLines, FileSink, TextFileSource};
-use rivus::{RunArgs, SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner};
+use rivus::{
+    JobError, RunArgs, SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner,
+};
 use visitors::Visitors;
 
 /// Page views and unique visitors from midnight to now, whenever they have changed; and how many views came too late for them.
@@ -49,12 +51,11 @@ pub struct Args {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), JobError> {
     let args = Args::parse();
     let env = args.run.environment().build();
     daily(&env, &args);
-    screen::unless_closed(args.run.execute(&env, "daily").await)?;
-    Ok(())
+    screen::unless_closed(args.run.execute(&env, "daily").await)
 }
 
 /// The job. Whatever has state has a uid, so that it is found in a savepoint when the program has changed.

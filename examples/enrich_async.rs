@@ -14,6 +14,7 @@ pub mod customers;
 mod screen;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub struct Args {
 pub type Order = (u64, u32, Option<String>);
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let (service, _) = customers::serve().await?;
     let env = StreamEnvironment::default();

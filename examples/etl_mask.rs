@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Parser;
 use pseudonym::Masks;
 use rivus::connectors::{BadLine, FileSink, RollingPolicy, TextFileSource};
-use rivus::{OnError, RunArgs, SideOutputTag, StreamEnvironment};
+use rivus::{JobError, OnError, RunArgs, SideOutputTag, StreamEnvironment};
 use serde::{Deserialize, Serialize};
 
 /// Masks personal data in events.
@@ -67,7 +67,7 @@ pub struct Shown {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), JobError> {
     let args = Args::parse();
     let env = args.run.environment();
     let env = env.checkpoint_interval(Duration::from_secs(10)).build();

@@ -21,7 +21,7 @@ mod screen;
 use clap::Parser;
 use payments::{DELAY, Payment, Payments, text};
 use rivus::{
-    DataStream, Event, Keyed, KeyedBroadcastProcessFunction, MapState, Output, RunArgs,
+    DataStream, Event, JobError, Keyed, KeyedBroadcastProcessFunction, MapState, Output, RunArgs,
     StreamEnvironment, Timer, UserError, WatermarkStrategy,
 };
 use rules::{LONGEST, Limit, Rule, Rules};
@@ -38,12 +38,11 @@ pub struct Args {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), JobError> {
     let args = Args::parse();
     let env = args.run.environment().build();
     alerts(&env, &args).print();
-    screen::unless_closed(args.run.execute(&env, "fraud rules").await)?;
-    Ok(())
+    screen::unless_closed(args.run.execute(&env, "fraud rules").await)
 }
 
 /// The job: a line for each payment that takes its card over what a rule allows.

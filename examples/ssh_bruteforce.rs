@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Parser;
 use rivus::connectors::TextFileSource;
 use rivus::{
-    DataStream, Event, Keyed, KeyedProcessFunction, MapState, Output, RunArgs, StateSet,
+    DataStream, Event, JobError, Keyed, KeyedProcessFunction, MapState, Output, RunArgs, StateSet,
     StreamEnvironment, Timer, UserError, ValueState, WatermarkStrategy,
 };
 use serde::{Deserialize, Serialize};
@@ -44,12 +44,11 @@ pub struct Args {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), JobError> {
     let args = Args::parse();
     let env = args.run.environment().build();
     bursts(&env, &args).print();
-    screen::unless_closed(args.run.execute(&env, "ssh bruteforce").await)?;
-    Ok(())
+    screen::unless_closed(args.run.execute(&env, "ssh bruteforce").await)
 }
 
 /// The job: a line for each burst.

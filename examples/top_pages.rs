@@ -13,6 +13,7 @@ mod access;
 #[path = "world/screen.rs"]
 mod screen;
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub struct Args {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let env = args.run.environment().build();
     let ranked = top_pages(&env, &args);

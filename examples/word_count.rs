@@ -12,6 +12,7 @@
 #[path = "world/screen.rs"]
 mod screen;
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub struct Args {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     if args.file.is_none() {
         eprintln!(

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use rivus_connectors::CLOSED_OUTPUT;
 use rivus_core::job::JobOutcome;
 use rivus_core::{Failure, GraphError, UserError};
 use thiserror::Error;
@@ -80,7 +79,7 @@ impl JobError {
     /// # }
     /// ```
     pub fn is_closed_output(&self) -> bool {
-        matches!(self, Self::Failed(failure) if failure.message.starts_with(CLOSED_OUTPUT))
+        matches!(self, Self::Failed(failure) if failure.closed_output)
     }
 
     /// The error of an outcome, unless it is a good one.

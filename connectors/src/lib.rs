@@ -45,6 +45,6 @@ pub use files::{
 #[cfg(feature = "parquet")]
 pub use files::{ParquetReader, ParquetSource, ParquetSplit};
 pub use generator::{GeneratorError, GeneratorReader, GeneratorSource, GeneratorSplit};
-pub use print::{CLOSED_OUTPUT, PrintSink, PrintWriter};
+pub use print::{PrintSink, PrintWriter};
 pub use socket::{Network, SocketError, SocketReader, SocketSource, SocketSplit};
 pub use splitmix::SplitMix;

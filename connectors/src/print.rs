@@ -16,8 +16,8 @@ type Show<T> = Arc<dyn Fn(&T, &mut String) -> fmt::Result + Send + Sync>;
 /// **At least once**: a line is out when it is printed, so what is replayed after a recovery is printed
 /// again. A line is never torn by another subtask's.
 ///
-/// When nobody reads standard output any more, as behind `| head`, the job fails in one line that begins with
-/// [`CLOSED_OUTPUT`], and isn't tried again.
+/// When nobody reads what it prints any more, as behind `| head`, the job fails in one line, and isn't tried again: its failure says that
+/// its [output is closed](Failure::closed_output).
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -46,13 +46,10 @@ enum Target {
     Shared(Arc<Mutex<dyn Write + Send>>),
 }
 
-/// What a failure says when standard output can't be written.
-pub const CLOSED_OUTPUT: &str = "cannot print to standard output";
-
 /// Why nothing could be printed.
 #[derive(Debug, Error)]
 enum PrintError {
-    #[error("{}: is whoever reads it still there?", CLOSED_OUTPUT)]
+    #[error("cannot print to standard output: is whoever reads it still there?")]
     Stdout(#[source] io::Error),
     #[error("cannot print to the shared writer: is whoever reads it still there?")]
     Shared(#[source] io::Error),
@@ -69,7 +66,8 @@ impl PrintError {
             {
                 self.into()
             }
-            _ => Failure::permanent(self).into(),
+            Self::Stdout(_) | Self::Shared(_) => Failure::permanent(self).closed_output().into(),
+            Self::Format(_) => Failure::permanent(self).into(),
         }
     }
 }

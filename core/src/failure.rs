@@ -36,6 +36,8 @@ pub struct Failure {
     /// Whether it came from outside the job's code: what a source reads, a sink writes to or a request asks. That may be back
     /// soon, so however often it fails in the same way, it is no poison.
     pub outside: bool,
+    /// Whether nobody reads what the job prints any more.
+    pub closed_output: bool,
 }
 
 /// Characters of a record that a failure shows.
@@ -55,6 +57,7 @@ impl Failure {
             record: None,
             message: message.into(),
             outside: false,
+            closed_output: false,
         }
     }
 
@@ -90,6 +93,15 @@ impl Failure {
     pub fn outside(self) -> Self {
         Self {
             outside: true,
+            ..self
+        }
+    }
+
+    /// Says that [nobody reads](Self::closed_output) what the job prints any more.
+    #[must_use]
+    pub fn closed_output(self) -> Self {
+        Self {
+            closed_output: true,
             ..self
         }
     }

@@ -10,6 +10,7 @@
 
 pub mod popular;
 
+use std::error::Error;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use axum::routing::{get, post};
 use clap::Parser;
 use popular::{Popular, PopularMessage};
 use ractor::{Actor, ActorRef};
-use rivus::{ActorFeed, ActorSink, ActorSource, JobHandle, StreamEnvironment};
+use rivus::{ActorFeed, ActorSink, ActorSource, JobError, JobHandle, StreamEnvironment};
 
 /// Counts page views, which come and are asked for over HTTP.
 #[derive(Parser)]
@@ -49,19 +50,20 @@ pub struct Service {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let (popular, over) = Actor::spawn(None, Popular, Vec::new()).await?;
     let service = start(&args, popular).await?;
+    let job = service.job.clone();
     let listener = tokio::net::TcpListener::bind(args.listen).await?;
     tokio::select! {
         served = axum::serve(listener, router(service)) => Ok(served?),
-        _ = over => anyhow::bail!("the job failed"),
+        _ = over => Ok(job.wait().await.map(drop)?),
     }
 }
 
 /// Starts the job among the service's actors.
-pub async fn start(args: &Args, popular: ActorRef<PopularMessage>) -> anyhow::Result<Service> {
+pub async fn start(args: &Args, popular: ActorRef<PopularMessage>) -> Result<Service, JobError> {
     let env = StreamEnvironment::builder()
         .parallelism(args.parallelism)
         .checkpoint_interval(Duration::from_millis(100))

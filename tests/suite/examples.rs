@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use clap::Parser;
 use jiff::civil::DateTime;
@@ -32,6 +34,8 @@ mod fraud_rules;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/own_connectors.rs"]
 mod own_connectors;
+#[path = "../../examples/world/screen.rs"]
+mod screen;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/ssh_bruteforce.rs"]
 mod ssh_bruteforce;
@@ -629,6 +633,63 @@ async fn no_address_and_no_name_is_left_in_masked_events() {
 #[tokio::test]
 async fn connectors_of_one_s_own_keep_their_contracts_and_lose_no_order() {
     own_connectors::own_connectors().await.unwrap();
+}
+
+/// Tells the test below that it is the example whose reader goes away, and what that prints: lines of its own, or by the job that reads
+/// the log of this name.
+const PRINTS: &str = "RIVUS_TEST_PRINTS";
+
+#[tokio::test]
+async fn examples_end_quietly_when_nobody_reads_them_to_the_end() {
+    if let Ok(prints) = std::env::var(PRINTS) {
+        let done = match prints.as_str() {
+            "lines" => screen::show((0..20_000).map(|n| format!("burst {n} of 20000")))
+                .map_err(|error| error.to_string()),
+            log => {
+                let args = arguments("--threshold 1 --within 1s", Path::new(log));
+                let env = environment(1);
+                ssh_bruteforce::bursts(&env, &args).print();
+                screen::unless_closed(env.execute("ssh bruteforce").await)
+                    .map_err(|error| error.to_string())
+            }
+        };
+        if let Err(error) = &done {
+            eprintln!("Error: {error}");
+        }
+        // The harness has something to print, too.
+        std::process::exit(i32::from(done.is_err()));
+    }
+    // Much more than a pipe holds.
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("auth.log");
+    let failed = |n: u32| {
+        let [_, a, b, c] = n.to_be_bytes();
+        format!(
+            "Feb  9 06:00:10 gate sshd[1]: Failed password for root from 10.{a}.{b}.{c} port 1 ssh2\n"
+        )
+    };
+    std::fs::write(&log, (0..5_000).map(failed).collect::<String>()).unwrap();
+    for prints in ["lines", log.to_str().unwrap()] {
+        let this = std::env::current_exe().unwrap();
+        let mut example = Command::new(this)
+            .args(["examples::examples_end_quietly_when_nobody_reads_them_to_the_end"])
+            .args(["--exact", "--nocapture"])
+            .env(PRINTS, prints)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(example.stdout.take().unwrap()).lines();
+        let is_shown = said.any(|line| {
+            let line = line.unwrap();
+            line.starts_with("burst ") || line.contains("10.0.0.1 failed 1 times")
+        });
+        assert!(is_shown, "{prints}");
+        drop(said);
+        let end = example.wait_with_output().unwrap();
+        let told = String::from_utf8(end.stderr).unwrap();
+        assert!(end.status.success() && told.is_empty(), "{prints}: {told}");
+    }
 }
 
 #[test]

@@ -60,12 +60,12 @@ async fn a_bad_line_ends_the_job_at_once_and_is_named() {
     assert!(line.ends_with("n.txt:2)"), "{line}");
 }
 
-/// A screen that nobody looks at any more.
-struct ClosedPipe;
+/// A screen that can't be written.
+struct Broken(io::ErrorKind);
 
-impl io::Write for ClosedPipe {
+impl io::Write for Broken {
     fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::BrokenPipe.into())
+        Err(self.0.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -74,16 +74,26 @@ impl io::Write for ClosedPipe {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_pipe_ends_the_job_at_once() {
-    let env = builder().build();
-    let screen = Arc::new(Mutex::new(ClosedPipe));
-    env.from_collection(vec![1, 2])
-        .sink_to(PrintSink::display().to(screen));
-    let failure = failure(&env).await.to_string();
-    assert!(
-        failure.contains("is whoever reads it still there?"),
-        "{failure}"
-    );
+async fn a_closed_pipe_ends_the_job_at_once_and_is_told_from_a_full_disk() {
+    for (kind, is_closed) in [
+        (io::ErrorKind::BrokenPipe, true),
+        (io::ErrorKind::StorageFull, false),
+    ] {
+        let builder = builder();
+        let builder = match is_closed {
+            true => builder,
+            // It would be tried again.
+            false => builder.restart(RestartStrategy::None),
+        };
+        let env = builder.build();
+        let screen = Arc::new(Mutex::new(Broken(kind)));
+        env.from_collection(vec![1, 2])
+            .sink_to(PrintSink::display().to(screen));
+        let failed = env.execute("refused").await.unwrap_err();
+        let line = failed.to_string();
+        assert!(line.contains("is whoever reads it still there?"), "{line}");
+        assert_eq!(failed.is_closed_output(), is_closed, "{line}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
