@@ -5,10 +5,10 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use rivus::connectors::{Compression, FileSink, ParquetSource};
+use rivus::connectors::{Compression, FileSink, ParquetSource, RollingPolicy};
 use rivus::{
-    CheckpointId, Event, ParallelInstance, ReadStatus, Sink, SinkWriter, Source, SourceReader,
-    UserError,
+    CheckpointId, DataStream, Event, ParallelInstance, ReadStatus, Sink, SinkWriter, Source,
+    SourceReader, UserError,
 };
 
 use super::functions::Line;
@@ -17,7 +17,7 @@ use super::records::Reading;
 use super::shape::Shape;
 use super::spec::Inbox;
 use super::world::World;
-use crate::outside::{Arrivals, Observer, parts};
+use crate::outside::{Arrivals, Observer};
 
 impl World {
     /// Writes files that are to come into the inbox, every other one packed, and what ends the watch.
@@ -82,9 +82,20 @@ impl World {
         Ok(())
     }
 
+    /// Writes what nobody else of its shape has in files, closed at checkpoints or kept open over them.
+    pub(super) fn to_files(&self, lines: &DataStream<Line>) {
+        let rolling = RollingPolicy {
+            max_bytes: 1_000,
+            on_checkpoint: self.spec.seed.is_multiple_of(2),
+        };
+        let show = |(key, value): &Line| format!("{key}\t{value}");
+        let sink = FileSink::lines_with(self.out_dir(), show).rolling(rolling);
+        let _ = lines.sink_to(sink).parallelism(self.wide());
+    }
+
     /// Committed files only, by subtask and number.
     pub(super) fn read_files(&self) -> io::Result<Vec<Line>> {
-        let parts = parts(&self.out_dir())?;
+        let parts = self.out.parts()?;
         let files = parts.values().map(|path| (self.reads())(path));
         Ok(files.collect::<io::Result<Vec<_>>>()?.concat())
     }
@@ -100,7 +111,7 @@ impl World {
     /// Who reads them while the job runs, if its output is in files.
     pub fn observer(&self) -> Option<Observer> {
         let writes_files = self.spec.shape.writes_files();
-        writes_files.then(|| Observer::new(self.out_dir(), self.reads()))
+        writes_files.then(|| Observer::new(self.out.clone(), self.reads()))
     }
 }
 

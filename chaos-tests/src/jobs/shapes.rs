@@ -62,7 +62,10 @@ impl World {
             Shape::Straight => return self.straight(env),
             Shape::Aligned => self.windowed(&self.aligned(env), false),
         };
-        self.sink(&out, &self.main);
+        match self.out.is_beside() {
+            true => self.to_files(&out),
+            false => self.sink(&out, &self.main),
+        }
     }
 
     /// Keys stay where they are on the way to the sink, so that their order is given.

@@ -141,6 +141,8 @@ impl JobSpec {
             pace,
             neighbour: match rng.below(4) {
                 0 => Some(Duration::from_millis(lasts * rng.below(3) / 3)),
+                // They write into one folder.
+                1 if shape.writes_files() => Some(Duration::ZERO),
                 _ => None,
             },
             // By virtual time barriers arrive all at once, unless a leader dies between two triggers.

@@ -1,7 +1,7 @@
 //! The world around a job: its input, its output, and what is committed of it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -10,7 +10,7 @@ use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter};
 use rivus::{Committer, ParallelInstance, Record, Sink, UserError};
 use tempfile::TempDir;
 
-use crate::outside::{Application, Arrivals, Deliveries, Server};
+use crate::outside::{Application, Arrivals, Deliveries, Folder, Server};
 
 use super::asking::Asked;
 use super::functions::Line;
@@ -39,8 +39,10 @@ pub struct World {
     pub(super) asked: Asked,
     /// Who sends lines.
     pub(super) server: Arc<Server>,
-    /// Where its sinks and stores write.
+    /// Where its input is and its stores write.
     pub(crate) files: TempDir,
+    /// Where its files go.
+    pub(crate) out: Folder,
 }
 
 /// Takes what a job puts out, in all of its lives: the sink of each writes to the same one.
@@ -117,6 +119,7 @@ impl World {
             arrivals: Arc::default(),
             application: Arc::default(),
             asked: Asked::default(),
+            out: Folder::alone(files.path().join("out")),
             files,
         };
         match world.spec.shape {
@@ -126,6 +129,26 @@ impl World {
             _ => {}
         }
         Ok(world)
+    }
+
+    /// The world of the job that runs beside this one. If this one writes files, so does that, into the same folder.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn beside(&self, spec: JobSpec) -> io::Result<Self> {
+        let beside = Self::new(spec)?;
+        Ok(match self.spec.shape.writes_files() {
+            true => Self {
+                out: self.out.beside(),
+                ..beside
+            },
+            false => beside,
+        })
+    }
+
+    /// Whether its output is in files.
+    pub(super) fn writes_files(&self) -> bool {
+        self.spec.shape.writes_files() || self.out.is_beside()
     }
 
     /// Subtasks of what is behind the sources, at present.
@@ -150,8 +173,8 @@ impl World {
         self.inbox().join("_DONE")
     }
 
-    pub(super) fn out_dir(&self) -> PathBuf {
-        self.files.path().join("out")
+    pub(super) fn out_dir(&self) -> &Path {
+        self.out.path()
     }
 
     /// What is committed at this moment.
@@ -159,7 +182,7 @@ impl World {
     /// # Errors
     /// If the output files can't be read.
     pub fn committed(&self) -> io::Result<Committed> {
-        let main = match self.spec.shape.writes_files() {
+        let main = match self.writes_files() {
             true => self.read_files()?,
             false => self.main.0.collected().values(),
         };

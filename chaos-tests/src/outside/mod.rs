@@ -2,6 +2,7 @@
 
 mod application;
 mod arrivals;
+mod folder;
 mod observer;
 mod server;
 
@@ -9,7 +10,8 @@ use std::collections::BTreeMap;
 
 pub use self::application::{Application, Told};
 pub use self::arrivals::Arrivals;
-pub use self::observer::{Observer, parts};
+pub use self::folder::Folder;
+pub use self::observer::Observer;
 pub use self::server::Server;
 
 use crate::jobs::Line;

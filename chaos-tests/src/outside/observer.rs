@@ -4,22 +4,19 @@
 //! nor taken back. So what was there at any moment is known by the order in which files appeared, and it was right if each
 //! key's lines, in that order, are a first part of what they should be at last.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::folder::{Folder, Part};
 use crate::jobs::{Line, lines};
-
-/// The number of a subtask, and of one of its files.
-pub type Part = (u32, u64);
 
 /// At each look the newest files are read again, so many of them; and one of the others.
 const NEWEST: usize = 3;
 
-/// Looks at the committed files of a folder, again and again.
+/// Looks at the committed files of a job, again and again.
 pub struct Observer {
-    dir: PathBuf,
+    folder: Folder,
     read: fn(&Path) -> io::Result<Vec<Line>>,
     /// What files held when they were first seen, in the order in which they appeared.
     seen: Vec<(Part, Vec<u8>)>,
@@ -29,42 +26,16 @@ pub struct Observer {
     wrong: Vec<String>,
 }
 
-/// The committed files of a folder, which may not be there yet: those whose names say whose they are.
-pub fn parts(dir: &Path) -> io::Result<BTreeMap<Part, PathBuf>> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let mut parts = BTreeMap::new();
-    for entry in entries {
-        let path = entry?.path();
-        if let Some(part) = path.file_name().and_then(|name| part(name.to_str()?)) {
-            parts.insert(part, path);
-        }
-    }
-    Ok(parts)
-}
-
-/// The part of `part-0badcafe-3-17.txt`. A job that goes on from another's savepoint numbers on, so which of them wrote it
-/// doesn't matter.
-fn part(name: &str) -> Option<Part> {
-    let (_job, rest) = name.strip_prefix("part-")?.split_once('-')?;
-    let (subtask, rest) = rest.split_once('-')?;
-    let (sequence, _) = rest.split_once('.')?;
-    Some((subtask.parse().ok()?, sequence.parse().ok()?))
-}
-
 impl Observer {
     /// Of the text files in a folder.
     pub fn of_texts(dir: PathBuf) -> Self {
-        Self::new(dir, lines)
+        Self::new(Folder::alone(dir), lines)
     }
 
-    /// Of the files in `dir`, whose lines `read` finds.
-    pub fn new(dir: PathBuf, read: fn(&Path) -> io::Result<Vec<Line>>) -> Self {
+    /// Of a job's files in a folder, whose lines `read` finds.
+    pub fn new(folder: Folder, read: fn(&Path) -> io::Result<Vec<Line>>) -> Self {
         Self {
-            dir,
+            folder,
             read,
             seen: Vec::new(),
             appeared: Vec::new(),
@@ -92,7 +63,7 @@ impl Observer {
     }
 
     fn look_at(&mut self, again: &[usize], now: Duration) {
-        let there = match parts(&self.dir) {
+        let there = match self.folder.parts() {
             Ok(there) => there,
             Err(error) => return self.wrong(now, &format!("the folder can't be read: {error}")),
         };

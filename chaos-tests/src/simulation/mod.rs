@@ -95,8 +95,10 @@ pub fn run_on_threads(spec: &JobSpec, plan: &Plan) -> io::Result<Outcome> {
 
 /// A job and the one beside it, if any.
 fn worlds(spec: &JobSpec) -> io::Result<(World, Option<World>)> {
-    let neighbour = spec.neighbouring().map(World::new).transpose()?;
-    Ok((World::new(spec.clone())?, neighbour))
+    let world = World::new(spec.clone())?;
+    let neighbour = spec.neighbouring().map(|spec| world.beside(spec));
+    let neighbour = neighbour.transpose()?;
+    Ok((world, neighbour))
 }
 
 struct Run<'a> {
@@ -272,8 +274,9 @@ impl<'a> Run<'a> {
                 None => env.start(name).await?,
                 Some(job) => env.resume(name, *job).await?,
             };
-            if number == 0 {
-                self.faults.follow(handle.id(), world.spec.first_region());
+            match number {
+                0 => self.faults.follow(handle.id(), world.spec.first_region()),
+                _ => world.out.begins_beside(handle.id()),
             }
             handles.push(handle);
         }
