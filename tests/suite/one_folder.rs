@@ -12,16 +12,16 @@ use uuid::Uuid;
 
 use crate::waits::checkpoints;
 
-/// A life of a job that writes numbers to files of eighty bytes each, which stay open over checkpoints: so the same ones
-/// stand in the same files, however often it begins again. It may fail in the middle.
-async fn life(number: u128, state: &Path, out: &Path, fails: &Arc<AtomicBool>) -> JobHandle {
+/// A job that writes numbers to files of eighty bytes each, which stay open over checkpoints: so the same ones stand in the same files,
+/// however often it begins again. It may fail in the middle.
+fn written(number: u128, state: &Path, out: &Path, fails: &Arc<AtomicBool>) -> StreamEnvironment {
     let env = StreamEnvironment::builder()
         .checkpoint_interval(Duration::from_millis(20))
         .restart(RestartStrategy::FixedDelay {
             attempts: 1,
             delay: Duration::from_millis(10),
         })
-        .storage(Storage::Directory(state.join(number.to_string())))
+        .storage(Storage::Directory(state.to_owned()))
         .build();
     let fails = Arc::clone(fails);
     let numbers = GeneratorSource::new(move |n, _| number as u64 * 10_000 + n);
@@ -34,6 +34,12 @@ async fn life(number: u128, state: &Path, out: &Path, fails: &Arc<AtomicBool>) -
             max_bytes: 80,
             on_checkpoint: false,
         }));
+    env
+}
+
+/// A life of it.
+async fn life(number: u128, state: &Path, out: &Path, fails: &Arc<AtomicBool>) -> JobHandle {
+    let env = written(number, &state.join(number.to_string()), out, fails);
     let job = env.resume("numbers", id(number)).await;
     job.expect("starts")
 }
@@ -51,6 +57,57 @@ fn files(dir: &Path) -> BTreeMap<String, String> {
         (name, std::fs::read_to_string(file.path()).expect("is read"))
     });
     read.collect()
+}
+
+/// What stands in files, in order.
+fn lines<'a>(files: impl IntoIterator<Item = &'a String>) -> Vec<u64> {
+    let texts = files.into_iter().flat_map(|text| text.lines());
+    let mut numbers: Vec<u64> = texts.map(|n| n.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[tokio::test]
+async fn a_job_that_goes_on_from_anothers_savepoint_writes_beside_its_files_and_takes_none_of_them()
+{
+    let never = Arc::default();
+    for stops in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        let (state, out) = (at("state"), at("out"));
+        let mut first = life(1, &state, &out, &never).await;
+        checkpoints(&mut first, 2).await;
+        let savepoint = match stops {
+            true => first.stop_with_savepoint().await,
+            false => first.savepoint().await,
+        };
+        let savepoint = savepoint.expect("is made");
+        let left = files(&out);
+        let second = written(1, &at("other"), &out, &never);
+        let second = second.from_savepoint(&savepoint).start("numbers").await;
+        let second = second.expect("starts");
+        let own = format!("-{}-", second.id().short());
+        second.wait().await.expect("completes");
+        if !stops {
+            // Both have gone on, side by side.
+            first.wait().await.expect("completes");
+        }
+        let (own, others) = files(&out)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(name, _)| name.contains(&own));
+        // The first one's are as they were, and what it wrote itself.
+        let is_whole = |(name, _): &(&String, &String)| !name.starts_with('.');
+        for (name, text) in left.iter().filter(is_whole) {
+            assert_eq!(others.get(name), Some(text), "{name}");
+        }
+        let (own, others) = (lines(own.values()), lines(others.values()));
+        let (begins, last) = match stops {
+            true => (others.len() as u64, others.len() as u64),
+            false => (own.first().copied().unwrap_or_default() - 10_000, 600),
+        };
+        assert_eq!(others, Vec::from_iter(10_000..10_000 + last));
+        assert_eq!(own, Vec::from_iter(10_000 + begins..10_600));
+    }
 }
 
 #[tokio::test]
