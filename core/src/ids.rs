@@ -19,19 +19,19 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct JobId(pub Uuid);
 
 impl JobId {
-    /// Eight hex digits that stand for the job in the names of files. They are a stable hash of its id: of UUIDs that count, or
+    /// Twelve hex digits that stand for the job in the names of files. They are a stable hash of its id: of UUIDs that count, or
     /// begin with the time, the first digits would be those of many.
     ///
     /// ```
     /// use rivus_core::JobId;
     ///
     /// let job = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse()?);
-    /// assert_eq!(job.short(), "d72a412b");
+    /// assert_eq!(job.short(), "d72a412b133e");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn short(&self) -> String {
         let hash = xxh3_64(self.0.as_bytes());
-        format!("{:08x}", hash >> 32)
+        format!("{:012x}", hash >> 16)
     }
 }
 

@@ -7,7 +7,7 @@
 //!   .<prefix>-<job>-<subtask>-<sequence>-<attempt>.prepared       hidden: the same, and a savepoint names it
 //! ```
 //!
-//! Whoever reads the committed files only sees each record once and none missing. `<job>` is eight hex digits that stand for the
+//! Whoever reads the committed files only sees each record once and none missing. `<job>` is twelve hex digits that stand for the
 //! job ([`JobId::short`](rivus_core::JobId::short)), so that several may write into one directory, at once or one after the
 //! other, and each has its own files (ADR 16). A part's life:
 //!
