@@ -1,56 +1,23 @@
 //! The world around the leader: who acts next, who dies, and what must hold throughout.
 
+mod chaos;
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::AddAssign;
 use std::time::Duration;
 
-use rivus_core::job::{
-    JobAction, JobEvent, JobOptions, JobOutcome, JobReport, JobState, LogEntry, Manifest,
-    RestartStrategy,
-};
+use rivus_core::job::{JobEvent, JobOptions, JobState, LogEntry, Manifest, RestartStrategy};
 use rivus_core::{
     AttemptId, CheckpointId, Discovered, EncodedSplit, FoundSplit, Incarnation, JobGraph,
-    LeaderEpoch, Slot, SplitId, SubtaskId, TaskManagerId,
+    LeaderEpoch, Slot, SplitId, TaskManagerId,
 };
 use uuid::Uuid;
 
+use self::chaos::Random;
+pub use self::chaos::{Chaos, Deaths};
 use crate::leader::{Blocking, Leader};
 use crate::plan::plan;
-use crate::tasks::{Command, Snapshots, TaskManagerModel};
-
-/// How often in 10,000 steps something dies, as long as there is chaos.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Chaos {
-    pub leader: u64,
-    pub coordinator: u64,
-    pub task_manager: u64,
-    pub task: u64,
-    pub decline: u64,
-    /// How often somebody asks for the job's end.
-    pub cancel: u64,
-    /// How often a new leader stops waiting for reports although their senders live.
-    pub impatience: u64,
-}
-
-/// What has died.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Deaths {
-    pub leaders: u32,
-    pub coordinators: u32,
-    pub task_managers: u32,
-    pub tasks: u32,
-    pub impatient: u32,
-}
-
-impl AddAssign for Deaths {
-    fn add_assign(&mut self, other: Self) {
-        self.leaders += other.leaders;
-        self.coordinators += other.coordinators;
-        self.task_managers += other.task_managers;
-        self.tasks += other.tasks;
-        self.impatient += other.impatient;
-    }
-}
+use crate::tasks::{Snapshots, TaskManagerModel};
 
 /// Splits of each source.
 const SPLITS: u32 = 12;
@@ -59,27 +26,6 @@ const SLOTS: u32 = 2;
 /// Steps of chaos, and how many more it may take then.
 const CHAOS_STEPS: u32 = 3_000;
 const PEACE_STEPS: u32 = 20_000;
-
-/// SplitMix64: the same numbers everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn chance(&mut self, in_10_000: u64) -> bool {
-        self.next() % 10_000 < in_10_000
-    }
-}
 
 pub struct World {
     seed: u64,
@@ -394,31 +340,6 @@ impl World {
         }
     }
 
-    /// What reports say to be as the log has it is never restarted.
-    fn check_matches(&self, reports: &[JobReport], actions: &[JobAction]) {
-        let alive: BTreeSet<AttemptId> = reports
-            .iter()
-            .flat_map(|report| &report.tasks)
-            .filter(|task| !task.phase.is_over())
-            .map(|task| task.attempt)
-            .collect();
-        // A task may have died since it reported; the leader may have heard of it.
-        let dead = |attempt: &AttemptId| {
-            let mut task_managers = self.task_managers.iter();
-            !task_managers.any(|t| t.tasks.get(attempt).is_some_and(|task| task.is_alive()))
-        };
-        for action in actions {
-            if let JobAction::Append(LogEntry::FailoverStarted { region, .. }) = action {
-                let current = |subtask: &SubtaskId| self.truth.executions[subtask].attempt;
-                let broken = region
-                    .iter()
-                    .map(current)
-                    .any(|attempt| !alive.contains(&attempt) || dead(&attempt));
-                assert!(broken, "{region:?} ran, and is restarted");
-            }
-        }
-    }
-
     // --- slots and storage ---
 
     fn resource_manager(&mut self) {
@@ -545,76 +466,6 @@ impl World {
         self.check_readers();
     }
 
-    /// An entry is in the log before anything that follows from it is seen by a task; and no subtask has
-    /// two executions at a time.
-    fn check_command(&self, command: &Command, index: usize) {
-        match command {
-            Command::Deploy(attempts, manifest) => {
-                for (attempt, _) in attempts {
-                    assert!(self.attempts.contains(attempt), "{attempt} is not logged");
-                    if self.deaths.impatient > 0 {
-                        continue;
-                    }
-                    for task_manager in &self.task_managers {
-                        let mut tasks = task_manager.tasks.values();
-                        let twin = tasks.find(|task| {
-                            task.report.attempt.subtask == attempt.subtask
-                                && task.is_alive()
-                                && task.report.attempt != *attempt
-                        });
-                        let twin = twin.map(|task| task.report.attempt);
-                        assert_eq!(twin, None, "{attempt} beside it, in t{index}");
-                    }
-                }
-                if let Some(manifest) = manifest {
-                    self.check_completed(manifest.id);
-                }
-            }
-            Command::Completed(id) => self.check_completed(*id),
-            Command::Trigger(_, barrier) => assert!(self.truth.last_checkpoint >= barrier.id),
-            Command::AddSplits(attempt, splits, _) => {
-                for split in splits {
-                    let logged = self.log.iter().any(|entry| match entry {
-                        LogEntry::SplitsAssigned {
-                            attempt: to,
-                            splits,
-                        } => to == attempt && splits.contains(split),
-                        _ => false,
-                    });
-                    assert!(logged, "{split:?} for {attempt} is not logged");
-                }
-            }
-            Command::Report | Command::Connect(_) | Command::End(_) | Command::Aborted => {}
-        }
-    }
-
-    fn check_completed(&self, id: CheckpointId) {
-        let completed = self.log.iter().any(|entry| match entry {
-            LogEntry::CheckpointCompleted { id: logged, .. } => *logged == id,
-            _ => false,
-        });
-        assert!(completed, "{id} is not complete");
-    }
-
-    /// No split is with two readers that count.
-    fn check_readers(&self) {
-        let mut readers: BTreeMap<(u32, SplitId), AttemptId> = BTreeMap::new();
-        for task_manager in &self.task_managers {
-            for (attempt, task) in &task_manager.tasks {
-                let current = self.truth.executions.get(&attempt.subtask);
-                if !task.is_alive() || current.is_none_or(|e| e.attempt != *attempt) {
-                    continue;
-                }
-                for split in task.received() {
-                    let source = attempt.subtask.vertex.0;
-                    if let Some(other) = readers.insert((source, *split), *attempt) {
-                        panic!("{split:?} is with {other} and {attempt}");
-                    }
-                }
-            }
-        }
-    }
-
     fn task_steps(&mut self, index: usize, attempt: AttemptId) {
         let senders: Option<Vec<(CheckpointId, bool)>> = self
             .graph
@@ -626,103 +477,6 @@ impl World {
             })
             .collect();
         self.task_managers[index].step(attempt, senders.as_deref(), &mut self.snapshots);
-    }
-
-    // --- chaos ---
-
-    fn chaos(&mut self) {
-        let chaos = self.chaos;
-        if self.random.chance(chaos.leader) {
-            self.kill_leader();
-        }
-        if self.random.chance(chaos.coordinator)
-            && let Some(leader) = &mut self.leader
-        {
-            leader.restart_coordinator(self.now);
-            self.deaths.coordinators += 1;
-            self.note(|| "THE COORDINATOR DIES".into());
-        }
-        if self.random.chance(chaos.task_manager) {
-            let index = self.random.below(self.task_managers.len());
-            let dead = self.task_managers.remove(index);
-            self.deaths.task_managers += 1;
-            self.note(|| format!("TASK MANAGER {:?} DIES", dead.incarnation));
-            self.start_task_manager(dead.name);
-        }
-        if self.random.chance(chaos.task)
-            && let Some((index, attempt)) = self.some_task()
-        {
-            self.note(|| format!("{attempt} DIES"));
-            self.task_managers[index].fail(attempt);
-            self.deaths.tasks += 1;
-        }
-        if self.random.chance(chaos.decline)
-            && let Some((index, attempt)) = self.some_task()
-        {
-            self.task_managers[index].decline(attempt, self.truth.last_checkpoint);
-        }
-        if self.random.chance(chaos.cancel)
-            && let Some(leader) = &mut self.leader
-        {
-            leader.decide(JobEvent::Cancel, self.now);
-            self.canceled = true;
-        }
-        if let Some(leader) = &mut self.leader
-            && leader.collected(true)
-            && !leader.expected().is_empty()
-            && self.random.chance(chaos.impatience)
-        {
-            leader.take_over(self.now);
-            self.deaths.impatient += 1;
-            self.note(|| "THE LEADER LOSES PATIENCE".into());
-        }
-    }
-
-    fn some_task(&mut self) -> Option<(usize, AttemptId)> {
-        let mut alive = Vec::new();
-        for (index, task_manager) in self.task_managers.iter().enumerate() {
-            let tasks = task_manager.tasks.iter().filter(|(_, t)| t.is_alive());
-            alive.extend(tasks.map(|(attempt, _)| (index, *attempt)));
-        }
-        if alive.is_empty() {
-            return None;
-        }
-        let chosen = self.random.below(alive.len());
-        Some(alive[chosen])
-    }
-
-    // --- the end ---
-
-    fn check_end(&self) {
-        let outcome = self.truth.outcome.as_ref().expect("an outcome in the log");
-        if self.canceled {
-            assert!(matches!(
-                outcome,
-                JobOutcome::Canceled | JobOutcome::Completed
-            ));
-        } else {
-            assert_eq!(*outcome, JobOutcome::Completed);
-        }
-        if *outcome != JobOutcome::Completed {
-            return;
-        }
-        let (id, _) = self.truth.latest().expect("a final checkpoint");
-        assert_eq!(self.truth.committed, id);
-        let mut read: BTreeMap<u32, Vec<SplitId>> = BTreeMap::new();
-        for (subtask, snapshot) in &self.manifests[&id].subtasks {
-            let content = &self.snapshots[&snapshot.parts[0].snapshot.name];
-            let of_source = read.entry(subtask.vertex.0).or_default();
-            of_source.extend(&content.read);
-        }
-        let all: Vec<SplitId> = (0..SPLITS).map(SplitId).collect();
-        for vertex in self.graph.vertices.iter().filter(|v| v.is_source) {
-            let read = read.get_mut(&vertex.id.0).expect("a source");
-            read.sort_unstable();
-            assert_eq!(*read, all, "{} read", vertex.name);
-        }
-        if self.deaths == Deaths::default() {
-            assert_eq!((self.truth.restarts, self.truth.takeovers), (0, 0));
-        }
     }
 }
 
