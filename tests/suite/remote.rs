@@ -9,9 +9,12 @@ use rivus::{
     Coordination, EnvironmentBuilder, EtcdOptions, JobHandle, JobId, NodeConfig, RestartStrategy,
     RuntimeMode, S3Options, Storage, StreamEnvironment,
 };
+use tempfile::TempDir;
 
+use self::servers::EtcdCluster;
 use crate::certificates;
-use crate::processes::rivus;
+use crate::cluster::{Leader, checkpoints};
+use crate::processes::{Asked, Process, committed, expected, listening, rivus};
 use crate::waits::checkpoint_after;
 use crate::written::csv_lines;
 
@@ -59,9 +62,11 @@ async fn gets_on(job: &mut JobHandle) -> bool {
     checkpoint_after(job, last).await > last
 }
 
-/// A life that loses its leader and then dies itself, one that loses a subtask and its leader, and the lines they wrote.
+/// A life that loses its leader and then dies itself, one that loses a subtask and its leader, and the lines they wrote. The second may
+/// have stood by.
 async fn lines_of_two_lives(
     builder: impl Fn() -> EnvironmentBuilder,
+    stands_by: bool,
     dies: &'static AtomicBool,
 ) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a directory");
@@ -70,9 +75,19 @@ async fn lines_of_two_lives(
     first.kill_leader();
     assert!(gets_on(&mut first).await);
     assert!(first.view().takeovers > 0);
-    drop(first);
-
-    let mut second = life(builder(), dir.path(), dies).await;
+    let mut second = match stands_by {
+        true => {
+            let second = life(builder(), dir.path(), dies).await;
+            assert!(gets_on(&mut first).await);
+            assert_eq!(second.view().checkpoints, 0);
+            drop(first);
+            second
+        }
+        false => {
+            drop(first);
+            life(builder(), dir.path(), dies).await
+        }
+    };
     assert!(gets_on(&mut second).await);
     second.kill_leader();
     second.wait().await.expect("completes");
@@ -93,7 +108,7 @@ fn each_once() -> Vec<String> {
 async fn a_job_in_s3_writes_each_record_once_whoever_dies() {
     static DIES: AtomicBool = AtomicBool::new(true);
     let bucket = servers::s3("state");
-    let lines = lines_of_two_lives(|| process(&bucket), &DIES).await;
+    let lines = lines_of_two_lives(|| process(&bucket), false, &DIES).await;
     assert_eq!(lines, each_once());
 }
 
@@ -102,8 +117,125 @@ async fn a_job_with_its_log_in_etcd_and_checkpoints_in_s3_writes_each_record_onc
     static DIES: AtomicBool = AtomicBool::new(true);
     let (bucket, etcd) = (servers::s3("state"), servers::etcd());
     let builder = || process(&bucket).coordination(Coordination::Etcd(etcd.clone()));
-    let lines = lines_of_two_lives(builder, &DIES).await;
+    let lines = lines_of_two_lives(builder, true, &DIES).await;
     assert_eq!(lines, each_once());
+}
+
+/// A machine: processes, and a disk on which they keep what is theirs.
+struct Machine {
+    disk: TempDir,
+    processes: Vec<Process>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            disk: tempfile::tempdir().expect("a directory"),
+            processes: Vec::new(),
+        }
+    }
+
+    /// A process there, whose storage and coordination are elsewhere.
+    fn process(&self, etcd: &EtcdCluster, role: &str, options: &[&str]) -> Process {
+        let endpoints = etcd.endpoints().join(",").replace("http://", "");
+        let mut command = rivus();
+        command
+            .args([role, "--storage", "s3://state/machines", "--lease", "1s"])
+            .args(["--coordination", &format!("etcd://{endpoints}")])
+            .args(["--s3-endpoint", &servers::s3_endpoint()])
+            .args(options)
+            .env("RIVUS_S3_REGION", "us-east-1")
+            .env("RIVUS_S3_ACCESS_KEY", "tests")
+            .env("RIVUS_S3_SECRET_KEY", "no secret")
+            .current_dir(self.disk.path());
+        Process::start(&mut command)
+    }
+
+    /// A TaskManager, whose state is on its disk.
+    fn runs_tasks(&mut self, etcd: &EtcdCluster) {
+        let options = [
+            "--workers",
+            "1",
+            "--slots",
+            "2",
+            "--rocksdb-directory",
+            "rows",
+        ];
+        let mut process = self.process(etcd, "taskmanager", &options);
+        assert!(process.line().contains("2 slots; data at "));
+        self.processes.push(process);
+    }
+
+    /// Its processes end without a word, and its disk is gone.
+    fn lose(self) {
+        self.processes.into_iter().for_each(Process::kill);
+    }
+}
+
+/// Asks for clicks, whose results lie where no machine is lost.
+fn submit(asked: &Asked, out: &Path) -> String {
+    let submit = ["submit", "-p", "2", "--checkpoint-interval", "100ms"];
+    let clicks = ["clicks", "--", "--rate", "4000", "--count", "20000"];
+    let out = ["--out", out.to_str().expect("is text")];
+    let submitted = asked.answer(&[&submit[..], &clicks, &out].concat());
+    submitted["id"].as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn machines_that_are_lost_with_their_disks_take_nothing_along_that_lies_in_s3_and_etcd() {
+    let _bucket = servers::s3("state");
+    let etcd = EtcdCluster::start(1);
+    let dir = tempfile::tempdir().expect("a directory");
+    let here = ["--address", "127.0.0.1:0"];
+
+    // Leader and tasks on one machine, and the same on another.
+    let out = dir.path().join("several");
+    let (mut first, mut second) = (Machine::new(), Machine::new());
+    let leader = Leader::of(first.process(&etcd, "jobmanager", &here));
+    let mut standby = second.process(&etcd, "jobmanager", &here);
+    assert!(standby.line().starts_with("standing by at "));
+    first.runs_tasks(&etcd);
+    let job = submit(&leader.asked, &out);
+    leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > 3);
+    second.runs_tasks(&etcd);
+    first.processes.push(leader.process);
+    first.lose();
+    let leader = Leader::of(standby);
+    let last = leader
+        .asked
+        .wait_for(&job, |status| status["status"] == "completed");
+    assert_eq!(last["takeovers"], 1, "{last}");
+    assert_ne!(last["restarts"], 0, "{last}");
+    assert_eq!(committed(&out), expected(20_000, 4_000));
+    leader.process.kill();
+    second.lose();
+
+    // All in one process, and then in another elsewhere.
+    let out = dir.path().join("one");
+    let all = [&here[..], &["--rocksdb-directory", "rows"]].concat();
+    let cluster = |machine: &Machine| {
+        let mut process = machine.process(&etcd, "cluster", &all);
+        let line = loop {
+            let line = process.line();
+            if !line.starts_with("standing by at ") {
+                break line;
+            }
+        };
+        let address = listening(&line);
+        (process, Asked { address })
+    };
+    let (mut first, second) = (Machine::new(), Machine::new());
+    let (process, asked) = cluster(&first);
+    let job = submit(&asked, &out);
+    asked.wait_for(&job, |status| checkpoints(status) > 3);
+    first.processes.push(process);
+    first.lose();
+    let (_process, asked) = cluster(&second);
+    let last = asked.wait_for(&job, |status| status["status"] == "completed");
+    assert_eq!(last["takeovers"], 1, "{last}");
+    assert_eq!(committed(&out), expected(20_000, 4_000));
 }
 
 #[tokio::test]
