@@ -105,7 +105,7 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
     let table: [(&[&str], &str); 7] = [
         (
             &["submit", "klicks"],
-            "there is no job named \"klicks\": there are: clicks, probe, word_count",
+            "there is no job named \"klicks\": there are: clicks, probe, windows, word_count",
         ),
         (
             &["submit", "clicks"],

@@ -62,7 +62,7 @@ use super::writer::{FileWriter, FileWriterState, OpenPart};
 
 /// Writes records to files that appear whole, exactly once.
 ///
-/// A subtask's files are `<dir>/<prefix>-<job>-<subtask>-<sequence>.<extension>`, where `<job>` is [`JobId::short`](rivus_core::JobId::short), eight digits that
+/// A subtask's files are `<dir>/<prefix>-<job>-<subtask>-<sequence>.<extension>`, where `<job>` is [`JobId::short`](rivus_core::JobId::short), twelve digits that
 /// stand for the job: several jobs, or several runs of one program, may write into one directory, and each adds its own files beside
 /// the others'. The directory is made if it is missing. Files in progress are hidden (their names start with a dot); those of
 /// jobs that are over may be deleted.

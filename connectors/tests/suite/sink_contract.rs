@@ -299,7 +299,7 @@ fn what_a_savepoint_names_outlives_its_jobs_restart_and_keeps_its_names() {
         named(".part-#-0-0-2.inprogress", 1),
         named(".part-#-0-0-1.prepared", 1),
     );
-    assert_eq!(names(dir.path()), [prepared.clone()]);
+    assert_eq!(names(dir.path()), std::slice::from_ref(&prepared));
     // The job goes back behind it, takes the beginning from there, and goes on beside it.
     job.crash().unwrap();
     assert_eq!(
