@@ -246,7 +246,7 @@ impl StreamEnvironment {
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has
     /// died. The program must be the same, its parallelism included, or it is refused. A job belongs to one process at a time: where a
     /// directory has its log, whoever resumes it while another process runs it is refused; elsewhere the one that had it ends with an
-    /// error. Where they share a [`Coordination`], one stands by until the other is gone. A job without a log is started under
+    /// error. Where they share a [`Coordination`](crate::Coordination), one stands by until the other is gone. A job without a log is started under
     /// the given id; one that has ended says how ([`JobHandle::status`]), until a hundred others have.
     ///
     /// # Errors

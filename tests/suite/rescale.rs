@@ -114,9 +114,9 @@ fn a_job_is_not_stopped_for_slots_that_there_are_not_and_waits_for_those_that_jo
     );
     assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
     let status = leader.asked.answer(&["status", &job]);
-    let tasks = status["tasks"].as_array().expect("a list").iter();
-    let first = |task: &Value| task["task"].as_str().expect("a name").ends_with("#1");
-    assert!(tasks.map(first).all(|first| first), "{status}");
+    let mut tasks = status["tasks"].as_array().expect("a list").iter();
+    let is_first = |task: &Value| task["task"].as_str().expect("a name").ends_with("#1");
+    assert!(tasks.all(is_first), "{status}");
     let _more = std::thread::scope(|scope| {
         let rescaled = scope.spawn(|| rescale(&leader.asked, &job, 4));
         let more = cluster.task_manager("2", &[]);
