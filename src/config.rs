@@ -36,7 +36,7 @@ pub(crate) use self::flags::{
 pub(crate) use self::reference::reference;
 
 pub(crate) use self::setting::{Declared, Role, Setting};
-pub(crate) use self::value::{HostPort, Value};
+pub(crate) use self::value::{Addresses, HostPort, Value};
 
 /// The variable that names the file.
 const FILE: &str = "RIVUS_CONFIG";

@@ -114,7 +114,9 @@ pub use windowed::WindowedStream;
 
 pub use rivus_actors::{JobStatus, JobView, NodeConfig, SubtaskView};
 pub use rivus_connectors as connectors;
-pub use rivus_core::job::{CheckpointMode, JobOptions, JobOutcome, RestartStrategy};
+pub use rivus_core::job::{
+    CheckpointMode, Happened, HistoryEvent, JobHistory, JobOptions, JobOutcome, RestartStrategy,
+};
 pub use rivus_core::{
     CheckpointId, Committer, Discovered, Either, Event, Expiring, ExpiringField, ExpiringMapState,
     Failure, FailureScope, GraphError, JobId, Key, KeyTimers, KnownSplits, ListState, MapState,

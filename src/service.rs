@@ -8,12 +8,14 @@
 //! POST   /v1/jobs/{job}/cancel                                  -> JobSummary
 //! POST   /v1/jobs/{job}/savepoints     SavepointOptions         -> SavepointMade, when it is complete
 //! POST   /v1/jobs/{job}/rescale        RescaleRequest           -> JobSummary, when the job goes on with it
+//! GET    /v1/jobs/{job}/log?after=N                             -> [EventDetails], what has happened behind the one of that number
 //! GET    /v1/jobs/{job}/graph                                   -> the plan, in Graphviz's language
 //! GET    /v1/factories                                          -> [FactoryDetails]
 //! GET    /v1/leader                                             -> LeaderDetails, by the leader
 //! ```
 //!
-//! `{job}` is a job's id, the beginning of one that no other job shares, or its name if no other running job has it.
+//! `{job}` is a job's id, the beginning of one that no other job shares, or its name if no other running job has it; where one only
+//! looks, the name of the job that ended last will do if none of that name runs.
 //! An answer other than 2xx has a [`Refusal`](api::Refusal) of one line. Jobs outlive the process: their logs and
 //! checkpoints lie in the storage, and the next process on the same storage goes on with them.
 //!

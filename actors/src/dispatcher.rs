@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{JobOptions, LogEntry, ProgramRef, StartState};
+use rivus_core::job::{JobOptions, LogEntry, Logged, ProgramRef, StartState};
 use rivus_core::{Failure, FailureScope, JobGraph, JobId, Operator, UserError, codec};
 use rivus_state::Append;
 
@@ -275,8 +275,8 @@ fn recover(node: &NodeContext, job: JobId) -> Result<Recovered, Failure> {
     if node.programs.get(job).is_some() {
         return Ok(Recovered::CanRun(None));
     }
-    let state = crate::job_master::replay(&node.log, job)?;
-    let view = Box::new(JobView::of_log(job, &state));
+    let (state, history) = crate::job_master::look(&node.log, job)?;
+    let view = Box::new(JobView::of_log(job, &state, &Arc::new(history)));
     match (state.outcome, state.program) {
         (Some(_), _) => Ok(Recovered::Over(view)),
         (None, None) => Ok(Recovered::Foreign),
@@ -350,7 +350,8 @@ fn write(
         options,
         start,
     };
-    let bytes = codec::encode(&entry)?;
+    let at = node.clock.unix_millis();
+    let bytes = codec::encode(&Logged { at, entry })?;
     match node.log.append(job, 0, nonce, &bytes) {
         // Lost: an earlier try has succeeded after all.
         Ok(Append::Written | Append::Lost { .. }) => Ok(()),

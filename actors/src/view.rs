@@ -1,9 +1,10 @@
 //! What can be seen of a running job from outside.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rivus_core::job::{JobOutcome, JobState, SavepointStatus};
+use rivus_core::job::{JobHistory, JobOutcome, JobState, SavepointStatus};
 use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures, Timestamp};
 
 /// Where a job stands.
@@ -87,7 +88,7 @@ pub struct JobView {
     pub name: String,
     /// Where it stands.
     pub status: JobStatus,
-    /// When it ended, in milliseconds since the epoch, if this process saw it end: the log has no clock.
+    /// When it ended, in milliseconds since the epoch.
     pub ended_at: Option<Timestamp>,
     /// The present leader.
     pub epoch: LeaderEpoch,
@@ -117,6 +118,8 @@ pub struct JobView {
     pub restarted_by_takeover: u32,
     /// Why a region was last restarted.
     pub last_failure: Option<String>,
+    /// What has happened to it.
+    pub history: Arc<JobHistory>,
 }
 
 impl JobView {
@@ -140,14 +143,16 @@ impl JobView {
             takeovers: 0,
             restarted_by_takeover: 0,
             last_failure: None,
+            history: Arc::default(),
         }
     }
 
     /// A job as its log has it, whoever leads.
-    pub(crate) fn of_log(job: JobId, state: &JobState) -> Self {
+    pub(crate) fn of_log(job: JobId, state: &JobState, history: &Arc<JobHistory>) -> Self {
         let ended = state.outcome.clone().map(JobStatus::Ended);
         Self {
             status: ended.unwrap_or(JobStatus::Recovering),
+            ended_at: history.ended_at(),
             epoch: state.epoch,
             parallelism: state.parallelism,
             is_rescaling: state.rescaling.is_some(),
@@ -158,6 +163,7 @@ impl JobView {
             takeovers: state.takeovers,
             restarted_by_takeover: state.restarted_by_takeover,
             last_failure: state.last_failure.as_ref().map(ToString::to_string),
+            history: Arc::clone(history),
             ..Self::new(job, state.name.clone())
         }
     }

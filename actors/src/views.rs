@@ -107,7 +107,7 @@ impl Views {
         *self.known() = Known::default();
     }
 
-    /// A job is over; `at` is when, if this process saw it end.
+    /// A job is over; `at` is when this process saw it end, if it did. The log may know it already.
     pub(crate) fn ended(&self, job: JobId, outcome: JobOutcome, at: Option<Timestamp>) {
         let mut known = self.known();
         let Some(view) = known.jobs.get(&job) else {
@@ -115,7 +115,7 @@ impl Views {
         };
         view.send_modify(|view| {
             view.status = JobStatus::Ended(outcome);
-            view.ended_at = at;
+            view.ended_at = view.ended_at.or(at);
         });
         known.ended(job);
     }

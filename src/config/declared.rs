@@ -9,7 +9,7 @@ use rivus_core::job::CheckpointMode;
 
 use super::setting::Role::{self, Cluster, Command, JobManager, TaskManager};
 use super::setting::{Declared, Setting};
-use super::value::{HostPort, Size};
+use super::value::{Addresses, HostPort, Size};
 
 /// Processes.
 const ALL_ROLES: &[Role] = &[Cluster, JobManager, TaskManager];
@@ -64,8 +64,9 @@ settings! {
     /// A PEM file with the authority that the others' certificates must be signed by; one that signs for nobody else
     TLS_CA: Option<PathBuf> = "tls.ca".roles(SEVERAL);
 
-    /// Where to listen for commands, and where commands go, to a leader or one that stands by; port 0 takes a free one
-    ADDRESS: SocketAddr = "address".default("127.0.0.1:7878").roles(&[Cluster, JobManager, Command]);
+    /// Where to listen for commands, and where commands go, to a leader or one that stands by: to several, A,B,.., in this order, until
+    /// one answers; port 0 takes a free one
+    ADDRESS: Addresses = "address".default("127.0.0.1:7878").roles(&[Cluster, JobManager, Command]);
     /// Where commands are sent on to when this process leads, if not to the address that is listened to: through a forwarded port,
     /// or by a name
     ADVERTISED: Option<HostPort> = "advertised".roles(LEADERS);

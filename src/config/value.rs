@@ -1,5 +1,6 @@
 //! Values, as people write them.
 
+use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -134,6 +135,45 @@ impl Value for SocketAddr {
 
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Addresses, the first one before the others. Where somebody listens it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addresses(pub(crate) Vec<SocketAddr>);
+
+impl Addresses {
+    /// The only one.
+    ///
+    /// # Errors
+    /// One line, if there are several.
+    pub(crate) fn only(&self) -> Result<SocketAddr, String> {
+        match self.0[..] {
+            [only] => Ok(only),
+            _ => Err("a process listens at one address: several are for commands, give one".into()),
+        }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(SocketAddr::to_string).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+impl Value for Addresses {
+    const EXPECTS: &'static str = SocketAddr::EXPECTS;
+
+    fn read(text: &str) -> Option<Self> {
+        let all = text
+            .split(',')
+            .map(|address| SocketAddr::read(address.trim()));
+        all.collect::<Option<Vec<_>>>().map(Self)
     }
 
     fn show(&self) -> String {
@@ -307,6 +347,12 @@ mod tests {
             ("[::1]:80", Some("[::1]:80")),
             ("localhost:80", None),
             ("127.0.0.1", None),
+        ]);
+        check::<Addresses>(&[
+            ("127.0.0.1:1", Some("127.0.0.1:1")),
+            ("127.0.0.1:1, [::1]:2", Some("127.0.0.1:1,[::1]:2")),
+            ("127.0.0.1:1,", None),
+            ("", None),
         ]);
         check::<bool>(&[("true", Some("true")), ("yes", None)]);
         check::<CheckpointMode>(&[

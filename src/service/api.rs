@@ -1,7 +1,7 @@
 //! What is said over HTTP, as JSON.
 
 use rivus_actors::{JobStatus, JobView};
-use rivus_core::job::JobOutcome;
+use rivus_core::job::{Happened, HistoryEvent, JobOutcome};
 use rivus_core::{MIN_TIMESTAMP, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -55,7 +55,7 @@ pub(crate) struct JobSummary {
     pub(crate) status: String,
     /// Why it failed, or what it waits for.
     pub(crate) reason: Option<String>,
-    /// When it ended, in milliseconds since the epoch, if who answers saw it end.
+    /// When it ended, in milliseconds since the epoch.
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) checkpoints: u64,
     pub(crate) restarts: u32,
@@ -96,6 +96,27 @@ pub(crate) struct TaskDetails {
     pub(crate) watermark: Option<Timestamp>,
     pub(crate) state_rows: u64,
     pub(crate) snapshot_bytes: u64,
+}
+
+/// Something that has happened to a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EventDetails {
+    /// Which it is among all that ever happened to the job, from 1.
+    pub(crate) number: u64,
+    /// Milliseconds since the epoch.
+    pub(crate) at: Timestamp,
+    /// In one word: submitted, led, takeover, deployed, checkpoint, savepoint, aborted, failed, asked, refused, rescaled, failing or ended.
+    pub(crate) event: String,
+    /// For people.
+    pub(crate) message: String,
+    /// The checkpoint or savepoint that it is about.
+    pub(crate) checkpoint: Option<u64>,
+    /// The task that failed: vertex, subtask and attempt.
+    pub(crate) task: Option<String>,
+    /// Where that was.
+    pub(crate) task_manager: Option<String>,
+    /// The operator that is to blame for a failure.
+    pub(crate) operator: Option<String>,
 }
 
 /// What a savepoint is for.
@@ -150,6 +171,46 @@ pub(crate) struct FactoryDetails {
 pub(crate) struct Refusal {
     /// One line.
     pub(crate) error: String,
+}
+
+impl EventDetails {
+    pub(crate) fn of(event: &HistoryEvent) -> Self {
+        let mut details = Self {
+            number: event.number,
+            at: event.at,
+            event: event.what.word().to_owned(),
+            message: event.what.to_string(),
+            checkpoint: None,
+            task: None,
+            task_manager: None,
+            operator: None,
+        };
+        match &event.what {
+            Happened::Completed { id, .. } | Happened::Aborted { id, .. } => {
+                details.checkpoint = Some(id.0);
+            }
+            Happened::Failed {
+                attempt,
+                task_manager,
+                cause,
+                ..
+            } => {
+                details.task = attempt.map(|attempt| attempt.to_string());
+                details.task_manager = task_manager.as_ref().map(ToString::to_string);
+                details.operator = cause.operator.as_ref().map(ToString::to_string);
+            }
+            Happened::Failing { cause } => {
+                details.operator = cause.operator.as_ref().map(ToString::to_string);
+            }
+            _ => {}
+        }
+        details
+    }
+
+    /// Whether nothing can happen after it.
+    pub(crate) fn is_last(&self) -> bool {
+        self.event == "ended"
+    }
 }
 
 impl JobSummary {

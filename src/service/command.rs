@@ -1,6 +1,7 @@
 //! The service's commands: run it, and ask it.
 
 mod configuration;
+mod logs;
 mod roles;
 mod savepoint;
 mod show;
@@ -85,6 +86,17 @@ pub enum ServiceCommand {
         /// Show it once, on a terminal too
         #[arg(long)]
         once: bool,
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show what has happened to a job: who led it, where its tasks went, what failed and why, its checkpoints, how it ended
+    Logs {
+        /// The job's id, the beginning of one, or its name
+        job: String,
+        /// Go on with what happens, until the job ends
+        #[arg(long, short)]
+        follow: bool,
         /// Which service
         #[command(flatten)]
         at: At,
@@ -204,6 +216,7 @@ impl ServiceCommand {
             Self::Submit(args) => submit(args, &jobs),
             Self::List { at } => list(&at),
             Self::Status { job, once, at } => status(&job, once, &at),
+            Self::Logs { job, follow, at } => logs::logs(&job, follow, &at),
             Self::Cancel { job, at } => cancel(&job, &at),
             Self::Stop { job, drain, at } => {
                 let options = SavepointOptions {
@@ -331,7 +344,7 @@ fn make_savepoint(job: &str, options: SavepointOptions, at: &At) -> Result<(), C
         ..options
     };
     let path = of_job(&job.summary.id, "/savepoints");
-    let made: SavepointMade = client.post_for_long(&path, &options)?;
+    let made: SavepointMade = client.post(&path, &options)?;
     show::one(at.json, &made, |made| {
         made.path.clone().unwrap_or_else(|| made.name.clone())
     });
@@ -344,7 +357,7 @@ fn rescale(job: &str, parallelism: u32, at: &At) -> Result<(), CommandError> {
         token: Some(new_id()),
     };
     let path = of_job(job, "/rescale");
-    let summary: JobSummary = at.client()?.post_for_long(&path, &request)?;
+    let summary: JobSummary = at.client()?.post(&path, &request)?;
     show::one(at.json, &summary, |summary| {
         format!("{} goes on with parallelism {parallelism}", summary.id)
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::api::{
-    FactoryDetails, JobDetails, JobSummary, LeaderDetails, Refusal, RescaleRequest, SavepointMade,
-    SavepointOptions, SubmitRequest, Submitted,
+    EventDetails, FactoryDetails, JobDetails, JobSummary, LeaderDetails, Refusal, RescaleRequest,
+    SavepointMade, SavepointOptions, SubmitRequest, Submitted,
 };
 use super::dot::dot;
 use super::settings::ProcessSettings;
@@ -157,6 +157,20 @@ impl Service {
         }
     }
 
+    /// The job that is meant, by who only looks: of a name that no running job has, the one that ended last.
+    fn look(&self, wanted: &str) -> Result<JobView, Refused> {
+        let found = self.find(wanted);
+        if !matches!(&found, Err(Refused(StatusCode::NOT_FOUND, _))) {
+            return found;
+        }
+        let mut named = self.cluster.views().all();
+        named.retain(|view| view.name == wanted);
+        named
+            .into_iter()
+            .max_by_key(|view| view.ended_at)
+            .map_or(found, Ok)
+    }
+
     /// A handle on a job that is there.
     fn handle(&self, job: JobId) -> Result<JobHandle, Refused> {
         let view = self.cluster.views().watch(job);
@@ -266,6 +280,7 @@ fn router(service: Arc<Service>) -> Router {
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .route("/v1/jobs/{job}/savepoints", post(make_savepoint))
         .route("/v1/jobs/{job}/rescale", post(rescale))
+        .route("/v1/jobs/{job}/log", get(log))
         .route("/v1/jobs/{job}/graph", get(graph))
         .route("/v1/factories", get(factories))
         .route("/v1/leader", get(leader))
@@ -296,13 +311,34 @@ async fn list(State(service): Shared) -> Json<Vec<JobSummary>> {
 }
 
 async fn details(State(service): Shared, Path(job): Path<String>) -> Answer<JobDetails> {
-    let view = service.find(&job)?;
+    let view = service.look(&job)?;
     let kept = service.handle(view.job)?.kept_checkpoint();
     let kept = kept.as_ref().and_then(Savepoint::path);
     Ok(Json(JobDetails {
         kept_checkpoint: kept.map(|folder| folder.display().to_string()),
         ..JobDetails::of(&view)
     }))
+}
+
+async fn log(
+    State(service): Shared,
+    Path(job): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<Vec<EventDetails>> {
+    let after = match query.as_deref() {
+        None | Some("") => Some(0),
+        Some(query) => query
+            .strip_prefix("after=")
+            .and_then(|number| number.parse::<u64>().ok()),
+    };
+    let after = after.ok_or_else(|| {
+        let message = "of a log only those behind an event can be asked for: give ?after=NUMBER";
+        Refused(StatusCode::BAD_REQUEST, message.to_owned())
+    })?;
+    let view = service.look(&job)?;
+    let events = view.history.events();
+    let new = events.filter(|event| event.number > after);
+    Ok(Json(new.map(EventDetails::of).collect()))
 }
 
 async fn cancel(State(service): Shared, Path(job): Path<String>) -> Answer<JobSummary> {

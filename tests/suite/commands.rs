@@ -6,10 +6,11 @@ use std::net::{Shutdown, TcpStream};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Leader, checkpoints};
-use crate::processes::Asked;
+use crate::partitions::{Passes, Way};
+use crate::processes::{Asked, pause};
 
 /// Says something to an address as a program of one's own would, and hangs up if it doesn't wait for the answer.
-fn say(address: &str, request: &str, waits: bool) -> String {
+pub(crate) fn say(address: &str, request: &str, waits: bool) -> String {
     let mut stream = TcpStream::connect(address).expect("connects");
     stream.write_all(request.as_bytes()).expect("is said");
     let mut answer = String::new();
@@ -155,6 +156,87 @@ fn a_command_whose_connection_is_closed_is_not_run_by_a_leader_that_wakes_nor_la
     drop(tasks);
 }
 
+/// Whoever of two is asked that answers first.
+fn either(one: &str, other: &str) -> Asked {
+    let address = format!("{one},{other}");
+    Asked { address }
+}
+
+#[test]
+fn a_command_that_is_given_several_addresses_goes_to_the_first_that_answers() {
+    let cluster = Cluster::new();
+    let leader = cluster.leader(&[]);
+    let (standby, standing_by) = cluster.asked_standby(&[]);
+    let both = either(&leader.asked.address, &standing_by.address);
+    assert_eq!(names(&both), [""; 0]);
+    leader.process.kill();
+    // The first one is gone, and the second one about to lead.
+    assert_eq!(names(&both), [""; 0]);
+    standby.kill();
+    let (said, code) = both.refusal(&["list"]);
+    assert_eq!((code, said.lines().count()), (Some(3), 1), "{said}");
+    let says = format!("error: no service answers at {}: start one", both.address);
+    assert!(said.starts_with(&says), "{said}");
+}
+
+#[test]
+fn a_submission_whose_leader_is_stopped_is_asked_of_the_next_and_is_one_job() {
+    let cluster = Cluster::new();
+    let first = cluster.leader(&[]);
+    let (second, standing_by) = cluster.asked_standby(&[]);
+    first.process.signal("-STOP");
+    let both = either(&first.asked.address, &standing_by.address);
+    let out = cluster.path("out").display().to_string();
+    let submit = [
+        "submit",
+        "--command-timeout",
+        "2s",
+        "clicks",
+        "--",
+        "--out",
+        &out,
+    ];
+    let submitted = both.answer(&submit);
+    let second = Leader::of(second);
+    first.process.signal("-CONT");
+    // When who woke has learned whom it is to send on to, it has looked at what it had been asked for.
+    let listed = first.asked.answer(&["list"]);
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(listed[0]["id"], submitted["id"], "{listed}");
+    drop(second);
+}
+
+#[test]
+fn a_submission_that_was_made_and_not_answered_is_not_made_twice() {
+    let (cluster, way) = (Cluster::new(), Way::new());
+    let leader = cluster.leader(&[]);
+    let (_standby, standing_by) = cluster.asked_standby(&[]);
+    way.lead_to(&leader.asked.address);
+    // What it says arrives, and what it is answered doesn't.
+    way.let_pass(Passes::Calls);
+    let both = either(&way.address, &standing_by.address);
+    let out = cluster.path("out").display().to_string();
+    let submit = [
+        "submit",
+        "--command-timeout",
+        "2s",
+        "clicks",
+        "--",
+        "--out",
+        &out,
+    ];
+    let submitted = std::thread::scope(|scope| {
+        let submitted = scope.spawn(|| both.answer(&submit));
+        while names(&leader.asked).is_empty() {
+            pause();
+        }
+        submitted.join().expect("is answered")
+    });
+    let listed = leader.asked.answer(&["list"]);
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(listed[0]["id"], submitted["id"], "{listed}");
+}
+
 #[test]
 fn a_job_is_known_by_its_name_while_its_leader_collects_reports_and_when_it_has_ended() {
     let cluster = Cluster::new();
@@ -182,7 +264,7 @@ fn a_job_is_known_by_its_name_while_its_leader_collects_reports_and_when_it_has_
     assert_eq!(listed[0]["id"], job.as_str(), "{listed}");
     assert_eq!(listed[0]["status"], "completed", "{listed}");
     assert_eq!(listed[0]["checkpoints"], last["checkpoints"], "{listed}");
-    assert_eq!(listed[0]["ended_at"], Value::Null, "{listed}");
+    assert_eq!(listed[0]["ended_at"], last["ended_at"], "{listed}");
     let (said, _) = third.asked.refusal(&["cancel", "clicks"]);
     assert!(said.contains("there is no job \"clicks\""), "{said}");
     let over = third.asked.answer(&["cancel", &job]);

@@ -12,13 +12,16 @@ mod cluster;
 mod command_lines;
 mod commands;
 mod config;
+mod cycles;
 mod docs;
+mod dying;
 mod embedded;
 mod end_to_end;
 mod ending;
 mod examples;
 mod iterate;
 mod kept;
+mod logs;
 mod mistakes;
 mod one_folder;
 mod operator_kit;
@@ -28,6 +31,8 @@ mod partitions;
 mod processes;
 mod queries;
 mod query_joins;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod quorum;
 mod refused;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -10,7 +11,7 @@ use crate::processes::{Process, pause};
 
 /// What a way does to what comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Passes {
+pub(crate) enum Passes {
     Both,
     /// What the one that connects says is held up, while connections stay open.
     Answers,
@@ -21,18 +22,20 @@ enum Passes {
 
 /// A way from those who connect to whom it leads to.
 #[derive(Clone)]
-struct Way {
-    address: String,
+pub(crate) struct Way {
+    pub(crate) address: String,
     leads_to: Arc<Mutex<Option<String>>>,
+    carried: Arc<AtomicU64>,
     passes: Arc<Mutex<Passes>>,
 }
 
 impl Way {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let way = Self {
             address: listener.local_addr().expect("an address").to_string(),
             leads_to: Arc::default(),
+            carried: Arc::default(),
             passes: Arc::new(Mutex::new(Passes::Both)),
         };
         let taken = way.clone();
@@ -46,12 +49,17 @@ impl Way {
         way
     }
 
-    fn lead_to(&self, address: &str) {
+    pub(crate) fn lead_to(&self, address: &str) {
         *self.leads_to.lock().expect("whole") = Some(address.to_owned());
     }
 
-    fn let_pass(&self, passes: Passes) {
+    pub(crate) fn let_pass(&self, passes: Passes) {
         *self.passes.lock().expect("whole") = passes;
+    }
+
+    /// Bytes that have passed in all, both ways.
+    pub(crate) fn carried(&self) -> u64 {
+        self.carried.load(Ordering::Relaxed)
     }
 
     fn lets(&self, direction: Passes) -> bool {
@@ -83,6 +91,7 @@ impl Way {
             if to.write_all(&bytes[..read]).is_err() {
                 break;
             }
+            self.carried.fetch_add(read as u64, Ordering::Relaxed);
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
@@ -90,12 +99,12 @@ impl Way {
 }
 
 /// Where a process listens that has another address for others.
-fn behind(line: &str) -> &str {
+pub(crate) fn behind(line: &str) -> &str {
     line.split_once(", which others reach at ").expect("both").0
 }
 
 /// Silence is noticed in a second.
-const SOON: [&str; 4] = ["--heartbeat-timeout", "1s", "--heartbeat-interval", "200ms"];
+pub(crate) const SOON: [&str; 4] = ["--heartbeat-timeout", "1s", "--heartbeat-interval", "200ms"];
 
 fn leader_at_the_end_of(way: &Way, cluster: &Cluster) -> Leader {
     let advertised = ["--control-advertised", &way.address];

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use rivus_core::job::{CheckpointEvent, JobEvent, LogEntry};
-use rivus_core::{CheckpointId, Failure, JobId, codec};
+use rivus_core::job::{CheckpointEvent, JobEvent, LogEntry, Logged};
+use rivus_core::{CheckpointId, Failure, JobId, Timestamp, codec};
 use rivus_state::{Append, StorageError};
 
 use super::{JobMasterArgs, JobMasterMessage, JobMasterState};
@@ -35,7 +35,7 @@ pub(super) struct LogWriter {
     /// The slot of the next entry.
     next: u64,
     /// Entries to be written, and their bytes; the first is being written if a nonce is set.
-    queue: VecDeque<(LogEntry, Vec<u8>)>,
+    queue: VecDeque<(Logged, Vec<u8>)>,
     /// Marks the write under way as ours: a write that timed out may have succeeded.
     nonce: Option<u128>,
     failures: u32,
@@ -64,17 +64,21 @@ impl LogWriter {
 
     /// The highest checkpoint id among the entries that wait to be written.
     pub(super) fn last_checkpoint(&self) -> CheckpointId {
-        let ids = self.queue.iter().filter_map(|(entry, _)| match entry {
-            LogEntry::CheckpointTriggered { id, .. } => Some(*id),
-            _ => None,
-        });
+        let ids = self
+            .queue
+            .iter()
+            .filter_map(|(logged, _)| match &logged.entry {
+                LogEntry::CheckpointTriggered { id, .. } => Some(*id),
+                _ => None,
+            });
         ids.max().unwrap_or_default()
     }
 
     /// What became of savepoints, by entries that wait to be written.
     pub(super) fn savepoints_failed(&self) -> impl Iterator<Item = &LogEntry> {
         let failed = |entry: &&LogEntry| matches!(entry, LogEntry::SavepointFailed { .. });
-        self.queue.iter().map(|(entry, _)| entry).filter(failed)
+        let entries = self.queue.iter().map(|(logged, _)| &logged.entry);
+        entries.filter(failed)
     }
 
     /// Writes the first entry of the queue; once more, if it was being written.
@@ -97,12 +101,14 @@ impl JobMasterState {
     /// Has an entry written.
     pub(super) fn append(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
         self.pass_with(&entry, Step::BeforeAppend)?;
-        let bytes = match codec::encode(&entry) {
+        let at = self.args.node.clock.unix_millis();
+        let logged = Logged { at, entry };
+        let bytes = match codec::encode(&logged) {
             Ok(bytes) => bytes,
             // It would stand in the way of all that comes after it, the end of the job too.
             Err(error) => return self.decide(JobEvent::FailJob(Failure::from(error))),
         };
-        self.log.queue.push_back((entry, bytes));
+        self.log.queue.push_back((logged, bytes));
         if self.log.nonce.is_none() {
             self.log.write_next();
         }
@@ -127,11 +133,12 @@ impl JobMasterState {
                 self.log.nonce = None;
                 self.log.failures = 0;
                 self.log.next += 1;
-                let Some((entry, _)) = self.log.queue.pop_front() else {
+                let Some((Logged { at, entry }, _)) = self.log.queue.pop_front() else {
                     return Ok(());
                 };
                 self.pass_with(&entry, Step::AfterAppend)?;
                 self.log.write_next();
+                self.note(at, &entry);
                 self.written(entry)?;
                 self.compact()?;
             }
@@ -153,6 +160,13 @@ impl JobMasterState {
             }
         }
         Ok(())
+    }
+
+    /// The job's story goes on.
+    fn note(&mut self, at: Timestamp, entry: &LogEntry) {
+        if let Some(machine) = &self.machine {
+            Arc::make_mut(&mut self.history).note(at, entry, machine.state());
+        }
     }
 
     /// Times checkpoints, so that the view that counts one says how long it took.
@@ -224,7 +238,7 @@ impl JobMasterState {
         if self.log.next - self.log.compacted < most {
             return Ok(());
         }
-        let Ok(bytes) = codec::encode(machine.state()) else {
+        let Ok(bytes) = codec::encode(&(machine.state(), &*self.history)) else {
             return Ok(());
         };
         self.pass(Step::Compact)?;

@@ -34,8 +34,8 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::job::{
-    CheckpointEvent, JobEvent, JobMachine, JobOptions, JobReport, JobTimer, LogEntry, Manifest,
-    Rescaling, SavepointRequest, Tasks,
+    CheckpointEvent, JobEvent, JobHistory, JobMachine, JobOptions, JobReport, JobTimer, LogEntry,
+    Manifest, Rescaling, SavepointRequest, Tasks,
 };
 use rivus_core::{
     AlignmentGroup, AnyEnumerator, AttemptId, Barrier, CheckpointId, EncodedSplit, Failure,
@@ -47,6 +47,7 @@ use uuid::Uuid;
 use self::log::{Appended, LogWriter, RETRY};
 pub use self::rescale::RescaleLook;
 use self::splits::Look;
+pub(crate) use self::takeover::look;
 pub use self::takeover::replay;
 use self::takeover::{Replayed, Takeover};
 use crate::context::NodeContext;
@@ -187,6 +188,8 @@ pub struct JobMasterState {
     log: LogWriter,
     /// None until the log has been replayed.
     machine: Option<JobMachine>,
+    /// What has happened to the job. Whoever looks at it shares it.
+    history: Arc<JobHistory>,
     takeover: Takeover,
     coordinator: Option<ActorRef<CoordinatorMessage>>,
     /// What a coordinator that is restarted has to be told again.
@@ -250,6 +253,7 @@ impl Actor for JobMasterActor {
             log: LogWriter::new(&args, myself.clone()),
             myself,
             machine: None,
+            history: Arc::default(),
             takeover: Takeover::default(),
             coordinator: None,
             checkpointing: Checkpointing::Quiet,

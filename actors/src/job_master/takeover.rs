@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ractor::ActorProcessingErr;
 use rivus_core::job::{
-    CheckpointEvent, JobEvent, JobMachine, JobOutcome, JobReport, JobState, LogEntry,
+    CheckpointEvent, JobEvent, JobHistory, JobMachine, JobOutcome, JobReport, JobState, LogEntry,
+    Logged,
 };
 use rivus_core::{CodecError, Failure, FailureScope, Incarnation, JobId, TaskManagerId, codec};
 use rivus_state::{Append, JobLog, StorageError};
@@ -21,6 +22,7 @@ use crate::resource_manager::ResourceManagerMessage;
 /// A log that has been fenced and read.
 pub struct Replayed {
     state: JobState,
+    history: JobHistory,
     /// The slot behind this leader's own entry.
     next: u64,
     /// The slot up to which the log is folded into a snapshot.
@@ -61,12 +63,13 @@ fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
         }
     })?;
     let foreign = |error: CodecError| unreadable(job, &Failure::from(error));
-    let mut state = match &contents.snapshot {
+    let (mut state, mut history) = match &contents.snapshot {
         Some(snapshot) => codec::decode(&snapshot.payload).map_err(foreign)?,
-        None => JobState::default(),
+        None => (JobState::default(), JobHistory::default()),
     };
     for record in &contents.entries {
-        let entry = codec::decode::<LogEntry>(&record.payload).map_err(foreign)?;
+        let Logged { at, entry } = codec::decode(&record.payload).map_err(foreign)?;
+        history.note(at, &entry, &state);
         state.apply(&entry);
     }
     let compacted = contents
@@ -76,6 +79,7 @@ fn read(log: &JobLog, job: JobId) -> Result<Replayed, Failure> {
     let next = contents.next_index();
     Ok(Replayed {
         state,
+        history,
         next,
         compacted,
     })
@@ -96,6 +100,14 @@ fn unreadable(job: JobId, why: &Failure) -> Failure {
 /// If the log can't be read or is damaged.
 pub fn replay(log: &JobLog, job: JobId) -> Result<JobState, Failure> {
     read(log, job).map(|replayed| replayed.state)
+}
+
+/// What is true of a job by its log, and what has happened to it.
+///
+/// # Errors
+/// As [`replay`].
+pub(crate) fn look(log: &JobLog, job: JobId) -> Result<(JobState, JobHistory), Failure> {
+    read(log, job).map(|replayed| (replayed.state, replayed.history))
 }
 
 /// What became of a try to fence a log.
@@ -129,10 +141,16 @@ fn fence(node: &NodeContext, job: JobId, term: u64, nonce: u128) -> Result<Fence
             term,
             process: node.process,
         };
-        let bytes = codec::encode(&entry)?;
+        let logged = Logged {
+            at: node.clock.unix_millis(),
+            entry,
+        };
+        let bytes = codec::encode(&logged)?;
         match log.append(job, replayed.next, nonce, &bytes) {
             Ok(Append::Written) => {
                 node.led.insert(job, ());
+                let Logged { at, entry } = logged;
+                replayed.history.note(at, &entry, &replayed.state);
                 replayed.state.apply(&entry);
                 replayed.next += 1;
                 return Ok(Fence::Taken(Box::new(replayed)));
@@ -208,6 +226,7 @@ impl JobMasterState {
     ) -> Result<(), ActorProcessingErr> {
         let Replayed {
             state,
+            history,
             next,
             compacted,
         } = match replayed {
@@ -216,6 +235,7 @@ impl JobMasterState {
         };
         self.pass(Step::Replay)?;
         self.log.start_at(next, compacted);
+        self.history = Arc::new(history);
         self.options = Arc::new(state.options.clone());
         self.takeover.found_ended = state.outcome.is_some();
         if let Some(parallelism) = state.parallelism {

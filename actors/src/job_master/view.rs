@@ -22,7 +22,7 @@ impl JobMasterState {
 
     pub(super) fn view(&self, machine: &JobMachine) -> JobView {
         let state = machine.state();
-        let by_log = JobView::of_log(self.args.job, state);
+        let by_log = JobView::of_log(self.args.job, state, &self.history);
         let status = if state.outcome.is_some() || !self.takeover.is_over() {
             by_log.status
         } else if state.failing.is_some() || state.cancel_requested {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::options::JobOptions;
 use super::program::ProgramRef;
 use super::splits::SplitPool;
+use crate::event::Timestamp;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, CheckpointId, LeaderEpoch, OperatorUid, Slot, SubtaskId, VertexId};
 use crate::in_flight::IN_FLIGHT_STATE;
@@ -139,6 +140,8 @@ pub enum LogEntry {
     },
     /// A region failed and is about to be restarted.
     FailoverStarted {
+        /// The execution that failed, or was found gone, if it was one.
+        attempt: Option<AttemptId>,
         /// Its subtasks.
         region: Vec<SubtaskId>,
         /// Why.
@@ -162,6 +165,15 @@ pub enum LogEntry {
         /// How.
         outcome: JobOutcome,
     },
+}
+
+/// An entry as it stands in the log: with the time of its writer's clock, for people. Nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Logged {
+    /// When it was to be written, in milliseconds since the epoch.
+    pub at: Timestamp,
+    /// What was.
+    pub entry: LogEntry,
 }
 
 /// How a job ended.

@@ -8,6 +8,7 @@
 mod checkpoints;
 mod entry;
 mod files;
+mod history;
 mod master;
 mod options;
 mod program;
@@ -19,10 +20,11 @@ mod state;
 
 pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
 pub use entry::{
-    JobOutcome, LogEntry, Manifest, SavepointRequest, SnapshotPart, SnapshotRef, StartState,
-    StoredFile, StoredFiles, SubtaskSnapshot,
+    JobOutcome, LogEntry, Logged, Manifest, SavepointRequest, SnapshotPart, SnapshotRef,
+    StartState, StoredFile, StoredFiles, SubtaskSnapshot,
 };
 pub use files::KnownFiles;
+pub use history::{Happened, HistoryEvent, JobHistory};
 pub use master::{JobAction, JobEvent, JobMachine, JobTimer, RegionPhase};
 pub use options::{CheckpointMode, JobOptions};
 pub use program::ProgramRef;

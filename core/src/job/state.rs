@@ -157,6 +157,13 @@ impl JobState {
         }
     }
 
+    /// Whether a leader of this term, whose entry is next, takes the job over from another one.
+    pub(super) fn is_taken_over(&self, term: u64) -> bool {
+        // A leader that begins again with another plan takes nothing over.
+        let goes_on = self.begins_again && self.term == term;
+        self.epoch > LeaderEpoch(0) && !goes_on
+    }
+
     /// Takes an entry that has been written.
     pub fn apply(&mut self, entry: &LogEntry) {
         match entry {
@@ -180,11 +187,8 @@ impl JobState {
                 term,
                 process,
             } => {
-                // A leader that begins again with another plan takes nothing over.
-                let goes_on = std::mem::take(&mut self.begins_again) && self.term == *term;
-                if self.epoch > LeaderEpoch(0) && !goes_on {
-                    self.takeovers += 1;
-                }
+                self.takeovers += u32::from(self.is_taken_over(*term));
+                self.begins_again = false;
                 self.epoch = *epoch;
                 self.term = *term;
                 self.process = *process;
@@ -272,6 +276,7 @@ impl JobState {
                 cause,
                 found_at_takeover,
                 charged,
+                ..
             } => {
                 self.restarts += 1;
                 self.restarts_charged += u32::from(*charged);

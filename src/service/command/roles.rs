@@ -106,7 +106,8 @@ fn lead(
     what: impl FnOnce(&str) -> String,
 ) -> Result<(), CommandError> {
     let mut settings = ProcessSettings::of(config, role)?;
-    let address = config.get(&declared::ADDRESS);
+    let address = config.get(&declared::ADDRESS).only();
+    let address = address.map_err(|problem| config.refuse(&declared::ADDRESS, problem))?;
     runtime()?.block_on(async {
         let cant_listen = || format!("can't listen on {address}: give another --address");
         let listener = TcpListener::bind(address)

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rivus_core::Timestamp;
 use serde::Serialize;
 
-use crate::service::api::{FactoryDetails, JobDetails, JobSummary};
+use crate::service::api::{EventDetails, FactoryDetails, JobDetails, JobSummary};
 
 /// Prints a line. Whoever reads may stop before the end, as `head` does.
 pub(super) fn say(line: &str) {
@@ -78,6 +78,14 @@ pub(super) fn jobs(jobs: &[JobSummary]) -> String {
 fn moment(unix_millis: Timestamp) -> String {
     let since = Duration::from_millis(unix_millis.max(0) as u64);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+}
+
+/// A line of a job's story. Each stands for itself: others may follow at any time.
+pub(super) fn event(event: &EventDetails) -> String {
+    let since = Duration::from_millis(event.at.max(0) as u64);
+    let at = humantime::format_rfc3339_millis(UNIX_EPOCH + since);
+    // As wide as the longest of them.
+    format!("{at}  {:<10}  {}", event.event, event.message)
 }
 
 pub(super) fn factories(all: &[FactoryDetails]) -> String {

@@ -120,7 +120,7 @@ impl JobMachine {
         let failure = failure.or_else(|| self.state.failing.clone());
         let cause =
             failure.unwrap_or_else(|| Failure::attempt("a task is gone that had to commit"));
-        self.fail_over(region, cause, wait, false, actions);
+        self.fail_over(region, None, cause, wait, false, actions);
     }
 
     /// From now on the job ends whatever is owed.

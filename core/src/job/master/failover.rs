@@ -42,20 +42,30 @@ impl JobMachine {
         // again as they are, and counts no further (FLIP-364).
         let others_wait = self.regions.iter().any(|region| region.phase.waits());
         if others_wait && self.state.options.restart != RestartStrategy::None {
-            self.fail_over(index, failure, self.restart.decided(), false, actions);
+            self.fail_over(
+                index,
+                Some(attempt),
+                failure,
+                self.restart.decided(),
+                false,
+                actions,
+            );
             return;
         }
         let random = (self.random)();
         let strategy = &self.state.options.restart;
         match self.restart.on_failure(strategy, now, random) {
             RestartDecision::GiveUp => self.fail_job(failure, actions),
-            RestartDecision::After(wait) => self.fail_over(index, failure, wait, true, actions),
+            RestartDecision::After(wait) => {
+                self.fail_over(index, Some(attempt), failure, wait, true, actions);
+            }
         }
     }
 
     pub(super) fn fail_over(
         &mut self,
         index: usize,
+        attempt: Option<AttemptId>,
         cause: Failure,
         wait: Duration,
         charged: bool,
@@ -63,6 +73,7 @@ impl JobMachine {
     ) {
         self.regions[index].phase = RegionPhase::Failing;
         actions.push(JobAction::Append(LogEntry::FailoverStarted {
+            attempt,
             region: self.regions[index].subtasks.iter().copied().collect(),
             cause,
             wait,

@@ -151,6 +151,7 @@ impl JobMachine {
     fn redeploy_lost(&mut self, index: usize, first: AttemptId, actions: &mut Vec<JobAction>) {
         self.regions[index].phase = RegionPhase::Failing;
         actions.push(JobAction::Append(LogEntry::FailoverStarted {
+            attempt: Some(first),
             region: self.regions[index].subtasks.iter().copied().collect(),
             cause: Failure::attempt(format!("{first} was gone when the leader took over")),
             wait: Duration::ZERO,
