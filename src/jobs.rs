@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use rivus_actors::ProgramFactories;
+use rivus_actors::{Probe, ProgramFactories};
 use rivus_core::job::{JobOptions, ProgramRef};
 use rivus_core::{Failure, JobGraph, UserError};
 
@@ -63,6 +63,7 @@ pub(crate) struct NamedJob {
 #[derive(Clone, Default)]
 pub struct Jobs {
     jobs: BTreeMap<String, NamedJob>,
+    pub(crate) probe: Option<Arc<dyn Probe>>,
 }
 
 impl Jobs {
@@ -123,6 +124,36 @@ impl Jobs {
             other.is_none(),
             "two jobs are named {name}: give one another name"
         );
+        self
+    }
+
+    /// Has a probe look in on every process of the binary, where it may break things: for a test that starts processes of its own.
+    ///
+    /// ```
+    /// use std::fmt::Display;
+    /// use std::sync::Arc;
+    ///
+    /// use rivus::Jobs;
+    /// use rivus::engine::{ActorKind, Fault, Probe, Step};
+    ///
+    /// /// The leader's process is gone as soon as a checkpoint is complete, and before anybody knows.
+    /// struct Mortal;
+    ///
+    /// impl Probe for Mortal {
+    ///     fn at(&self, _kind: ActorKind, _label: &dyn Display, step: Step) -> Option<Fault> {
+    ///         if step == Step::Announce {
+    ///             std::process::abort();
+    ///         }
+    ///         None
+    ///     }
+    /// }
+    ///
+    /// let jobs = Jobs::new().probe(Arc::new(Mortal));
+    /// # let _ = jobs;
+    /// ```
+    #[must_use]
+    pub fn probe(mut self, probe: Arc<dyn Probe>) -> Self {
+        self.probe = Some(probe);
         self
     }
 

@@ -79,7 +79,7 @@ impl ProcessSettings {
             coordination: self.coordination,
             seed: None,
             starts_at: None,
-            probe: None,
+            probe: jobs.probe.clone(),
             blocking: None,
             backend: self.backend,
             factories: Some(Arc::new(jobs.clone())),

@@ -1,0 +1,477 @@
+//! A leader's process that dies at one step of what it does, as a machine that fails: before a durable write or after it, in the midst
+//! of a checkpoint, a commit, a deployment, a rescale, a takeover. However that is, the next one goes on, and the output is what it
+//! would have been.
+//!
+//! Processes are this very program, run with one test, so that a probe can be in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use clap::Parser;
+use rivus::connectors::{FileSink, GeneratorSource};
+use rivus::engine::core::job::LogEntry;
+use rivus::engine::{ActorKind, Fault, Probe, Step};
+use rivus::{
+    JobArgs, JobOptions, Jobs, RestartStrategy, ServiceCommand, StreamEnvironment, UserError,
+};
+use tempfile::TempDir;
+
+use crate::certificates::loopback;
+use crate::commands::say;
+use crate::processes::{Asked, Process, pause};
+use crate::written::csv_lines;
+
+/// What a process is told to be: words of a command line, a line each.
+const WORDS: &str = "TEST_DYING_WORDS";
+
+/// The file that says at which step the next process is to die that takes it.
+const DEATH: &str = "TEST_DYING_DEATH";
+
+/// The directory in which each process tells the steps that it has taken, in a file of its own.
+const STEPS: &str = "TEST_DYING_STEPS";
+
+/// What a leader does, as whom it does it by its own account, and the steps of it. Of an entry there is the step before it is written
+/// and the one after.
+const TABLE: &[(Stage, &str, &[&str], &[&str])] = &[
+    (
+        Stage::Begins,
+        "submitted",
+        &[
+            "Submit",
+            "StartMaster",
+            "Fence",
+            "Replay",
+            "Decide",
+            "Allocate",
+            "Deploy",
+            "Connect",
+            "AssignSplit",
+            "Trigger",
+            "Acknowledge",
+            "StoreManifest",
+            "Complete",
+            "Announce",
+        ],
+        &[
+            "SplitsFound",
+            "SplitsAssigned",
+            "Deployed",
+            "CheckpointTriggered",
+            "CheckpointCompleted",
+            "CheckpointCommitted",
+        ],
+    ),
+    (
+        Stage::Rescales,
+        "submitted",
+        &[],
+        &[
+            "SavepointRequested",
+            "CheckpointTriggered to stop",
+            "CheckpointCompleted to stop",
+            "Rescaled",
+        ],
+    ),
+    (
+        Stage::Rescales,
+        "rescaled",
+        &[
+            "Fence", "Replay", "Decide", "Deploy", "Connect", "Trigger", "Announce",
+        ],
+        &["Deployed", "CheckpointTriggered", "CheckpointCompleted"],
+    ),
+    (
+        Stage::Stops,
+        "submitted",
+        &["Compact"],
+        &[
+            "SavepointRequested",
+            "CheckpointTriggered to stop",
+            "CheckpointCompleted to stop",
+            "CheckpointCommitted",
+            "Finished",
+        ],
+    ),
+    (
+        Stage::TakesOver,
+        "takes over",
+        &[
+            "Recover",
+            "StartMaster",
+            "Fence",
+            "Register",
+            "Replay",
+            "Collect",
+            "Decide",
+        ],
+        &["CheckpointTriggered", "CheckpointCompleted"],
+    ),
+];
+
+/// What somebody asks of a leader, at one step of which it dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Begins,
+    Rescales,
+    Stops,
+    TakesOver,
+}
+
+/// All steps at which somebody dies, as a process says them.
+fn steps() -> Vec<(Stage, String)> {
+    let mut all = Vec::new();
+    for (stage, who, steps, entries) in TABLE {
+        all.extend(steps.iter().map(|step| (*stage, format!("{who}: {step}"))));
+        for entry in *entries {
+            all.push((*stage, format!("{who}: BeforeAppend {entry}")));
+            all.push((*stage, format!("{who}: AfterAppend {entry}")));
+        }
+    }
+    all
+}
+
+fn jobs() -> Jobs {
+    let options = JobOptions {
+        checkpoint_interval: Some(Duration::from_millis(100)),
+        restart: RestartStrategy::FixedDelay {
+            attempts: 3,
+            delay: Duration::from_millis(50),
+        },
+        ..JobOptions::default()
+    };
+    Jobs::new().job_with(
+        "numbers",
+        "Counts numbers by their last digit: OUT",
+        options,
+        numbers,
+    )
+}
+
+fn numbers(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
+    let [out] = args.exactly()?;
+    let numbers = GeneratorSource::new(|n, _| n).rate(1_000);
+    env.from_source(numbers)
+        .uid("numbers")
+        .key_by(|n| n % 10)
+        .count()
+        .uid("counts")
+        .sink_to(FileSink::csv(out))
+        .uid("out");
+    Ok(())
+}
+
+/// What so many numbers give.
+fn undisturbed(numbers: usize) -> Vec<String> {
+    let lines = (0..numbers).map(|n| format!("{},{}", n % 10, n / 10 + 1));
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
+}
+
+/// Dies where it is told to, if nobody else has, and tells where it has been.
+struct Mortal {
+    death: PathBuf,
+    steps: PathBuf,
+    life: Mutex<Life>,
+}
+
+struct Life {
+    /// What it leads the job for, as in the table.
+    who: &'static str,
+    entry: String,
+    taken: BTreeSet<String>,
+}
+
+fn name_of(entry: &LogEntry) -> String {
+    let whole = format!("{entry:?}");
+    let word: String = whole.chars().take_while(|c| c.is_alphanumeric()).collect();
+    match entry {
+        LogEntry::CheckpointTriggered { kind, .. } | LogEntry::CheckpointCompleted { kind, .. } => {
+            match format!("{kind:?}").split(' ').next() {
+                Some("Stop") => format!("{word} to stop"),
+                Some("Final") => format!("{word} at last"),
+                _ => word,
+            }
+        }
+        _ => word,
+    }
+}
+
+impl Probe for Mortal {
+    fn entry(&self, _label: &dyn Display, entry: &LogEntry) {
+        self.life.lock().expect("whole").entry = name_of(entry);
+    }
+
+    fn at(&self, _kind: ActorKind, _label: &dyn Display, step: Step) -> Option<Fault> {
+        let mut life = self.life.lock().expect("whole");
+        match step {
+            Step::Recover => life.who = "takes over",
+            Step::Submit => life.who = "submitted",
+            _ => {}
+        }
+        let here = match step {
+            Step::BeforeAppend | Step::AfterAppend => {
+                format!("{}: {step:?} {}", life.who, life.entry)
+            }
+            _ => format!("{}: {step:?}", life.who),
+        };
+        if step == Step::AfterAppend && life.entry == "Rescaled" {
+            life.who = "rescaled";
+        }
+        let is_it = fs::read_to_string(&self.death).is_ok_and(|death| death == here);
+        if is_it && fs::remove_file(&self.death).is_ok() {
+            std::process::abort();
+        }
+        if life.taken.insert(here) {
+            let taken: Vec<&str> = life.taken.iter().map(String::as_str).collect();
+            let _ = fs::write(&self.steps, taken.join("\n"));
+        }
+        None
+    }
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: ServiceCommand,
+}
+
+/// What a process is. Run as a test it sees that the table is one of steps.
+#[test]
+fn a_process_is_what_it_is_told_to_be() {
+    let Some(words) = env::var_os(WORDS) else {
+        let known: BTreeSet<String> = Step::ALL
+            .iter()
+            .map(|(_, step)| format!("{step:?}"))
+            .collect();
+        for (_, step) in steps() {
+            let (_, step) = step.split_once(": ").expect("who, and which");
+            let step = step.split(' ').next().expect("a word");
+            assert!(known.contains(step), "{step}");
+        }
+        return;
+    };
+    let words = words.into_string().expect("is text");
+    let cli = Cli::parse_from(std::iter::once("rivus").chain(words.lines()));
+    let file = |name| PathBuf::from(env::var_os(name).expect("is given"));
+    let mortal = Mortal {
+        death: file(DEATH),
+        steps: file(STEPS).join(std::process::id().to_string()),
+        life: Mutex::new(Life {
+            who: "takes over",
+            entry: String::new(),
+            taken: BTreeSet::new(),
+        }),
+    };
+    cli.command.run(jobs().probe(Arc::new(mortal)));
+}
+
+/// A JobManager that waits for its turn, or leads.
+struct JobManager {
+    process: Process,
+    address: String,
+}
+
+/// Processes that share a storage. Jobs run one after the other, and whoever dies is replaced.
+struct Cluster {
+    dir: TempDir,
+    managers: Vec<JobManager>,
+    _tasks: Process,
+    /// Jobs so far.
+    jobs: u32,
+}
+
+fn start(dir: &Path, words: &[&str]) -> Process {
+    let storage = dir.join("storage").display().to_string();
+    let words = [words, &["--storage", &storage, "--lease", "1s"]].concat();
+    let mut command = Command::new(env::current_exe().expect("is known"));
+    command
+        .args(["dying::a_process_is_what_it_is_told_to_be", "--exact"])
+        .args(["--nocapture", "--test-threads=2"])
+        .env(WORDS, words.join("\n"))
+        .env(DEATH, dir.join("death"))
+        .env(STEPS, dir.join("steps"))
+        .env_remove("RUST_LOG")
+        .env("RIVUS_LOG", "error");
+    Process::start(&mut command)
+}
+
+impl JobManager {
+    /// At an address that nobody else is given, so that it needn't be asked for it.
+    fn start(dir: &Path) -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(25_000);
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = format!("{}:{port}", loopback());
+        let process = start(dir, &["jobmanager", "--address", &address]);
+        Self { process, address }
+    }
+
+    fn leads(&self) -> bool {
+        let question = "GET /v1/leader HTTP/1.1\r\nhost: rivus\r\nconnection: close\r\n\r\n";
+        // It may not listen yet.
+        TcpStream::connect(&self.address).is_ok()
+            && say(&self.address, question, true).starts_with("HTTP/1.1 200 ")
+    }
+}
+
+/// Waits until something is so.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..1_200 {
+        if is_so() {
+            return;
+        }
+        pause();
+    }
+    panic!("{what}: it never came to that");
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("steps")).expect("is made");
+        let first = JobManager::start(dir.path());
+        let tasks = ["taskmanager", "--slots", "2", "--workers", "1"];
+        let _tasks = start(dir.path(), &tasks);
+        until("the first leads", || first.leads());
+        Self {
+            dir,
+            managers: vec![first],
+            _tasks,
+            jobs: 0,
+        }
+    }
+
+    /// More than may die.
+    fn replace(&mut self) {
+        while self.managers.len() < 4 {
+            self.managers.push(JobManager::start(self.dir.path()));
+        }
+    }
+
+    fn asked(&self) -> Asked {
+        let all: Vec<&str> = self.managers.iter().map(|one| &*one.address).collect();
+        Asked {
+            address: all.join(","),
+        }
+    }
+
+    /// How those have ended who have, by the signal that ended them.
+    fn ended(&mut self) -> Vec<Option<i32>> {
+        let mut ended = Vec::new();
+        self.managers.retain_mut(|manager| {
+            let status = manager.process.child.try_wait().expect("is a child");
+            ended.extend(status.map(|status| status.signal()));
+            status.is_none()
+        });
+        ended.sort_unstable();
+        ended
+    }
+
+    /// Runs a job, with a death at a step of what is asked.
+    fn run(&mut self, stage: Stage, step: &str) {
+        self.replace();
+        self.jobs += 1;
+        let (death, asked) = (self.dir.path().join("death"), self.asked());
+        let out = self.dir.path().join(format!("out{}", self.jobs));
+        let told = |now: Stage| {
+            if now == stage {
+                fs::write(&death, step).expect("is written");
+            }
+        };
+        let dead = |now: Stage| {
+            if now == stage {
+                until(step, || !death.exists());
+            }
+        };
+        told(Stage::Begins);
+        let submitted = asked.answer(&["submit", "numbers", "--", out.to_str().expect("is text")]);
+        let job = submitted["id"].as_str().expect("an id");
+        asked.wait_for(job, |status| status["checkpoints"] != 0);
+        dead(Stage::Begins);
+        if stage == Stage::Rescales {
+            told(stage);
+            asked.answer(&["rescale", job, "-p", "2"]);
+            dead(stage);
+        }
+        if stage == Stage::TakesOver {
+            told(stage);
+            let leader = self.managers.iter().find(|manager| manager.leads());
+            leader.expect("somebody leads").process.signal("-KILL");
+            dead(stage);
+        }
+        told(Stage::Stops);
+        asked.answer(&["stop", job]);
+        dead(Stage::Stops);
+        let last = asked.wait_for(job, |status| status["status"] == "stopped");
+        let lines = csv_lines(&out);
+        assert!(
+            !lines.is_empty() && lines == undisturbed(lines.len()),
+            "{step}: {last}"
+        );
+        let (aborted, killed) = (Some(6), Some(9));
+        match stage {
+            Stage::TakesOver => assert_eq!(self.ended(), [aborted, killed], "{step}: {last}"),
+            _ => assert_eq!(self.ended(), [aborted], "{step}: {last}"),
+        }
+    }
+
+    /// The steps that anybody has taken.
+    fn taken(&self) -> BTreeSet<String> {
+        let files = fs::read_dir(self.dir.path().join("steps")).expect("is there");
+        let texts = files.map(|file| fs::read_to_string(file.expect("is listed").path()));
+        let texts: Vec<String> = texts.map(|text| text.expect("is read")).collect();
+        let lines = texts.iter().flat_map(|text| text.lines());
+        lines.map(str::to_owned).collect()
+    }
+}
+
+/// Clusters side by side: most of it is waiting.
+const CLUSTERS: usize = 3;
+
+#[test]
+fn a_leader_may_die_at_each_step_before_each_write_and_after_it() {
+    let all = steps();
+    let left = Mutex::new(all.iter());
+    let taken = Mutex::new(BTreeSet::new());
+    thread::scope(|scope| {
+        for _ in 0..CLUSTERS {
+            scope.spawn(|| {
+                let mut cluster = Cluster::new();
+                loop {
+                    let next = left.lock().expect("whole").next();
+                    let Some((stage, step)) = next else { break };
+                    cluster.run(*stage, step);
+                }
+                taken.lock().expect("whole").append(&mut cluster.taken());
+            });
+        }
+    });
+    // Whatever else is written follows from a death that comes in between.
+    let follows = ["CheckpointAborted", "FailoverStarted", "SavepointFailed"];
+    let entry = |step: &str| {
+        step.split_once("Append ")
+            .map(|(_, entry)| entry.to_owned())
+    };
+    let known: BTreeSet<String> = all.iter().filter_map(|(_, step)| entry(step)).collect();
+    for step in taken.into_inner().expect("whole") {
+        let is_known = |entry: String| known.contains(&entry) || follows.contains(&&*entry);
+        assert!(
+            entry(&step).is_none_or(is_known),
+            "{step}: nobody dies there"
+        );
+    }
+    let mut counts = BTreeMap::new();
+    for (stage, step) in &all {
+        let kind = step.split(' ').find(|word| word.ends_with("Append"));
+        *counts.entry((*stage, kind.unwrap_or("other"))).or_insert(0) += 1;
+    }
+    println!("leaders have died at {} steps: {counts:?}", all.len());
+}
