@@ -10,11 +10,12 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::partitions::SOON;
 use crate::processes::{Asked, Process, committed, expected, listening, logged, pause, rivus};
 use crate::written::csv_lines;
 
 /// Clicks a second.
-const RATE: u64 = 4_000;
+pub(crate) const RATE: u64 = 4_000;
 
 /// Processes that share a storage.
 pub(crate) struct Cluster {
@@ -175,7 +176,7 @@ pub(crate) fn checkpoints(status: &Value) -> u64 {
 }
 
 /// Whether all tasks are in their first life.
-fn nothing_restarted(status: &Value) -> bool {
+pub(crate) fn nothing_restarted(status: &Value) -> bool {
     let tasks = status["tasks"].as_array().expect("a list");
     let is_first = |task: &Value| task["task"].as_str().expect("a name").ends_with("#1");
     status["restarts"] == 0 && !tasks.is_empty() && tasks.iter().all(is_first)
@@ -231,19 +232,19 @@ fn a_leader_that_is_stopped_is_left_for_the_next_and_changes_nothing_when_it_wak
 #[test]
 fn tasks_go_on_while_nobody_leads_and_the_next_leader_adopts_them() {
     let cluster = Cluster::new();
-    let first = cluster.leader(&[]);
-    let tasks = [(); 2].map(|()| cluster.task_manager("1", &[]));
+    let first = cluster.leader(&SOON);
+    let tasks = [(); 2].map(|()| cluster.task_manager("1", &SOON));
     let job = cluster.submit(&first.asked, 32_000);
     first.asked.wait_for(&job, |status| checkpoints(status) > 3);
     first.process.kill();
     let visible = committed(&cluster.out()).len();
-    // Longer than the lease: what was committed stays as it is, since nobody says what may be.
-    for _ in 0..40 {
+    // Longer than the lease and than anybody's silence is borne: what was committed stays as it is, since nobody says what may be.
+    for _ in 0..60 {
         pause();
     }
     assert!(committed(&cluster.out()).len() <= visible + 22);
 
-    let second = cluster.leader(&[]);
+    let second = cluster.leader(&SOON);
     let adopted = second.asked.wait_for(&job, |status| {
         status["status"] == "running" && checkpoints(status) > 6
     });

@@ -19,7 +19,7 @@ use crate::waits::checkpoint_after;
 use crate::written::csv_lines;
 
 #[path = "../../state/tests/suite/servers.rs"]
-mod servers;
+pub(crate) mod servers;
 
 const RECORDS: u64 = 1_500;
 
