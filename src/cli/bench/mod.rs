@@ -11,6 +11,7 @@
 //! | `takeover` | the leader killed twenty times under full load: the median silence at a sink at most 3 times the usual, none over 250 ms |
 //! | `lost` | a TaskManager killed with a spare at 500 MB of state: the first new output within 2 s |
 //! | `across` | two TaskManager processes of one slot: at least 60 % of one of two, per CPU-second |
+//! | `cycles` | a thousand jobs submitted and canceled: no descriptor, connection, slot or file is left, memory at most 5 % above that after a hundred |
 //!
 //! Loop and engine take turns, so that whatever else the machine does hits both; what counts is the
 //! median of the ratios of neighbouring runs.
@@ -21,6 +22,7 @@ mod bid;
 mod checkpoint;
 mod comparison;
 mod copies;
+mod cycles;
 mod document;
 mod job;
 mod keyed;
@@ -83,6 +85,8 @@ enum Bench {
     Lost(lost::Args),
     /// Two TaskManagers of one slot beside one of two, with processes of this binary.
     Across(across::Args),
+    /// What is left of jobs that are submitted and canceled, in processes of this binary.
+    Cycles(cycles::Args),
     /// All of them, with their defaults.
     All,
 }
@@ -135,6 +139,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Bench::Takeover(args) => takeover::run(&args).await,
             Bench::Lost(args) => lost::run(&args).await,
             Bench::Across(args) => across::run(&args).await,
+            Bench::Cycles(args) => cycles::run(&args).await,
             Bench::All => {
                 keyed::run(&setup, &keyed::Args::default()).await?;
                 stateless::run(&setup, &stateless::Args::default()).await?;
@@ -144,7 +149,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 state::run(&setup, &state::Args::default()).await?;
                 takeover::run(&takeover::Args::default()).await?;
                 lost::run(&lost::Args::default()).await?;
-                across::run(&across::Args::default()).await
+                across::run(&across::Args::default()).await?;
+                cycles::run(&cycles::Args::default()).await
             }
         }
     })

@@ -78,6 +78,11 @@ impl Process {
         anyhow::bail!("a process has ended without a line that begins with {begins:?}")
     }
 
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time of all of its threads.
     pub(super) fn cpu_time(&self) -> Duration {
         meter::cpu_time_of(&self.child.id().to_string())
@@ -87,7 +92,7 @@ impl Process {
 /// A JobManager, and where commands go.
 pub(super) struct JobManager {
     pub(super) process: Process,
-    address: String,
+    pub(super) address: String,
 }
 
 impl JobManager {
