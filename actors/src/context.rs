@@ -389,7 +389,7 @@ impl NodeContext {
         }
     }
 
-    /// Sends a message after a while.
+    /// Sends a message after a while, if there is anybody left to get it: what waits for minutes must not hold what has ended.
     pub(crate) fn send_later<M: ractor::Message>(
         &self,
         to: &ActorRef<M>,
@@ -398,8 +398,13 @@ impl NodeContext {
     ) {
         let to = to.clone();
         self.runtimes.control.spawn(async move {
-            tokio::time::sleep(after).await;
-            let _ = to.cast(message);
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(after) => {
+                    let _ = to.cast(message);
+                }
+                _ = to.wait(None) => {}
+            }
         });
     }
 }
