@@ -229,7 +229,8 @@ impl JobHistory {
                 kind: request.kind,
                 rescale_to: request.rescale_to,
             },
-            LogEntry::SavepointFailed { reason, .. } => Happened::SavepointFailed {
+            LogEntry::SavepointFailed { reason, .. }
+            | LogEntry::SavepointRefused { reason, .. } => Happened::SavepointFailed {
                 reason: reason.clone(),
             },
             LogEntry::Rescaled { parallelism, .. } => Happened::Rescaled {
