@@ -19,8 +19,8 @@ const KEPT: u64 = 100;
 /// How long a job may take to get somewhere.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long what is left of a job may take to be gone.
-const SETTLES: Duration = Duration::from_secs(2);
+/// How long what is left of the last job may take to be gone, on a machine that has a lot to do.
+const SETTLES: Duration = Duration::from_secs(60);
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
@@ -225,7 +225,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     for _ in 0..first {
         all.cycle().await?;
     }
-    let early = all.settled(|_| false).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let early = all.left()?;
     early.print(first);
     for _ in first..cycles {
         all.cycle().await?;
