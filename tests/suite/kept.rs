@@ -8,8 +8,8 @@ use std::time::Duration;
 use rivus::connectors::{FileSink, GeneratorSource, RollingPolicy};
 use rivus::engine::state::{CheckpointStorage, ObjectStorage};
 use rivus::{
-    CheckpointId, EnvironmentBuilder, JobError, JobId, RestartStrategy, RocksDbBackend, Savepoint,
-    Storage, StreamEnvironment,
+    CheckpointId, EnvironmentBuilder, JobError, JobId, JobOptions, RestartStrategy, RocksDbBackend,
+    Savepoint, Storage, StreamEnvironment,
 };
 
 use serde_json::Value;
@@ -242,7 +242,14 @@ fn a_service_goes_on_from_the_last_checkpoint_of_a_job_that_has_failed_in_it() {
 #[tokio::test]
 async fn a_checkpoint_is_gone_on_from_by_the_same_plan_in_its_storage_when_its_job_is_over() {
     let dir = tempfile::tempdir().expect("a directory");
-    let env = builder(dir.path()).build();
+    // None of them goes while it is looked at.
+    let options = JobOptions {
+        checkpoint_interval: Some(Duration::from_millis(20)),
+        restart: RestartStrategy::None,
+        retained_checkpoints: usize::MAX,
+        ..JobOptions::default()
+    };
+    let env = builder(dir.path()).options(options).build();
     let shows = Arc::default();
     write(&env, dir.path(), Some(&shows));
     let mut job = env.start("numbers").await.expect("starts");
