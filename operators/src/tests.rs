@@ -7,6 +7,7 @@ mod interval;
 mod iteration;
 mod keyed;
 mod operator_state;
+mod recurring;
 mod rig;
 mod sessions;
 mod source_and_sink;

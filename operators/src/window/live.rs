@@ -117,6 +117,8 @@ where
     reached: Reached,
     /// Whether the watermark that is being worked on is a new one.
     advancing: bool,
+    /// Which time had passed when the tick began that is being worked on: what becomes due meanwhile waits for a tick of its own.
+    ticking: Option<Timestamp>,
     results: Vec<C::Out>,
 }
 
@@ -157,6 +159,7 @@ where
             orders,
             reached: Reached::new(cx.info),
             advancing: false,
+            ticking: None,
             results: Vec::new(),
         };
         work.restore(cx)?;
@@ -448,8 +451,11 @@ where
             }
             Control::Tick => {
                 // A time has passed when the clock shows a later one, as with watermarks.
-                let passed = cx.now().saturating_sub(1);
+                let passed = *self.ticking.get_or_insert(cx.now().saturating_sub(1));
                 let through = self.strike(TimeDomain::Processing, passed, out, cx)?;
+                if through {
+                    self.ticking = None;
+                }
                 self.orders.wake_is_used_up();
                 through
             }

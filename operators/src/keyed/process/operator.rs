@@ -60,6 +60,8 @@ where
     pub(in crate::keyed) watermark: Timestamp,
     /// Whether the watermark that is being worked on is a new one.
     advancing: bool,
+    /// What time it was when the tick began that is being worked on.
+    ticking: Option<Timestamp>,
     /// A source from which no watermarks come, so that event timers would wait for ever.
     unmarked_source: Option<String>,
 }
@@ -92,6 +94,7 @@ where
             queues,
             watermark: watermarks.into_iter().min().unwrap_or(MIN_TIMESTAMP),
             advancing: false,
+            ticking: None,
             unmarked_source: cx.unmarked_source.map(str::to_owned),
         };
         work.queue_timers()?;
@@ -259,14 +262,19 @@ where
         self.queues.arm::<P::State>(cx)
     }
 
-    /// Does a step of what is due by the wall clock. Returns whether that was the last.
+    /// Does a step of what is due by the wall clock. Returns whether that was the last. What becomes due meanwhile waits for a tick of
+    /// its own: timers that register themselves again would let nothing else have a turn if they take longer than it is to their time.
     fn tick(&mut self, out: &mut Emitter<P::Out>, cx: &mut TaskContext) -> Result<bool, Failure> {
-        let now = cx.now();
+        let until = *self.ticking.get_or_insert(cx.now());
         // Rows that were taken out of one order have to be done with before another brings in its own.
-        if !self.queues.processing.has_taken() && !self.expire(now)? {
+        if !self.queues.processing.has_taken() && !self.expire(until)? {
             return Ok(false);
         }
-        self.fire(TimeDomain::Processing, now, out, cx)
+        let through = self.fire(TimeDomain::Processing, until, out, cx)?;
+        if through {
+            self.ticking = None;
+        }
+        Ok(through)
     }
 }
 
