@@ -28,7 +28,7 @@ pub(super) struct LoopQueue<T> {
     brought: usize,
     /// Bytes in memory.
     bytes: usize,
-    /// Bytes that there may be without a store.
+    /// Bytes that there may be without a store: as many as were restored, if those are more than is said.
     limit: usize,
     /// Records and bytes of a full segment.
     full: (usize, usize),
@@ -66,11 +66,13 @@ impl<T: Record> LoopQueue<T> {
         }
     }
 
-    /// Takes what a checkpoint held.
-    pub(super) fn restore(&mut self, mut records: Vec<Event<T>>) -> Result<(), Failure> {
-        while !records.is_empty() {
-            let rest = records.split_off(records.len().min(self.full.0));
-            self.push(std::mem::replace(&mut records, rest), true)?;
+    /// Takes what a checkpoint held. Without a store that may be more than there may be otherwise: what was in the body at the barrier
+    /// came round behind it and is here now, and one of fewer subtasks has what several had. All of it was within its bounds there, and
+    /// is no reason why a job can't go on.
+    pub(super) fn restore(&mut self, records: Vec<Event<T>>) -> Result<(), Failure> {
+        let mut records = records.into_iter();
+        while records.len() > 0 {
+            self.push(records.by_ref().take(self.full.0).collect(), true)?;
         }
         self.restored = self.records;
         self.brought = self.records;
@@ -111,6 +113,9 @@ impl<T: Record> LoopQueue<T> {
             });
         }
         self.bytes += bytes;
+        if restored {
+            self.limit = self.limit.max(self.bytes);
+        }
         match self.store {
             None if self.bytes > self.limit => Err(Failure::job(format!(
                 "more than {} bytes of records are under way in it: let fewer records go round, raise the option loop_bytes, \

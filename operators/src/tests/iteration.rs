@@ -217,6 +217,32 @@ fn what_a_checkpoint_held_goes_first() {
 }
 
 #[test]
+fn what_a_loop_could_hold_at_a_checkpoint_it_can_hold_after_it() {
+    // Of some 60,000 records that there may be without a store so many waited, and others were in the body.
+    let some = vec!["7"; 1_000].join(",");
+    let mut full = Head::new((0, 1), None, &[]);
+    full.play(&format!("o{some} ").repeat(60)).unwrap();
+    full.play("|").unwrap();
+    full.play(&format!("> r{some} ").repeat(10)).unwrap();
+    full.play("ss").unwrap();
+    let mut again = Head::new((0, 1), None, &[full.snapshot.unwrap()]);
+    // What goes round goes on.
+    again
+        .play(&format!("> o{} ", ["7"; 4].join(",")).repeat(100))
+        .unwrap();
+    assert_eq!(again.rest().len(), 70_000);
+    // One gets what four had.
+    let snapshots = [0, 1, 2, 3].map(|index| {
+        let mut quarter = Head::new((index, 4), None, &[]);
+        quarter.play(&format!("o{some} ").repeat(25)).unwrap();
+        quarter.play("| ss").unwrap();
+        quarter.snapshot.unwrap()
+    });
+    let mut alone = Head::new((0, 1), None, &snapshots);
+    assert_eq!(alone.rest().len(), 100_000);
+}
+
+#[test]
 fn without_a_store_a_loop_that_holds_too_much_fails() {
     let mut head = Head::new((0, 1), None, &[]);
     let many = format!("o{}", vec!["7"; 1_000].join(","));
