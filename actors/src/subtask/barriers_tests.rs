@@ -1,4 +1,4 @@
-//! What becomes of a checkpoint's barrier that is called off, wherever it has got to.
+//! What becomes of a checkpoint's barrier that is called off, wherever it has got to; and of what comes while the chain keeps one.
 
 use std::sync::{Arc, Mutex};
 
@@ -45,6 +45,9 @@ impl Task for Chain {
             self.barrier.is_none() || matches!(control, Control::Barrier(_)),
             "it keeps something inside, and was given {control:?}"
         );
+        if control == Control::Tick {
+            self.see("k".to_owned());
+        }
         self.resume(cx)
     }
 
@@ -107,7 +110,8 @@ fn work(world: &Arc<Mutex<World>>) -> Work {
     Work::new(Box::new(chain), cx, inputs, None, None)
 }
 
-/// Steps: `|1` checkpoint 1 is triggered, `x1` it is called off, `+` and `-` the way out is free or not, `.` a turn. Answers: `f1`
+/// Steps: `|1` checkpoint 1 is triggered, `x1` it is called off, `+` and `-` the way out is free or not, `k` a future has ended, `.` a
+/// turn. Answers: `k` the operator looks which futures have, `f1`
 /// the operator has frozen its rows for it, `t1` and let go of them, `>1` its barrier is sent, `/1` those behind need not wait
 /// for it, `u1` its upload begins, `a1` what is uploaded for it is given up; and `!1` if its snapshot is open in the end.
 fn picture(steps: &str) -> String {
@@ -124,6 +128,7 @@ fn picture(steps: &str) -> String {
                 })
                 .unwrap(),
             "x" => work.aborted(id()).unwrap(),
+            "k" => work.look_again(),
             "+" => world.lock().unwrap().is_free = true,
             "-" => world.lock().unwrap().is_free = false,
             _ => drop(work.turn(0).unwrap()),
@@ -168,6 +173,17 @@ fn a_checkpoint_that_is_called_off_is_not_frozen_any_more_and_not_uploaded() {
         // It is being written when another begins, which is only since it was called off and nobody has heard of it.
         ("+ |1 . |2 .", "- - f1+>1+u1 - t1+f2+>2+a1+u2 !2"),
         ("+ |1 . - |2 . x2", "- - f1+>1+u1 - - t1+f2+a1 t2+a2 !2"),
+    ] {
+        assert_eq!(picture(steps), answers, "{steps}");
+    }
+}
+
+#[test]
+fn however_often_a_chain_was_to_look_again_while_it_kept_something_it_looks_once() {
+    for (steps, answers) in [
+        ("+ k . k .", "- - k - k"),
+        ("|1 . k k k + . . .", "- f1 - - - - >1+u1 k - !1"),
+        ("|1 . k k x1 k k + . .", "- f1 - - t1+a1 - - - >1+k+k -"),
     ] {
         assert_eq!(picture(steps), answers, "{steps}");
     }

@@ -204,10 +204,13 @@ impl Work {
         self.flushed = false;
     }
 
-    /// Lets the stages see what time it is and which futures have ended, once what the chain keeps is done.
+    /// Lets the stages see what time it is and which futures have ended, once what the chain keeps is done. They look once, however
+    /// often they were to meanwhile.
     pub(super) fn look_again(&mut self) {
-        self.todo
-            .push_back(Todo::Control(Control::Tick, Then::Nothing));
+        if !matches!(self.todo.back(), Some(Todo::Control(Control::Tick, _))) {
+            self.todo
+                .push_back(Todo::Control(Control::Tick, Then::Nothing));
+        }
     }
 
     /// Returns whether the wake-up is the one that is due.
