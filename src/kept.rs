@@ -58,6 +58,13 @@ pub(crate) fn prepare(
     }
     let log = rivus_actors::replay(&node.log, before);
     let log = log.map_err(|failure| refused(failure.message))?;
+    if log == JobState::default() {
+        return Err(refused(
+            "the log of its job is not in the storage, where it stood how far the job had got, so nothing can go on from it: begin anew, or from a \
+             savepoint"
+                .to_owned(),
+        ));
+    }
     if log.outcome.is_none() {
         return Err(refused(
             "its job isn't over: resume that job, or stop it with a savepoint to go on from"

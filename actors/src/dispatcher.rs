@@ -1,11 +1,11 @@
 //! Which jobs there are: submits new ones and recovers those that an earlier leader left.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rivus_core::job::{JobOptions, LogEntry, Logged, ProgramRef, StartState};
+use rivus_core::job::{EndedJobs, JobOptions, JobState, LogEntry, Logged, ProgramRef, StartState};
 use rivus_core::{Failure, FailureScope, JobGraph, JobId, Operator, UserError, codec};
 use rivus_state::Append;
 
@@ -24,6 +24,8 @@ pub enum DispatcherMessage {
     Recovered(Result<(), String>),
     /// A job has ended.
     Ended(JobId),
+    /// A job that ended long ago has kept a checkpoint.
+    Keeps(JobId),
     /// A new job. Asked for again by the client's process until a master has begun with it.
     Submit {
         /// Its id.
@@ -83,7 +85,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Failed tries after which its client is told.
 const RETRIES: u32 = 50;
 
-/// Jobs that are over and of which the log is kept, so that they don't come back.
+/// Jobs that are over and of which the log is kept, so that they don't come back; and as many of which it is kept since nothing goes
+/// on from their checkpoints without.
 const ENDED: usize = 100;
 
 /// What the actor remembers: nothing that the store doesn't know.
@@ -93,7 +96,7 @@ pub struct DispatcherState {
     /// Failed tries to submit new jobs.
     failures: BTreeMap<JobId, u32>,
     /// Jobs that are over, those first that were when this leader came.
-    ended: VecDeque<JobId>,
+    ended: EndedJobs,
 }
 
 impl Actor for DispatcherActor {
@@ -112,7 +115,7 @@ impl Actor for DispatcherActor {
             args,
             myself,
             failures: BTreeMap::new(),
-            ended: VecDeque::new(),
+            ended: EndedJobs::of_each(ENDED),
         };
         state.recover();
         Ok(state)
@@ -127,6 +130,7 @@ impl Actor for DispatcherActor {
         match message {
             DispatcherMessage::Found(job, found) => state.found(job, found),
             DispatcherMessage::Ended(job) => state.ended(job),
+            DispatcherMessage::Keeps(job) => state.keeps(job),
             DispatcherMessage::Recovered(looked) => {
                 state.pass(Step::Recover)?;
                 match looked {
@@ -191,19 +195,38 @@ impl DispatcherState {
         }
     }
 
-    /// Keeps the logs of the last jobs that have ended, and deletes those of others.
+    /// Keeps the logs of the last jobs that have ended, and deletes those of others that have kept no checkpoint.
     fn ended(&mut self, job: JobId) {
-        self.ended.retain(|ended| *ended != job);
-        self.ended.push_back(job);
-        if self.ended.len() > ENDED
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            let node = Arc::clone(&self.args.node);
-            self.args
-                .node
-                .blocking
-                .run(Box::new(move || delete(&node, oldest)));
-        }
+        let Some(oldest) = self.ended.ended(job) else {
+            return;
+        };
+        let (node, myself) = (Arc::clone(&self.args.node), self.myself.clone());
+        self.args.node.blocking.run(Box::new(move || {
+            if let Some(state) = over(&node, oldest) {
+                match state.kept().is_empty() {
+                    true => delete(&node, oldest),
+                    false => drop(myself.cast(DispatcherMessage::Keeps(oldest))),
+                }
+            }
+        }));
+    }
+
+    /// Keeps the log of a job that has kept a checkpoint, unless that is one too many: then the oldest goes.
+    fn keeps(&mut self, job: JobId) {
+        let Some(oldest) = self.ended.keeps(job) else {
+            return;
+        };
+        let node = Arc::clone(&self.args.node);
+        self.args.node.blocking.run(Box::new(move || {
+            if over(&node, oldest).is_some() {
+                tracing::warn!(
+                    job = %oldest,
+                    "{ENDED} others have ended after it and kept a checkpoint: its log is deleted, and nothing goes on from its own any more; \
+                     what lies in jobs/{oldest} stays, and may be deleted by hand"
+                );
+                delete(&node, oldest);
+            }
+        }));
     }
 
     fn submit(&self, job: JobId, submission: Submission) {
@@ -235,20 +258,21 @@ impl DispatcherState {
     }
 }
 
-/// Deletes the log of a job that is over, unless it is running again.
+/// What the log says of a job that is over; none if it is running again, or can't be read.
+fn over(node: &NodeContext, job: JobId) -> Option<JobState> {
+    match crate::job_master::replay(&node.log, job) {
+        Ok(state) => state.outcome.is_some().then_some(state),
+        Err(failure) => {
+            tracing::warn!(%job, %failure, "the log of a job that is over can't be read, and stays");
+            None
+        }
+    }
+}
+
+/// Deletes the log of a job that is over.
 fn delete(node: &NodeContext, job: JobId) {
-    let is_over = || -> Result<bool, Failure> {
-        Ok(crate::job_master::replay(&node.log, job)?.outcome.is_some())
-    };
-    let deleted = match is_over() {
-        Ok(true) => node
-            .log
-            .delete(job)
-            .map_err(|error| Failure::user(&error.into())),
-        Ok(false) => Ok(()),
-        Err(failure) => Err(failure),
-    };
-    if let Err(failure) = deleted {
+    if let Err(error) = node.log.delete(job) {
+        let failure = Failure::user(&error.into());
         tracing::warn!(%job, %failure, "the log of a job that is over could not be deleted");
     }
 }

@@ -1,6 +1,6 @@
 //! A job that has failed keeps its last checkpoint, and when the mistake is mended another job goes on from it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -277,6 +277,57 @@ async fn a_checkpoint_is_gone_on_from_by_the_same_plan_in_its_storage_when_its_j
     let kept = job.kept_checkpoint().expect("is kept");
     let another = refusal(&wider, kept).await;
     assert!(another.contains("is of another plan"), "{another}");
+}
+
+#[tokio::test]
+async fn a_job_is_gone_on_with_from_its_last_checkpoint_however_many_others_have_ended_since() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let env = builder(dir.path()).build();
+    let shows = Arc::default();
+    write(&env, dir.path(), Some(&shows));
+    let mut job = env.start("numbers").await.expect("starts");
+    checkpoint_after(&mut job, None).await.expect("is made");
+    shows.store(true, Ordering::Relaxed);
+    job.clone().wait().await.expect_err("has a mistake");
+    let kept = job.kept_checkpoint().expect("is kept");
+
+    let short = async || {
+        let _ = env.from_collection(vec![1_u64]).collect();
+        let short = env.start("short").await.expect("starts");
+        short.clone().wait().await.expect("completes");
+        short.id()
+    };
+    let log = |job: JobId| {
+        ["log", "snapshot"].map(|part| dir.path().join(format!("state/jobs/{job}/{part}")))
+    };
+    let is_empty = |part: &PathBuf| {
+        std::fs::read_dir(part).map_or(true, |mut entries| entries.next().is_none())
+    };
+    let is_gone = |job: JobId| log(job).iter().all(is_empty);
+    let first = short().await;
+    for _ in 0..100 {
+        short().await;
+    }
+    // Its turn comes after that of the one that has failed.
+    while !is_gone(first) {
+        short().await;
+    }
+    assert!(!is_gone(job.id()));
+    write(&env, dir.path(), None);
+    go_on(&env, &kept).await.expect("completes");
+    assert_each_record_is_written_once(dir.path(), 10);
+
+    for part in log(job.id()).iter().filter(|part| part.is_dir()) {
+        std::fs::remove_dir_all(part).expect("is removed");
+    }
+    write(&env, dir.path(), None);
+    let refused = go_on(&env, &kept).await.expect_err("is refused");
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("the log of its job is not in the storage")
+            && refused.lines().count() == 1,
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -52,22 +52,15 @@ impl JobMasterState {
         }
     }
 
-    /// The terminal entry is in the log; now what the job left may go. A failed job's checkpoints stay,
-    /// for whoever wants to know why.
+    /// The terminal entry is in the log; now what the job left may go, but for what is kept.
     pub(super) fn clean_up(&self, outcome: &JobOutcome) {
         let Some(machine) = &self.machine else {
             return;
         };
-        let ran = !machine.state().executions.is_empty();
-        let retained = match outcome {
-            JobOutcome::Failed(_) => machine.state().retained(),
-            // Not all of its output may be visible, and here is what is missing.
-            JobOutcome::Canceled if ran && machine.state().uncommitted().is_some() => {
-                tracing::warn!(job = %self.args.job, "the last checkpoint's commits are not confirmed; it is kept");
-                machine.state().retained()
-            }
-            JobOutcome::Completed | JobOutcome::Stopped { .. } | JobOutcome::Canceled => Vec::new(),
-        };
+        let retained = machine.state().kept();
+        if *outcome == JobOutcome::Canceled && !retained.is_empty() {
+            tracing::warn!(job = %self.args.job, "the last checkpoint's commits are not confirmed; it is kept");
+        }
         if let Some((start, savepoint)) = machine.state().rescaled_from
             && !retained.contains(&start)
         {

@@ -6,6 +6,7 @@
 //! what is running ([`TaskReport`]), and a decision; and every decision can be tested in a table.
 
 mod checkpoints;
+mod ended;
 mod entry;
 mod files;
 mod history;
@@ -19,6 +20,7 @@ mod splits;
 mod state;
 
 pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
+pub use ended::EndedJobs;
 pub use entry::{
     JobOutcome, LogEntry, Logged, Manifest, SavepointRequest, SnapshotPart, SnapshotRef,
     StartState, StoredFile, StoredFiles, SubtaskSnapshot,

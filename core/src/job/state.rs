@@ -148,6 +148,17 @@ impl JobState {
         self.latest().filter(|(id, _)| *id > self.committed)
     }
 
+    /// The checkpoints that stay of a job that is over, oldest first: a failed one's, for whoever goes on from there when it is known why;
+    /// and a canceled one's if not all of its output may be visible, since here is what is missing.
+    pub fn kept(&self) -> Vec<CheckpointId> {
+        let ran = !self.executions.is_empty();
+        match self.outcome {
+            Some(JobOutcome::Failed(_)) => self.retained(),
+            Some(JobOutcome::Canceled) if ran && self.uncommitted().is_some() => self.retained(),
+            _ => Vec::new(),
+        }
+    }
+
     /// How often in a row, this time included, a region has failed in the same way and got no further: no
     /// checkpoint was completed in between.
     pub fn times_failed(&self, first: SubtaskId, failure: &Failure) -> u32 {

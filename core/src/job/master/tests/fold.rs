@@ -72,6 +72,47 @@ fn the_first_verdict_on_a_checkpoint_counts() {
 }
 
 #[test]
+fn a_job_that_is_over_keeps_what_others_go_on_from_or_what_may_not_be_visible() {
+    let (one, kind) = (CheckpointId(1), CheckpointKind::Checkpoint);
+    let completed = LogEntry::CheckpointCompleted {
+        id: one,
+        kind,
+        received: BTreeMap::new(),
+    };
+    let committed = LogEntry::CheckpointCommitted { id: one };
+    let running = Job::running(TWO).log;
+    let kept = |outcome: Option<&JobOutcome>, ran: bool, entries: &[&LogEntry]| {
+        let before = if ran { &running[..] } else { &[] };
+        let mut state = JobState::replay(before);
+        entries.iter().for_each(|entry| state.apply(entry));
+        for outcome in outcome.cloned() {
+            state.apply(&LogEntry::Finished { outcome });
+        }
+        state.kept().iter().map(|id| id.0).collect::<Vec<_>>()
+    };
+    let failed = JobOutcome::Failed(Failure::job("a mistake"));
+    let (canceled, done) = (JobOutcome::Canceled, JobOutcome::Completed);
+    let table: [(Option<&JobOutcome>, bool, &[&LogEntry], &[u64]); 8] = [
+        (None, true, &[&completed], &[]),
+        (Some(&done), true, &[&completed], &[]),
+        (Some(&failed), true, &[&completed, &committed], &[1]),
+        (Some(&failed), true, &[&completed], &[1]),
+        (Some(&failed), true, &[], &[]),
+        (Some(&canceled), true, &[&completed], &[1]),
+        (Some(&canceled), true, &[&completed, &committed], &[]),
+        // It began with a checkpoint of another one, and has written nothing.
+        (Some(&canceled), false, &[&completed], &[]),
+    ];
+    for (outcome, ran, entries, expected) in table {
+        assert_eq!(
+            kept(outcome, ran, entries),
+            expected,
+            "{outcome:?}, {entries:?}"
+        );
+    }
+}
+
+#[test]
 fn a_state_that_went_through_a_snapshot_is_the_fold_over_the_rest() {
     let mut job = Job::running(TWO);
     job.play(
