@@ -73,42 +73,41 @@ fn the_first_verdict_on_a_checkpoint_counts() {
 
 #[test]
 fn a_job_that_is_over_keeps_what_others_go_on_from_or_what_may_not_be_visible() {
-    let (one, kind) = (CheckpointId(1), CheckpointKind::Checkpoint);
-    let completed = LogEntry::CheckpointCompleted {
-        id: one,
-        kind,
-        received: BTreeMap::new(),
-    };
-    let committed = LogEntry::CheckpointCommitted { id: one };
+    let (id, kind) = (CheckpointId(1), CheckpointKind::Checkpoint);
     let running = Job::running(TWO).log;
-    let kept = |outcome: Option<&JobOutcome>, ran: bool, entries: &[&LogEntry]| {
-        let before = if ran { &running[..] } else { &[] };
-        let mut state = JobState::replay(before);
-        entries.iter().for_each(|entry| state.apply(entry));
-        for outcome in outcome.cloned() {
-            state.apply(&LogEntry::Finished { outcome });
-        }
-        state.kept().iter().map(|id| id.0).collect::<Vec<_>>()
+    let finished = |outcome| vec![LogEntry::Finished { outcome }];
+    let entries = |word: &str| match word {
+        "runs" => running.clone(),
+        "completed" => vec![
+            LogEntry::CheckpointTriggered { id, kind },
+            LogEntry::CheckpointCompleted {
+                id,
+                kind,
+                received: BTreeMap::new(),
+            },
+        ],
+        "committed" => vec![LogEntry::CheckpointCommitted { id }],
+        "failed" => finished(JobOutcome::Failed(Failure::job("a mistake"))),
+        "canceled" => finished(JobOutcome::Canceled),
+        "done" => finished(JobOutcome::Completed),
+        other => panic!("{other}"),
     };
-    let failed = JobOutcome::Failed(Failure::job("a mistake"));
-    let (canceled, done) = (JobOutcome::Canceled, JobOutcome::Completed);
-    let table: [(Option<&JobOutcome>, bool, &[&LogEntry], &[u64]); 8] = [
-        (None, true, &[&completed], &[]),
-        (Some(&done), true, &[&completed], &[]),
-        (Some(&failed), true, &[&completed, &committed], &[1]),
-        (Some(&failed), true, &[&completed], &[1]),
-        (Some(&failed), true, &[], &[]),
-        (Some(&canceled), true, &[&completed], &[1]),
-        (Some(&canceled), true, &[&completed, &committed], &[]),
+    let table: [(&str, &[u64]); 8] = [
+        ("runs completed", &[]),
+        ("runs completed done", &[]),
+        ("runs completed committed failed", &[1]),
+        ("runs completed failed", &[1]),
+        ("runs failed", &[]),
+        ("runs completed canceled", &[1]),
+        ("runs completed committed canceled", &[]),
         // It began with a checkpoint of another one, and has written nothing.
-        (Some(&canceled), false, &[&completed], &[]),
+        ("completed canceled", &[]),
     ];
-    for (outcome, ran, entries, expected) in table {
-        assert_eq!(
-            kept(outcome, ran, entries),
-            expected,
-            "{outcome:?}, {entries:?}"
-        );
+    for (words, expected) in table {
+        let log: Vec<LogEntry> = words.split(' ').flat_map(entries).collect();
+        let kept = JobState::replay(&log).kept();
+        let kept: Vec<u64> = kept.iter().map(|id| id.0).collect();
+        assert_eq!(kept, expected, "{words}");
     }
 }
 
