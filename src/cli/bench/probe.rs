@@ -189,18 +189,23 @@ impl Teller {
         self.last = now;
         self.came += 1;
         self.most = self.most.max(most);
-        // What isn't told is missed by who reads.
         if gap >= TOLD {
-            let _ = writeln!(self.file, "gap {subtask} {now} {gap}");
+            self.tell(&format!("gap {subtask} {now} {gap}"));
         }
         if now - self.told >= SECOND {
             self.told = now;
-            let _ = writeln!(self.file, "came {subtask} {now} {}", self.came);
+            self.tell(&format!("came {subtask} {now} {}", self.came));
         }
         if now - self.told_most >= MOST {
             self.told_most = now;
-            let _ = writeln!(self.file, "most {subtask} {now} {}", self.most);
+            self.tell(&format!("most {subtask} {now} {}", self.most));
         }
+    }
+
+    /// In one write, behind a line's end: other processes append to the file too, and any of them may have been killed in the middle of
+    /// a line. What isn't told is missed by who reads.
+    fn tell(&mut self, line: &str) {
+        let _ = self.file.write_all(format!("\n{line}").as_bytes());
     }
 }
 
