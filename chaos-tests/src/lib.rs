@@ -71,7 +71,7 @@
 //! | command | what |
 //! |---|---|
 //! | `cargo test -p rivus-chaos` | 200 seeds, every cell, every entry, the replay, threads |
-//! | `RIVUS_SEEDS=5000 cargo test -p rivus-chaos --test seeds -- --nocapture` | as many seeds as one likes |
+//! | `RIVUS_SEEDS=5000 cargo test -p rivus-chaos --test seeds -- --nocapture` | as many seeds as one likes; without `--test seeds`, 25 times as many of every shape |
 //! | `RIVUS_SEED=7 cargo test -p rivus-chaos --test seeds -- --nocapture` | one seed, with all that happened |
 //! | `RIVUS_CELL=Subtask/Commit/Kill/10003 cargo test -p rivus-chaos --test coverage -- --nocapture` | one cell's run, with all that happened |
 //! | `RIVUS_CELL=JobMaster/AfterAppend/Deployed/Kill/20302 cargo test -p rivus-chaos --test coverage -- --nocapture` | one around an entry |
@@ -122,4 +122,5 @@ pub use plan::{
 pub use simulation::{Outcome, run_on_threads, simulate};
 pub use suite::{
     Failed, References, Summary, all_go_well, check, hush, on_all_cores, replay_command, run_seeds,
+    runs,
 };

@@ -146,6 +146,13 @@ pub fn hush() {
     });
 }
 
+/// How many runs a test makes where it usually makes so many: more, as `RIVUS_SEEDS` is more than the usual 200.
+pub fn runs(usual: u64) -> u64 {
+    let seeds = std::env::var("RIVUS_SEEDS").ok();
+    let seeds = seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
+    usual.max(usual * seeds / 200)
+}
+
 /// Calls `each` for every item on all cores, and gathers what it returns; `at_most` says what is stuck if
 /// one never returns.
 pub fn on_all_cores<T: Send, R: Send>(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rivus::engine::ActorKind;
-use rivus_chaos::{Arm, JobSpec, Kill, Outcome, Plan, References, Shape, on_all_cores};
+use rivus_chaos::{Arm, JobSpec, Kill, Outcome, Plan, References, Shape, on_all_cores, runs};
 
 /// Kills of subtasks while records are under way.
 fn kills(seed: u64) -> Plan {
@@ -59,7 +59,7 @@ fn records_under_way_are_restored() {
 
 #[test]
 fn whatever_a_seed_breaks_a_loop_ends_with_the_right_output() {
-    let seeds = |shape| (0..25).map(move |seed| JobSpec::shaped(shape, seed));
+    let seeds = |shape| (0..runs(12)).map(move |seed| JobSpec::shaped(shape, seed));
     let specs = [Shape::Looping, Shape::Aligned].into_iter().flat_map(seeds);
     let name = |spec: &JobSpec| format!("{:?}, seed {}", spec.shape, spec.seed);
     on_all_cores(specs.collect(), name, |spec| {

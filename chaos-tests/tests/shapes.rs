@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rivus_chaos::{
-    Committed, JobSpec, Outcome, Plan, References, SECOND, Shape, counted, on_all_cores, simulate,
+    Committed, JobSpec, Outcome, Plan, References, SECOND, Shape, counted, on_all_cores, runs,
+    simulate,
 };
 
 fn undisturbed(spec: &JobSpec) -> Outcome {
@@ -30,9 +31,9 @@ fn nothing_is_no_reference_for_any_shape() {
 
 #[test]
 fn every_shape_puts_out_as_much_as_is_counted_without_it() {
-    let runs = Shape::ALL.map(|shape| JobSpec::shaped(shape, 3)).to_vec();
+    let specs = Shape::ALL.map(|shape| JobSpec::shaped(shape, 3)).to_vec();
     let name = |spec: &JobSpec| format!("{:?}", spec.shape);
-    let wrong = on_all_cores(runs, name, |spec| {
+    let wrong = on_all_cores(specs, name, |spec| {
         let mut committed = undisturbed(&spec).committed;
         let wrong = counted(&spec, &committed);
         assert_eq!(wrong, Vec::<String>::new(), "{:?}", spec.shape);
@@ -162,11 +163,11 @@ fn whatever_a_seed_breaks_each_of_these_shapes_keeps_its_promise() {
         Shape::Async,
         Shape::Watched,
     ];
-    let runs = shapes
+    let specs = shapes
         .iter()
-        .flat_map(|shape| (0..24).map(|seed| JobSpec::shaped(*shape, seed)));
+        .flat_map(|shape| (0..runs(10)).map(|seed| JobSpec::shaped(*shape, seed)));
     let name = |spec: &JobSpec| format!("{:?} {}", spec.shape, spec.seed);
-    let failed = on_all_cores(runs.collect(), name, |spec| {
+    let failed = on_all_cores(specs.collect(), name, |spec| {
         let run = References::default().check(&spec, &Plan::of(spec.seed, &spec));
         run.map_err(|failed| format!("{}: {:?}\n{}", name(&spec), failed.violations, failed.story))
     });
