@@ -48,6 +48,8 @@ pub struct LeaderElectionState {
     myself: ActorRef<LeaderElectionMessage>,
     leading: Option<Leading>,
     campaign: Campaigning,
+    /// Campaigns that failed since the last one that didn't.
+    failures: u32,
     /// The one timer that counts.
     timer: u64,
 }
@@ -85,6 +87,7 @@ impl Actor for LeaderElectionActor {
             myself,
             leading: None,
             campaign: Campaigning::No,
+            failures: 0,
             timer: 0,
         })
     }
@@ -162,6 +165,9 @@ impl LeaderElectionState {
     fn campaigned(&mut self, result: Result<Campaign, String>) {
         let now = self.args.node.now();
         let once_more = std::mem::replace(&mut self.campaign, Campaigning::No);
+        if result.is_ok() {
+            self.failures = 0;
+        }
         match result {
             Ok(Campaign::Leading { term }) => {
                 let until = now + self.args.node.config.lease;
@@ -180,7 +186,12 @@ impl LeaderElectionState {
                 self.tick_later(wait.max(Duration::from_millis(10)));
             }
             Err(error) => {
-                tracing::warn!(candidate = %self.args.candidate.name, %error, "can't campaign");
+                self.failures += 1;
+                // Once a second it would be all that a log says.
+                if self.failures.is_power_of_two() {
+                    let (candidate, failures) = (&self.args.candidate.name, self.failures);
+                    tracing::warn!(%candidate, failures, %error, "can't campaign, again soon");
+                }
                 self.tick_later(self.rhythm());
             }
         }

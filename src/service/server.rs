@@ -1,6 +1,7 @@
 //! The service's end of the conversation.
 
 use std::collections::BTreeSet;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ use crate::error::JobError;
 use crate::handle::JobHandle;
 use crate::jobs::Jobs;
 use crate::savepoint::{self, Savepoint};
+
+/// How long a process that is told to stop waits for the answers that are under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// A process that leads, or stands by.
 pub(crate) struct Service {
@@ -117,16 +121,29 @@ impl Service {
         self.cluster.listens()
     }
 
-    /// Answers requests until `stop` is over. Returns when those under way are answered, and nobody is led any more.
+    /// Answers requests until `stop` is over. Returns when those under way are answered, or ten seconds have passed, and nobody is
+    /// led any more.
     pub(crate) async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let cluster = Arc::clone(&self.cluster);
-        let served = axum::serve(listener, router(self))
-            .with_graceful_shutdown(stop)
-            .await;
+        let (told, mut is_told) = watch::channel(false);
+        let stop = async move {
+            stop.await;
+            let _ = told.send(true);
+        };
+        let serving = axum::serve(listener, router(self)).with_graceful_shutdown(stop);
+        // Whoever sends half a request and no more doesn't keep the process.
+        let patience = async {
+            let _ = is_told.wait_for(|is_told| *is_told).await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        let served = tokio::select! {
+            served = serving.into_future() => served,
+            () = patience => Ok(()),
+        };
         cluster.end().await;
         served
     }

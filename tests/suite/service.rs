@@ -1,5 +1,7 @@
 //! The service as a process: asked by its own commands, killed, and gone on with by the next one.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -170,6 +172,10 @@ fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
     assert_eq!(factories[0]["name"], "clicks");
     service.answer(&["cancel", "for ever"]);
     service.wait_for(job, |status| status["status"] == "canceled");
+    // Nobody keeps it by half a request.
+    let mut half = TcpStream::connect(&service.address).expect("connects");
+    let begun = b"POST /jobs HTTP/1.1\r\nhost: rivus\r\ncontent-length: 100\r\n\r\n{";
+    half.write_all(begun).expect("is sent");
     service.process.signal("-TERM");
     assert!(service.process.child.wait().expect("ends").success());
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use rivus_core::job::{CheckpointEvent, JobEvent, LogEntry, Logged};
+use rivus_core::job::{CheckpointEvent, ENDING, JobEvent, LogEntry, Logged};
 use rivus_core::{CheckpointId, Failure, JobId, Timestamp, codec};
 use rivus_state::{Append, StorageError};
 
@@ -154,7 +154,10 @@ impl JobMasterState {
                 if self.log.failures > RETRIES {
                     return Err(Box::new(error));
                 }
-                tracing::warn!(job = %self.args.job, %error, "the log can't be written, again soon");
+                if self.log.failures.is_power_of_two() {
+                    let failures = self.log.failures;
+                    tracing::warn!(job = %self.args.job, failures, %error, "the log can't be written, again soon");
+                }
                 let node = &self.args.node;
                 node.send_later(&self.myself, RETRY, JobMasterMessage::AppendAgain);
             }
@@ -185,6 +188,11 @@ impl JobMasterState {
     /// What follows from an entry.
     fn written(&mut self, entry: LogEntry) -> Result<(), ActorProcessingErr> {
         self.time_checkpoint(&entry);
+        if let LogEntry::CheckpointAborted { id, reason } = &entry
+            && reason != ENDING
+        {
+            tracing::warn!(job = %self.args.job, checkpoint = %id, reason, "a checkpoint is aborted");
+        }
         if let LogEntry::CheckpointAborted { id, .. } = &entry
             && let Some(machine) = &self.machine
             && let Some((in_flight, kind)) = machine.state().in_flight

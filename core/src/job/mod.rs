@@ -19,7 +19,7 @@ mod savepoint;
 mod splits;
 mod state;
 
-pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, Tasks};
+pub use checkpoints::{CheckpointAction, CheckpointEvent, CheckpointMachine, ENDING, Tasks};
 pub use ended::EndedJobs;
 pub use entry::{
     JobOutcome, LogEntry, Logged, Manifest, SavepointRequest, SnapshotPart, SnapshotRef,

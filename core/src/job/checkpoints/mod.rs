@@ -105,7 +105,8 @@ pub enum CheckpointAction {
 const FINAL_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a checkpoint is aborted when the job's end has been asked for.
-const ENDING: &str = "the job is ending";
+/// Why a checkpoint is given up that nobody needs any more.
+pub const ENDING: &str = "the job is ending";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
