@@ -138,6 +138,7 @@ impl Cluster {
                 None => Programs::default(),
             },
             views: Views::default(),
+            task_managers: watch::Sender::default(),
             stand: Stand::default(),
             process: key_hash(&(seed_value, unix_millis)),
             led: rivus_actors::Shared::default(),

@@ -13,12 +13,14 @@ use rivus_state::{
     Blocking, CheckpointStorage, Election, JobLog, LocalCopies, LocalCopy, StateBackend,
 };
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::probe::{self, ActorKind, Probe, Step};
 use crate::programs::Programs;
 use crate::remote::Remote;
+use crate::resource_manager::TaskManagerView;
 use crate::standing::Stand;
 use crate::subtask::SubtaskMessage;
 use crate::views::Views;
@@ -341,6 +343,8 @@ pub struct NodeContext {
     pub programs: Programs,
     /// The jobs as they were seen last.
     pub views: Views,
+    /// The TaskManagers that this process leads, as they were seen last.
+    pub task_managers: watch::Sender<Vec<TaskManagerView>>,
     /// Whether this process leads.
     pub stand: Stand,
     /// Which process this is, among all that ever use the storage.

@@ -51,6 +51,7 @@ pub use planted::plant;
 pub use probe::{ActorKind, Fault, InjectedFault, Probe, Step};
 pub use programs::{ProgramFactories, Programs};
 pub use remote::{Caller, ControlDoor, DataDoor, Remote};
+pub use resource_manager::TaskManagerView;
 pub use standing::{Stand, Standing};
 pub use subtask::SubtaskMessage;
 pub use view::{JobStatus, JobView, SubtaskView};

@@ -33,6 +33,19 @@ pub struct Registration {
     pub backend: Option<String>,
 }
 
+/// A TaskManager as the leader knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskManagerView {
+    /// Its name.
+    pub id: TaskManagerId,
+    /// The job that holds each of its slots.
+    pub slots: Vec<Option<JobId>>,
+    /// Its state backend; none if state is in memory.
+    pub backend: Option<String>,
+    /// Where it takes data from other processes; empty if it doesn't.
+    pub data_address: String,
+}
+
 /// What the actor is told.
 pub enum ResourceManagerMessage {
     /// A TaskManager is there.
@@ -128,6 +141,7 @@ impl Actor for ResourceManagerActor {
         node.spawned(ActorKind::ResourceManager, &"", myself.get_cell());
         let interval = node.config.heartbeat_interval;
         node.send_later(&myself, interval, ResourceManagerMessage::Check);
+        node.task_managers.send_replace(Vec::new());
         Ok(ResourceManagerState {
             looked: node.now(),
             node,
@@ -225,6 +239,7 @@ impl Actor for ResourceManagerActor {
                 state.grant();
             }
         }
+        state.publish();
         Ok(())
     }
 }
@@ -244,7 +259,46 @@ fn joined(incarnation: Incarnation, entry: &TaskManagerEntry) -> JobMasterMessag
     }
 }
 
+impl TaskManagerEntry {
+    fn is_seen_as(&self, view: &TaskManagerView) -> bool {
+        let OfferedSlots {
+            task_manager,
+            holders,
+            ..
+        } = &self.offered;
+        (task_manager, holders, &self.data_address) == (&view.id, &view.slots, &view.data_address)
+    }
+
+    fn view(&self) -> TaskManagerView {
+        TaskManagerView {
+            id: self.offered.task_manager.clone(),
+            slots: self.offered.holders.clone(),
+            backend: self.offered.backend.clone(),
+            data_address: self.data_address.clone(),
+        }
+    }
+}
+
 impl ResourceManagerState {
+    /// Shows whoever asks what has changed. Most messages are heartbeats, which change nothing.
+    fn publish(&self) {
+        self.node.task_managers.send_if_modified(|seen| {
+            let entries = self.task_managers.values();
+            let is_seen = entries.len() == seen.len()
+                && entries
+                    .zip(&*seen)
+                    .all(|(entry, view)| entry.is_seen_as(view));
+            if !is_seen {
+                *seen = self
+                    .task_managers
+                    .values()
+                    .map(TaskManagerEntry::view)
+                    .collect();
+            }
+            !is_seen
+        });
+    }
+
     fn register(&mut self, registration: Registration, actor: ActorRef<TaskManagerMessage>) {
         let Registration {
             id,

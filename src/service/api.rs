@@ -1,6 +1,8 @@
 //! What is said over HTTP, as JSON.
 
-use rivus_actors::{JobStatus, JobView};
+use std::collections::BTreeSet;
+
+use rivus_actors::{JobStatus, JobView, TaskManagerView};
 use rivus_core::job::{Happened, HistoryEvent, JobOutcome};
 use rivus_core::{MIN_TIMESTAMP, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,21 @@ pub(crate) struct LeaderDetails {
     pub(crate) term: u64,
 }
 
+/// A process that runs tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskManagerDetails {
+    pub(crate) name: String,
+    pub(crate) slots: usize,
+    /// Those that no job holds.
+    pub(crate) free: usize,
+    /// Jobs that hold some.
+    pub(crate) jobs: BTreeSet<String>,
+    /// Its state backend.
+    pub(crate) backend: String,
+    /// Where it takes records from others; none if all are in one process.
+    pub(crate) data: Option<String>,
+}
+
 /// A job that can be submitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FactoryDetails {
@@ -210,6 +227,20 @@ impl EventDetails {
     /// Whether nothing can happen after it.
     pub(crate) fn is_last(&self) -> bool {
         self.event == "ended"
+    }
+}
+
+impl TaskManagerDetails {
+    pub(crate) fn of(view: &TaskManagerView) -> Self {
+        let held = view.slots.iter().flatten();
+        Self {
+            name: view.id.to_string(),
+            slots: view.slots.len(),
+            free: view.slots.len() - held.clone().count(),
+            jobs: held.map(ToString::to_string).collect(),
+            backend: view.backend.clone().unwrap_or_else(|| "memory".to_owned()),
+            data: (!view.data_address.is_empty()).then(|| view.data_address.clone()),
+        }
     }
 }
 

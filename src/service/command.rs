@@ -20,7 +20,7 @@ pub use self::roles::{ClusterArgs, JobManagerArgs, TaskManagerArgs};
 pub use self::savepoint::SavepointCommand;
 use super::api::{
     FactoryDetails, JobDetails, JobSummary, RescaleRequest, SavepointMade, SavepointOptions,
-    SubmitRequest, Submitted,
+    SubmitRequest, Submitted, TaskManagerDetails,
 };
 use super::client::{self, Client, ClientError};
 use crate::config::{Config, ConfigError, Flags, ForCommand, declared};
@@ -145,6 +145,13 @@ pub enum ServiceCommand {
     /// Show how a process would be set up, and what can be set
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// List the processes that run tasks: how many slots they have, and which jobs hold them
+    #[command(name = "taskmanagers")]
+    TaskManagers {
+        /// Which service
+        #[command(flatten)]
+        at: At,
+    },
     /// List the jobs that a service can run
     Jobs {
         /// Which service
@@ -234,6 +241,7 @@ impl ServiceCommand {
             Self::Savepoint(command) => command.run(),
             Self::Dot { job, at } => dot(&job, &at),
             Self::Config(command) => command.run(),
+            Self::TaskManagers { at } => task_managers(&at),
             Self::Jobs { at } => factories(&at),
         };
         let Err(error) = done else {
@@ -367,6 +375,12 @@ fn rescale(job: &str, parallelism: u32, at: &At) -> Result<(), CommandError> {
 fn dot(job: &str, at: &At) -> Result<(), CommandError> {
     let drawn = at.client()?.text(&of_job(job, "/graph"))?;
     show::one(at.json, &drawn, |drawn| drawn.trim_end().to_owned());
+    Ok(())
+}
+
+fn task_managers(at: &At) -> Result<(), CommandError> {
+    let all: Vec<TaskManagerDetails> = at.client()?.get("taskmanagers")?;
+    show::one(at.json, &all, |all| show::task_managers(all));
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::api::{
     EventDetails, FactoryDetails, JobDetails, JobSummary, LeaderDetails, Refusal, RescaleRequest,
-    SavepointMade, SavepointOptions, SubmitRequest, Submitted,
+    SavepointMade, SavepointOptions, SubmitRequest, Submitted, TaskManagerDetails,
 };
 use super::dot::dot;
 use super::settings::ProcessSettings;
@@ -301,6 +301,7 @@ fn router(service: Arc<Service>) -> Router {
         .route("/v1/jobs/{job}/graph", get(graph))
         .route("/v1/factories", get(factories))
         .route("/v1/leader", get(leader))
+        .route("/v1/taskmanagers", get(task_managers))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&service),
             answering,
@@ -429,6 +430,13 @@ async fn leader(State(service): Shared) -> Answer<LeaderDetails> {
         Standing::Leading { term } => Ok(Json(LeaderDetails { term })),
         _ => Err(JobError::NodeStopped.into()),
     }
+}
+
+async fn task_managers(State(service): Shared) -> Json<Vec<TaskManagerDetails>> {
+    let seen = service.cluster.context().task_managers.borrow().clone();
+    let mut details: Vec<_> = seen.iter().map(TaskManagerDetails::of).collect();
+    details.sort_by(|one, other| one.name.cmp(&other.name));
+    Json(details)
 }
 
 async fn factories(State(service): Shared) -> Json<Vec<FactoryDetails>> {

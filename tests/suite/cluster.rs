@@ -254,22 +254,45 @@ fn tasks_go_on_while_nobody_leads_and_the_next_leader_adopts_them() {
     drop(tasks);
 }
 
+/// Waits until these are the TaskManagers, with free slots of all, and jobs that hold the others.
+fn wait_for_task_managers(asked: &Asked, expected: &[&str]) {
+    let seen = || -> Vec<String> {
+        let all = asked.answer(&["taskmanagers"]);
+        let each = all.as_array().expect("a list").iter().map(|of| {
+            let jobs = of["jobs"].as_array().expect("a list").len();
+            let name = of["name"].as_str().expect("a name");
+            format!("{name} {}/{} {jobs}", of["free"], of["slots"])
+        });
+        each.collect()
+    };
+    let comes = (0..200).any(|_| {
+        pause();
+        seen() == expected
+    });
+    assert!(comes, "{:?} and not {expected:?}", seen());
+}
+
 #[test]
 fn a_task_manager_that_is_killed_is_replaced_by_a_spare() {
     let cluster = Cluster::new();
     let leader = cluster.leader(&[]);
-    let [first, second] = [(); 2].map(|()| cluster.task_manager("1", &[]));
+    let [first, second] = ["a", "b"].map(|name| cluster.task_manager("1", &["--name", name]));
     let job = cluster.submit(&leader.asked, 24_000);
     leader
         .asked
         .wait_for(&job, |status| checkpoints(status) > 3);
-    let _spare = cluster.task_manager("1", &[]);
+    let _spare = cluster.task_manager("1", &["--name", "spare"]);
+    let (_standby, asked) = cluster.asked_standby(&[]);
+    let all = ["a/tm-0 0/1 1", "b/tm-0 0/1 1", "spare/tm-0 1/1 0"];
+    wait_for_task_managers(&asked, &all);
     first.kill();
     let restarted = leader.asked.wait_for(&job, |status| {
         status["restarts"] == 1 && status["status"] == "running"
     });
     assert_eq!(restarted["takeovers"], 0, "{restarted}");
+    wait_for_task_managers(&asked, &["b/tm-0 0/1 1", "spare/tm-0 0/1 1"]);
     cluster.completed(&leader.asked, &job, 24_000);
+    wait_for_task_managers(&asked, &["b/tm-0 1/1 0", "spare/tm-0 1/1 0"]);
     drop(second);
 }
 

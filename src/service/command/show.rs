@@ -6,7 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use rivus_core::Timestamp;
 use serde::Serialize;
 
-use crate::service::api::{EventDetails, FactoryDetails, JobDetails, JobSummary};
+use crate::service::api::{
+    EventDetails, FactoryDetails, JobDetails, JobSummary, TaskManagerDetails,
+};
 
 /// Prints a line. Whoever reads may stop before the end, as `head` does.
 pub(super) fn say(line: &str) {
@@ -86,6 +88,27 @@ pub(super) fn event(event: &EventDetails) -> String {
     let at = humantime::format_rfc3339_millis(UNIX_EPOCH + since);
     // As wide as the longest of them.
     format!("{at}  {:<10}  {}", event.event, event.message)
+}
+
+pub(super) fn task_managers(all: &[TaskManagerDetails]) -> String {
+    let rows: Vec<[String; 6]> = all
+        .iter()
+        .map(|of| {
+            let jobs: Vec<&str> = of.jobs.iter().map(String::as_str).collect();
+            [
+                of.name.clone(),
+                of.slots.to_string(),
+                of.free.to_string(),
+                of.backend.clone(),
+                of.data.clone().unwrap_or_else(|| "-".to_owned()),
+                jobs.join(" "),
+            ]
+        })
+        .collect();
+    table(
+        ["TASKMANAGER", "SLOTS", "FREE", "STATE", "DATA", "JOBS"],
+        &rows,
+    )
 }
 
 pub(super) fn factories(all: &[FactoryDetails]) -> String {
