@@ -90,6 +90,7 @@ impl<T: Record> Batch for Rows<T> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec::look_at::<[Event<T>], Vec<Event<T>>>();
         codec::encode_into(self.as_slice(), out)
     }
 

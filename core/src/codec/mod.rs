@@ -1,6 +1,7 @@
 //! MessagePack, the default form of records and state, and the checked frames that hold durable bytes.
 
 mod nameless;
+mod read_back;
 
 use std::io;
 
@@ -9,6 +10,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use self::nameless::Nameless;
+pub(crate) use self::read_back::look_at;
 
 /// Bytes that can't be written or read.
 #[derive(Debug, Error)]
@@ -55,16 +57,30 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     Ok(out)
 }
 
+/// A value as MessagePack, to be read as a `T`.
+///
+/// # Errors
+/// As [`encode_into`].
+pub(crate) fn encode_as<T: DeserializeOwned, V: Serialize + ?Sized>(
+    value: &V,
+) -> Result<Vec<u8>, CodecError> {
+    look_at::<V, T>();
+    encode(value)
+}
+
 /// Appends a value as MessagePack.
 ///
 /// # Errors
-/// If the value's `Serialize` fails, or the value would be read back as another: if fields are left out of it, or it has an option
-/// that holds an option which is none.
+/// If the value's `Serialize` fails, or the value would be read back as another or not at all: if fields are left out of it, it has
+/// an option that holds an option which is none, or serde reads it by names that aren't written.
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    rmp_serde::encode::write(out, &Nameless::of(value)).map_err(|source| CodecError::Encode {
-        type_name: std::any::type_name::<T>(),
-        source,
-    })
+    let before = out.len();
+    rmp_serde::encode::write(out, &Nameless::of(value))
+        .and_then(|()| read_back::check::<T>(&out[before..]))
+        .map_err(|source| CodecError::Encode {
+            type_name: std::any::type_name::<T>(),
+            source,
+        })
 }
 
 /// A value from MessagePack.

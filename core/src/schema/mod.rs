@@ -206,6 +206,13 @@ impl Shape {
     }
 }
 
+/// Whether serde reads any part of a type by the names of its fields, as it does with enums that are tagged in another way than usual.
+pub(crate) fn is_told_by_names<T: DeserializeOwned>() -> bool {
+    let mut parts = Parts::default();
+    parts.add::<T>();
+    parts.by_names
+}
+
 /// A type's name without the modules in which it lies: a type that is moved is the same.
 fn short_name(full: &str) -> String {
     let is_of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';

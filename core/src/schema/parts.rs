@@ -36,6 +36,8 @@ pub(super) struct Parts {
     given_out: BTreeMap<String, &'static str>,
     /// From the type to the part that is being looked at.
     path: Vec<Step>,
+    /// Whether serde reads any of them by the names of its fields.
+    pub(super) by_names: bool,
 }
 
 impl Parts {
@@ -66,7 +68,11 @@ impl Parts {
         if known.is_some() {
             return known;
         }
-        let name = name?;
+        let Some(name) = name else {
+            // Nobody knows.
+            self.by_names = true;
+            return None;
+        };
         let opened = self.asked(read).and_then(|kind| self.opened(kind, read));
         Some(opened.unwrap_or_else(|| self.opaque(name)))
     }
@@ -111,9 +117,10 @@ impl Parts {
     }
 
     /// What the part at which the path ends is.
-    fn asked(&self, read: Read<'_>) -> Option<Kind> {
+    fn asked(&mut self, read: Read<'_>) -> Option<Kind> {
         let mut visit = Visit::default();
         read(&self.path, &mut visit);
+        self.by_names |= visit.by_names;
         visit.kind
     }
 

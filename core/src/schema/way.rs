@@ -4,6 +4,7 @@
 //! what there is to see at the end has been seen when it fails.
 
 use std::any::type_name;
+use std::fmt::{self, Display, Formatter};
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
@@ -56,6 +57,8 @@ pub(super) struct Visit<'a> {
     pub(super) name: Option<&'static str>,
     pub(super) format: Option<Format>,
     pub(super) kind: Option<Kind>,
+    /// Whether serde reads it by the names of its fields.
+    pub(super) by_names: bool,
 }
 
 /// Reads a type along a path, and looks at what is there.
@@ -92,6 +95,22 @@ fn pass<'de, S: DeserializeSeed<'de>>(seed: S) -> Result<S::Value, Error> {
     let mut tracer = Tracer::new(TracerConfig::default());
     let (_, value) = tracer.trace_type_once_with_seed(&NO_SAMPLES, seed)?;
     Ok(value)
+}
+
+/// What serde expects of a type's form.
+struct Expected<V>(V);
+
+impl<'de, V: Visitor<'de>> Display for Expected<&V> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+}
+
+/// Whether it takes a value in and looks then what that may be, as it does with enums whose variants it doesn't find by their numbers:
+/// those that are untagged ("any value"), and adjacently or internally tagged.
+fn reads_by_names<'de>(visitor: &impl Visitor<'de>) -> bool {
+    let expected = Expected(visitor).to_string();
+    expected == "any value" || expected.contains("tagged enum")
 }
 
 /// Ends the reading.
@@ -153,7 +172,8 @@ impl<'de> Deserializer<'de> for Way<'_, '_> {
         false
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.visit.by_names |= reads_by_names(&visitor);
         Err(SEEN)
     }
 
@@ -204,6 +224,7 @@ impl<'de> Deserializer<'de> for Way<'_, '_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         let of = type_name::<V::Value>();
+        self.visit.by_names |= reads_by_names(&visitor);
         visitor.visit_map(self.ends_at(Kind::Struct(name, of, fields))?)
     }
 

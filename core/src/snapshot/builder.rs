@@ -155,7 +155,7 @@ impl SnapshotBuilder {
                 is_rows: false,
             })?,
         };
-        let payload = codec::encode(value)?;
+        let payload = codec::encode_as::<T, _>(value)?;
         self.bytes_frame(section, &payload);
         Ok(())
     }

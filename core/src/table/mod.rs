@@ -159,6 +159,8 @@ fn spread(tag: u32) -> u64 {
 impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// An empty table for a range of key groups.
     pub fn new(range: KeyGroupRange, max_parallelism: u32) -> Self {
+        codec::look_at::<K, K>();
+        codec::look_at::<V, V>();
         Self {
             range,
             max_parallelism,
