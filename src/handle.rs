@@ -369,12 +369,17 @@ impl JobHandle {
         let JobStatus::Ended(JobOutcome::Failed(_) | JobOutcome::Canceled) = view.status else {
             return None;
         };
-        let checkpoints = &self.cluster.context().checkpoints;
-        let folder = checkpoints.folder_on_disk(self.job, view.last_checkpoint?)?;
-        folder
-            .join("manifest")
-            .is_file()
-            .then(|| Savepoint::at(folder))
+        let context = self.cluster.context();
+        let folder = context
+            .checkpoints
+            .folder_on_disk(self.job, view.last_checkpoint?)?;
+        // One that can't be run in this process may be gone on with by `resume` in another.
+        let is_over = || {
+            let state = rivus_actors::replay(&context.log, self.job);
+            state.is_ok_and(|state| state.outcome.is_some())
+        };
+        let is_kept = folder.join("manifest").is_file() && is_over();
+        is_kept.then(|| Savepoint::at(folder))
     }
 
     /// Kills the leading JobManager, to see that the job doesn't notice.

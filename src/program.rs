@@ -187,6 +187,17 @@ impl Program {
         }
     }
 
+    /// The parallelism that was set on the one operator that a stream comes from.
+    pub(crate) fn parallelism_of(&self, origins: &[Origin]) -> Option<u32> {
+        let [origin] = origins else {
+            return None;
+        };
+        let draft = self.draft();
+        let node = draft.nodes.get(origin.node.0)?;
+        node.parallelism
+            .filter(|_| origin.generation == draft.generation)
+    }
+
     /// Edges from some outputs of type `T`.
     pub(crate) fn edges<T: Record>(&self, origins: &[Origin]) -> Vec<StreamEdge> {
         self.edges_as::<T, AsItIs>(origins)

@@ -518,7 +518,7 @@ impl<T: Record> DataStream<T> {
 
 impl<T: Record> DataStream<Parsed<T>> {
     /// The lines that could be parsed; the others go to a side output of the stream that this returns, which
-    /// somebody must read.
+    /// somebody must read. It is done where the lines are read, and by as many subtasks: lines of one file stay in their order.
     ///
     /// ```
     /// use rivus::connectors::{BadLine, TextFileSource};
@@ -534,7 +534,11 @@ impl<T: Record> DataStream<Parsed<T>> {
         let sides = SideOutputs::new();
         let split = SplitParsed { bad: tag.clone() };
         let operator = ProcessOperator::<Parsed<T>, _>::new(split, sides.clone()).writing_to(tag);
-        self.add("parsed", operator, |node| node.declared = sides)
+        let parsed = self.add("parsed", operator, |node| node.declared = sides);
+        match self.program.parallelism_of(&self.origins) {
+            Some(parallelism) => parsed.parallelism(parallelism),
+            None => parsed,
+        }
     }
 }
 

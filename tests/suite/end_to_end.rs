@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use rivus::connectors::GeneratorSource;
+use rivus::connectors::{BadLine, DiscardSink, GeneratorSource, TextFileSource};
 use rivus::{
-    Count, Event, JobError, JobOptions, JobStatus, RuntimeMode, Shares, StreamEnvironment,
-    SubtaskFigures, WatermarkStrategy, WindowAssigner, Windowed,
+    Count, Event, JobError, JobOptions, JobStatus, RuntimeMode, Shares, SideOutputTag,
+    StreamEnvironment, SubtaskFigures, WatermarkStrategy, WindowAssigner, Windowed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -245,4 +245,23 @@ async fn figures_say_what_was_taken_and_given_and_who_holds_whom_up() {
     let [source, slow] = figures(30, 20).await;
     assert!(source.shares().idle > 0.5, "{source:?}");
     assert!(slow.shares().idle > 0.5, "{slow:?}");
+}
+
+#[tokio::test]
+async fn bad_lines_are_told_from_good_ones_where_the_lines_are_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("numbers.txt");
+    std::fs::write(&path, "1\ntwo\n3\n").expect("is written");
+    let env = StreamEnvironment::builder().parallelism(4).build();
+    let bad: SideOutputTag<BadLine> = SideOutputTag::new("bad");
+    let source = TextFileSource::new(&path)
+        .parsed_by(str::parse::<u32>)
+        .collecting_bad_lines();
+    let numbers = env.from_source(source).parallelism(1).bad_lines_to(&bad);
+    numbers.side_output(&bad).sink_to(DiscardSink::new());
+    numbers.sink_to(DiscardSink::new());
+    let result = env.execute("numbers").await.expect("runs");
+    let subtasks = result.view.subtasks.iter();
+    let parsing = subtasks.filter(|subtask| subtask.name.contains("parsed"));
+    assert_eq!(parsing.count(), 1);
 }
