@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rivus_actors::JobView;
+use rivus_actors::{JobStatus, JobView};
 use rivus_core::{JobGraph, VertexId};
 use tracing::Level;
 
@@ -26,7 +26,9 @@ pub(crate) struct Restarts {
 impl Restarts {
     /// The line that is to be told, if the job has been restarted for something else than the last time.
     pub(crate) fn look(&mut self, view: &JobView) -> Option<String> {
-        let is_new = view.restarts > self.seen && view.last_failure != self.last;
+        // One that ends is started for what it owes only.
+        let goes_on = !matches!(view.status, JobStatus::Ending | JobStatus::Ended(_));
+        let is_new = goes_on && view.restarts > self.seen && view.last_failure != self.last;
         self.seen = view.restarts;
         self.last.clone_from(&view.last_failure);
         let failure = view.last_failure.as_ref().filter(|_| is_new)?;
@@ -131,7 +133,11 @@ mod tests {
             (3, Some("b")),
             (3, Some("b")),
             (4, Some("a")),
+            (5, Some("the end")),
         ] {
+            if count == 5 {
+                view.status = JobStatus::Ending;
+            }
             view.restarts = count;
             view.last_failure = failure.map(str::to_owned);
             told.push(
@@ -144,6 +150,6 @@ mod tests {
             .iter()
             .map(|line| line.as_deref().unwrap_or("-"))
             .collect();
-        assert_eq!(told, ["-", "a", "-", "b", "-", "a"]);
+        assert_eq!(told, ["-", "a", "-", "b", "-", "a", "-"]);
     }
 }
