@@ -9,6 +9,7 @@ use rivus_operators::{
     WindowAssigner, WindowFunction, WindowLogic, WindowOperator, Windowed,
 };
 
+use crate::connected::sent_by;
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 
@@ -52,7 +53,13 @@ pub struct WindowedStream<T, S, G = EndTrigger> {
     lateness: Duration,
     late: Option<SideOutputTag<T>>,
     is_single: bool,
+    /// Whether the program says if records are gathered before the exchange.
+    pre_aggregate: Option<bool>,
 }
+
+/// Said where the program asks for what can't be.
+const CANT_PRE_AGGREGATE: &str = "records can't be gathered before the exchange here: leave .pre_aggregate(true) out, or take windows of a \
+     fixed size by event time without trigger, evictor and late output, and .aggregate(..) or .reduce_associative(..)";
 
 type GapBy<T> = Arc<dyn Fn(&T) -> Duration + Send + Sync>;
 
@@ -67,6 +74,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
             lateness: Duration::ZERO,
             late: None,
             is_single: false,
+            pre_aggregate: None,
         }
     }
 
@@ -113,6 +121,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
             lateness: self.lateness,
             late: self.late,
             is_single: self.is_single,
+            pre_aggregate: self.pre_aggregate,
         }
     }
 }
@@ -229,6 +238,35 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
         self
     }
 
+    /// Whether records are gathered by key and pane where they come from, so that one record for each travels to where the key is
+    /// at home, instead of all of them. Nothing else changes: results, state and savepoints are the same.
+    ///
+    /// It is done unless you say no, wherever that can't be told from the results: windows of a fixed size by event time with
+    /// neither trigger nor evictor nor late output, and an aggregate that
+    /// [says so](AggregateFunction::can_pre_aggregate), as the ready-made ones do. Of an aggregate of your own that doesn't say
+    /// it, you may ask for it here; whatever else can't do it is refused.
+    ///
+    /// ```
+    /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let readings = env
+    /// #     .from_events(vec![Event::at(100, 20), Event::at(200, 24), Event::at(1_500, 25)])
+    /// #     .assign_watermarks(WatermarkStrategy::monotonous());
+    ///
+    /// let per_second = readings.key_by(|_| ()).window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let counts = per_second.pre_aggregate(false).count().map(|second| second.value).collect();
+    /// env.execute("readings").await?;
+    /// assert_eq!(counts.values(), [2, 1]);
+    /// # Ok(()) }
+    /// ```
+    pub fn pre_aggregate(mut self, pre_aggregate: bool) -> Self {
+        self.pre_aggregate = Some(pre_aggregate);
+        self
+    }
+
     fn add<L: WindowLogic<S::Key, In = T>>(
         self,
         operator: WindowOperator<T, S, L>,
@@ -247,11 +285,24 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
             operator = operator.single();
         }
         let needs = self.assigner.needs_watermarks();
-        let stream = match self.trigger {
-            None => self
+        let is_asked = self.pre_aggregate == Some(true);
+        let is_possible = self.trigger.is_none() && self.pre_aggregate != Some(false);
+        let pre_aggregated = is_possible.then(|| operator.pre_aggregated(is_asked));
+        let pre_aggregated = pre_aggregated.flatten();
+        if is_asked && pre_aggregated.is_none() {
+            self.keyed.program.mistake(CANT_PRE_AGGREGATE.to_owned());
+        }
+        let stream = match (pre_aggregated, self.trigger) {
+            // To the program it is one operator on the same edges.
+            (Some((before, behind)), _) => KeyedStream {
+                edges: sent_by(&self.keyed.edges, before),
+                ..self.keyed
+            }
+            .add("window", behind, |node| node.needs_watermarks = needs),
+            (None, None) => self
                 .keyed
                 .add("window", operator, |node| node.needs_watermarks = needs),
-            Some(trigger) => {
+            (None, Some(trigger)) => {
                 let needs = needs || trigger.needs_watermarks();
                 let operator = operator.trigger(trigger);
                 self.keyed

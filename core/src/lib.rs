@@ -73,7 +73,9 @@ pub use key::{
 pub use metrics::{Shares, SubtaskFigures, SubtaskMetrics};
 pub use outputs::{Outgoing, Outputs};
 pub use query::{Asked, Cut, KeyTimers, StateAnswer, StateQuery};
-pub use router::{Broadcast, Forward, Global, HashBy, Partition, PartitionBy, Rebalance, Shuffle};
+pub use router::{
+    Broadcast, ByHash, Forward, Global, HashBy, Partition, PartitionBy, Rebalance, Shuffle,
+};
 pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
 pub use snapshot::{

@@ -140,6 +140,19 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
         })
     }
 
+    /// Of a stage that stands between an operator and an exchange.
+    pub(crate) fn before_exchange(work: W, out: Emitter<W::Out>) -> Self {
+        Self {
+            work,
+            out,
+            rest: Rest::Owned(Vec::new().into_iter()),
+            is_head: false,
+            open: false,
+            control: None,
+            through: false,
+        }
+    }
+
     /// Of a stage that stands behind another one of the same operator: its runs come from that one.
     pub(crate) fn within(mut self) -> Self {
         self.is_head = false;
@@ -154,7 +167,7 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
             return Ok(None);
         }
         let progress = self.out.send(cx)?;
-        cx.enter(self.out.operator);
+        self.out.enter(cx);
         if W::ONE_FOR_ONE {
             self.out.expect(self.rest.len());
         }
@@ -177,7 +190,7 @@ impl<In: Record, W: Work<In>> Driver<In, W> {
 
     /// Works until all is done, an output is blocked, or the turn is over.
     fn advance(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
-        cx.enter(self.out.operator);
+        self.out.enter(cx);
         loop {
             while self.open {
                 self.open = !self.work.more(&mut self.out, cx)?;
@@ -253,7 +266,7 @@ impl<In: Record, W: Work<In>> Stage<In> for Driver<In, W> {
     }
 
     fn slice(&mut self, rows: usize, cx: &mut TaskContext) -> Result<bool, Failure> {
-        cx.enter(self.out.operator);
+        self.out.enter(cx);
         let own = self.work.slice(rows, cx)?;
         Ok(own & self.out.slice(rows, cx)?)
     }

@@ -71,10 +71,10 @@ pub use watermarks::{
 pub use window::{
     ByStream, CoWindowOperator, ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger,
     CountEvictor, CountTrigger, DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor,
-    EvictorContext, Grouped, Paired, ProcessingTimeTrigger, PurgingTrigger, TimeEvictor, Trigger,
-    TriggerContext, TriggerResult, Unpaired, Window, WindowAggregate, WindowAssigner,
-    WindowFunction, WindowJoinOperator, WindowLogic, WindowOperator, WindowProcess, WindowReduce,
-    Windowed,
+    EvictorContext, Grouped, Paired, Partial, PreAggregation, ProcessingTimeTrigger,
+    PurgingTrigger, TimeEvictor, Trigger, TriggerContext, TriggerResult, Unpaired, Window,
+    WindowAggregate, WindowAssigner, WindowFunction, WindowJoinOperator, WindowLogic,
+    WindowOperator, WindowProcess, WindowReduce, Windowed,
 };
 
 #[cfg(test)]

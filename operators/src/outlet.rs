@@ -190,7 +190,8 @@ pub(crate) struct Emitter<Out> {
     main: Outlet<Out>,
     pub(crate) rows: Vec<Event<Out>>,
     pub(crate) sides: Sides,
-    pub(crate) operator: OperatorIndex,
+    /// None of what stands before an exchange: that is the operator's before it.
+    operator: Option<OperatorIndex>,
     fullness: Fullness,
 }
 
@@ -205,9 +206,31 @@ impl<Out: Record> Emitter<Out> {
             main: Outlet::new(main)?,
             rows: Vec::new(),
             sides: declared.build(sides, cx.info)?,
-            operator: cx.operator,
+            operator: Some(cx.operator),
             fullness: run_fullness::<Out>(cx.info),
         })
+    }
+
+    /// In front of an exchange.
+    pub(crate) fn before_exchange(router: Box<dyn Stage<Out>>, info: &SubtaskInfo) -> Self {
+        Self {
+            main: Outlet {
+                stage: router,
+                done: true,
+            },
+            rows: Vec::new(),
+            sides: Sides::default(),
+            operator: None,
+            fullness: run_fullness::<Out>(info),
+        }
+    }
+
+    /// Notes whose code runs now.
+    #[inline]
+    pub(crate) fn enter(&self, cx: &mut TaskContext) {
+        if let Some(operator) = self.operator {
+            cx.enter(operator);
+        }
     }
 
     /// Puts a record into the main output's buffer.

@@ -18,6 +18,9 @@ pub trait KeySelector<T>: Clone + Send + Sync + 'static {
     /// The key.
     fn key(&self, value: &T) -> Self::Key;
 
+    /// Whether the record's key is this one.
+    fn is_key(&self, key: &Self::Key, value: &T) -> bool;
+
     /// Brings in the rows of a run's keys; see [`Table::load`].
     ///
     /// # Errors
@@ -153,6 +156,11 @@ where
         (self.select)(value)
     }
 
+    #[inline]
+    fn is_key(&self, key: &K, value: &T) -> bool {
+        *key == (self.select)(value)
+    }
+
     fn load<V: Serialize + DeserializeOwned>(
         &self,
         table: &mut Table<K, V>,
@@ -202,6 +210,11 @@ where
     #[inline]
     fn key(&self, value: &T) -> Q::Owned {
         (self.select)(value).to_owned()
+    }
+
+    #[inline]
+    fn is_key(&self, key: &Q::Owned, value: &T) -> bool {
+        key.borrow() == (self.select)(value)
     }
 
     fn load<V: Serialize + DeserializeOwned>(
@@ -283,6 +296,14 @@ where
         match value {
             Either::First(value) => self.first.key(value),
             Either::Second(value) => self.second.key(value),
+        }
+    }
+
+    #[inline]
+    fn is_key(&self, key: &S::Key, value: &Either<A, B>) -> bool {
+        match value {
+            Either::First(value) => self.first.is_key(key, value),
+            Either::Second(value) => self.second.is_key(key, value),
         }
     }
 

@@ -7,6 +7,7 @@ mod interval;
 mod iteration;
 mod keyed;
 mod operator_state;
+mod preaggregation;
 mod recurring;
 mod rig;
 mod sessions;

@@ -7,6 +7,9 @@
 //! window is the merge of its panes when it fires. For each pane the operator lists the rows that have it; so it finds
 //! what a window must fire without looking at any other key, and needs no timers.
 //!
+//! Where merging is the same as adding, records are gathered by pane already *before* the exchange (`preaggregation`): what
+//! travels is one [`Partial`] for each key and pane, and the operator merges it into its own pane.
+//!
 //! **One by one** (`live`): everything else, sessions, windows by processing time, global windows, and whatever has a
 //! [`Trigger`] or an [`Evictor`] of its own. A key's row holds its live windows, each with what it has gathered, its
 //! trigger's state and its timers.
@@ -22,6 +25,8 @@ mod operator;
 mod orders;
 mod paned;
 mod panes;
+mod partial;
+mod preaggregation;
 mod reached;
 mod row;
 mod scene;
@@ -35,6 +40,10 @@ pub use evictor::{CountEvictor, DeltaEvictor, Evictor, EvictorContext, TimeEvict
 pub use join::{ByStream, CoWindowOperator, Grouped, Paired, Unpaired, WindowJoinOperator};
 pub use logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
 pub use operator::WindowOperator;
+pub use partial::Partial;
+#[cfg(test)]
+pub(crate) use preaggregation::Limits;
+pub use preaggregation::PreAggregation;
 pub use trigger::{Trigger, TriggerContext, TriggerResult};
 pub use triggers::{
     CountTrigger, EndTrigger, EventTimeTrigger, ProcessingTimeTrigger, PurgingTrigger,

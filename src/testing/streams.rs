@@ -136,7 +136,17 @@ impl Sender {
         while !progress.is_done() {
             progress = task.resume(cx)?;
         }
-        let _ = task.control(Control::Flush, cx)?;
+        // The input has run dry.
+        self.pass(Control::Flush)
+    }
+
+    /// What it sends before a control element passes it on.
+    fn pass(&mut self, control: Control) -> Result<Vec<Delivery>, Failure> {
+        let (task, cx) = (&mut self.task, &mut self.cx);
+        let mut progress = task.control(control, cx)?;
+        while !progress.is_done() {
+            progress = task.resume(cx)?;
+        }
         let _ = cx.take_given_back();
         let sent = cx.outputs.drain();
         let sent = sent.filter_map(|outgoing| match outgoing.element {
@@ -242,6 +252,18 @@ impl<In, Out: Record> Plan<In> for RunningStreams<'_, In, Out> {
         let mut deliveries = Vec::new();
         for (inlet, batch) in (self.streams.deal)(run) {
             deliveries.extend(self.senders[inlet].send(batch)?);
+        }
+        Ok(deliveries)
+    }
+
+    /// Senders keep nothing from one run to the next; but they may have to know how far event time has got.
+    fn pass(&mut self, control: Control) -> Result<Vec<Delivery>, Failure> {
+        if !matches!(control, Control::Watermark(_)) {
+            return Ok(Vec::new());
+        }
+        let mut deliveries = Vec::new();
+        for sender in &mut self.senders {
+            deliveries.extend(sender.pass(control)?);
         }
         Ok(deliveries)
     }

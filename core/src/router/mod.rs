@@ -12,8 +12,10 @@
 //! behind them are handed over whether there is credit or not, and [`Outputs`](crate::Outputs) lets the barrier pass them.
 
 mod broadcast;
+mod keyed;
 mod partition;
 
+pub use self::keyed::{ByHash, HashBy};
 pub use self::partition::{Global, Partition, PartitionBy, Shuffle};
 
 use std::marker::PhantomData;
@@ -25,9 +27,8 @@ use crate::codec::CodecError;
 use crate::context::{SubtaskInfo, TaskContext};
 use crate::either::{AsItIs, Carry};
 use crate::element::Element;
-use crate::event::{Event, Hashed, Record, Timestamp};
+use crate::event::{Event, Record, Timestamp};
 use crate::failure::Failure;
-use crate::key::KeyGroup;
 use crate::metrics::SubtaskMetrics;
 use crate::stage::{AnyStage, Control, Progress, Stage};
 use crate::task::RouteFactory;
@@ -44,31 +45,6 @@ pub trait Route<T>: Send + 'static {
 
     /// The record as it travels.
     fn wire(mark: Self::Mark, value: T) -> Self::Wire;
-}
-
-/// By key: all records of a key go to the one subtask that owns its key group.
-pub struct HashRoute<F> {
-    hash: F,
-    max_parallelism: u32,
-    lanes: u32,
-}
-
-impl<T: Record, F: Fn(&T) -> u64 + Send + 'static> Route<T> for HashRoute<F> {
-    type Wire = Hashed<T>;
-    type Mark = u64;
-
-    #[inline]
-    fn lane(&mut self, value: &T) -> (usize, u64) {
-        let hash = (self.hash)(value);
-        let group = KeyGroup::of(hash, self.max_parallelism);
-        let lane = group.owner(self.lanes, self.max_parallelism);
-        (lane as usize, hash)
-    }
-
-    #[inline]
-    fn wire(hash: u64, value: T) -> Hashed<T> {
-        Hashed { hash, value }
-    }
 }
 
 /// One subtask after the other.
@@ -359,12 +335,6 @@ pub struct Rebalance<T, C = AsItIs>(PhantomData<fn() -> (T, C)>);
 /// Makes routers that send to every subtask.
 pub struct Broadcast<T, C = AsItIs>(PhantomData<fn() -> (T, C)>);
 
-/// Makes routers that send to the owner of a record's key group.
-pub struct HashBy<T, F, C = AsItIs> {
-    hash: F,
-    of: PhantomData<fn(T) -> C>,
-}
-
 impl<T, C> Default for Forward<T, C> {
     fn default() -> Self {
         Self(PhantomData)
@@ -380,23 +350,6 @@ impl<T, C> Default for Rebalance<T, C> {
 impl<T, C> Default for Broadcast<T, C> {
     fn default() -> Self {
         Self(PhantomData)
-    }
-}
-
-impl<T, F> HashBy<T, F> {
-    /// By a function from record to [`key_hash`](crate::key_hash).
-    pub fn new(hash: F) -> Self {
-        Self::carrying(hash)
-    }
-}
-
-impl<T, F, C> HashBy<T, F, C> {
-    /// The same; `C` says what a record looks like on its way, with its hash.
-    pub fn carrying(hash: F) -> Self {
-        Self {
-            hash,
-            of: PhantomData,
-        }
     }
 }
 
@@ -428,26 +381,6 @@ impl<T: Record, C: Carry<T>> RouteFactory for Rebalance<T, C> {
 impl<T: Record, C: Carry<T>> RouteFactory for Broadcast<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
         AnyStage::new::<T>(Box::new(Broadcaster::<T, C>::new(info, lanes)))
-    }
-
-    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
-        Rows::<C::As>::decode(bytes)
-    }
-}
-
-impl<T, F, C> RouteFactory for HashBy<T, F, C>
-where
-    T: Record,
-    F: Fn(&T) -> u64 + Clone + Send + Sync + 'static,
-    C: Carry<Hashed<T>>,
-{
-    fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
-        let route = HashRoute {
-            hash: self.hash.clone(),
-            max_parallelism: info.max_parallelism,
-            lanes: lanes.len() as u32,
-        };
-        AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {

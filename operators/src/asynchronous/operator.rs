@@ -166,7 +166,7 @@ impl<In: Record, F: AsyncFunction<In>> Asking<In, F> {
 
     /// Works until all is done that can be; what waits for answers is blocked.
     fn advance(&mut self, cx: &mut TaskContext) -> Result<Progress, Failure> {
-        cx.enter(self.out.operator);
+        self.out.enter(cx);
         loop {
             for (id, answer) in self.answers.take() {
                 self.queue.answer(id, answer);

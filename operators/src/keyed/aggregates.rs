@@ -43,6 +43,19 @@ pub trait AggregateFunction: Clone + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether records may be gathered where they come from, before they are sent to where their key is at home: whether it is
+    /// the same to [`merge`](Self::merge) what was gathered of a few as to [`add`](Self::add) each. Windows by event time then
+    /// send what was gathered instead of the records. The ready-made ones say yes.
+    ///
+    /// ```
+    /// use rivus_operators::{AggregateFunction, Count};
+    ///
+    /// assert!(Count::<String>::new().can_pre_aggregate());
+    /// ```
+    fn can_pre_aggregate(&self) -> bool {
+        false
+    }
+
     /// The accumulator before any record.
     fn create(&self) -> Self::Acc;
 
@@ -69,6 +82,10 @@ where
     fn check(&self) -> Result<(), String> {
         self.0.check()?;
         self.1.check()
+    }
+
+    fn can_pre_aggregate(&self) -> bool {
+        self.0.can_pre_aggregate() && self.1.can_pre_aggregate()
     }
 
     fn create(&self) -> Self::Acc {
@@ -126,6 +143,10 @@ impl<T: Record> AggregateFunction for Count<T> {
     type In = T;
     type Acc = u64;
     type Out = u64;
+
+    fn can_pre_aggregate(&self) -> bool {
+        true
+    }
 
     fn create(&self) -> u64 {
         0
@@ -245,6 +266,10 @@ where
     type Acc = N;
     type Out = N;
 
+    fn can_pre_aggregate(&self) -> bool {
+        true
+    }
+
     fn create(&self) -> N {
         N::default()
     }
@@ -280,6 +305,10 @@ macro_rules! extreme {
             type In = T;
             type Acc = ValueState<N>;
             type Out = N;
+
+            fn can_pre_aggregate(&self) -> bool {
+                true
+            }
 
             fn create(&self) -> ValueState<N> {
                 ValueState::default()
@@ -331,6 +360,10 @@ where
     type In = T;
     type Acc = Mean;
     type Out = f64;
+
+    fn can_pre_aggregate(&self) -> bool {
+        true
+    }
 
     fn create(&self) -> Mean {
         Mean::default()

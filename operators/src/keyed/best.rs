@@ -82,6 +82,10 @@ macro_rules! best {
             type Acc = ValueState<T>;
             type Out = Option<T>;
 
+            fn can_pre_aggregate(&self) -> bool {
+                true
+            }
+
             fn create(&self) -> ValueState<T> {
                 ValueState::default()
             }

@@ -95,6 +95,10 @@ where
         }
     }
 
+    fn can_pre_aggregate(&self) -> bool {
+        true
+    }
+
     fn create(&self) -> Vec<T> {
         Vec::new()
     }

@@ -43,6 +43,15 @@ pub trait Plan<In> {
     /// Whatever fails the sender.
     fn send(&mut self, run: Vec<Event<In>>) -> Result<Vec<Delivery>, Failure>;
 
+    /// A control element passes whoever sends the records: what they send before it.
+    ///
+    /// # Errors
+    /// Whatever fails the sender.
+    fn pass(&mut self, control: Control) -> Result<Vec<Delivery>, Failure> {
+        let _ = control;
+        Ok(Vec::new())
+    }
+
     /// How many records a batch has that goes back to its sender, if the plan knows what it is.
     fn returned(&self, batch: GivenBack) -> Option<usize> {
         let _ = batch;
@@ -363,8 +372,14 @@ impl<'a, In> Harness<'a, In> {
     /// # Errors
     /// Whatever fails the attempt.
     pub fn run(&mut self, run: Vec<Event<In>>) -> Result<(), Failure> {
+        let deliveries = self.plan.send(run)?;
+        self.deliver(deliveries)?;
+        self.poll()
+    }
+
+    fn deliver(&mut self, deliveries: Vec<Delivery>) -> Result<(), Failure> {
         let first = self.settings.indexes().start;
-        for delivery in self.plan.send(run)? {
+        for delivery in deliveries {
             let Delivery {
                 subtask,
                 input,
@@ -382,7 +397,7 @@ impl<'a, In> Harness<'a, In> {
                 self.given_back += 1;
             }
         }
-        self.poll()
+        Ok(())
     }
 
     fn tell(&mut self, control: Control) -> Result<(), Failure> {
@@ -398,6 +413,8 @@ impl<'a, In> Harness<'a, In> {
         if let Control::Watermark(watermark) = control {
             self.watermark = watermark;
         }
+        let deliveries = self.plan.pass(control)?;
+        self.deliver(deliveries)?;
         self.tell(control)?;
         self.poll()
     }
@@ -449,6 +466,8 @@ impl<'a, In> Harness<'a, In> {
         self.open = None;
         self.make_files()?;
         let kind = CheckpointKind::Checkpoint;
+        let deliveries = self.plan.pass(Control::Barrier(Barrier { id, kind }))?;
+        self.deliver(deliveries)?;
         let gives_files = self.gives_files();
         for subtask in &mut self.subtasks {
             let snapshot = SnapshotBuilder::new(id);
@@ -587,7 +606,10 @@ impl<'a, In> Harness<'a, In> {
         let came = self.log.len();
         self.watermark = saved.watermark;
         if saved.watermark != MIN_TIMESTAMP {
-            self.tell(Control::Watermark(saved.watermark))?;
+            let watermark = Control::Watermark(saved.watermark);
+            let deliveries = self.plan.pass(watermark)?;
+            self.deliver(deliveries)?;
+            self.tell(watermark)?;
         }
         self.complete(saved.id)?;
         let again = self.log.records_after(came);

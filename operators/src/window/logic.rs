@@ -32,6 +32,19 @@ pub trait WindowLogic<K>: Clone + Send + Sync + 'static {
         true
     }
 
+    /// Whether what was gathered of some records may be merged in their stead. `asked` says that the program asks for it.
+    fn can_pre_aggregate(&self, asked: bool) -> bool {
+        let _ = asked;
+        false
+    }
+
+    /// For how many records this one stands.
+    #[inline]
+    fn records(&self, value: &Self::In) -> u64 {
+        let _ = value;
+        1
+    }
+
     /// A pane without records.
     fn create(&self) -> Self::Acc;
 
@@ -65,6 +78,10 @@ impl<K, A: AggregateFunction> WindowLogic<K> for WindowAggregate<A> {
 
     fn check(&self) -> Result<(), String> {
         self.0.check()
+    }
+
+    fn can_pre_aggregate(&self, asked: bool) -> bool {
+        asked || self.0.can_pre_aggregate()
     }
 
     fn create(&self) -> A::Acc {
@@ -121,6 +138,10 @@ where
     type Out = T;
 
     fn can_merge_panes(&self) -> bool {
+        self.is_associative
+    }
+
+    fn can_pre_aggregate(&self, _asked: bool) -> bool {
         self.is_associative
     }
 

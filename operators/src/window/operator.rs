@@ -15,12 +15,14 @@ use super::evictor::Evictor;
 use super::live::{self, GapOf, LiveSettings, LiveState, LiveWindows};
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
 use super::paned::{self, PanedWindows, WindowsState};
+use super::partial::{Merging, Partial};
+use super::preaggregation::PreAggregation;
 use super::trigger::Trigger;
 use super::triggers::EndTrigger;
 use super::{WindowAssigner, millis};
 use crate::driver::{Driver, Work};
 use crate::keyed::{AggregateFunction, TimeDomain};
-use crate::selector::KeySelector;
+use crate::selector::{KeySelector, by_either, by_ref};
 use crate::side::{SideOutputTag, SideOutputs, check_only};
 
 /// Makes stages that gather records by key and window, and emit `Windowed<S::Key, L::Out>`.
@@ -123,6 +125,38 @@ impl<In, S, L, G> WindowOperator<In, S, L, G> {
     /// Whether its windows neither end nor have a trigger.
     pub(super) fn never_fires(&self) -> bool {
         self.assigner.is_global() && !self.has_trigger
+    }
+}
+
+impl<In, S, L> WindowOperator<In, S, L>
+where
+    In: Record,
+    S: KeySelector<In>,
+    L: WindowLogic<S::Key, In = In>,
+{
+    /// The operator in two: what gathers records by pane before the exchange, and what takes panes and records behind it, whose
+    /// state is what it is without. None where records have to come one by one; `asked` says that the program asks for it.
+    pub fn pre_aggregated(
+        &self,
+        asked: bool,
+    ) -> Option<(
+        PreAggregation<In, S, L>,
+        impl OperatorFactory + use<In, S, L>,
+    )> {
+        let panes = self.assigner.panes().ok()?;
+        // Not all that is too late is so before the exchange: a side output for it wants every record.
+        if !self.is_by_panes() || self.late.is_some() || !self.logic.can_pre_aggregate(asked) {
+            return None;
+        }
+        let (selector, logic) = (self.selector.clone(), self.logic.clone());
+        let before = PreAggregation::new(selector.clone(), logic.clone(), panes);
+        let selector = by_either(selector, by_ref(Partial::<S::Key, L::Acc>::key));
+        let behind = WindowOperator {
+            lateness: self.lateness,
+            is_single: self.is_single,
+            ..WindowOperator::new(selector, self.assigner, Merging(logic))
+        };
+        Some((before, behind))
     }
 }
 

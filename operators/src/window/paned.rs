@@ -193,7 +193,7 @@ where
         out: &mut Emitter<Windowed<S::Key, L::Out>>,
         cx: &TaskContext,
     ) {
-        SubtaskMetrics::add(&cx.metrics.late, 1);
+        SubtaskMetrics::add(&cx.metrics.late, self.logic.records(value.borrow()));
         if let Some(tag) = &self.late {
             out.sides.push(tag, Event::at(ts, value.into_owned()));
         }
@@ -221,7 +221,8 @@ where
             return Ok(());
         }
         if reached >= cursor.partly_late_at {
-            SubtaskMetrics::add(&cx.metrics.partly_late, 1);
+            let records = self.logic.records(value.borrow());
+            SubtaskMetrics::add(&cx.metrics.partly_late, records);
         }
         let table = &mut self.rows.table;
         let id = self

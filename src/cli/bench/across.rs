@@ -113,15 +113,15 @@ pub(crate) fn windows(env: &StreamEnvironment, args: &JobArgs) -> Result<(), Use
     Ok(())
 }
 
-/// Records that the sources of a job have given.
-fn given(status: &Value) -> u64 {
+/// Records that the sources of a job have read. Of what they send one may stand for many.
+fn read(status: &Value) -> u64 {
     let tasks = status["tasks"].as_array().into_iter().flatten();
     let sources = tasks.filter(|task| {
         let name = task["name"].as_str().unwrap_or_default();
         name.starts_with("bids") || name.starts_with("others") || name.starts_with("source")
     });
-    let given = sources.map(|task| task["records_out"].as_u64().unwrap_or_default());
-    given.sum()
+    let read = sources.map(|task| task["records_in"].as_u64().unwrap_or_default());
+    read.sum()
 }
 
 /// Runs a job for a while on TaskManagers with so many slots each; returns thousands of records a CPU-second, and a second.
@@ -146,7 +146,7 @@ async fn turn(args: &Args, storage: &Path, slots: &[&str], kind: &str) -> anyhow
     let (wall, used) = (at.elapsed(), cpu().saturating_sub(used));
     leader.answer(&["cancel", &job])?;
     anyhow::ensure!(after["restarts"] == 0, "it has restarted: {after}");
-    let records = (given(&after) - given(&before)) as f64 / 1e3;
+    let records = (read(&after) - read(&before)) as f64 / 1e3;
     anyhow::ensure!(records > 0.0, "no records: {after}");
     Ok([records / used.as_secs_f64(), records / wall.as_secs_f64()])
 }

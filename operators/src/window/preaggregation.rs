@@ -1,0 +1,383 @@
+//! Gathering by pane before the exchange: of the records of a key and a pane, one *partial* travels.
+//!
+//! It is a stage between the operator that gives the records and the router that sends them, not an operator of its own: it has no
+//! uid and no state. What it keeps it sends before it passes on whatever could ask for it:
+//!
+//! | passed on | sent before |
+//! |---|---|
+//! | a watermark | the panes that it closes: those that end with it or before |
+//! | a barrier, idleness, a flush (the input ran dry), a round of a loop, the end | all |
+//! | nothing, but it keeps too many rows or bytes | all |
+//!
+//! A record of a pane that the watermark has closed is sent at once and as it is. So nothing comes later for its being
+//! kept: no window that has its pane fires before the pane closes, and what is late, or makes a window fire again, is what it
+//! would be without. Only where the receiver had got further than this sender (others were faster while it was idle, or
+//! before a restore) can a partial be late itself; therefore it says of how many records it is.
+//!
+//! Where keys hardly repeat this is work for nothing. So it is judged by what has left: if fewer than every second record was
+//! merged into another, records are passed on as they are for a while. A key's records keep their order.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use hashbrown::HashTable;
+use rivus_core::{
+    AnyStage, Batch, ByHash, CodecError, Control, Either, Event, Failure, Hashed, MIN_TIMESTAMP,
+    Record, RouteFactory, SubtaskInfo, TaskContext, Timestamp, codec,
+};
+
+use super::logic::WindowLogic;
+use super::partial::Partial;
+use super::slices::Panes;
+use crate::driver::{Driver, Work};
+use crate::outlet::Emitter;
+use crate::selector::KeySelector;
+
+/// Partials sent between two looks at the buffer and the clock.
+const STEP: usize = 32;
+
+/// What it keeps at most, and when it is worth while.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Keys of panes.
+    pub(crate) rows: usize,
+    /// Bytes of them. What a key's accumulator has is looked at when it has 1, 2, 4, ... records.
+    pub(crate) bytes: usize,
+    /// Records that must have left before it is judged by them.
+    pub(crate) judged: u64,
+    /// If it wasn't worth while, so many times as many records pass.
+    pub(crate) pass: u64,
+}
+
+impl Limits {
+    /// A few megabytes for each exchange of a subtask: rows enough to merge ten thousand keys in several panes.
+    const USUAL: Self = Self {
+        rows: 1 << 15,
+        bytes: 8 << 20,
+        judged: 1 << 13,
+        pass: 16,
+    };
+}
+
+/// Makes the stage that gathers, and the router behind it. Made by
+/// [`WindowOperator::pre_aggregated`](super::WindowOperator::pre_aggregated).
+pub struct PreAggregation<In, S, L> {
+    selector: S,
+    logic: L,
+    panes: Panes,
+    limits: Limits,
+    of: PhantomData<fn(In)>,
+}
+
+impl<In, S, L> PreAggregation<In, S, L> {
+    pub(super) fn new(selector: S, logic: L, panes: Panes) -> Self {
+        Self {
+            selector,
+            logic,
+            panes,
+            limits: Limits::USUAL,
+            of: PhantomData,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn limited(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// What travels: a record as it is, or what was gathered of some.
+type Sent<In, K, A> = Either<In, Partial<K, A>>;
+
+impl<In, S, L> RouteFactory for PreAggregation<In, S, L>
+where
+    In: Record,
+    S: KeySelector<In>,
+    L: WindowLogic<S::Key, In = In>,
+{
+    fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
+        let router = ByHash::<Sent<In, S::Key, L::Acc>>::default().stage(info, lanes);
+        let work = Gathering {
+            selector: self.selector.clone(),
+            logic: self.logic.clone(),
+            panes: self.panes,
+            limits: self.limits,
+            cursor: Cursor::at(&self.panes, 0),
+            watermark: MIN_TIMESTAMP,
+            kept: BTreeMap::new(),
+            leaving: Pane::default(),
+            spare: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            is_full: false,
+            left: Left::default(),
+            passing: 0,
+        };
+        let out = Emitter::before_exchange(router, info);
+        AnyStage::new::<In>(Box::new(Driver::before_exchange(work, out)))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
+        ByHash::<Sent<In, S::Key, L::Acc>>::default().decode(bytes)
+    }
+}
+
+/// The pane of the last record; the next one most often lies in it too.
+#[derive(Clone, Copy)]
+struct Cursor {
+    pane: i64,
+    start: Timestamp,
+    end: Timestamp,
+    /// The watermark that closes it.
+    closes_at: Timestamp,
+    /// Whether no window has it.
+    between: bool,
+}
+
+impl Cursor {
+    fn at(panes: &Panes, ts: Timestamp) -> Self {
+        let pane = panes.pane(ts);
+        let (start, end) = panes.bounds(pane);
+        Self {
+            pane,
+            start,
+            end,
+            closes_at: end.saturating_sub(1),
+            between: panes.first_window(pane) > panes.last_window(pane),
+        }
+    }
+}
+
+/// What is kept of a key in a pane.
+struct Row<K, A> {
+    hash: u64,
+    /// What it was found to have.
+    bytes: usize,
+    partial: Partial<K, A>,
+}
+
+/// What is kept of a pane.
+struct Pane<K, A> {
+    /// When its first record was.
+    ts: Timestamp,
+    /// Where rows stand, by the hashes of their keys.
+    places: HashTable<u32>,
+    rows: Vec<Row<K, A>>,
+}
+
+impl<K, A> Default for Pane<K, A> {
+    fn default() -> Self {
+        Self {
+            ts: MIN_TIMESTAMP,
+            places: HashTable::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// What has left since it was last judged.
+#[derive(Default)]
+struct Left {
+    records: u64,
+    rows: u64,
+}
+
+/// The work of gathering.
+struct Gathering<S, L, K, A> {
+    selector: S,
+    logic: L,
+    panes: Panes,
+    limits: Limits,
+    cursor: Cursor,
+    watermark: Timestamp,
+    /// Panes that are open, by number.
+    kept: BTreeMap<i64, Pane<K, A>>,
+    /// The pane that is being sent, its rows backwards.
+    leaving: Pane<K, A>,
+    /// Panes that have left, for their memory.
+    spare: Vec<Pane<K, A>>,
+    rows: usize,
+    bytes: usize,
+    is_full: bool,
+    left: Left,
+    /// So many records more are passed on as they are.
+    passing: u64,
+}
+
+impl<S, L, K, A> Gathering<S, L, K, A> {
+    /// The next pane that is to leave: any, or one that is closed.
+    fn take_pane(&mut self, any: bool) -> Option<Pane<K, A>> {
+        let first = self.kept.first_entry()?;
+        let (_, end) = self.panes.bounds(*first.key());
+        let is_closed = end.saturating_sub(1) <= self.watermark;
+        (any || is_closed).then(|| first.remove())
+    }
+
+    /// Whether too few of the records that have left were merged. Then it passes on what comes.
+    fn judge(&mut self) {
+        let Left { records, rows } = self.left;
+        if records < self.limits.judged {
+            return;
+        }
+        self.left = Left::default();
+        if records < 2 * rows {
+            self.passing = self.limits.pass.saturating_mul(records);
+        }
+    }
+
+    /// Sends some of what is to leave. Returns whether that was the last.
+    fn leave<In>(&mut self, all: bool, out: &mut Emitter<Hashed<Sent<In, K, A>>>) -> bool
+    where
+        Hashed<Sent<In, K, A>>: Record,
+    {
+        for _ in 0..STEP {
+            let Some(row) = self.leaving.rows.pop() else {
+                // Nothing is kept while records pass, or they would overtake it.
+                let Some(mut pane) = self.take_pane(all || self.passing > 0) else {
+                    let was_passing = self.passing > 0;
+                    self.judge();
+                    if self.passing > 0 && !was_passing {
+                        continue;
+                    }
+                    self.is_full = false;
+                    return true;
+                };
+                pane.rows.reverse();
+                let mut left = std::mem::replace(&mut self.leaving, pane);
+                left.places.clear();
+                if self.spare.len() < 2 {
+                    self.spare.push(left);
+                }
+                continue;
+            };
+            self.rows -= 1;
+            self.bytes -= row.bytes;
+            self.left.rows += 1;
+            self.left.records += row.partial.records;
+            let hash = row.hash;
+            let value = Either::Second(row.partial);
+            out.emit(self.leaving.ts, Hashed { hash, value });
+        }
+        false
+    }
+
+    fn keep<In>(&mut self, ts: Timestamp, value: In)
+    where
+        In: Record,
+        S: KeySelector<In, Key = K>,
+        L: WindowLogic<K, In = In, Acc = A>,
+        A: Record,
+        K: rivus_core::Key,
+    {
+        let (selector, logic) = (&self.selector, &self.logic);
+        let hash = selector.hash(&value);
+        let spare = &mut self.spare;
+        let pane = self.kept.entry(self.cursor.pane).or_insert_with(|| Pane {
+            ts,
+            ..spare.pop().unwrap_or_default()
+        });
+        let is_it = |place: &u32| {
+            let row = &pane.rows[*place as usize];
+            row.hash == hash && selector.is_key(&row.partial.key, &value)
+        };
+        let place = match pane.places.find(hash, is_it) {
+            Some(place) => *place as usize,
+            None => {
+                let place = pane.rows.len();
+                let partial = Partial {
+                    key: selector.key(&value),
+                    acc: logic.create(),
+                    records: 0,
+                };
+                pane.rows.push(Row {
+                    hash,
+                    bytes: 0,
+                    partial,
+                });
+                let rows = &pane.rows;
+                let hash_of = |place: &u32| rows[*place as usize].hash;
+                pane.places.insert_unique(hash, place as u32, hash_of);
+                self.rows += 1;
+                place
+            }
+        };
+        let row = &mut pane.rows[place];
+        logic.add(&mut row.partial.acc, value);
+        row.partial.records += 1;
+        if row.partial.records.is_power_of_two() {
+            let bytes = size_of::<Row<K, A>>() + codec::encoded_len(&row.partial);
+            self.bytes = self.bytes + bytes - row.bytes;
+            row.bytes = bytes;
+        }
+        self.is_full = self.rows >= self.limits.rows || self.bytes >= self.limits.bytes;
+    }
+}
+
+impl<In, S, L> Work<In> for Gathering<S, L, S::Key, L::Acc>
+where
+    In: Record,
+    S: KeySelector<In>,
+    L: WindowLogic<S::Key, In = In>,
+{
+    type Out = Hashed<Sent<In, S::Key, L::Acc>>;
+
+    #[inline]
+    fn record(
+        &mut self,
+        event: Event<In>,
+        out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        let Event { ts, value } = event;
+        if ts < self.cursor.start || ts >= self.cursor.end {
+            self.cursor = Cursor::at(&self.panes, ts);
+        }
+        if self.cursor.between {
+            return Ok(());
+        }
+        if self.passing == 0 && self.cursor.closes_at > self.watermark {
+            self.keep(ts, value);
+            return Ok(());
+        }
+        self.passing = self.passing.saturating_sub(1);
+        let hash = self.selector.hash(&value);
+        let value = Either::First(value);
+        out.emit(ts, Hashed { hash, value });
+        Ok(())
+    }
+
+    #[inline]
+    fn more(
+        &mut self,
+        out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        Ok(!self.is_full || self.leave(true, out))
+    }
+
+    fn control(
+        &mut self,
+        control: Control,
+        out: &mut Emitter<Self::Out>,
+        _cx: &mut TaskContext,
+    ) -> Result<bool, Failure> {
+        Ok(match control {
+            Control::Watermark(watermark) => {
+                self.watermark = self.watermark.max(watermark);
+                self.leave(false, out)
+            }
+            Control::Idle
+            | Control::Barrier(_)
+            | Control::Flush
+            | Control::Round(_)
+            | Control::EndOfInput => self.leave(true, out),
+            Control::Waiting
+            | Control::Assigned
+            | Control::Tick
+            | Control::Completed(_)
+            | Control::Aborted(_) => true,
+        })
+    }
+}
