@@ -294,11 +294,14 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
         }
         let stream = match (pre_aggregated, self.trigger) {
             // To the program it is one operator on the same edges.
-            (Some((before, behind)), _) => KeyedStream {
-                edges: sent_by(&self.keyed.edges, before),
-                ..self.keyed
+            (Some((before, behind)), _) => {
+                let edges = sent_by(&self.keyed.edges, before);
+                KeyedStream::new(self.keyed.program, edges, self.keyed.selector).add(
+                    "window",
+                    behind,
+                    |node| node.needs_watermarks = needs,
+                )
             }
-            .add("window", behind, |node| node.needs_watermarks = needs),
             (None, None) => self
                 .keyed
                 .add("window", operator, |node| node.needs_watermarks = needs),

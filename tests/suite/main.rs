@@ -28,6 +28,7 @@ mod operator_kit;
 mod operator_state;
 mod own_types;
 mod partitions;
+mod preaggregated;
 mod processes;
 mod queries;
 mod query_joins;

@@ -54,6 +54,23 @@ fn a_chain_of_operators_behind_one_exchange_is_driven_as_one() {
     .check("a=1@1 a=1@2 | a=1@3 x a=1@3", "2@2 | 4@3");
 }
 
+/// Records that are gathered before the exchange are driven as they are sent: what is late goes one by one.
+#[test]
+fn a_window_fires_again_for_each_late_record_of_a_run() {
+    OperatorTest::of(|pairs: &Pairs| {
+        let windows = pairs
+            .key_by_ref(|pair| pair.0.as_str())
+            .window(WindowAssigner::tumbling(MS(10)));
+        windows.allowed_lateness(MS(10)).sum(|pair| pair.1)
+    })
+    .reads(pair)
+    .shows(|sum| format!("{}={}", sum.key, sum.value))
+    .check(
+        "a=1@1 a=2@2 | a=3@3 x !9 | a=1@4 a=1@5 x a=2@6 !max",
+        "| a=6@9 !9 | a=7@9 a=8@9 a=10@9 !max",
+    );
+}
+
 #[test]
 fn two_streams_meet_in_joins_and_under_broadcast_rules_at_every_parallelism() {
     OperatorTest::of_two(|orders: &Pairs, payments: &Pairs| {

@@ -164,6 +164,38 @@ async fn windows_that_would_never_fire_or_be_whole_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn records_are_not_gathered_before_an_exchange_where_each_is_needed() {
+    let expected = "records can't be gathered before the exchange here: leave .pre_aggregate(true) out, or take windows of a fixed \
+                    size by event time without trigger, evictor and late output, and .aggregate(..) or .reduce_associative(..)";
+    let summed = |env: &StreamEnvironment| {
+        let minutes = timed(env)
+            .key_by(|_| ())
+            .window(WindowAssigner::tumbling(MINUTE));
+        let minutes = minutes.pre_aggregate(true);
+        minutes.sum(|word| word.1).print_debug();
+    };
+    assert_eq!(refusal(summed).await, "started");
+    let folded = |env: &StreamEnvironment| {
+        let minutes = timed(env)
+            .key_by(|_| ())
+            .window(WindowAssigner::tumbling(MINUTE));
+        let minutes = minutes.pre_aggregate(true);
+        minutes.reduce(|_, _| {}).print_debug();
+    };
+    assert_eq!(refusal(folded).await, expected);
+    let often = |env: &StreamEnvironment| {
+        let minutes = timed(env)
+            .key_by(|_| ())
+            .window(WindowAssigner::tumbling(MINUTE));
+        let often = minutes
+            .trigger(rivus::CountTrigger::every(2))
+            .pre_aggregate(true);
+        often.count().print_debug();
+    };
+    assert_eq!(refusal(often).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn side_outputs_are_written_and_read_or_refused() {
     let late = SideOutputTag::<(String, i64)>::new("late");
     let table = [

@@ -24,6 +24,8 @@ struct Life<'a> {
     dir: &'a Path,
     parallelism: u32,
     on_disk: bool,
+    /// Whether records of windows are gathered before the exchange.
+    pre_aggregate: bool,
 }
 
 /// Says after each 500 ms of event time how many records of the key there were.
@@ -64,6 +66,7 @@ impl<'a> Life<'a> {
             dir,
             parallelism: 2,
             on_disk: false,
+            pre_aggregate: true,
         }
     }
 
@@ -113,6 +116,7 @@ impl<'a> Life<'a> {
             Duration::from_millis(250),
         ));
         windows
+            .pre_aggregate(self.pre_aggregate)
             .aggregate(Count::new())
             .uid("windows")
             .map(|window| (window.key, window.window.start, window.value))
@@ -198,23 +202,32 @@ fn assert_rows(actual: &[String], expected: &[String]) {
 #[tokio::test]
 async fn a_stopped_job_goes_on_at_another_parallelism_and_on_the_other_backend() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = |parallelism, on_disk| Life {
+    let life = |parallelism, on_disk, pre_aggregate| Life {
+        dir: dir.path(),
         parallelism,
         on_disk,
-        ..Life::in_memory(dir.path())
+        pre_aggregate,
     };
-    let mut job = life(2, false).start().await;
-    let mut lives = [(3, true), (1, true), (4, false), (2, true)].into_iter();
+    let mut job = life(2, false, false).start().await;
+    let lives = [
+        (3, true, true),
+        (1, true, true),
+        (4, false, false),
+        (2, true, true),
+    ];
+    let mut lives = lives.into_iter();
     loop {
         checkpoints(&mut job, 2).await;
-        let Some((parallelism, on_disk)) = lives.next() else {
+        let Some((parallelism, on_disk, pre_aggregate)) = lives.next() else {
             break;
         };
         let savepoint = job.stop_with_savepoint().await.expect("stops");
         let JobStatus::Ended(JobOutcome::Stopped { .. }) = job.status() else {
             panic!("{:?}", job.status());
         };
-        job = life(parallelism, on_disk).go_on(&savepoint).await;
+        job = life(parallelism, on_disk, pre_aggregate)
+            .go_on(&savepoint)
+            .await;
     }
     let view = job.wait().await.expect("completes").view;
     assert_eq!(view.restarts, 0);
@@ -505,6 +518,7 @@ async fn an_operator_of_the_same_uid_that_keeps_no_such_state_is_refused() {
         dir: dir.path(),
         parallelism: 2,
         on_disk: false,
+        pre_aggregate: true,
     };
     let out = |stream: DataStream<(u64, u64)>| {
         let out = FileSink::csv(dir.path().join("counts"));
