@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::ManualClock;
+use crate::event::Hashed;
 use crate::ids::{AttemptId, CheckpointId, SubtaskId, VertexId};
 use crate::key::key_hash;
 use crate::outputs::Outputs;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::bench::{Bench, Seen, barrier, by_key, info, records};
-use crate::key::key_hash;
+use crate::key::{KeyGroup, key_hash};
 use crate::router::*;
 
 /// What is given to a stage.

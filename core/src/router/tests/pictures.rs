@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bench::{Bench, Hash, info};
+use crate::event::Hashed;
 use crate::key::key_hash;
 use crate::router::*;
 
