@@ -59,6 +59,7 @@ fn info() -> SubtaskInfo {
         batch_records: 1_024,
         batch_bytes: 1 << 20,
         loop_bytes: 1 << 20,
+        is_distributed: false,
     }
 }
 

@@ -241,10 +241,10 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     /// Whether records are gathered by key and pane where they come from, so that one record for each travels to where the key is
     /// at home, instead of all of them. Nothing else changes: results, state and savepoints are the same.
     ///
-    /// It is done unless you say no, wherever that can't be told from the results: windows of a fixed size by event time with
+    /// In a cluster of several processes it is done unless you say no, wherever that can't be told from the results: windows of a fixed size by event time with
     /// neither trigger nor evictor nor late output, and an aggregate that
-    /// [says so](AggregateFunction::can_pre_aggregate), as the ready-made ones do. Of an aggregate of your own that doesn't say
-    /// it, you may ask for it here; whatever else can't do it is refused.
+    /// [says so](AggregateFunction::can_pre_aggregate), as the ready-made ones do. Ask for it to have it within one process, too, where
+    /// it rarely pays, or for an aggregate of your own that doesn't say it; whatever else can't do it is refused.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};

@@ -33,6 +33,8 @@ pub struct SubtaskInfo {
     pub batch_bytes: usize,
     /// Bytes that may wait in memory at the head of a loop.
     pub loop_bytes: usize,
+    /// Whether its job may run in several processes, so that records are encoded on their way.
+    pub is_distributed: bool,
 }
 
 impl SubtaskInfo {

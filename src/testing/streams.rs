@@ -112,6 +112,7 @@ impl Sender {
             batch_records: BATCH,
             batch_bytes: usize::MAX,
             loop_bytes: BATCH,
+            is_distributed: false,
         };
         let builder = ChainBuilder {
             graph,

@@ -61,7 +61,8 @@ fn a_window_fires_again_for_each_late_record_of_a_run() {
         let windows = pairs
             .key_by_ref(|pair| pair.0.as_str())
             .window(WindowAssigner::tumbling(MS(10)));
-        windows.allowed_lateness(MS(10)).sum(|pair| pair.1)
+        let windows = windows.allowed_lateness(MS(10)).pre_aggregate(true);
+        windows.sum(|pair| pair.1)
     })
     .reads(pair)
     .shows(|sum| format!("{}={}", sum.key, sum.value))

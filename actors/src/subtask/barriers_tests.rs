@@ -96,6 +96,7 @@ fn work(world: &Arc<Mutex<World>>) -> Work {
         batch_records: 1,
         batch_bytes: 1,
         loop_bytes: 1,
+        is_distributed: false,
     };
     let mut outputs = Outputs::new(1);
     outputs.grant(0, 1);

@@ -408,6 +408,7 @@ impl SubtaskState {
             batch_records: options.batch_records,
             batch_bytes: options.batch_bytes,
             loop_bytes: options.loop_bytes,
+            is_distributed: self.args.node.remote.is_some(),
         }
     }
 }

@@ -170,11 +170,9 @@ impl World {
             true => WindowAssigner::sliding(size, Duration::from_millis(100)),
             false => WindowAssigner::tumbling(size),
         };
-        let mut windows = readings.key_by(|reading| reading.key).window(assigner);
-        // Else they are gathered before the exchange, without being told.
-        if self.spec.seed % 4 == 1 {
-            windows = windows.pre_aggregate(false);
-        }
+        let windows = readings.key_by(|reading| reading.key).window(assigner);
+        // Gathered before the exchange, as they are between processes.
+        let windows = windows.pre_aggregate(self.spec.seed % 4 != 1);
         let counts = windows.count().parallelism(self.wide());
         counts.map(line).parallelism(self.wide())
     }

@@ -551,6 +551,7 @@ mod tests {
             batch_records: 4,
             batch_bytes: 1 << 20,
             loop_bytes: 1 << 20,
+            is_distributed: false,
         }
     }
 }

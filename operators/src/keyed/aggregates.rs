@@ -45,7 +45,7 @@ pub trait AggregateFunction: Clone + Send + Sync + 'static {
 
     /// Whether records may be gathered where they come from, before they are sent to where their key is at home: whether it is
     /// the same to [`merge`](Self::merge) what was gathered of a few as to [`add`](Self::add) each. Windows by event time then
-    /// send what was gathered instead of the records. The ready-made ones say yes.
+    /// send what was gathered to other processes instead of the records. The ready-made ones say yes.
     ///
     /// ```
     /// use rivus_operators::{AggregateFunction, Count};

@@ -114,6 +114,7 @@ impl HarnessSettings {
             batch_records: 4,
             batch_bytes: 1 << 20,
             loop_bytes: 1 << 20,
+            is_distributed: true,
         }
     }
 

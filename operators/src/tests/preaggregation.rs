@@ -127,6 +127,26 @@ fn word(record: &Event<Sent<i64>>) -> String {
     }
 }
 
+/// What is sent, in words.
+fn words(elements: Vec<(usize, Element)>) -> String {
+    let mut words = Vec::new();
+    for (_, element) in elements {
+        match element {
+            Element::Batch(batch) => {
+                let rows = Rows::<Sent<i64>>::from_batch(batch).unwrap();
+                words.extend(rows.iter().map(word));
+            }
+            Element::Watermark(MAX_TIMESTAMP) => words.push("!max".to_owned()),
+            Element::Watermark(watermark) => words.push(format!("!{watermark}")),
+            Element::Barrier(_) => words.push("|".to_owned()),
+            Element::Idle => words.push("idle".to_owned()),
+            Element::EndOfInput => words.push("end".to_owned()),
+            _ => panic!("nothing else is sent"),
+        }
+    }
+    words.join(" ")
+}
+
 /// What travels on the one channel of an exchange.
 fn travels(assigner: WindowAssigner, limits: Limits, input: &str) -> String {
     let (route, _) = sums(assigner).pre_aggregated(false).unwrap();
@@ -143,22 +163,7 @@ fn travels(assigner: WindowAssigner, limits: Limits, input: &str) -> String {
                 _ => panic!("nothing else happens to a sender"),
             });
         }
-        let mut words = Vec::new();
-        for (_, element) in elements {
-            match element {
-                Element::Batch(batch) => {
-                    let rows = Rows::<Sent<i64>>::from_batch(batch).unwrap();
-                    words.extend(rows.iter().map(word));
-                }
-                Element::Watermark(MAX_TIMESTAMP) => words.push("!max".to_owned()),
-                Element::Watermark(watermark) => words.push(format!("!{watermark}")),
-                Element::Barrier(_) => words.push("|".to_owned()),
-                Element::Idle => words.push("idle".to_owned()),
-                Element::EndOfInput => words.push("end".to_owned()),
-                _ => panic!("nothing else is sent"),
-            }
-        }
-        got.push(words.join(" "));
+        got.push(words(elements));
     }
     // Watermarks and idleness may fall behind.
     let records = |words: &String| -> Vec<String> {
@@ -169,6 +174,31 @@ fn travels(assigner: WindowAssigner, limits: Limits, input: &str) -> String {
     };
     assert_eq!(records(&got[0]), records(&got[1]), "with little credit");
     got.remove(0)
+}
+
+#[test]
+fn within_one_process_records_travel_as_they_are_unless_the_program_asks() {
+    for (is_distributed, asked, expected) in [
+        (false, false, "a=1@1 a=2@2 |"),
+        (false, true, "a=3*2@1 |"),
+        (true, false, "a=3*2@1 |"),
+    ] {
+        let fives = WindowAssigner::tumbling(ms(5));
+        let (route, _) = sums(fives).pre_aggregated(asked).unwrap();
+        let info = SubtaskInfo {
+            is_distributed,
+            ..info(1)
+        };
+        let mut sender = Sender::new(&route, &info, 0..1, false);
+        let mut elements = Vec::new();
+        for step in picture("a=1@1 a=2@2") {
+            if let Step::Run(run) = step {
+                elements.extend(sender.run(run));
+            }
+        }
+        elements.extend(sender.control(barrier()));
+        assert_eq!(words(elements), expected);
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ where
             return None;
         }
         let (selector, logic) = (self.selector.clone(), self.logic.clone());
-        let before = PreAggregation::new(selector.clone(), logic.clone(), panes);
+        let before = PreAggregation::new(selector.clone(), logic.clone(), panes, asked);
         let selector = by_either(selector, by_ref(Partial::<S::Key, L::Acc>::key));
         let behind = WindowOperator {
             lateness: self.lateness,

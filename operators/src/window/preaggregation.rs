@@ -14,6 +14,8 @@
 //! would be without. Only where the receiver had got further than this sender (others were faster while it was idle, or
 //! before a restore) can a partial be late itself; therefore it says of how many records it is.
 //!
+//! Within one process a record is handed on as it is, which costs less than to gather it: there it is done only if the program asks for it.
+//!
 //! Where keys hardly repeat this is work for nothing. So it is judged by what has left: if fewer than every second record was
 //! merged into another, records are passed on as they are for a while. A key's records keep their order.
 
@@ -23,8 +25,8 @@ use std::ops::Range;
 
 use hashbrown::HashTable;
 use rivus_core::{
-    AnyStage, Batch, ByHash, CodecError, Control, Either, Event, Failure, Hashed, MIN_TIMESTAMP,
-    Record, RouteFactory, SubtaskInfo, TaskContext, Timestamp, codec,
+    AnyStage, AsFirst, Batch, ByHash, CodecError, Control, Either, Event, Failure, HashBy, Hashed,
+    InHashed, MIN_TIMESTAMP, Record, RouteFactory, SubtaskInfo, TaskContext, Timestamp, codec,
 };
 
 use super::logic::WindowLogic;
@@ -66,13 +68,16 @@ pub struct PreAggregation<In, S, L> {
     selector: S,
     logic: L,
     panes: Panes,
+    /// Whether it gathers within one process, too.
+    is_asked: bool,
     limits: Limits,
     of: PhantomData<fn(In)>,
 }
 
 impl<In, S, L> PreAggregation<In, S, L> {
-    pub(super) fn new(selector: S, logic: L, panes: Panes) -> Self {
+    pub(super) fn new(selector: S, logic: L, panes: Panes, is_asked: bool) -> Self {
         Self {
+            is_asked,
             selector,
             logic,
             panes,
@@ -98,6 +103,13 @@ where
     L: WindowLogic<S::Key, In = In>,
 {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
+        if !self.is_asked && !info.is_distributed {
+            let selector = self.selector.clone();
+            let by_key = HashBy::<In, _, InHashed<AsFirst<Partial<S::Key, L::Acc>>>>::carrying(
+                move |value: &In| selector.hash(value),
+            );
+            return by_key.router(info, lanes);
+        }
         let router = ByHash::<Sent<In, S::Key, L::Acc>>::default().stage(info, lanes);
         let work = Gathering {
             selector: self.selector.clone(),

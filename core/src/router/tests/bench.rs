@@ -50,6 +50,7 @@ pub(crate) fn info(batch_records: usize) -> SubtaskInfo {
         batch_records,
         batch_bytes: 1 << 20,
         loop_bytes: 1 << 20,
+        is_distributed: false,
     }
 }
 
