@@ -32,8 +32,8 @@ fn judged(spec: &JobSpec, plan: &Plan) -> Outcome {
 
 #[test]
 fn records_under_way_are_restored() {
-    let mut with_records = 0;
-    for seed in 0..12 {
+    let name = |seed: &u64| format!("seed {seed}");
+    let with_records = on_all_cores((0..12).collect(), name, |seed| {
         let spec = JobSpec {
             store_above: [None, Some(1), Some(2_000)][seed as usize % 3],
             parallelism: 1 + seed as u32 % 2,
@@ -49,8 +49,9 @@ fn records_under_way_are_restored() {
             .subtasks
             .iter()
             .map(|task| task.figures.restored_in_loop);
-        with_records += u32::from(restored.sum::<u64>() > 0);
-    }
+        restored.sum::<u64>() > 0
+    });
+    let with_records = with_records.into_iter().filter(|with| *with).count();
     assert!(
         with_records > 8,
         "only {with_records} of 12 had records under way to restore"
