@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use rivus::connectors::{FileSink, GeneratorSource, TextFileSource};
-use rivus::{JobArgs, Jobs, StreamEnvironment, UserError, WatermarkStrategy, WindowAssigner};
+use rivus::{
+    JobArgs, JobOptions, Jobs, RestartStrategy, StreamEnvironment, UserError, WatermarkStrategy,
+    WindowAssigner,
+};
 
 /// The jobs.
 pub(crate) fn jobs() -> Jobs {
@@ -20,9 +23,10 @@ pub(crate) fn jobs() -> Jobs {
             "Counts made-up clicks by page and second: --out DIR [--rate N] [--count N]",
             clicks,
         )
-        .job(
+        .job_with(
             "probe",
-            "Counts and tells when nothing comes out, for `rivus bench`: --to FILE [--keys N] [--value-bytes N] [--rate N]",
+            "Counts and tells when nothing comes out, for `rivus bench`: --to FILE [--keys N] [--value-bytes N] [--rate N] [--since MS]",
+            each_time_as_the_first(),
             crate::cli::bench::probe,
         )
         .job(
@@ -30,6 +34,17 @@ pub(crate) fn jobs() -> Jobs {
             "Counts or joins bids in windows as fast as it can, for `rivus bench`: count|join [--keys N]",
             crate::cli::bench::windows,
         )
+}
+
+/// However often something is killed, what follows is what would follow once.
+fn each_time_as_the_first() -> JobOptions {
+    JobOptions {
+        restart: RestartStrategy::FixedDelay {
+            attempts: u32::MAX,
+            delay: Duration::from_millis(100),
+        },
+        ..JobOptions::default()
+    }
 }
 
 #[derive(Parser)]

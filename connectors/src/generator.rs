@@ -33,6 +33,7 @@ pub struct GeneratorSource<T> {
     time: Option<Time<T>>,
     seed: u64,
     records_per_second: Option<u64>,
+    since: Option<Timestamp>,
     count: Option<u64>,
 }
 
@@ -54,12 +55,12 @@ pub struct GeneratorSplit {
 pub struct GeneratorReader<T> {
     source: GeneratorSource<T>,
     splits: Vec<GeneratorSplit>,
-    /// When its records are due, once they have been read; not part of a checkpoint, so nothing is caught up on.
+    /// When its records are due, once they have been read; not part of a checkpoint.
     schedule: Option<Schedule>,
     last: Option<u64>,
 }
 
-/// When records are due: index `first`, the lowest there was, at `started`, the others from there. One for all splits: of two
+/// When records are due: index `first` at `started`, the others from there. One for all splits: of two
 /// that subtasks of another parallelism had read differently far, the one that is behind comes first.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
@@ -75,6 +76,9 @@ pub enum GeneratorError {
     /// The rate was 0.
     #[error("the generator's rate is 0 records per second: give at least 1, or leave .rate() out")]
     NoRate,
+    /// A schedule was to have started, and there was none.
+    #[error("the generator has a .since(), and nothing to count from there: give it a .rate()")]
+    NoSchedule,
 }
 
 impl<T> GeneratorSource<T> {
@@ -85,6 +89,7 @@ impl<T> GeneratorSource<T> {
             time: None,
             seed: 0,
             records_per_second: None,
+            since: None,
             count: None,
         }
     }
@@ -98,7 +103,7 @@ impl<T> GeneratorSource<T> {
     /// Makes this many records a second, over all subtasks.
     ///
     /// The schedule starts with a reader's first read, also after a recovery: what would have been made
-    /// in the meantime is not caught up on.
+    /// in the meantime is not caught up on, unless it is told [`since`](Self::since) when.
     ///
     /// ```
     /// use rivus_connectors::GeneratorSource;
@@ -107,6 +112,20 @@ impl<T> GeneratorSource<T> {
     /// ```
     pub fn rate(mut self, records_per_second: u64) -> Self {
         self.records_per_second = Some(records_per_second);
+        self
+    }
+
+    /// The schedule of [`rate`](Self::rate) has started then, in milliseconds since the epoch, with record 0. As of a log that
+    /// others write, what is behind comes as fast as it can be read: after a recovery, and before the first record.
+    ///
+    /// ```
+    /// use rivus_connectors::GeneratorSource;
+    ///
+    /// // Orders of a shop that has been open since the beginning of 2026, one a second.
+    /// let orders = GeneratorSource::new(|order, _| order).rate(1).since(1_767_225_600_000);
+    /// ```
+    pub fn since(mut self, started: Timestamp) -> Self {
+        self.since = Some(started);
         self
     }
 
@@ -170,6 +189,9 @@ impl<T: Record> Source for GeneratorSource<T> {
         if self.records_per_second == Some(0) {
             return Err(GeneratorError::NoRate.into());
         }
+        if self.since.is_some() && self.records_per_second.is_none() {
+            return Err(GeneratorError::NoSchedule.into());
+        }
         Ok(())
     }
 
@@ -209,10 +231,14 @@ impl<T: Record> SourceReader for GeneratorReader<T> {
         max: usize,
         now: Timestamp,
     ) -> Result<ReadStatus, UserError> {
-        let first = self.splits.iter().map(|split| split.next).min();
+        let next = self.splits.iter().map(|split| split.next).min();
+        let (first, started) = match self.source.since {
+            Some(since) => (0, since),
+            None => (next.unwrap_or_default(), now),
+        };
         let schedule = *self.schedule.get_or_insert(Schedule {
-            first: first.unwrap_or_default(),
-            started: now,
+            first,
+            started,
             rate: self.source.records_per_second,
         });
         let mut max = max;
@@ -283,7 +309,9 @@ impl Schedule {
         let Some(rate) = self.rate else {
             return max;
         };
-        let passed_ms = u128::try_from(now.saturating_sub(self.started)).unwrap_or(0);
+        let Ok(passed_ms) = u128::try_from(now.saturating_sub(self.started)) else {
+            return 0;
+        };
         // The last index that is due, counted from the first.
         let last = passed_ms * u128::from(rate.max(1)) / 1_000;
         let done = u128::from(split.next - self.first);

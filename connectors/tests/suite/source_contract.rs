@@ -421,6 +421,26 @@ fn a_generator_catches_up_within_a_run_but_not_after_a_restore() {
 }
 
 #[test]
+fn a_generator_that_has_run_since_then_catches_up_after_a_restore_too() {
+    let source = GeneratorSource::new(|index, _| index).rate(10).since(1_000);
+    let mut reader = source.reader(ParallelInstance::ALONE).unwrap();
+    let split = source.splits(1).unwrap().remove(0);
+    reader.add_split(split).unwrap();
+    let mut made = Vec::new();
+    for (now, due, records) in [(900, 1_000, 0), (1_000, 1_100, 1), (1_450, 1_500, 5)] {
+        let status = reader.read(&mut made, 50, now).unwrap();
+        assert_eq!((status, made.len()), (ReadStatus::Later(due), records));
+    }
+    let mut restored = source.reader(ParallelInstance::ALONE).unwrap();
+    restored.add_split(reader.snapshot().remove(0)).unwrap();
+    made.clear();
+    let status = restored.read(&mut made, 50, 2_000).unwrap();
+    assert_eq!(status, ReadStatus::Later(2_100));
+    let values: Vec<u64> = made.into_iter().map(|event| event.value).collect();
+    assert_eq!(values, [5, 6, 7, 8, 9, 10]);
+}
+
+#[test]
 fn a_generator_whose_splits_were_read_differently_far_reads_them_in_order_and_keeps_its_rate() {
     let source = GeneratorSource::new(|index, _| index).rate(1_000);
     let mut splits = source.splits(2).unwrap();
@@ -446,6 +466,7 @@ fn a_generator_gives_times_and_refuses_a_rate_of_nothing() {
     let splits = source.splits(2).unwrap();
     let made = drain(&source, splits, 10).unwrap();
     assert_eq!(made, [Event::at(0, 0), Event::at(10, 1), Event::at(20, 2)]);
+    assert!(message(source.clone().since(0).check()).contains("give it a .rate()"));
     assert!(message(source.rate(0).check()).contains("rate is 0"));
 }
 

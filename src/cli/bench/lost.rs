@@ -112,7 +112,10 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut running = vec![task_manager()?, task_manager()?];
     let (keys, bytes) = (args.keys.to_string(), args.value_bytes.to_string());
     let (rate, to) = (args.rate.to_string(), told.to_str().context("a path")?);
+    // As from a log that others write: what is behind is read as fast as it can be.
+    let since = (now() / 1_000_000).to_string();
     let probe = ["probe", "--", "--to", to, "--rate", &rate, "--keys", &keys];
+    let probe = [&probe[..], &["--since", &since]].concat();
     let probe = [&probe[..], &["--value-bytes", &bytes]].concat();
     let job = leader.submit(&format!("{}ms", args.checkpoint_ms), &probe)?;
 

@@ -46,6 +46,9 @@ struct Probe {
     /// Records a second; without it as many as it can
     #[arg(long)]
     rate: Option<u64>,
+    /// When the first of them was there, in milliseconds since 1970: what is behind is caught up on
+    #[arg(long, requires = "rate")]
+    since: Option<i64>,
 }
 
 /// Counts, beside the last number of a key and something to carry.
@@ -107,6 +110,7 @@ pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserE
         keys,
         value_bytes,
         rate,
+        since,
     } = args.parse()?;
     for (option, value) in [("--keys", Some(keys)), ("--rate", rate)] {
         if value == Some(0) {
@@ -125,6 +129,9 @@ pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserE
     let mut numbers = GeneratorSource::new(move |n, _| (key_of(n, keys), n));
     if let Some(rate) = rate {
         numbers = numbers.rate(rate);
+    }
+    if let Some(since) = since {
+        numbers = numbers.since(since);
     }
     env.from_source(numbers)
         .uid("numbers")
