@@ -110,7 +110,7 @@ pub enum Step {
     Decline,
     /// Subtask: the state is frozen, the barrier has been passed on.
     Frozen,
-    /// Subtask: a file of its store is stored, others may not be.
+    /// Subtask: the files of one of its stores are stored, its snapshot and other stores may not be.
     FileStored,
     /// Subtask: its snapshot is stored and not acknowledged yet.
     Stored,

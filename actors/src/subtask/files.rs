@@ -1,18 +1,17 @@
 //! Files of stores: made and stored for a checkpoint beside the snapshot, found again when an execution starts.
 //!
 //! A store that holds what it held at the barrier is frozen until its image has been made: that is done first, on the
-//! pool. Then the files that the storage doesn't have are stored, one job of the pool each, so that a checkpoint that is
-//! given up stops at the next.
+//! pool. Then the files that the storage doesn't have are stored, all of a store by one job of the pool: what the pool says
+//! waits behind the records that have come before it. A checkpoint that is given up stops at the next file.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ractor::ActorProcessingErr;
 use rivus_core::job::{SnapshotPart, SnapshotRef, StoredFile, StoredFiles};
 use rivus_core::{
-    CheckpointId, EachPiece, Failure, FrozenStore, ImageFile, JobId, OperatorUid, RestoredState,
-    StoreImage, SubtaskId, SubtaskMetrics, files_refused,
+    CheckpointId, EachPiece, Failure, FrozenStore, JobId, OperatorUid, RestoredState, StoreImage,
+    SubtaskId, SubtaskMetrics, files_refused,
 };
 use rivus_state::{
     LocalCopies, LocalCopy, SnapshotHandle, SnapshotWriter, StorageError, StoredImage,
@@ -34,8 +33,8 @@ pub struct FilesResult {
 enum FilesStep {
     /// They have been made, and changes may reach the store again.
     Made(Arc<dyn StoreImage>),
-    /// One is stored.
-    Stored(StoredFile),
+    /// Those that the storage lacked are stored.
+    Stored(Vec<StoredFile>),
 }
 
 /// A store's files on their way to the storage.
@@ -43,8 +42,8 @@ pub(super) struct FilesUpload {
     operator: OperatorUid,
     /// None until they have been made.
     image: Option<Arc<dyn StoreImage>>,
-    /// Not stored yet; the first is being.
-    todo: VecDeque<ImageFile>,
+    /// Whether the storage lacks some that are being stored.
+    is_storing: bool,
     stored: Vec<StoredFile>,
     /// Bytes of those that this checkpoint has stored.
     pub(super) uploaded: u64,
@@ -52,7 +51,7 @@ pub(super) struct FilesUpload {
 
 impl FilesUpload {
     pub(super) fn is_complete(&self) -> bool {
-        self.image.is_some() && self.todo.is_empty()
+        self.image.is_some() && !self.is_storing
     }
 
     /// What the checkpoint names, and the same files here.
@@ -78,7 +77,7 @@ impl Uploads {
             upload.stores.push(FilesUpload {
                 operator: frozen.operator.clone(),
                 image: None,
-                todo: VecDeque::new(),
+                is_storing: false,
                 stored: Vec::new(),
                 uploaded: 0,
             });
@@ -108,25 +107,29 @@ impl Uploads {
         };
         match step {
             FilesStep::Made(image) => {
+                let mut lacking = Vec::new();
                 for file in image.files() {
                     match self.known.find(&upload.operator, file) {
                         Some(stored) => upload.stored.push(stored.clone()),
-                        None => upload.todo.push_back(file.clone()),
+                        None => lacking.push(file.name.clone()),
                     }
                 }
-                upload.image = Some(image);
+                upload.image = Some(Arc::clone(&image));
+                if !lacking.is_empty() {
+                    upload.is_storing = true;
+                    self.store_files(store, image, lacking);
+                }
             }
-            FilesStep::Stored(file) => {
-                upload.uploaded += file.object.len;
-                upload.todo.pop_front();
-                upload.stored.push(file);
+            FilesStep::Stored(files) => {
+                upload.is_storing = false;
+                upload.uploaded = files.iter().map(|file| file.object.len).sum();
+                upload.stored.extend(files);
             }
         }
-        self.store_next(store);
     }
 
-    /// Stores the next file of a store, if there is one.
-    fn store_next(&mut self, store: usize) {
+    /// Stores files of a store, one after the other.
+    fn store_files(&self, store: usize, image: Arc<dyn StoreImage>, names: Vec<String>) {
         let Some(upload) = &self.current else {
             return;
         };
@@ -134,30 +137,27 @@ impl Uploads {
         let Some(upload) = upload.stores.get(store) else {
             return;
         };
-        let (Some(image), Some(file)) = (&upload.image, upload.todo.front()) else {
-            return;
-        };
-        let (image, name) = (Arc::clone(image), file.name.clone());
-        let writer = self
-            .storage
-            .file_writer(self.job, id, self.attempt, &upload.operator, &name);
+        let (job, attempt, operator) = (self.job, self.attempt, upload.operator.clone());
         let (myself, storage) = (self.myself.clone(), self.storage.clone());
         self.blocking.run(Box::new(move || {
             let stored = Failure::caught(|| {
-                let writer = write_file(&*image, &name, writer)?;
-                let SnapshotHandle {
-                    name: object,
-                    len,
-                    crc32c,
-                } = wanted.publish(&storage, writer)?;
-                Ok(StoredFile {
-                    name,
-                    object: SnapshotRef {
+                let mut stored = Vec::new();
+                for name in names {
+                    let writer = storage.file_writer(job, id, attempt, &operator, &name);
+                    let writer = write_file(&*image, &name, writer)?;
+                    let SnapshotHandle {
                         name: object,
                         len,
                         crc32c,
-                    },
-                })
+                    } = wanted.publish(&storage, writer)?;
+                    let object = SnapshotRef {
+                        name: object,
+                        len,
+                        crc32c,
+                    };
+                    stored.push(StoredFile { name, object });
+                }
+                Ok(stored)
             });
             let result = FilesResult {
                 id,
