@@ -343,7 +343,11 @@ async fn greet(
     let mut talking = Talking::accepted(stream, tls).await?;
     let (answering, challenge) = listening.on_hello(&talking.hear().await?)?;
     talking.say(challenge).await?;
-    let about = answering.on_proof(&talking.hear().await?)?;
+    let proof = talking.hear().await.map_err(|error| match error {
+        ConnectError::Handshake(HandshakeError::Stranger) => HandshakeError::Unproven.into(),
+        other => other,
+    })?;
+    let about = answering.on_proof(&proof)?;
     let admitted = door.admit(&about);
     talking.say(Answering::welcome(&admitted)).await?;
     match admitted {

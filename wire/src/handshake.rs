@@ -43,6 +43,11 @@ pub enum HandshakeError {
     /// The peer doesn't know the secret, or another one.
     #[error("the peer has another secret: give all processes the same --secret-file")]
     Secret,
+    /// The peer hung up when it had heard this process's proof.
+    #[error(
+        "the peer hung up before it had proved that it knows the secret: it has another one, perhaps; give all processes the same --secret-file"
+    )]
+    Unproven,
     /// The peer won't have it.
     #[error("the peer refuses: {0}")]
     Refused(String),

@@ -98,7 +98,7 @@ async fn dropped(log: &Log, why: &str) {
 }
 
 #[tokio::test]
-async fn a_foreign_certificate_and_no_tls_are_refused_with_a_line_on_both_ends() {
+async fn a_foreign_certificate_no_tls_and_another_secret_are_refused_with_a_line_on_both_ends() {
     let (ours, theirs) = (Certificates::make(), Certificates::make());
     let plain = || (Secret::none(), None);
     let with = |of, name| (Secret::none(), Some(tls(of, name)));
@@ -123,6 +123,12 @@ async fn a_foreign_certificate_and_no_tls_are_refused_with_a_line_on_both_ends()
             with(&ours, "client"),
             "the peer speaks TLS, and this process doesn't",
             broken_off,
+        ),
+        (
+            (Secret::new(b"ours"), None),
+            (Secret::new(b"theirs"), None),
+            "hung up before it had proved that it knows the secret",
+            "the peer has another secret",
         ),
     ];
     for (listener, dialer, logged, told) in table {
