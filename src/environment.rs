@@ -13,6 +13,8 @@ use rivus_core::{
     Event, JobGraph, JobId, NodeId, Operator, Record, Source, StreamGraph, StreamNode,
 };
 use rivus_operators::SourceOperator;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 pub use self::builder::EnvironmentBuilder;
@@ -241,6 +243,89 @@ impl StreamEnvironment {
     /// ```
     pub fn from_savepoint(&self, savepoint: &Savepoint) -> FromSavepoint {
         FromSavepoint::new(self.clone(), savepoint.clone())
+    }
+
+    /// Says how state that an earlier version of the program has written is to be read: what was written of a struct or enum of that
+    /// name, anywhere in state, is read as `Old`, and what the function makes of it stands in its place. It is part of the program, and
+    /// so there for whoever goes on from a savepoint, by [`from_savepoint`](Self::from_savepoint), by
+    /// [`RunArgs`](crate::RunArgs) or by `submit --from-savepoint`. State that has the program's form already is left as it is. A
+    /// function for a name that no type in a savepoint has is refused.
+    ///
+    /// Rivus's own types are called `rivus.Window` and so on in state, so a program's `Window` is only its own.
+    ///
+    /// No migration is needed where fields have been removed, or added with `#[serde(default)]`, where a number has become
+    /// wider, or a value an option. What changes its meaning and not its form needs another name: `#[serde(rename = "..")]`.
+    ///
+    /// ```
+    /// use rivus::connectors::{Collected, GeneratorSource};
+    /// use rivus::{Record, StreamEnvironment};
+    /// use serde::{Deserialize, Serialize};
+    /// use std::time::Duration;
+    ///
+    /// /// The form that the first version of the program kept.
+    /// mod before {
+    ///     #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+    ///     pub struct Total { pub sum: u64 }
+    /// }
+    /// /// The form that the second version keeps.
+    /// #[derive(Clone, Debug, Serialize, Deserialize)]
+    /// struct Total { hundreds: u64, rest: u64 }
+    ///
+    /// fn totals<T: Record>(env: &StreamEnvironment, total: fn(u64) -> T, add: fn(&mut T, T)) -> Collected<((), T)> {
+    ///     let numbers = env.from_source(GeneratorSource::new(|n, _| n).rate(1_000).count(300)).uid("numbers");
+    ///     numbers.map(total).key_by(|_| ()).reduce(add).uid("totals").collect()
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().checkpoint_interval(Duration::from_millis(20)).build();
+    /// let _ = totals(&env, |sum| before::Total { sum }, |all, next| all.sum += next.sum);
+    /// let mut job = env.start("totals").await?;
+    /// while job.view().checkpoints < 2 {
+    ///     job.changed().await?;
+    /// }
+    /// let savepoint = job.stop_with_savepoint().await?;
+    ///
+    /// let split = |sum| Total { hundreds: sum / 100, rest: sum % 100 };
+    /// let totals = totals(&env, split, |all, next| {
+    ///     let rest = all.rest + next.rest;
+    ///     (all.hundreds, all.rest) = (all.hundreds + next.hundreds + rest / 100, rest % 100);
+    /// });
+    /// env.migrate("Total", move |old: before::Total| split(old.sum));
+    /// env.from_savepoint(&savepoint).drop_state_of("collect-3").execute("totals in hundreds").await?;
+    /// let values = totals.values();
+    /// let last = &values.last().unwrap().1;
+    /// assert_eq!(100 * last.hundreds + last.rest, (0..300).sum::<u64>());
+    /// # Ok(()) }
+    /// ```
+    pub fn migrate<Old, New>(
+        &self,
+        type_name: &str,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) where
+        Old: DeserializeOwned,
+        New: Serialize + DeserializeOwned,
+    {
+        self.program.migrate(None, type_name, migrate);
+    }
+
+    /// As [`migrate`](Self::migrate), in the state of one operator only: others may have a type of the same name.
+    ///
+    /// ```
+    /// # fn with(env: rivus::StreamEnvironment) {
+    /// // "visits" kept seconds under this name; "orders" keeps something else.
+    /// env.migrate_state_of("visits", "Total", |seconds: u32| 1_000 * u64::from(seconds));
+    /// # }
+    /// ```
+    pub fn migrate_state_of<Old, New>(
+        &self,
+        uid: &str,
+        type_name: &str,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) where
+        Old: DeserializeOwned,
+        New: Serialize + DeserializeOwned,
+    {
+        self.program.migrate(Some(uid), type_name, migrate);
     }
 
     /// Goes on with a job whose log lies in this environment's storage, after the process that ran it has

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rivus_core::{
-    AsItIs, Broadcast, Carry, DEFAULT_MAX_PARALLELISM, Exchange, Forward, Global, JobGraph, NodeId,
-    Operator, OutputFactory, Partition, PartitionBy, Rebalance, Record, RouteFactory, Shuffle,
-    SideTag, StreamEdge, StreamGraph, StreamNode, TypedOutput, WatermarkAlignment,
+    AsItIs, Broadcast, Carry, DEFAULT_MAX_PARALLELISM, Exchange, Forward, Global, JobGraph,
+    Migrations, NodeId, Operator, OutputFactory, Partition, PartitionBy, Rebalance, Record,
+    RouteFactory, Shuffle, SideTag, StreamEdge, StreamGraph, StreamNode, TypedOutput,
+    WatermarkAlignment,
 };
 use rivus_operators::{SideOutputTag, SideOutputs};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::JobError;
 
@@ -19,6 +22,8 @@ pub(crate) struct Program(Arc<Mutex<Draft>>);
 
 struct Draft {
     nodes: Vec<Node>,
+    /// From forms of state that the program had to those that it has.
+    migrations: Migrations,
     mistakes: Vec<String>,
     parallelism: u32,
     max_parallelism: u32,
@@ -83,6 +88,7 @@ impl Program {
     pub(crate) fn new(parallelism: u32, max_parallelism: Option<u32>, chaining: bool) -> Self {
         Self(Arc::new(Mutex::new(Draft {
             nodes: Vec::new(),
+            migrations: Migrations::default(),
             mistakes: Vec::new(),
             parallelism,
             max_parallelism: max_parallelism.unwrap_or(DEFAULT_MAX_PARALLELISM),
@@ -238,6 +244,23 @@ impl Program {
         self.draft().mistakes.push(mistake);
     }
 
+    /// Adds a function from an old form of state to the present one.
+    pub(crate) fn migrate<Old, New>(
+        &self,
+        operator: Option<&str>,
+        type_name: &str,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) where
+        Old: DeserializeOwned,
+        New: Serialize + DeserializeOwned,
+    {
+        let mut draft = self.draft();
+        let added = draft
+            .migrations
+            .add(operator.map(Into::into), type_name, migrate);
+        draft.mistakes.extend(added.err());
+    }
+
     /// Edges from some outputs that send by key.
     pub(crate) fn keyed_edges(
         &self,
@@ -297,6 +320,7 @@ impl Program {
         draft.generation += 1;
         let nodes = std::mem::take(&mut draft.nodes);
         let mistakes = std::mem::take(&mut draft.mistakes);
+        let migrations = std::mem::take(&mut draft.migrations);
         if let Some(first) = mistakes.into_iter().next() {
             return Err(JobError::Program(first));
         }
@@ -322,11 +346,15 @@ impl Program {
                 alignment: node.alignment,
             })
             .collect();
-        Ok(JobGraph::new(StreamGraph {
+        let graph = JobGraph::new(StreamGraph {
             nodes,
             max_parallelism: draft.max_parallelism,
             chaining: draft.chaining,
-        })?)
+        })?;
+        Ok(JobGraph {
+            migrations,
+            ..graph
+        })
     }
 }
 

@@ -7,15 +7,11 @@ use std::sync::Arc;
 
 use rivus_actors::NodeContext;
 use rivus_core::job::{SavepointManifest, StartState};
-use rivus_core::{
-    Failure, JobGraph, JobId, LeaderEpoch, Migrations, OperatorUid, RestoredState, codec,
-};
+use rivus_core::{Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, codec};
 use rivus_state::{
     CheckpointStorage, ObjectStorage, SAVEPOINTS, StorageError, StoredSnapshot, checkpoint_folder,
     savepoint_folder,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::environment::StreamEnvironment;
 use crate::error::JobError;
@@ -33,7 +29,7 @@ pub(crate) const HEAD_AT_ONCE: u64 = 4 << 20;
 /// | its parallelism, its chains, its state backend, its settings | goes on |
 /// | an operator is new | begins empty |
 /// | fields of state were removed, or added with `#[serde(default)]` | goes on |
-/// | state is of another form otherwise | refused, unless there is a function for it ([`FromSavepoint::migrate`]) |
+/// | state is of another form otherwise | refused, unless there is a function for it ([`StreamEnvironment::migrate`]) |
 /// | an operator of the same uid keeps other state | refused, unless [`FromSavepoint::drop_state_of`] names it |
 /// | an operator is gone that had state | refused, unless [`FromSavepoint::drop_state_of`] names it |
 /// | the number of key groups (`max_parallelism`) | refused |
@@ -139,7 +135,6 @@ pub struct FromSavepoint {
     env: StreamEnvironment,
     savepoint: Savepoint,
     dropped: BTreeSet<OperatorUid>,
-    migrations: Migrations,
 }
 
 impl FromSavepoint {
@@ -148,7 +143,6 @@ impl FromSavepoint {
             env,
             savepoint,
             dropped: BTreeSet::new(),
-            migrations: Migrations::default(),
         }
     }
 
@@ -176,90 +170,6 @@ impl FromSavepoint {
         self
     }
 
-    /// Reads what was written of a struct or enum of that name, anywhere in state, as `Old`, and makes of it what the job has in
-    /// its place.
-    ///
-    /// Rivus's own types are called `rivus.Window` and so on in state, so a program's `Window` is only its own.
-    ///
-    /// No migration is needed where fields have been removed, or added with `#[serde(default)]`, where a number has become
-    /// wider, or a value an option.
-    ///
-    /// ```
-    /// use rivus::connectors::{Collected, GeneratorSource};
-    /// use rivus::{Record, StreamEnvironment};
-    /// use serde::{Deserialize, Serialize};
-    /// use std::time::Duration;
-    ///
-    /// /// The form that the first version of the program kept.
-    /// mod before {
-    ///     #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-    ///     pub struct Total { pub sum: u64 }
-    /// }
-    /// /// The form that the second version keeps.
-    /// #[derive(Clone, Debug, Serialize, Deserialize)]
-    /// struct Total { hundreds: u64, rest: u64 }
-    ///
-    /// fn totals<T: Record>(env: &StreamEnvironment, total: fn(u64) -> T, add: fn(&mut T, T)) -> Collected<((), T)> {
-    ///     let numbers = env.from_source(GeneratorSource::new(|n, _| n).rate(1_000).count(300)).uid("numbers");
-    ///     numbers.map(total).key_by(|_| ()).reduce(add).uid("totals").collect()
-    /// }
-    ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
-    /// let env = StreamEnvironment::builder().checkpoint_interval(Duration::from_millis(20)).build();
-    /// let _ = totals(&env, |sum| before::Total { sum }, |all, next| all.sum += next.sum);
-    /// let mut job = env.start("totals").await?;
-    /// while job.view().checkpoints < 2 {
-    ///     job.changed().await?;
-    /// }
-    /// let savepoint = job.stop_with_savepoint().await?;
-    ///
-    /// let split = |sum| Total { hundreds: sum / 100, rest: sum % 100 };
-    /// let totals = totals(&env, split, |all, next| {
-    ///     let rest = all.rest + next.rest;
-    ///     (all.hundreds, all.rest) = (all.hundreds + next.hundreds + rest / 100, rest % 100);
-    /// });
-    /// let again = env.from_savepoint(&savepoint).drop_state_of("collect-3");
-    /// again.migrate("Total", move |old: before::Total| split(old.sum)).execute("totals in hundreds").await?;
-    /// let values = totals.values();
-    /// let last = &values.last().unwrap().1;
-    /// assert_eq!(100 * last.hundreds + last.rest, (0..300).sum::<u64>());
-    /// # Ok(()) }
-    /// ```
-    pub fn migrate<Old, New>(
-        mut self,
-        type_name: &str,
-        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
-    ) -> Self
-    where
-        Old: DeserializeOwned,
-        New: Serialize,
-    {
-        self.migrations.add(None, type_name, migrate);
-        self
-    }
-
-    /// As [`migrate`](Self::migrate), in the state of one operator only: others may have a type of the same name.
-    ///
-    /// ```
-    /// # fn with(env: rivus::StreamEnvironment, savepoint: &rivus::Savepoint) -> rivus::FromSavepoint {
-    /// // "visits" kept seconds under this name; "orders" keeps something else.
-    /// env.from_savepoint(savepoint).migrate_state_of("visits", "Total", |seconds: u32| 1_000 * u64::from(seconds))
-    /// # }
-    /// ```
-    pub fn migrate_state_of<Old, New>(
-        mut self,
-        uid: &str,
-        type_name: &str,
-        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
-    ) -> Self
-    where
-        Old: DeserializeOwned,
-        New: Serialize,
-    {
-        self.migrations.add(Some(uid.into()), type_name, migrate);
-        self
-    }
-
     /// Starts the job. Returns when its log says what it goes on from: whoever resumes it then, after whatever crash, goes on from
     /// there too.
     ///
@@ -267,8 +177,7 @@ impl FromSavepoint {
     /// [`JobError::Savepoint`] if there is no such savepoint, or the job doesn't fit it; and as
     /// [`StreamEnvironment::start`].
     pub async fn start(self, name: &str) -> Result<JobHandle, JobError> {
-        let (mut graph, cluster) = self.env.written().await?;
-        graph.migrations = self.migrations;
+        let (graph, cluster) = self.env.written().await?;
         let job = JobId(cluster.new_id());
         let node = Arc::clone(cluster.context());
         let directory = cluster.directory().map(Path::to_owned);
@@ -310,9 +219,9 @@ pub(crate) fn prepare(
     if let Place::Elsewhere(folder) = &place
         && let Some(checkpoint) = kept::checkpoint_in(folder)
     {
-        if !dropped.is_empty() || !graph.migrations.is_empty() {
+        if !dropped.is_empty() {
             return Err(JobError::Savepoint(format!(
-                "{} is a checkpoint, which is gone on from as it is: let no state go and migrate none, or go on from a savepoint",
+                "{} is a checkpoint, which is gone on from as it is: let no state go, or go on from a savepoint",
                 folder.display()
             )));
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ids::OperatorUid;
+use crate::schema::Schema;
 
 /// Makes a value's present form of its old one, both with the names of their fields.
 type Migrate = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync;
@@ -23,23 +24,37 @@ pub(crate) type Applying<'a> = BTreeMap<&'a str, &'a Migrate>;
 const NAMES_SHOWN: usize = 5;
 
 impl Migrations {
-    /// Where a value of the named type was written, in one operator's state or in any, it is read as `Old`, and
-    /// `migrate` makes of it what the program has in its place.
+    /// Where a value of the named type was written in another form than the program's type of that name has, in one operator's
+    /// state or in any, it is read as `Old`, and `migrate` makes of it what the program has in its place.
+    ///
+    /// # Errors
+    /// If both forms look alike: then nothing could tell which of them was written.
     pub fn add<Old, New>(
         &mut self,
         operator: Option<OperatorUid>,
         type_name: &str,
         migrate: impl Fn(Old) -> New + Send + Sync + 'static,
-    ) where
+    ) -> Result<(), String>
+    where
         Old: DeserializeOwned,
-        New: Serialize,
+        New: Serialize + DeserializeOwned,
     {
+        let forms = (Schema::of::<Old>(), Schema::of::<New>());
+        if forms.0.reads_as(&forms.1) {
+            return Err(format!(
+                "{}: what was and what is look alike, {}, and state that was migrated would be once more: give the new type \
+                 another name, such as by #[serde(rename = \"..\")]",
+                call(operator.as_ref(), type_name),
+                forms.1
+            ));
+        }
         let change = move |bytes: &[u8]| {
             let old: Old = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
             rmp_serde::to_vec_named(&migrate(old)).map_err(|error| error.to_string())
         };
         let name = type_name.to_owned();
         self.0.insert((operator, name), Arc::new(change));
+        Ok(())
     }
 
     /// Whether there is none.
@@ -72,11 +87,11 @@ impl Migrations {
             let near = near.iter().take(NAMES_SHOWN);
             let near: Vec<String> = near.map(|(_, name)| format!("\"{name}\"")).collect();
             let (call, state) = match of {
-                Some(of) => (
-                    format!("migrate_state_of(\"{of}\", \"{name}\", ..)"),
-                    format!("state of operator \"{of}\""),
+                Some(uid) => (
+                    call(of.as_ref(), name),
+                    format!("state of operator \"{uid}\""),
                 ),
-                None => (format!("migrate(\"{name}\", ..)"), "state".to_owned()),
+                None => (call(None, name), "state".to_owned()),
             };
             let mend = match near.len() {
                 0 => "leave it out".to_owned(),
@@ -86,10 +101,18 @@ impl Migrations {
                 ),
             };
             return Err(format!(
-                ".{call}: no type in {state} of the savepoint has that name: {mend}"
+                "{call}: no type in {state} of the savepoint has that name: {mend}"
             ));
         }
         Ok(())
+    }
+}
+
+/// How a program gives such a function.
+fn call(operator: Option<&OperatorUid>, type_name: &str) -> String {
+    match operator {
+        Some(uid) => format!(".migrate_state_of(\"{uid}\", \"{type_name}\", ..)"),
+        None => format!(".migrate(\"{type_name}\", ..)"),
     }
 }
 

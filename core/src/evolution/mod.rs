@@ -4,7 +4,7 @@
 //! program's type is another one by now, each row, and what an operator keeps without a key, is written anew with the names of that schema, and read by name: a
 //! field that is gone is passed over, a new one takes its default, numbers may have grown wider, and what has become an
 //! option is one that is there. Everything else needs a migration: a function from the old form of a struct or enum,
-//! found by its name, to the new one. What serde can't tell what it is made of is the same as long as its name is.
+//! found by its name, to the new one; where the form that was written is the present one already, it isn't asked. What serde can't tell what it is made of is the same as long as its name is.
 
 mod compare;
 mod migrations;
@@ -48,14 +48,18 @@ impl<'a> Evolution<'a> {
     fn between(
         written: &'a Schema,
         own: &Schema,
-        migrations: Applying<'a>,
+        mut migrations: Applying<'a>,
         compare: impl FnOnce(&Shape, &Shape, &Applying<'_>) -> Result<(), String>,
     ) -> Result<Option<Self>, String> {
-        let shape = &written.shape;
-        let migrated = |name: &String| migrations.contains_key(&**name);
-        if written.reads_as(own) && !written.names().iter().any(migrated) {
+        if written.reads_as(own) {
             return Ok(None);
         }
+        let (shape, names) = (&written.shape, own.names());
+        // A type that the program has in the form that was written has been migrated already.
+        migrations.retain(|name, _| {
+            let present = own.shape.containers.get(*name);
+            !names.contains(*name) || present != shape.containers.get(*name)
+        });
         compare(shape, &own.shape, &migrations)?;
         Ok(Some(Self { shape, migrations }))
     }

@@ -157,11 +157,44 @@ fn a_migration_takes_what_was_and_gives_what_is_wherever_it_stands() {
         pages: Vec<String>,
     }
     let mut migrations = Migrations::default();
-    migrations.add(None, "Page", |page: before::Page| {
-        format!("{}x{}", page.path, page.times)
-    });
+    let text = |page: before::Page| format!("{}x{}", page.path, page.times);
+    migrations.add(None, "Page", text).unwrap();
     let read = read_as::<Session>(&migrations).unwrap();
     assert_eq!(read.pages, ["/x3", "/ax3"]);
+}
+
+#[test]
+fn what_has_the_present_form_is_not_migrated_where_something_beside_it_is_new() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Session {
+        pages: Vec<before::Page>,
+        #[serde(default)]
+        user: String,
+    }
+    let mut migrations = Migrations::default();
+    let lost = |_: u32| before::Page {
+        path: String::new(),
+        times: 0,
+        how: before::How::Typed,
+    };
+    migrations.add(None, "Page", lost).unwrap();
+    let read = read_as::<Session>(&migrations).unwrap();
+    let paths: Vec<&str> = read.pages.iter().map(|page| &*page.path).collect();
+    assert_eq!((paths, &*read.user), (vec!["/", "/a"], ""));
+}
+
+#[test]
+fn a_function_between_forms_that_look_alike_is_refused() {
+    let mut migrations = Migrations::default();
+    let refused = migrations.add(Some("visits".into()), "Total", |seconds: u64| {
+        1_000 * seconds
+    });
+    assert_eq!(
+        refused.unwrap_err(),
+        ".migrate_state_of(\"visits\", \"Total\", ..): what was and what is look alike, u64, and state that was migrated would be \
+         once more: give the new type another name, such as by #[serde(rename = \"..\")]"
+    );
+    assert!(migrations.is_empty());
 }
 
 #[test]
@@ -211,9 +244,14 @@ fn what_serde_cannot_tell_is_read_as_it_is_only_under_its_own_name() {
 fn a_function_for_one_operator_is_no_other_operators() {
     let mut migrations = Migrations::default();
     let to = |what: &'static str| move |page: before::Page| format!("{what}{}", page.path);
-    migrations.add(Some("visits".into()), "Page", to("visits"));
-    migrations.add(None, "Page", to("any"));
-    migrations.add(Some("clicks".into()), "How", |how: before::How| how);
+    let mut add = |operator: Option<&str>, what| {
+        let added = migrations.add(operator.map(Into::into), "Page", to(what));
+        added.unwrap();
+    };
+    add(Some("visits"), "visits");
+    add(None, "any");
+    let how = migrations.add(Some("clicks".into()), "How", |_: before::How| 0);
+    how.unwrap();
     for (operator, names) in [("visits", vec!["Page"]), ("clicks", vec!["How", "Page"])] {
         let own = migrations.of(&operator.into());
         assert_eq!(own.keys().copied().collect::<Vec<_>>(), names);
@@ -236,7 +274,8 @@ fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown
     let named = named(&[("sums", &["Account", "Total"]), ("visits", &["Page"])]);
     let check = |operator: Option<&str>, name: &str| {
         let mut migrations = Migrations::default();
-        migrations.add(operator.map(Into::into), name, |old: u32| old);
+        let added = migrations.add(operator.map(Into::into), name, |old: u32| u64::from(old));
+        added.unwrap();
         migrations.check(&named)
     };
     assert_eq!(check(None, "Total"), Ok(()));

@@ -58,7 +58,7 @@ pub struct JobGraph {
     pub written: StreamGraph,
     /// Vertices; a [`VertexId`] is an index. Inputs come first.
     pub vertices: Vec<JobVertex>,
-    /// From forms of state in the savepoint that the job goes on from to those that it has itself.
+    /// From forms of state that the program once had to those that it has.
     pub migrations: Migrations,
 }
 
