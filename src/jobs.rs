@@ -251,6 +251,8 @@ impl ProgramFactories for Jobs {
 ///
 /// let args: Args = JobArgs::new("top_pages", ["--top", "3"]).parse()?;
 /// assert_eq!(args.top, 3);
+/// let mistyped = JobArgs::new("top_pages", ["--tpo", "3"]).parse::<Args>().err().unwrap();
+/// assert_eq!(mistyped.to_string(), "unexpected argument '--tpo' found: did you mean --top?");
 /// # Ok::<(), rivus::UserError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -298,7 +300,10 @@ impl JobArgs {
                 text: error.to_string(),
             }
             .into(),
-            _ => one_line(&error).into(),
+            _ => {
+                let line = one_line(&error);
+                line.strip_prefix("error: ").unwrap_or(&line).into()
+            }
         })
     }
 }

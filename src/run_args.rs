@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rivus_core::JobId;
-use rivus_state::{ClaimedJob, JobClaim, JobLog};
+use rivus_state::{ClaimedJob, JobClaim, JobLog, SAVEPOINTS};
 use uuid::Uuid;
 
 use crate::environment::{EnvironmentBuilder, StreamEnvironment};
@@ -61,6 +61,9 @@ pub struct RunArgs {
     /// The folder of a savepoint to go on from, or of the last checkpoint of a job that has failed.
     #[arg(long, value_name = "FOLDER", requires = "state")]
     from_savepoint: Option<PathBuf>,
+    /// Let the state of this operator in the savepoint go; may be given more than once.
+    #[arg(long, value_name = "UID", requires = "from_savepoint")]
+    drop_state_of: Vec<String>,
 }
 
 impl RunArgs {
@@ -97,7 +100,12 @@ impl RunArgs {
                 let id = unfinished.one_of(wanted.map(JobId), name, directory);
                 env.resume(name, id.map_err(JobError::Setup)?).await
             }
-            (None, Some(folder)) => env.from_savepoint(&Savepoint::at(folder)).start(name).await,
+            (None, Some(folder)) => {
+                let from = env.from_savepoint(&Savepoint::at(folder));
+                let uids = self.drop_state_of.iter();
+                let from = uids.fold(from, |from, uid| from.drop_state_of(uid));
+                from.start(name).await
+            }
             (None, None) => {
                 if let Some(line) = unfinished.begins_anew(name) {
                     tell::warn(&line);
@@ -159,8 +167,8 @@ impl Unfinished {
     }
 
     /// The job that is to be gone on with; or a line that says what there is.
-    fn one_of(&self, wanted: Option<JobId>, name: &str, directory: &Path) -> Result<JobId, String> {
-        let directory = directory.display();
+    fn one_of(&self, wanted: Option<JobId>, name: &str, state: &Path) -> Result<JobId, String> {
+        let directory = state.display();
         let running = match wanted {
             None => self.running.first().filter(|_| self.left.is_empty()),
             Some(wanted) => self.running.iter().find(|job| **job == wanted),
@@ -172,9 +180,17 @@ impl Unfinished {
         }
         match (self.left.as_slice(), wanted) {
             (left, Some(wanted)) if left.contains(&wanted) => Ok(wanted),
-            ([], _) => Err(format!(
-                "no job \"{name}\" in {directory} is to be gone on with: leave --resume out, and one is begun"
-            )),
+            ([], _) => {
+                let or = match has_savepoints(state) {
+                    true => format!(
+                        "; a job that was stopped goes on with --from-savepoint {directory}/{SAVEPOINTS}/NAME"
+                    ),
+                    false => String::new(),
+                };
+                Err(format!(
+                    "no job \"{name}\" in {directory} is to be gone on with: leave --resume out, and one is begun{or}"
+                ))
+            }
             ([one], None) => Ok(*one),
             (several, None) => Err(format!(
                 "{} jobs \"{name}\" in {directory} aren't over: pick one, {}",
@@ -204,6 +220,12 @@ impl Unfinished {
             "a job \"{name}\" that was begun before isn't over, and this is another one that begins anew: to go on with that one, {go_on}"
         ))
     }
+}
+
+/// Whether savepoints lie below a directory.
+fn has_savepoints(state: &Path) -> bool {
+    let folders = std::fs::read_dir(state.join(SAVEPOINTS));
+    folders.is_ok_and(|mut folders| folders.next().is_some())
 }
 
 fn options(jobs: &[JobId]) -> String {

@@ -33,6 +33,16 @@ const USAGE: u8 = 2;
 /// The exit code of a command that found no service, or none that leads.
 const UNREACHABLE: u8 = 3;
 
+/// What `status` shows of a job's tasks.
+const COLUMNS: &str = "\
+Of each task, since its attempt began:
+  TASK           vertex, subtask and attempt
+  IN, OUT        records that it took and that it passed on
+  LATE/SKIPPED   records that came too late, and lines that couldn't be read and were skipped
+  BUSY           the share of its time in which it worked
+  BACKPRESSURED  the share in which those behind it had no room
+  ROWS           keys of which it has state";
+
 /// How often a live table is drawn anew.
 const REDRAW: Duration = Duration::from_millis(500);
 
@@ -80,6 +90,7 @@ pub enum ServiceCommand {
         at: At,
     },
     /// Show a job: on a terminal until it ends, drawn anew twice a second
+    #[command(after_help = COLUMNS)]
     Status {
         /// The job's id, the beginning of one, or its name
         job: String,

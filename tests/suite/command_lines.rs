@@ -117,6 +117,37 @@ async fn a_program_that_was_killed_goes_on_where_it_stood_if_it_is_told_to() {
     assert!(over.to_string().contains("leave --resume out"), "{over}");
 }
 
+#[tokio::test]
+async fn a_program_that_was_stopped_goes_on_from_its_savepoint_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let [state, out] = ["state", "out"].map(|name| dir.path().join(name));
+    let line = format!("--state {}", state.display());
+    let stopped = begun(&format!("{line} --stop-after 200ms"), &out);
+    stopped.await.unwrap().unwrap();
+    let over = begun(&format!("{line} --resume"), &out).await.unwrap();
+    let says = format!(
+        "goes on with --from-savepoint {}",
+        state.join("savepoints").display()
+    );
+    let over = over.unwrap_err().to_string();
+    assert!(over.contains(&says), "{over}");
+
+    let savepoints = std::fs::read_dir(state.join("savepoints")).unwrap();
+    let [savepoint] = <[_; 1]>::try_from(Vec::from_iter(savepoints)).unwrap();
+    let from = format!(
+        "{line} --from-savepoint {}",
+        savepoint.unwrap().path().display()
+    );
+    // What the source had read is let go, so it begins with the first once more.
+    let again = begun(&format!("{from} --drop-state-of numbers"), &out);
+    again.await.unwrap().unwrap();
+    let mut numbers: Vec<u64> = csv_lines(&out).iter().map(|n| n.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers.dedup_by(|next, last| next == last);
+    assert_eq!(numbers, Vec::from_iter(0..RECORDS));
+    assert!(csv_lines(&out).len() > numbers.len(), "it went on");
+}
+
 #[test]
 fn a_program_that_could_not_be_run_is_refused_by_the_option() {
     for (line, says) in [
@@ -124,6 +155,7 @@ fn a_program_that_could_not_be_run_is_refused_by_the_option() {
         ("--state a --stop-after soon", "--stop-after <TIME>"),
         ("--stop-after 1s", "--state <DIR>"),
         ("--from-savepoint b", "--state <DIR>"),
+        ("--state a --drop-state-of b", "--from-savepoint <FOLDER>"),
         ("--resume", "--state <DIR>"),
         ("--state a --resume=one", "--resume[=<ID>]"),
         (

@@ -467,6 +467,12 @@ fn shown(found: &[Vec<u8>], expected: &[Vec<u8>]) -> String {
         .zip(expected)
         .take_while(|(f, e)| f == e)
         .count();
+    if sorted(found) == sorted(expected) {
+        return format!(
+            "the same {} records in another order, the first {same} in their places",
+            found.len()
+        );
+    }
     let (found, expected) = (found.len(), expected.len());
     format!("{found} records instead of {expected}, the first {same} the same")
 }

@@ -161,7 +161,14 @@ pub(super) fn job(job: &JobDetails) -> String {
         })
         .collect();
     let heads = [
-        "TASK", "IN", "OUT", "LEFT OUT", "BUSY", "HELD UP", "ROWS", "NAME",
+        "TASK",
+        "IN",
+        "OUT",
+        "LATE/SKIPPED",
+        "BUSY",
+        "BACKPRESSURED",
+        "ROWS",
+        "NAME",
     ];
     format!("{text}\n\n{}", table(heads, &rows))
 }
