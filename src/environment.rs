@@ -246,10 +246,10 @@ impl StreamEnvironment {
     }
 
     /// Says how state that an earlier version of the program has written is to be read: what was written of a struct or enum of that
-    /// name, anywhere in state, is read as `Old`, and what the function makes of it stands in its place. It is part of the program, and
-    /// so there for whoever goes on from a savepoint, by [`from_savepoint`](Self::from_savepoint), by
-    /// [`RunArgs`](crate::RunArgs) or by `submit --from-savepoint`. State that has the program's form already is left as it is. A
-    /// function for a name that no type in a savepoint has is refused.
+    /// name, anywhere in state, in just the form of `Old`, is read as that, and what the function makes of it stands in its place. It is
+    /// part of the program, and so there for whoever goes on with it, by [`from_savepoint`](Self::from_savepoint), by
+    /// [`RunArgs`](crate::RunArgs) or by `submit --from-savepoint`; and it may stay there, for state of another form is left as it is.
+    /// A function for a name that no type in a savepoint has, neither `type_name` nor that of `New`, is refused.
     ///
     /// Rivus's own types are called `rivus.Window` and so on in state, so a program's `Window` is only its own.
     ///

@@ -252,7 +252,7 @@ pub(crate) fn prepare(
         .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
     if !graph.migrations.is_empty() {
-        let names = type_names(&saved, dropped, place, &there)?;
+        let names = type_names(&saved, place, &there)?;
         let checked = graph.migrations.check(&names);
         checked.map_err(JobError::Savepoint)?;
     }
@@ -275,7 +275,6 @@ pub(crate) fn prepare(
 /// The types with names in each operator's state, which the heads of a savepoint's files tell.
 fn type_names(
     saved: &SavepointManifest,
-    dropped: &BTreeSet<OperatorUid>,
     storage: &CheckpointStorage,
     folder: &str,
 ) -> Result<BTreeMap<OperatorUid, BTreeSet<String>>, JobError> {
@@ -283,10 +282,10 @@ fn type_names(
     let mut names: BTreeMap<OperatorUid, BTreeSet<String>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for part in saved.parts() {
-        let mut unseen = part.sections.iter().filter(|section| {
-            let is_wanted = !dropped.contains(&section.operator);
-            is_wanted && !seen.contains(&(section.operator.clone(), section.state.clone()))
-        });
+        let mut unseen = part
+            .sections
+            .iter()
+            .filter(|section| !seen.contains(&(section.operator.clone(), section.state.clone())));
         if unseen.next().is_none() {
             // Subtasks of one program have one schema.
             continue;
@@ -297,7 +296,7 @@ fn type_names(
         }
         let head = file.head(part, HEAD_AT_ONCE).map_err(failed)?;
         let mut restored = RestoredState::default();
-        let added = restored.add(&head, true, |uid, _| !dropped.contains(uid));
+        let added = restored.add(&head, true, |_, _| true);
         added.map_err(|error| failed(error.into()))?;
         for state in restored.states().map_err(failed)? {
             seen.insert((state.operator.clone(), state.state.to_owned()));

@@ -141,23 +141,10 @@ impl Uploads {
         let (myself, storage) = (self.myself.clone(), self.storage.clone());
         self.blocking.run(Box::new(move || {
             let stored = Failure::caught(|| {
-                let mut stored = Vec::new();
-                for name in names {
-                    let writer = storage.file_writer(job, id, attempt, &operator, &name);
-                    let writer = write_file(&*image, &name, writer)?;
-                    let SnapshotHandle {
-                        name: object,
-                        len,
-                        crc32c,
-                    } = wanted.publish(&storage, writer)?;
-                    let object = SnapshotRef {
-                        name: object,
-                        len,
-                        crc32c,
-                    };
-                    stored.push(StoredFile { name, object });
-                }
-                Ok(stored)
+                let writer = |name: &str| storage.file_writer(job, id, attempt, &operator, name);
+                store_all(&*image, names, writer, |writer| {
+                    wanted.publish(&storage, writer)
+                })
             });
             let result = FilesResult {
                 id,
@@ -178,6 +165,31 @@ impl Uploads {
             self.blocking.run(Box::new(move || drop(unneeded)));
         }
     }
+}
+
+/// Stores files of an image one after the other, until one isn't wanted any more.
+fn store_all(
+    image: &dyn StoreImage,
+    names: Vec<String>,
+    writer: impl Fn(&str) -> SnapshotWriter,
+    publish: impl Fn(SnapshotWriter) -> Result<SnapshotHandle, Failure>,
+) -> Result<Vec<StoredFile>, Failure> {
+    let mut stored = Vec::new();
+    for name in names {
+        let written = write_file(image, &name, writer(&name))?;
+        let SnapshotHandle {
+            name: object,
+            len,
+            crc32c,
+        } = publish(written)?;
+        let object = SnapshotRef {
+            name: object,
+            len,
+            crc32c,
+        };
+        stored.push(StoredFile { name, object });
+    }
+    Ok(stored)
 }
 
 /// Writes a file of an image; by a link to it, if it lies where the storage does.
@@ -291,5 +303,89 @@ impl RestoredFiles {
             restored.add_image(stored.operator.clone(), image);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rivus_core::{AttemptId, ImageFile, VertexId};
+    use rivus_state::{CheckpointStorage, Fault, ObjectStorage, StorageFaults, StorageOp};
+    use uuid::Uuid;
+
+    use super::super::wanted::{GivenUp, Wanted};
+    use super::*;
+
+    const JOB: JobId = JobId(Uuid::from_u128(7));
+
+    /// Three files, each of which holds its name.
+    #[derive(Debug)]
+    struct Names;
+
+    impl StoreImage for Names {
+        fn format(&self) -> &str {
+            "names"
+        }
+
+        fn files(&self) -> &[ImageFile] {
+            &[]
+        }
+
+        fn read(&self, file: &str, each: EachPiece<'_>) -> Result<(), Failure> {
+            each(file.as_bytes())
+        }
+
+        fn on_disk(&self, _: &str) -> Option<PathBuf> {
+            None
+        }
+    }
+
+    /// The checkpoint is given up when a file is about to be written.
+    struct GivesUpAt(&'static str, GivenUp);
+
+    impl StorageFaults for GivesUpAt {
+        fn before(&self, op: StorageOp, name: &str) -> Option<Fault> {
+            if op == StorageOp::Write && name.ends_with(self.0) {
+                self.1.set();
+            }
+            None
+        }
+    }
+
+    /// How many of three files are said to be stored, and how many are, if the checkpoint is given up at one of them.
+    fn stored(given_up_at: &'static str) -> (Option<usize>, usize) {
+        let wanted = Wanted {
+            execution: GivenUp::default(),
+            upload: GivenUp::default(),
+        };
+        let faults = GivesUpAt(given_up_at, wanted.upload.clone());
+        let objects = ObjectStorage::in_memory().with_faults(Arc::new(faults));
+        let storage = CheckpointStorage::new(objects);
+        let attempt = AttemptId {
+            subtask: SubtaskId {
+                vertex: VertexId(1),
+                index: 0,
+            },
+            attempt: 1,
+        };
+        let operator = "sums".into();
+        let writer =
+            |name: &str| storage.file_writer(JOB, CheckpointId(3), attempt, &operator, name);
+        let names = ["1.sst", "2.sst", "3.sst"].map(str::to_owned).to_vec();
+        let publish = |writer| wanted.publish(&storage, writer);
+        let stored = store_all(&Names, names, writer, publish).ok();
+        (
+            stored.map(|stored| stored.len()),
+            storage.list_files(JOB).expect("is listed").len(),
+        )
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_given_up_stores_no_further_file() {
+        assert_eq!(stored("none"), (Some(3), 3));
+        // Whoever cleans up finds those before.
+        assert_eq!(stored("2.sst"), (None, 1));
+        assert_eq!(stored("1.sst"), (None, 0));
     }
 }

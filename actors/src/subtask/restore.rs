@@ -100,10 +100,8 @@ impl SubtaskState {
                 let mut restored = read_parts(&parts, foreign, &storage, read_at_once)?;
                 files.add(&parts, &mut restored)?;
                 restored.committed = committed;
-                if foreign {
-                    // What the job writes itself is of the present form.
-                    restored.migrations = graph.migrations.clone();
-                }
+                // What the job has written itself may be of an earlier form, too: it may have been gone on with by another program.
+                restored.migrations = graph.migrations.clone();
                 let mut built = build(&graph, &info, &restored, foreign, stores)?;
                 if foreign {
                     // The channels are others: each begins with what all had reached.

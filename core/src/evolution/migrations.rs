@@ -15,20 +15,40 @@ type Migrate = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync;
 
 /// Functions from old forms of state to present ones, by the name of the type, for state of one operator or of all.
 #[derive(Clone, Default)]
-pub struct Migrations(BTreeMap<(Option<OperatorUid>, String), Arc<Migrate>>);
+pub struct Migrations(BTreeMap<(Option<OperatorUid>, String), Vec<Migration>>);
 
-/// Those for one operator's state.
-pub(crate) type Applying<'a> = BTreeMap<&'a str, &'a Migrate>;
+/// A function from one old form to the present one.
+#[derive(Clone)]
+pub(crate) struct Migration {
+    /// The schema of what it takes; one by itself can't be sent.
+    pub(super) old: fn() -> Schema,
+    /// The name of what it gives, if that has one.
+    new: Option<String>,
+    migrate: Arc<Migrate>,
+}
+
+/// Those for one operator's state, by the type's name; of two for one form the first counts.
+pub(crate) type Candidates<'a> = Vec<(&'a str, &'a Migration)>;
+
+/// Those that what was written asks for, by the type's name.
+pub(super) type Applying<'a> = BTreeMap<&'a str, &'a Migration>;
 
 /// Names that are shown to whoever has given one that isn't there.
 const NAMES_SHOWN: usize = 5;
 
+impl Migration {
+    pub(super) fn migrate(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        (self.migrate)(bytes)
+    }
+}
+
 impl Migrations {
-    /// Where a value of the named type was written in another form than the program's type of that name has, in one operator's
-    /// state or in any, it is read as `Old`, and `migrate` makes of it what the program has in its place.
+    /// Where a value of the named type was written in the form of `Old`, in one operator's state or in any, `migrate` makes of it what
+    /// the program has in its place.
     ///
     /// # Errors
-    /// If both forms look alike: then nothing could tell which of them was written.
+    /// If there is a function for that form already; and if the new form looks as the old one does under the same name: then nothing
+    /// could tell which of them was written.
     pub fn add<Old, New>(
         &mut self,
         operator: Option<OperatorUid>,
@@ -39,21 +59,29 @@ impl Migrations {
         Old: DeserializeOwned,
         New: Serialize + DeserializeOwned,
     {
-        let forms = (Schema::of::<Old>(), Schema::of::<New>());
-        if forms.0.reads_as(&forms.1) {
+        let (old, new) = (Schema::of::<Old>(), Schema::of::<New>());
+        let call = call(operator.as_ref(), type_name);
+        if new.name() == Some(type_name) && new.is_made_as(&old) {
             return Err(format!(
-                "{}: what was and what is look alike, {}, and state that was migrated would be once more: give the new type \
-                 another name, such as by #[serde(rename = \"..\")]",
-                call(operator.as_ref(), type_name),
-                forms.1
+                "{call}: what was and what is look alike, {new}, and state that was migrated would be once more: give the new \
+                 type another name, such as by #[serde(rename = \"..\")]"
             ));
         }
         let change = move |bytes: &[u8]| {
             let old: Old = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
             rmp_serde::to_vec_named(&migrate(old)).map_err(|error| error.to_string())
         };
-        let name = type_name.to_owned();
-        self.0.insert((operator, name), Arc::new(change));
+        let of_name = self.0.entry((operator, type_name.to_owned())).or_default();
+        if of_name.iter().any(|other| (other.old)().is_made_as(&old)) {
+            return Err(format!(
+                "{call}: two functions take {old}: leave one of them out"
+            ));
+        }
+        of_name.push(Migration {
+            old: Schema::of::<Old>,
+            new: new.name().map(str::to_owned),
+            migrate: Arc::new(change),
+        });
         Ok(())
     }
 
@@ -62,36 +90,40 @@ impl Migrations {
         self.0.is_empty()
     }
 
-    /// Those for an operator's state; one that names it goes before one that doesn't.
-    pub(crate) fn of(&self, operator: &OperatorUid) -> Applying<'_> {
-        let functions = self.0.iter();
-        let own = functions.filter(|((of, _), _)| of.is_none() || of.as_ref() == Some(operator));
-        own.map(|((_, name), migrate)| (&**name, &**migrate))
-            .collect()
+    /// Those for an operator's state; one that names it stands before one that doesn't.
+    pub(crate) fn of(&self, operator: &OperatorUid) -> Candidates<'_> {
+        let of = |wanted: Option<&OperatorUid>| {
+            let functions = self.0.iter();
+            let own = functions.filter(move |((of, _), _)| of.as_ref() == wanted);
+            own.flat_map(|((_, name), all)| all.iter().map(|migration| (&**name, migration)))
+                .collect::<Vec<_>>()
+        };
+        [of(Some(operator)), of(None)].concat()
     }
 
-    /// Refuses functions for types that aren't there; `named` are those with names in each operator's state.
+    /// Refuses functions for types that aren't there, neither as they were nor as they are; `named` are those with names in each
+    /// operator's state.
     ///
     /// # Errors
     /// One line that names the function, and what there is.
     pub fn check(&self, named: &BTreeMap<OperatorUid, BTreeSet<String>>) -> Result<(), String> {
-        for (of, name) in self.0.keys() {
+        for ((of, name), functions) in &self.0 {
             let states = named.iter();
             let states = states.filter(|(uid, _)| of.as_ref().is_none_or(|of| of == *uid));
             let names: BTreeSet<&String> = states.flat_map(|(_, names)| names).collect();
-            if names.contains(name) {
+            let mut new = functions
+                .iter()
+                .filter_map(|function| function.new.as_ref());
+            if names.contains(name) || new.any(|new| names.contains(new)) {
                 continue;
             }
             let mut near: Vec<_> = names.into_iter().map(|n| (distance(name, n), n)).collect();
             near.sort();
             let near = near.iter().take(NAMES_SHOWN);
             let near: Vec<String> = near.map(|(_, name)| format!("\"{name}\"")).collect();
-            let (call, state) = match of {
-                Some(uid) => (
-                    call(of.as_ref(), name),
-                    format!("state of operator \"{uid}\""),
-                ),
-                None => (call(None, name), "state".to_owned()),
+            let state = match of {
+                Some(uid) => format!("state of operator \"{uid}\""),
+                None => "state".to_owned(),
             };
             let mend = match near.len() {
                 0 => "leave it out".to_owned(),
@@ -101,7 +133,8 @@ impl Migrations {
                 ),
             };
             return Err(format!(
-                "{call}: no type in {state} of the savepoint has that name: {mend}"
+                "{}: no type in {state} of the savepoint has that name: {mend}",
+                call(of.as_ref(), name)
             ));
         }
         Ok(())

@@ -1,17 +1,19 @@
 //! Reading state that was written as an earlier version of its type.
 //!
 //! State is stored as MessagePack arrays, whose places mean fields by the schema that is stored beside them. Where the
-//! program's type is another one by now, each row, and what an operator keeps without a key, is written anew with the names of that schema, and read by name: a
-//! field that is gone is passed over, a new one takes its default, numbers may have grown wider, and what has become an
-//! option is one that is there. Everything else needs a migration: a function from the old form of a struct or enum,
-//! found by its name, to the new one; where the form that was written is the present one already, it isn't asked. What serde can't tell what it is made of is the same as long as its name is.
+//! program's type is another one by now, each row, and what an operator keeps without a key, is written anew with the names of
+//! that schema, and read by name: a field that is gone is passed over, a new one takes its default, numbers may have grown
+//! wider, and what has become an option is one that is there. Everything else needs a migration: a function from the old form
+//! of a struct or enum to what the program has in its place. It is found by the type's name and by the form that it takes, so
+//! that it may stay in the program: what has another form by now is none of its business. What serde can't tell what it is
+//! made of is the same as long as its name is.
 
 mod compare;
 mod migrations;
 mod rewrite;
 
-use self::migrations::Applying;
 pub use self::migrations::Migrations;
+use self::migrations::{Applying, Candidates};
 use crate::schema::{Schema, Shape};
 
 /// The way from rows of an old schema to the present one.
@@ -28,7 +30,7 @@ impl<'a> Evolution<'a> {
     pub(crate) fn of_rows(
         written: &'a Schema,
         own: &Schema,
-        migrations: Applying<'a>,
+        migrations: Candidates<'a>,
     ) -> Result<Option<Self>, String> {
         Self::between(written, own, migrations, compare::rows)
     }
@@ -40,7 +42,7 @@ impl<'a> Evolution<'a> {
     pub(crate) fn of_value(
         written: &'a Schema,
         own: &Schema,
-        migrations: Applying<'a>,
+        migrations: Candidates<'a>,
     ) -> Result<Option<Self>, String> {
         Self::between(written, own, migrations, compare::value)
     }
@@ -48,19 +50,43 @@ impl<'a> Evolution<'a> {
     fn between(
         written: &'a Schema,
         own: &Schema,
-        mut migrations: Applying<'a>,
+        candidates: Candidates<'a>,
         compare: impl FnOnce(&Shape, &Shape, &Applying<'_>) -> Result<(), String>,
     ) -> Result<Option<Self>, String> {
         if written.reads_as(own) {
             return Ok(None);
         }
-        let (shape, names) = (&written.shape, own.names());
-        // A type that the program has in the form that was written has been migrated already.
-        migrations.retain(|name, _| {
-            let present = own.shape.containers.get(*name);
-            !names.contains(*name) || present != shape.containers.get(*name)
-        });
-        compare(shape, &own.shape, &migrations)?;
+        let (names, own_names) = (written.names(), own.names());
+        let (mut migrations, mut others) = (Applying::new(), Applying::new());
+        for (name, migration) in candidates {
+            if !names.contains(name) {
+                continue;
+            }
+            let form = written.of_name(name);
+            if !form.is_made_as(&(migration.old)()) {
+                others.entry(name).or_insert(migration);
+                continue;
+            }
+            if own_names.contains(name) && form.is_made_as(&own.of_name(name)) {
+                return Err(format!(
+                    "a function makes something else of each {name}, and the program has {name} in it as it was, too: have the \
+                     new type in all places, or leave the function out"
+                ));
+            }
+            migrations.entry(name).or_insert(migration);
+        }
+        let shape = &written.shape;
+        compare(shape, &own.shape, &migrations).map_err(|what| {
+            let mut others = others.iter();
+            match others.find(|(name, _)| !migrations.contains_key(*name)) {
+                Some((name, other)) => format!(
+                    "{what} (the function for {name} takes {}, and {} was written)",
+                    (other.old)(),
+                    written.of_name(name)
+                ),
+                None => what,
+            }
+        })?;
         Ok(Some(Self { shape, migrations }))
     }
 }

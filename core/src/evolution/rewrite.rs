@@ -4,6 +4,7 @@ use rmpv::Value;
 use serde_reflection::{ContainerFormat, Format, Named, VariantFormat};
 
 use super::Evolution;
+use super::migrations::Applying;
 
 impl Evolution<'_> {
     /// A row as it is to be read: its key, which is as it was, and its value with names.
@@ -33,18 +34,25 @@ impl Evolution<'_> {
     fn named(&self, format: &Format, value: Value) -> Result<Value, String> {
         Ok(match (format, value) {
             (Format::TypeName(name), value) => {
-                let value = match self.shape.containers.get(name) {
-                    Some(container) => self.container(container, value)?,
+                let container = self.shape.containers.get(name);
+                let Some(migration) = self.migrations.get(&**name) else {
+                    return match container {
+                        Some(container) => self.container(container, value),
+                        None => Ok(value),
+                    };
+                };
+                // The function takes the whole as it was, with what it holds.
+                let as_it_was = Evolution {
+                    shape: self.shape,
+                    migrations: Applying::new(),
+                };
+                let value = match container {
+                    Some(container) => as_it_was.container(container, value)?,
                     None => value,
                 };
-                match self.migrations.get(&**name) {
-                    Some(migrate) => {
-                        let mut bytes = Vec::new();
-                        write(&mut bytes, &value)?;
-                        read(&mut &migrate(&bytes)?[..])?
-                    }
-                    None => value,
-                }
+                let mut bytes = Vec::new();
+                write(&mut bytes, &value)?;
+                read(&mut &migration.migrate(&bytes)?[..])?
             }
             (Format::Option(_), Value::Nil) => Value::Nil,
             (Format::Option(inner), value) => self.named(inner, value)?,

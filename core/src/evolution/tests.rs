@@ -163,45 +163,204 @@ fn a_migration_takes_what_was_and_gives_what_is_wherever_it_stands() {
     assert_eq!(read.pages, ["/x3", "/ax3"]);
 }
 
-#[test]
-fn what_has_the_present_form_is_not_migrated_where_something_beside_it_is_new() {
-    #[derive(Debug, Serialize, Deserialize)]
-    struct Session {
-        pages: Vec<before::Page>,
-        #[serde(default)]
-        user: String,
+/// A type in three versions, whose second says in milliseconds what the first said in seconds.
+mod versions {
+    pub mod first {
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        pub struct Total {
+            pub sum: u32,
+        }
     }
+    pub mod second {
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        pub struct Total {
+            pub sum: u64,
+            pub count: u32,
+        }
+    }
+    pub mod third {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        pub struct Total {
+            pub sum: u64,
+            pub count: u32,
+            #[serde(default)]
+            pub new: bool,
+        }
+    }
+}
+
+/// A state as the third version reads it, with the functions from the first to the second and to the third.
+fn third<T: Serialize + DeserializeOwned>(written: &T) -> Result<versions::third::Total, String> {
+    use versions::{first, third};
     let mut migrations = Migrations::default();
-    let lost = |_: u32| before::Page {
-        path: String::new(),
-        times: 0,
-        how: before::How::Typed,
+    let from_first = |old: first::Total| third::Total {
+        sum: 1_000 * u64::from(old.sum),
+        count: 1,
+        new: true,
     };
-    migrations.add(None, "Page", lost).unwrap();
-    let read = read_as::<Session>(&migrations).unwrap();
-    let paths: Vec<&str> = read.pages.iter().map(|page| &*page.path).collect();
-    assert_eq!((paths, &*read.user), (vec!["/", "/a"], ""));
+    migrations.add(None, "Total", from_first).unwrap();
+    let (written, bytes) = (Schema::of::<T>(), codec::encode(written).unwrap());
+    let own = Schema::of::<third::Total>();
+    let evolution = Evolution::of_value(&written, &own, migrations.of(&"sums".into()))?;
+    let bytes = match evolution {
+        Some(evolution) => evolution.value(&bytes)?,
+        None => bytes,
+    };
+    codec::decode(&bytes).map_err(|error| error.to_string())
 }
 
 #[test]
-fn a_function_between_forms_that_look_alike_is_refused() {
+fn a_function_is_for_the_form_that_it_takes_and_for_no_later_one() {
+    use versions::{first, second, third};
+    let read = |sum, count, new| Ok(third::Total { sum, count, new });
+    assert_eq!(third(&first::Total { sum: 2 }), read(2_000, 1, true));
+    let second = second::Total {
+        sum: 2_000,
+        count: 1,
+    };
+    assert_eq!(third(&second), read(2_000, 1, false));
+    let as_it_is = third::Total {
+        sum: 7,
+        count: 1,
+        new: true,
+    };
+    assert_eq!(third(&as_it_is), read(7, 1, true));
+}
+
+#[test]
+fn a_function_that_takes_another_form_is_shown_where_it_does_not_help() {
+    #[derive(Serialize, Deserialize)]
+    struct Total {
+        sum: String,
+    }
+    let sum = "2".to_owned();
+    assert_eq!(
+        third(&Total { sum }).unwrap_err(),
+        "field \"sum\" of Total was String and is u64 (the function for Total takes Total { sum: u32 }, and Total { sum: String \
+         } was written)"
+    );
+}
+
+#[test]
+fn a_function_takes_the_whole_with_what_changed_in_it() {
+    use versions::{first, second};
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(rename = "Session")]
+    struct Before {
+        user: String,
+        total: first::Total,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Session {
+        user: String,
+        total: second::Total,
+    }
+    let in_millis = |old: first::Total| second::Total {
+        sum: 1_000 * u64::from(old.sum),
+        count: 1,
+    };
     let mut migrations = Migrations::default();
-    let refused = migrations.add(Some("visits".into()), "Total", |seconds: u64| {
-        1_000 * seconds
+    let whole = move |old: Before| Session {
+        user: old.user,
+        total: in_millis(old.total),
+    };
+    migrations.add(None, "Session", whole).unwrap();
+    // Which is for totals that stand elsewhere.
+    migrations.add(None, "Total", in_millis).unwrap();
+    let (written, own) = (Schema::of::<Before>(), Schema::of::<Session>());
+    let evolution = Evolution::of_value(&written, &own, migrations.of(&"sums".into()));
+    let before = Before {
+        user: "ann".to_owned(),
+        total: first::Total { sum: 2 },
+    };
+    let bytes = codec::encode(&before).unwrap();
+    let bytes = evolution.unwrap().unwrap().value(&bytes).unwrap();
+    let read: Session = codec::decode(&bytes).unwrap();
+    assert_eq!((&*read.user, read.total.sum), ("ann", 2_000));
+}
+
+#[test]
+fn what_would_be_migrated_and_stays_is_refused() {
+    use versions::first;
+    #[derive(Serialize, Deserialize)]
+    struct Totals {
+        total: first::Total,
+        limit: first::Total,
+    }
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename = "TotalMs")]
+    struct TotalMs {
+        sum: u64,
+    }
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename = "Totals")]
+    struct Mixed {
+        total: TotalMs,
+        limit: first::Total,
+    }
+    let mut migrations = Migrations::default();
+    let in_millis = |old: first::Total| TotalMs {
+        sum: 1_000 * u64::from(old.sum),
+    };
+    migrations.add(None, "Total", in_millis).unwrap();
+    let (written, own) = (Schema::of::<Totals>(), Schema::of::<Mixed>());
+    let refused = Evolution::of_value(&written, &own, migrations.of(&"sums".into()));
+    let refused = refused.err().unwrap();
+    assert!(
+        refused.contains("each Total, and the program has Total in it as it was"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn functions_that_nothing_could_tell_apart_are_refused() {
+    use versions::{first, second, third};
+    #[derive(Serialize, Deserialize)]
+    struct Seconds(u64);
+    #[derive(Serialize, Deserialize)]
+    struct Earlier {
+        sum: u32,
+    }
+    let mut migrations = Migrations::default();
+    let refused = migrations.add(Some("visits".into()), "Seconds", |old: u64| {
+        Seconds(1_000 * old)
     });
     assert_eq!(
         refused.unwrap_err(),
-        ".migrate_state_of(\"visits\", \"Total\", ..): what was and what is look alike, u64, and state that was migrated would be \
-         once more: give the new type another name, such as by #[serde(rename = \"..\")]"
+        ".migrate_state_of(\"visits\", \"Seconds\", ..): what was and what is look alike, Seconds(u64), and state that was \
+         migrated would be once more: give the new type another name, such as by #[serde(rename = \"..\")]"
     );
+    // Of what serde can't tell, no more is known than the name.
+    assert!(migrations.add(None, "Uuid", |old: Uuid| old).is_err());
+    let same = |old: Earlier| first::Total { sum: old.sum };
+    assert!(migrations.add(None, "Total", same).is_err());
     assert!(migrations.is_empty());
+
+    // What has another name by now is told by that, and what had two forms before by those.
+    migrations
+        .add(None, "Seconds", |old: u64| 1_000 * old)
+        .unwrap();
+    let third = |sum| third::Total {
+        sum,
+        count: 1,
+        new: false,
+    };
+    let from_first = move |old: first::Total| third(u64::from(old.sum));
+    migrations.add(None, "Total", from_first).unwrap();
+    let from_second = move |old: second::Total| third(old.sum);
+    migrations.add(None, "Total", from_second).unwrap();
+    let twice = migrations.add(None, "Total", from_first).unwrap_err();
+    assert!(
+        twice.contains("two functions take Total { sum: u32 }"),
+        "{twice}"
+    );
 }
 
 #[test]
 fn a_key_stays_as_it_is() {
     let written = Schema::of::<(u32, u32)>();
     let own = Schema::of::<(u64, u32)>();
-    let refused = Evolution::of_rows(&written, &own, Applying::new());
+    let refused = Evolution::of_rows(&written, &own, Vec::new());
     let refused = refused.err().unwrap();
     assert!(refused.contains("its key was u32 and is u64"), "{refused}");
 }
@@ -213,7 +372,7 @@ fn what_serde_cannot_tell_is_read_as_it_is_only_under_its_own_name() {
         started: i32,
     }
     let between = |written: Schema, own: Schema| {
-        let evolution = Evolution::of_rows(&written, &own, Applying::new());
+        let evolution = Evolution::of_rows(&written, &own, Vec::new());
         evolution.map(|evolution| evolution.is_some())
     };
     let of_session = Schema::of_rows::<Uuid, before::Session>;
@@ -252,13 +411,15 @@ fn a_function_for_one_operator_is_no_other_operators() {
     add(None, "any");
     let how = migrations.add(Some("clicks".into()), "How", |_: before::How| 0);
     how.unwrap();
-    for (operator, names) in [("visits", vec!["Page"]), ("clicks", vec!["How", "Page"])] {
+    for (operator, names) in [("visits", ["Page", "Page"]), ("clicks", ["How", "Page"])] {
         let own = migrations.of(&operator.into());
-        assert_eq!(own.keys().copied().collect::<Vec<_>>(), names);
+        assert_eq!(own.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     }
     let page = rmp_serde::to_vec_named(&session().pages[0]).unwrap();
     for (operator, path) in [("visits", "visits/"), ("clicks", "any/")] {
-        let migrated = migrations.of(&operator.into())["Page"](&page).unwrap();
+        let own = migrations.of(&operator.into());
+        let (_, first) = own.iter().find(|(name, _)| *name == "Page").unwrap();
+        let migrated = first.migrate(&page).unwrap();
         assert_eq!(rmp_serde::from_slice::<String>(&migrated).unwrap(), path);
     }
 }
@@ -291,6 +452,15 @@ fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown
             && refused.ends_with("such as \"Page\""),
         "{refused}"
     );
+    // What it gives is there: it has been migrated already.
+    let mut migrations = Migrations::default();
+    let page = |path: String| before::Page {
+        path,
+        times: 1,
+        how: before::How::Typed,
+    };
+    migrations.add(None, "Path", page).unwrap();
+    assert_eq!(migrations.check(&named), Ok(()));
     assert!(
         check(Some("vists"), "Page")
             .unwrap_err()

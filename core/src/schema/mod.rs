@@ -110,7 +110,67 @@ impl Schema {
     pub fn names(&self) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = self.shape.containers.keys().cloned().collect();
         names.extend(names_in(&self.shape.root));
+        names.extend(self.shape.containers.values().flat_map(names_in));
         names
+    }
+
+    /// The name of the type, if it has one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.shape.root {
+            Format::TypeName(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The schema of one of the types with a name in it.
+    pub(crate) fn of_name(&self, name: &str) -> Self {
+        Self {
+            shape: self.shape.rooted_at(Format::TypeName(name.to_owned())),
+        }
+    }
+
+    /// Whether both are made of the same, whatever the two themselves are called; a newtype is what it holds. Of an enum of which not
+    /// all variants are known here, those that are.
+    pub(crate) fn is_made_as(&self, other: &Self) -> bool {
+        let (own, others) = (self.shape.content(), other.shape.content());
+        let are_same = match (own, others) {
+            (Content::Format(own), Content::Format(others)) => own == others,
+            (Content::Container(own, known), Content::Container(others, _)) => {
+                is_same_container(own, others, known)
+            }
+            (Content::Opaque, Content::Opaque) => true,
+            _ => false,
+        };
+        are_same
+            && self.shape.held_by(own).iter().all(|name| {
+                let known = !self.shape.partly_known.contains(name);
+                let containers = [self, other].map(|schema| schema.shape.containers.get(name));
+                match containers {
+                    [Some(own), Some(others)] => is_same_container(own, others, known),
+                    [own, others] => own == others,
+                }
+            })
+    }
+}
+
+/// What a type is made of.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Format(&'a Format),
+    /// And whether all of it is known.
+    Container(&'a ContainerFormat, bool),
+    /// No more is known than its name.
+    Opaque,
+}
+
+/// Whether two structs or enums are the same; of an enum that isn't known as a whole, the variants that are.
+fn is_same_container(own: &ContainerFormat, other: &ContainerFormat, known: bool) -> bool {
+    match (own, other) {
+        (ContainerFormat::Enum(own), ContainerFormat::Enum(others)) => {
+            let is_there = |variant| others.values().any(|other| other == variant);
+            own.values().all(is_there) && (!known || own.len() == others.len())
+        }
+        (own, other) => own == other,
     }
 }
 
@@ -156,6 +216,41 @@ impl Shape {
             root,
             containers,
         }
+    }
+
+    fn content(&self) -> Content<'_> {
+        let mut root = &self.root;
+        loop {
+            let Format::TypeName(name) = root else {
+                return Content::Format(root);
+            };
+            match self.containers.get(name) {
+                Some(ContainerFormat::NewTypeStruct(inner)) => root = inner,
+                Some(container) => {
+                    return Content::Container(container, !self.partly_known.contains(name));
+                }
+                None => return Content::Opaque,
+            }
+        }
+    }
+
+    /// The names of all types that stand in it.
+    fn held_by(&self, content: Content<'_>) -> BTreeSet<String> {
+        let mut open = match content {
+            Content::Format(format) => names_in(format),
+            Content::Container(container, _) => names_in(container),
+            Content::Opaque => Vec::new(),
+        };
+        let mut held = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if let Some(container) = self.containers.get(&name)
+                && !held.contains(&name)
+            {
+                open.extend(names_in(container));
+            }
+            held.insert(name);
+        }
+        held
     }
 
     fn written_out<'a>(&'a self, format: &'a Format, seen: &mut Vec<&'a str>) -> String {

@@ -389,10 +389,11 @@ pub(crate) fn evolve(
 }
 
 /// What to do about a type that was another one.
-const MIGRATE: &str = "give a .migrate(..) from what it was";
+const MIGRATE: &str = "give an env.migrate(..) from what it was";
 
 /// What to do about something that isn't read as it was written anew.
-const NEW_FIELDS: &str = "give a new field #[serde(default)], or a .migrate(..) from what it was";
+const NEW_FIELDS: &str =
+    "give a new field #[serde(default)], or an env.migrate(..) from what it was";
 
 /// State that can't be read, in one line.
 fn refused(operator: &OperatorUid, state: &str, what: &str, mend: &str) -> Failure {

@@ -250,7 +250,7 @@ fn what_has_no_key_follows_its_type_or_is_refused_as_rows_are() {
     let refused = state.blobs::<Vec<Narrow>>(&uid, "broadcast").unwrap_err();
     assert_eq!(
         refused.message,
-        "state \"broadcast\" of operator rules: field \"above\" of Rule was u32 and is u8; give a .migrate(..) from what it \
+        "state \"broadcast\" of operator rules: field \"above\" of Rule was u32 and is u8; give an env.migrate(..) from what it \
          was, or let the state go by .drop_state_of(\"rules\")"
     );
 }

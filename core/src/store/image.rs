@@ -111,6 +111,9 @@ impl FrozenStore {
     pub fn image(self) -> Result<Arc<dyn StoreImage>, Failure> {
         let image = self.store.image();
         drop(self.holding);
+        if image.is_ok() {
+            self.store.imaged();
+        }
         image
     }
 }

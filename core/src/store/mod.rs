@@ -76,6 +76,9 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// If the store or its files can't be written.
     fn image(&self) -> Result<Arc<dyn StoreImage>, Failure>;
+
+    /// An image has been made, and changes may come again: a time for what nobody waits for.
+    fn imaged(&self) {}
 }
 
 /// Entries of one moment, in the order of their keys.

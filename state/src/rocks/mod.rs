@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 
 use rivus_core::{
     AttemptId, Changes, EachEntry, EachFound, Failure, JobId, OperatorUid, Space, StateStore,
@@ -17,7 +17,8 @@ use rivus_core::{
 use rocksdb::properties::ESTIMATE_TABLE_READERS_MEM;
 use rocksdb::{
     Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions,
-    Options, ReadOptions, SstFileWriter, WriteBatch, WriteBufferManager, WriteOptions,
+    LiveFile, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 use self_cell::self_cell;
 
@@ -257,6 +258,7 @@ struct RocksStores {
     files_from: u64,
 }
 
+const ROWS: &str = "default";
 const ORDER: &str = "order";
 
 impl Stores for RocksStores {
@@ -298,9 +300,14 @@ impl Stores for RocksStores {
         options.set_max_background_jobs(2);
         // The database is nobody's memory: its files matter, its log doesn't.
         options.set_keep_log_file_num(1);
+        options.set_log_level(LogLevel::Warn);
         options.set_stats_dump_period_sec(0);
+        let mut rows = tuning::rows();
+        if from.is_some() {
+            tuning::begin_with_what_is_there(&mut rows);
+        }
         let families = [
-            ColumnFamilyDescriptor::new("default", tuning::rows()),
+            ColumnFamilyDescriptor::new(ROWS, rows),
             ColumnFamilyDescriptor::new(ORDER, tuning::order(&self.memory.blocks)),
         ];
         let db = DB::open_cf_descriptors(&options, &directory.directory, families)
@@ -314,6 +321,7 @@ impl Stores for RocksStores {
             indexes: Part::default(),
             writes: AtomicUsize::new(0),
             loaded: AtomicUsize::new(0),
+            merged_from: AtomicI32::new(0),
         }))
     }
 }
@@ -354,6 +362,8 @@ struct RocksStore {
     writes: AtomicUsize,
     /// Files of rows that it was loaded with.
     loaded: AtomicUsize,
+    /// How many fresh files set a merge off, once that has been said.
+    merged_from: AtomicI32,
 }
 
 /// Writes after which indexes and filters are measured again: a memtable's worth, about.
@@ -375,6 +385,23 @@ impl RocksStore {
             self.indexes.set(&self.memory.indexes, bytes as usize);
         }
     }
+
+    /// A checkpoint has left a fresh file that isn't full: that is not to set a merge off earlier.
+    fn merge_by_bytes(&self) -> Result<(), rocksdb::Error> {
+        let files = self.open.db.live_files()?;
+        let is_fresh = |file: &&LiveFile| file.level == 0 && file.column_family_name == ROWS;
+        let fresh = files.iter().filter(is_fresh);
+        let bytes: u64 = fresh.clone().map(|file| file.size as u64).sum();
+        let from = tuning::merged_from(fresh.count(), bytes);
+        if let Some(rows) = self.open.db.cf_handle(ROWS)
+            && self.merged_from.load(Relaxed) != from
+        {
+            let options = [(tuning::MERGED_FROM, &*from.to_string())];
+            self.open.db.set_options_cf(rows, &options)?;
+            self.merged_from.store(from, Relaxed);
+        }
+        Ok(())
+    }
 }
 
 impl Open {
@@ -387,7 +414,7 @@ impl Open {
 
     fn family(&self, space: Space) -> Result<&ColumnFamily, Failure> {
         let name = match space {
-            Space::Rows => "default",
+            Space::Rows => ROWS,
             Space::Order => ORDER,
         };
         self.db
@@ -493,6 +520,13 @@ impl StateStore for RocksStore {
     fn image(&self) -> Result<Arc<dyn StoreImage>, Failure> {
         let image = RocksImage::of(&self.open, &self.open.directory.process)?;
         Ok(Arc::new(image))
+    }
+
+    fn imaged(&self) {
+        if let Err(error) = self.merge_by_bytes() {
+            let directory = self.open.db.path().display();
+            tracing::warn!(%directory, %error, "files are merged when there are as many as before");
+        }
     }
 }
 
