@@ -10,6 +10,10 @@ use std::time::Duration;
 /// A slice may take this part of the turn it follows; the upload costs about half as much again.
 const SHARE: u32 = 8;
 
+/// The same where state lies in stores. What is written then is what has changed lately, and the store holds back what changes
+/// meanwhile: the sooner it is over, the less is held back, and the less a failure makes the job do again.
+const STORES_SHARE: u32 = 3;
+
 /// Turns whose share may be owed at the most.
 const OWED_TURNS: u32 = 32;
 
@@ -23,8 +27,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 const QUIET: Duration = Duration::from_millis(10);
 
 /// When slices may come, and how long each may take.
-#[derive(Default)]
 pub(super) struct Pace {
+    /// Which part of a turn a slice may take.
+    share: u32,
     /// When elements were last worked on.
     worked_at: Duration,
     /// When a turn without work may write a slice again.
@@ -36,11 +41,22 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// Of state in memory, or in stores.
+    pub(super) fn new(in_stores: bool) -> Self {
+        Self {
+            share: if in_stores { STORES_SHARE } else { SHARE },
+            worked_at: Duration::ZERO,
+            due: Duration::ZERO,
+            owed: Duration::ZERO,
+            turn: Duration::ZERO,
+        }
+    }
+
     /// A turn has ended in which elements were worked on. Returns how long a slice may take now; none if it may not begin.
     pub(super) fn after_work(&mut self, began: Duration, now: Duration) -> Option<Duration> {
         self.worked_at = now;
         self.turn = now.saturating_sub(began);
-        let share = self.turn / SHARE;
+        let share = self.turn / self.share;
         let allowed = share.checked_sub(self.owed);
         self.owed = self.owed.saturating_sub(share);
         allowed
@@ -55,7 +71,7 @@ impl Pace {
     pub(super) fn took(&mut self, took: Duration, allowed: Duration, worked: bool) {
         // What a simulation counts in bytes is not owed where its clock stands still.
         let most = if worked {
-            self.turn / SHARE * OWED_TURNS
+            self.turn / self.share * OWED_TURNS
         } else {
             Duration::ZERO
         };
@@ -89,8 +105,8 @@ mod tests {
 
     /// Slices that take 50 microseconds whatever they are allowed, after turns of so long. Returns their share of the
     /// turns' time.
-    fn share_of(turn: u64) -> f64 {
-        let mut pace = Pace::default();
+    fn share_of(turn: u64, in_stores: bool) -> f64 {
+        let mut pace = Pace::new(in_stores);
         let (mut now, mut sliced) = (us(0), us(0));
         let turns = 1_000;
         for _ in 0..turns {
@@ -107,18 +123,20 @@ mod tests {
 
     #[test]
     fn slices_keep_their_share_though_they_end_where_rows_end() {
-        for turn in [60, 100, 299, 301, 1_000, 7_000] {
-            let share = share_of(turn);
-            // One slice a turn is the most there is.
-            let most = 50.0 / turn as f64;
-            let expected = most.min(1.0 / f64::from(SHARE));
-            assert!((share - expected).abs() < 0.01, "{turn} us: {share}");
+        for (in_stores, part) in [(false, SHARE), (true, STORES_SHARE)] {
+            for turn in [60, 100, 299, 301, 1_000, 7_000] {
+                let share = share_of(turn, in_stores);
+                // One slice a turn is the most there is.
+                let most = 50.0 / turn as f64;
+                let expected = most.min(1.0 / f64::from(part));
+                assert!((share - expected).abs() < 0.01, "{turn} us: {share}");
+            }
         }
     }
 
     #[test]
     fn a_turn_without_work_pays_for_all_and_waits_for_its_pause_unless_it_is_quiet() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(false);
         let allowed = pace.after_work(us(0), us(600));
         assert_eq!(allowed, Some(us(600) / SHARE));
         pace.took(us(500), us(75), true);
@@ -137,7 +155,7 @@ mod tests {
 
     #[test]
     fn where_the_clock_stands_still_every_turn_may_write_a_piece() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(false);
         for _ in 0..3 {
             assert_eq!(pace.after_work(us(5), us(5)), Some(us(0)));
             pace.took(us(70), us(0), true);

@@ -15,6 +15,7 @@ use rivus_state::{CheckpointStorage, StorageError, StoredSnapshot};
 use super::files::RestoredFiles;
 use super::futures::SubtaskFutures;
 use super::loops::Head;
+use super::pace::Pace;
 use super::work::Work;
 use super::{SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
@@ -160,6 +161,7 @@ impl SubtaskState {
         }));
         let unaligned_after = options.unaligned_after;
         let mut work = Work::new(built.task, cx, inputs, restored, unaligned_after);
+        work.pace = Pace::new(self.args.node.backend.is_some());
         let budget = self.args.options.input_bytes;
         let senders = graph.senders(subtask);
         let routes = senders

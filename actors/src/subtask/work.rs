@@ -189,7 +189,7 @@ impl Work {
             given_up: CheckpointId::default(),
             overtaking: None,
             received: Vec::new(),
-            pace: Pace::default(),
+            pace: Pace::new(false),
             turn_began: Duration::ZERO,
             waiting: Waiting::Input,
             turn_ended: Duration::ZERO,

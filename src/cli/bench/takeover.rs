@@ -16,6 +16,9 @@ const MEDIAN_BAR: f64 = 3.0;
 /// No silence may be longer.
 const LONGEST_BAR: Duration = Duration::from_millis(250);
 
+/// A takeover is over when the next leader has led for so long: by then it has heard from all tasks and begun a checkpoint.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// How takeovers are measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -85,30 +88,31 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         let passed = Duration::from_nanos(now() - killed);
         let apart = Duration::from_secs(args.apart);
         tokio::time::sleep(apart.saturating_sub(passed)).await;
-        kills.push((killed, led, now()));
+        kills.push((killed, led));
     }
     let last = leader.answer(&["status", &job])?;
     leader.answer(&["cancel", &job])?;
 
     let told = Told::read(&told)?;
     let usual = told.p999(steady.0, steady.1);
-    let span = Duration::from_secs(args.apart).as_nanos() as u64;
-    let spans = (steady.0..steady.1).step_by(span as usize);
-    let quiet = spans.map(|from| told.longest(from, from + span));
+    let leads = sorted(kills.iter().map(|(killed, led)| led - killed));
+    let settled = SETTLED.as_nanos() as u64;
     let gaps = kills
         .iter()
-        .map(|(killed, _, until)| told.longest(*killed, *until));
-    let leads = kills.iter().map(|(killed, led, _)| led - killed);
-    let (quiet, gaps, leads) = (sorted(quiet), sorted(gaps), sorted(leads));
+        .map(|(killed, led)| told.longest(*killed, led + settled));
+    // As long as a takeover takes.
+    let span = middle(&leads) + settled;
+    let spans = (steady.0..steady.1.saturating_sub(span)).step_by(span as usize);
+    let quiet = spans.map(|from| told.longest(from, from + span));
+    let (quiet, gaps) = (sorted(quiet), sorted(gaps));
     println!(
-        "  without a kill: of all silences one in a thousand exceeds {}; the longest in {} s: {}",
+        "  without a kill: of all silences one in a thousand exceeds {}; the longest in {}: {}",
         millis(usual),
-        args.apart,
+        millis(span),
         spread(&quiet)
     );
     println!(
-        "  with a kill, the longest in {} s: {}",
-        args.apart,
+        "  from a kill until the next leader has led for {SETTLED:?}, the longest: {}",
         spread(&gaps)
     );
     println!("  from a kill to the next leader: {}", spread(&leads));
