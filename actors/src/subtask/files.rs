@@ -83,6 +83,7 @@ impl Uploads {
             });
             let myself = self.myself.clone();
             self.blocking.run(Box::new(move || {
+                let made_of = Arc::clone(frozen.store());
                 let image = Failure::caught(|| frozen.image());
                 let result = FilesResult {
                     id,
@@ -92,6 +93,7 @@ impl Uploads {
                         .map_err(|failure| failure.message),
                 };
                 let _ = myself.cast(SubtaskMessage::FilesStored(result));
+                made_of.imaged();
             }));
         }
     }

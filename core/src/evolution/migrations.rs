@@ -22,8 +22,8 @@ pub struct Migrations(BTreeMap<(Option<OperatorUid>, String), Vec<Migration>>);
 pub(crate) struct Migration {
     /// The schema of what it takes; one by itself can't be sent.
     pub(super) old: fn() -> Schema,
-    /// The name of what it gives, if that has one.
-    new: Option<String>,
+    /// That of what it gives.
+    new: fn() -> Schema,
     migrate: Arc<Migrate>,
 }
 
@@ -71,6 +71,20 @@ impl Migrations {
             let old: Old = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
             rmp_serde::to_vec_named(&migrate(old)).map_err(|error| error.to_string())
         };
+        let gives = |new: &Schema, name: &str, old: &Schema| {
+            new.name() == Some(name) && new.is_made_as(old)
+        };
+        let mut functions = self.functions();
+        let chained = functions.find(|(name, other)| {
+            gives(&new, name, &(other.old)()) || gives(&(other.new)(), type_name, &old)
+        });
+        if let Some((other, _)) = chained {
+            return Err(format!(
+                "{call}: it and the function for {other} would be applied one behind the other, and one is: have both make what the \
+                 program has now"
+            ));
+        }
+        drop(functions);
         let of_name = self.0.entry((operator, type_name.to_owned())).or_default();
         if of_name.iter().any(|other| (other.old)().is_made_as(&old)) {
             return Err(format!(
@@ -79,10 +93,15 @@ impl Migrations {
         }
         of_name.push(Migration {
             old: Schema::of::<Old>,
-            new: new.name().map(str::to_owned),
+            new: Schema::of::<New>,
             migrate: Arc::new(change),
         });
         Ok(())
+    }
+
+    fn functions(&self) -> impl Iterator<Item = (&str, &Migration)> {
+        let all = self.0.iter();
+        all.flat_map(|((_, name), all)| all.iter().map(|migration| (&**name, migration)))
     }
 
     /// Whether there is none.
@@ -111,10 +130,17 @@ impl Migrations {
             let states = named.iter();
             let states = states.filter(|(uid, _)| of.as_ref().is_none_or(|of| of == *uid));
             let names: BTreeSet<&String> = states.flat_map(|(_, names)| names).collect();
-            let mut new = functions
-                .iter()
-                .filter_map(|function| function.new.as_ref());
-            if names.contains(name) || new.any(|new| names.contains(new)) {
+            // What it gives is there, or an older form that becomes the same.
+            let named = |function: &Migration| (function.new)().name().map(str::to_owned);
+            let new: BTreeSet<String> = functions.iter().filter_map(named).collect();
+            let becomes_new = |(_, other): &(&str, &Migration)| {
+                named(other).is_some_and(|name| new.contains(&name))
+            };
+            let older = self.functions().filter(becomes_new);
+            let older: BTreeSet<&str> = older.map(|(name, _)| name).collect();
+            let is_known =
+                |of: &&String| *of == name || new.contains(*of) || older.contains(&***of);
+            if names.iter().any(is_known) {
                 continue;
             }
             let mut near: Vec<_> = names.into_iter().map(|n| (distance(name, n), n)).collect();

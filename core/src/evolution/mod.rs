@@ -51,8 +51,16 @@ impl<'a> Evolution<'a> {
         written: &'a Schema,
         own: &Schema,
         candidates: Candidates<'a>,
-        compare: impl FnOnce(&Shape, &Shape, &Applying<'_>) -> Result<(), String>,
+        find: impl FnOnce(&Shape, &Shape, &Applying<'_>) -> Result<(), String>,
     ) -> Result<Option<Self>, String> {
+        let partly = candidates.iter().map(|(name, _)| *name);
+        let mut partly = partly.filter(|name| written.shape.partly_known.contains(*name));
+        if let Some(name) = partly.next() {
+            return Err(format!(
+                "serde doesn't show all variants of {name}, so a function can't tell its forms apart: leave it out, and keep the \
+                 variants as they are"
+            ));
+        }
         if written.reads_as(own) {
             return Ok(None);
         }
@@ -62,12 +70,16 @@ impl<'a> Evolution<'a> {
             if !names.contains(name) {
                 continue;
             }
-            let form = written.of_name(name);
-            if !form.is_made_as(&(migration.old)()) {
-                others.entry(name).or_insert(migration);
+            let (form, old) = (written.of_name(name), (migration.old)());
+            let is_kept = own_names.contains(name) && form.is_made_as(&own.of_name(name));
+            if !form.is_made_as(&old) {
+                // What `Old` could take all the same may be meant or not.
+                if !is_kept && compare::value(&form.shape, &old.shape, &Applying::new()).is_ok() {
+                    others.entry(name).or_insert(migration);
+                }
                 continue;
             }
-            if own_names.contains(name) && form.is_made_as(&own.of_name(name)) {
+            if is_kept {
                 return Err(format!(
                     "a function makes something else of each {name}, and the program has {name} in it as it was, too: have the \
                      new type in all places, or leave the function out"
@@ -75,18 +87,17 @@ impl<'a> Evolution<'a> {
             }
             migrations.entry(name).or_insert(migration);
         }
+        let mut others = others.iter();
+        if let Some((name, other)) = others.find(|(name, _)| !migrations.contains_key(*name)) {
+            return Err(format!(
+                "the function for {name} takes {}, and {} was written, which is nearly that: have it take just that, names of types in it \
+                 included, or leave it out",
+                (other.old)(),
+                written.of_name(name)
+            ));
+        }
         let shape = &written.shape;
-        compare(shape, &own.shape, &migrations).map_err(|what| {
-            let mut others = others.iter();
-            match others.find(|(name, _)| !migrations.contains_key(*name)) {
-                Some((name, other)) => format!(
-                    "{what} (the function for {name} takes {}, and {} was written)",
-                    (other.old)(),
-                    written.of_name(name)
-                ),
-                None => what,
-            }
-        })?;
+        find(shape, &own.shape, &migrations)?;
         Ok(Some(Self { shape, migrations }))
     }
 }

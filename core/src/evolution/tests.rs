@@ -228,16 +228,43 @@ fn a_function_is_for_the_form_that_it_takes_and_for_no_later_one() {
 }
 
 #[test]
-fn a_function_that_takes_another_form_is_shown_where_it_does_not_help() {
+fn a_form_that_a_function_could_nearly_take_is_refused() {
     #[derive(Serialize, Deserialize)]
     struct Total {
-        sum: String,
+        sum: u32,
+        by: String,
     }
-    let sum = "2".to_owned();
+    let by = String::new();
+    let refused = third(&Total { sum: 2, by }).unwrap_err();
     assert_eq!(
-        third(&Total { sum }).unwrap_err(),
-        "field \"sum\" of Total was String and is u64 (the function for Total takes Total { sum: u32 }, and Total { sum: String \
-         } was written)"
+        refused,
+        "the function for Total takes Total { sum: u32 }, and Total { sum: u32, by: String } was written, which is nearly that: have \
+         it take just that, names of types in it included, or leave it out"
+    );
+}
+
+#[test]
+fn an_enum_is_known_with_all_its_variants_wherever_it_stands() {
+    #[derive(Serialize, Deserialize)]
+    enum Status {
+        New,
+        Paid { cents: u32 },
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Held {
+        all: Vec<Status>,
+        some: Option<Status>,
+        at: BTreeMap<u32, Status>,
+    }
+    let written = Schema::of_rows::<u32, Held>();
+    assert_eq!(
+        written.to_string(),
+        "(u32, Held { all: [Status { New, Paid }], some: Option<Status>, at: {u32: Status} })"
+    );
+    assert!(
+        written
+            .of_name("Status")
+            .is_made_as(&Schema::of::<Status>())
     );
 }
 

@@ -29,7 +29,7 @@ pub struct Shape {
     pub root: Format,
     /// Structs and enums, by name.
     pub containers: BTreeMap<String, ContainerFormat>,
-    /// Enums of which only some variants are known: such as stand in a list or a map.
+    /// Enums of which only some variants are known.
     pub partly_known: BTreeSet<String>,
 }
 

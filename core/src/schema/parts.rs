@@ -107,8 +107,7 @@ impl Parts {
             before.map_or(is_open, |before| before != container)
         };
         // What isn't all known in one place may be in another.
-        let is_part = !self.path.is_empty() && !found.partly_known.is_empty();
-        if is_part || found.containers.iter().any(is_other) {
+        if !found.partly_known.is_empty() || found.containers.iter().any(is_other) {
             return None;
         }
         self.containers.extend(found.containers);

@@ -104,6 +104,11 @@ impl FrozenStore {
         }
     }
 
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn StateStore> {
+        &self.store
+    }
+
     /// Makes the image, and lets changes into the store again. It blocks.
     ///
     /// # Errors
@@ -111,9 +116,6 @@ impl FrozenStore {
     pub fn image(self) -> Result<Arc<dyn StoreImage>, Failure> {
         let image = self.store.image();
         drop(self.holding);
-        if image.is_ok() {
-            self.store.imaged();
-        }
         image
     }
 }

@@ -19,6 +19,9 @@ const LONGEST_BAR: Duration = Duration::from_millis(250);
 /// A takeover is over when the next leader has led for so long: by then it has heard from all tasks and begun a checkpoint.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// The next leader leads so soon: the lease, three seconds, and one more.
+const LEADS_BAR: Duration = Duration::from_secs(4);
+
 /// How takeovers are measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -78,7 +81,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(args.steady)).await;
     let steady = (began, now());
 
-    let mut kills = Vec::new();
+    let (mut kills, mut resumed) = (Vec::new(), Vec::new());
     for _ in 0..args.kills {
         let killed = now();
         drop(leader.process);
@@ -89,6 +92,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         let apart = Duration::from_secs(args.apart);
         tokio::time::sleep(apart.saturating_sub(passed)).await;
         kills.push((killed, led));
+        resumed.push(until_a_checkpoint(&leader.answer(&["logs", &job])?)?);
     }
     let last = leader.answer(&["status", &job])?;
     leader.answer(&["cancel", &job])?;
@@ -115,7 +119,20 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         "  from a kill until the next leader has led for {SETTLED:?}, the longest: {}",
         spread(&gaps)
     );
-    println!("  from a kill to the next leader: {}", spread(&leads));
+    let slowest = Duration::from_nanos(leads.last().copied().unwrap_or_default());
+    println!(
+        "  from a kill to the next leader: {}; bar {LEADS_BAR:?}: {}",
+        spread(&leads),
+        verdict(slowest <= LEADS_BAR)
+    );
+    let resumed = sorted(resumed.into_iter());
+    let intervals = Duration::from_millis(2 * args.checkpoint_ms);
+    let slowest = Duration::from_nanos(resumed.last().copied().unwrap_or_default());
+    println!(
+        "  from a takeover to the next checkpoint that is complete: {}; bar two intervals, {intervals:?}: {}",
+        spread(&resumed),
+        verdict(slowest <= intervals)
+    );
     let tasks = last["tasks"].as_array().context("a list of tasks")?;
     println!(
         "  {} takeovers, {} restarts, {} of {} tasks in their first life, {} checkpoints",
@@ -140,6 +157,18 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         "a takeover has restarted something: {last}"
     );
     Ok(())
+}
+
+/// Nanoseconds from the last takeover to the first checkpoint after it, by the job's log.
+fn until_a_checkpoint(log: &Value) -> anyhow::Result<u64> {
+    let events = log.as_array().context("a list of events")?;
+    let is = |event: &Value, word: &str| event["event"] == word;
+    let at = |event: &Value| event["at"].as_u64().context("a time");
+    let last = events.iter().rposition(|event| is(event, "takeover"));
+    let since = &events[last.context("there was no takeover")?..];
+    let next = since.iter().find(|event| is(event, "checkpoint"));
+    let next = next.context("no checkpoint is complete since the takeover")?;
+    Ok((at(next)? - at(&since[0])?) * 1_000_000)
 }
 
 pub(super) fn verdict(met: bool) -> &'static str {
