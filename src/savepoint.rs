@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use rivus_actors::NodeContext;
 use rivus_core::job::{SavepointManifest, StartState};
-use rivus_core::{Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, codec};
+use rivus_core::{
+    Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, Schema, codec,
+};
 use rivus_state::{
     CheckpointStorage, ObjectStorage, SAVEPOINTS, StorageError, StoredSnapshot, checkpoint_folder,
     savepoint_folder,
@@ -252,8 +254,8 @@ pub(crate) fn prepare(
         .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
     if !graph.migrations.is_empty() {
-        let names = type_names(&saved, place, &there)?;
-        let checked = graph.migrations.check(&names);
+        let schemas = schemas(&saved, place, &there)?;
+        let checked = graph.migrations.check(&schemas);
         checked.map_err(JobError::Savepoint)?;
     }
     if let Some(elsewhere) = &elsewhere {
@@ -272,14 +274,14 @@ pub(crate) fn prepare(
     Ok((job, start))
 }
 
-/// The types with names in each operator's state, which the heads of a savepoint's files tell.
-fn type_names(
+/// The schemas of each operator's state, which the heads of a savepoint's files tell.
+fn schemas(
     saved: &SavepointManifest,
     storage: &CheckpointStorage,
     folder: &str,
-) -> Result<BTreeMap<OperatorUid, BTreeSet<String>>, JobError> {
+) -> Result<BTreeMap<OperatorUid, Vec<Schema>>, JobError> {
     let failed = |failure: Failure| JobError::Savepoint(failure.message);
-    let mut names: BTreeMap<OperatorUid, BTreeSet<String>> = BTreeMap::new();
+    let mut found: BTreeMap<OperatorUid, Vec<Schema>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for part in saved.parts() {
         let mut unseen = part
@@ -300,11 +302,11 @@ fn type_names(
         added.map_err(|error| failed(error.into()))?;
         for state in restored.states().map_err(failed)? {
             seen.insert((state.operator.clone(), state.state.to_owned()));
-            let of_operator = names.entry(state.operator.clone()).or_default();
-            of_operator.extend(state.schemas.iter().flat_map(|schema| schema.names()));
+            let of_operator = found.entry(state.operator.clone()).or_default();
+            of_operator.extend(state.schemas.iter().map(|schema| (*schema).clone()));
         }
     }
-    Ok(names)
+    Ok(found)
 }
 
 /// A folder with a savepoint in it, as a storage of its own.

@@ -70,7 +70,8 @@ fn tasks_and_their_records_go_on_while_etcd_can_not_decide_who_leads() {
     second.process.kill();
     let before = checkpoints(&on);
     let last = both.wait_for(&job, |status| checkpoints(status) > before + 10);
-    assert_eq!(last["takeovers"], 2, "{last}");
+    let takeovers = [&on, &last].map(|status| status["takeovers"].as_u64());
+    assert!(takeovers[1] > takeovers[0], "{last}");
     assert!(nothing_restarted(&last), "{last}");
     cluster.stopped(&both, &job);
 }

@@ -111,7 +111,7 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
         ),
         (
             &["submit", "clicks"],
-            "job clicks: error: the following required arguments were not provided: --out <OUT>",
+            "job clicks: the following required arguments were not provided: --out <OUT>",
         ),
         (
             &["submit", "clicks", "--", "--out", "x", "--rate", "0"],

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::compare;
 use crate::ids::OperatorUid;
 use crate::schema::Schema;
 
@@ -120,30 +121,33 @@ impl Migrations {
         [of(Some(operator)), of(None)].concat()
     }
 
-    /// Refuses functions for types that aren't there, neither as they were nor as they are; `named` are those with names in each
-    /// operator's state.
+    /// Refuses functions for types that aren't there, neither as they were nor as they are; `schemas` are those of each operator's
+    /// state.
     ///
     /// # Errors
     /// One line that names the function, and what there is.
-    pub fn check(&self, named: &BTreeMap<OperatorUid, BTreeSet<String>>) -> Result<(), String> {
+    pub fn check(&self, schemas: &BTreeMap<OperatorUid, Vec<Schema>>) -> Result<(), String> {
         for ((of, name), functions) in &self.0 {
-            let states = named.iter();
+            let states = schemas.iter();
             let states = states.filter(|(uid, _)| of.as_ref().is_none_or(|of| of == *uid));
-            let names: BTreeSet<&String> = states.flat_map(|(_, names)| names).collect();
+            let states: Vec<&Schema> = states.flat_map(|(_, schemas)| schemas).collect();
+            let names: BTreeSet<String> = states.iter().flat_map(|of| of.names()).collect();
             // What it gives is there, or an older form that becomes the same.
             let named = |function: &Migration| (function.new)().name().map(str::to_owned);
-            let new: BTreeSet<String> = functions.iter().filter_map(named).collect();
-            let becomes_new = |(_, other): &(&str, &Migration)| {
-                named(other).is_some_and(|name| new.contains(&name))
+            let is_there = |function: &Migration| {
+                named(function).is_some_and(|new| states.iter().any(|of| has(of, &new, function)))
             };
-            let older = self.functions().filter(becomes_new);
-            let older: BTreeSet<&str> = older.map(|(name, _)| name).collect();
-            let is_known =
-                |of: &&String| *of == name || new.contains(*of) || older.contains(&***of);
-            if names.iter().any(is_known) {
+            let new: BTreeSet<String> = functions.iter().filter_map(named).collect();
+            let becomes_new = |(older, other): (&str, &Migration)| {
+                names.contains(older) && named(other).is_some_and(|name| new.contains(&name))
+            };
+            if names.contains(name)
+                || functions.iter().any(is_there)
+                || self.functions().any(becomes_new)
+            {
                 continue;
             }
-            let mut near: Vec<_> = names.into_iter().map(|n| (distance(name, n), n)).collect();
+            let mut near: Vec<_> = names.iter().map(|n| (distance(name, n), n)).collect();
             near.sort();
             let near = near.iter().take(NAMES_SHOWN);
             let near: Vec<String> = near.map(|(_, name)| format!("\"{name}\"")).collect();
@@ -165,6 +169,13 @@ impl Migrations {
         }
         Ok(())
     }
+}
+
+/// Whether a type of that name is there in what a function gives, or in what is read as that.
+fn has(schema: &Schema, name: &str, function: &Migration) -> bool {
+    let (form, new) = (schema.of_name(name), (function.new)());
+    schema.names().contains(name)
+        && compare::value(&form.shape, &new.shape, &Applying::new()).is_ok()
 }
 
 /// How a program gives such a function.

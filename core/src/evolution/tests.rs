@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -453,30 +453,32 @@ fn a_function_for_one_operator_is_no_other_operators() {
 
 #[test]
 fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown_first() {
-    let named = |of: &[(&str, &[&str])]| -> BTreeMap<OperatorUid, BTreeSet<String>> {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        of.iter()
-            .map(|(operator, all)| ((*operator).into(), names(all)))
-            .collect()
-    };
-    let named = named(&[("sums", &["Account", "Total"]), ("visits", &["Page"])]);
+    #[derive(Serialize, Deserialize)]
+    struct Account(versions::first::Total);
+    let schemas: BTreeMap<OperatorUid, Vec<Schema>> = BTreeMap::from([
+        ("sums".into(), vec![Schema::of::<Account>()]),
+        (
+            "visits".into(),
+            vec![Schema::of_rows::<u32, before::Page>()],
+        ),
+    ]);
     let check = |operator: Option<&str>, name: &str| {
         let mut migrations = Migrations::default();
         let added = migrations.add(operator.map(Into::into), name, |old: u32| u64::from(old));
         added.unwrap();
-        migrations.check(&named)
+        migrations.check(&schemas)
     };
     assert_eq!(check(None, "Total"), Ok(()));
     assert_eq!(check(Some("sums"), "Total"), Ok(()));
     assert_eq!(
         check(None, "Totla").unwrap_err(),
         ".migrate(\"Totla\", ..): no type in state of the savepoint has that name: name one of those that are \
-         there, such as \"Total\", \"Page\", \"Account\""
+         there, such as \"Total\", \"How\", \"Page\", \"Account\""
     );
     let refused = check(Some("visits"), "Total").unwrap_err();
     assert!(
         refused.starts_with(".migrate_state_of(\"visits\", \"Total\", ..)")
-            && refused.ends_with("such as \"Page\""),
+            && refused.ends_with("such as \"How\", \"Page\""),
         "{refused}"
     );
     // What it gives is there: it has been migrated already.
@@ -487,7 +489,7 @@ fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown
         how: before::How::Typed,
     };
     migrations.add(None, "Path", page).unwrap();
-    assert_eq!(migrations.check(&named), Ok(()));
+    assert_eq!(migrations.check(&schemas), Ok(()));
     assert!(
         check(Some("vists"), "Page")
             .unwrap_err()
