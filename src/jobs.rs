@@ -252,7 +252,7 @@ impl ProgramFactories for Jobs {
 /// let args: Args = JobArgs::new("top_pages", ["--top", "3"]).parse()?;
 /// assert_eq!(args.top, 3);
 /// let mistyped = JobArgs::new("top_pages", ["--tpo", "3"]).parse::<Args>().err().unwrap();
-/// assert_eq!(mistyped.to_string(), "unexpected argument '--tpo' found: did you mean --top?");
+/// assert_eq!(mistyped.to_string(), "unexpected argument '--tpo' found");
 /// # Ok::<(), rivus::UserError>(())
 /// ```
 #[derive(Debug, Clone)]
