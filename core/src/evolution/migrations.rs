@@ -75,17 +75,19 @@ impl Migrations {
         let gives = |new: &Schema, name: &str, old: &Schema| {
             new.name() == Some(name) && new.is_made_as(old)
         };
-        let mut functions = self.functions();
-        let chained = functions.find(|(name, other)| {
+        let is_chained = |name: &str, other: &Migration| {
             gives(&new, name, &(other.old)()) || gives(&(other.new)(), type_name, &old)
-        });
-        if let Some((other, _)) = chained {
-            return Err(format!(
-                "{call}: it and the function for {other} would be applied one behind the other, and one is: have both make what the \
-                 program has now"
-            ));
+        };
+        for ((of, name), functions) in &self.0 {
+            // Those of another operator never meet what this one gives.
+            let meet = of.is_none() || operator.is_none() || *of == operator;
+            if meet && functions.iter().any(|other| is_chained(name, other)) {
+                return Err(format!(
+                    "{call}: it and the function for {name} would be applied one behind the other, and one is: have both make what \
+                     the program has now"
+                ));
+            }
         }
-        drop(functions);
         let of_name = self.0.entry((operator, type_name.to_owned())).or_default();
         if of_name.iter().any(|other| (other.old)().is_made_as(&old)) {
             return Err(format!(
