@@ -8,7 +8,7 @@ use rivus::engine::{ActorKind, Fault, Step};
 
 use crate::cells::{Cell, HitCount, Hits};
 use crate::entries::Entry;
-use crate::jobs::{Barriers, JobSpec, Shape};
+use crate::jobs::{Barriers, JobSpec, Rows, Shape};
 use crate::plan::{Arm, FAULTS, Injection, Kill, Plan, half_triggered};
 
 /// One directed run.
@@ -95,7 +95,7 @@ fn directed(cell: Cell, fault: Fault, round: u64) -> Directed {
     }
     if step == Step::FileStored {
         // Only stores have files.
-        spec.store_above = Some(1);
+        spec.rows = Rows::InStandIn(1);
     }
     if let Step::Overtake | Step::PutBack = step {
         spec.barriers = Barriers::Overtake(Duration::ZERO);

@@ -170,6 +170,7 @@ fn midway(before: u32) -> Move {
         before,
         wide: 2,
         rescale_to: None,
+        onto: None,
     }
 }
 

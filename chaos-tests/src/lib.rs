@@ -24,6 +24,12 @@
 //!
 //! What a job does about its failures, the seed draws too, among the strategies that so many failures don't exhaust.
 //!
+//! # Where state lies
+//!
+//! In memory; in RocksDB, the real one, with room for one byte or two thousand of a store's rows in memory, so that they are written,
+//! forgotten and read again all the time; or in a stand-in for it, which is in memory too. Of two hundred seeds each shape has each of
+//! them. A job that is stopped and goes on does so on the other backend.
+//!
 //! # What equality means
 //!
 //! A *committed* record is one that whoever reads the sink can see: what a collecting sink shows, or what
@@ -63,6 +69,9 @@
 //!   gone by a takeover, no execution started twice.
 //! - If workers died in one region of one job only, no other region and no job beside it noticed.
 //! - What waits at a subtask's inputs stays within the job's budget.
+//! - Whoever asks for a key's state while the job runs hears what a first part of the key's records makes, or that there is nobody to
+//!   answer at the moment.
+//! - An actor of the application's that has the job under it hears of its end, once, and of nothing else.
 //! - An ended job leaves no actor behind in a process that goes on; a process that ends leaves nothing.
 //! - An ended job leaves no file of a store behind, unless storage failed, was late, or its process died.
 //!
@@ -84,6 +93,7 @@
 //! | `paced.rs` | sources in bursts |
 //! | `plan.rs` | what is broken, by the seed |
 //! | `faults/`, `storage.rs` | breaking it |
+//! | `cramped.rs` | RocksDB with hardly any memory |
 //! | `history.rs`, `cells.rs`, `victims.rs` | noting what happened, who died, and who went on |
 //! | `simulation/` | one run |
 //! | `outside/` | who feeds a process, whom it sends to, what comes while it runs, and who reads its files |
@@ -93,6 +103,7 @@
 
 mod cells;
 mod coverage;
+mod cramped;
 mod entries;
 mod faults;
 mod history;
@@ -112,7 +123,7 @@ pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, tabl
 pub use entries::{Entry, around_entries};
 pub use faults::Faults;
 pub use history::keep_everything;
-pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, Region, SECOND, Shape, World};
+pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, Region, Rows, SECOND, Shape, World};
 pub use oracle::{counted, judge};
 pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};

@@ -6,7 +6,7 @@ use rivus::connectors::SplitMix;
 use rivus::engine::{ActorKind, Fault, Step};
 
 use crate::entries::Entry;
-use crate::jobs::JobSpec;
+use crate::jobs::{JobSpec, Rows};
 
 /// From when on a fault may strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,8 @@ pub struct Move {
     pub wide: u32,
     /// The parallelism that the job itself goes on with, if it is rescaled.
     pub rescale_to: Option<u32>,
+    /// Where the rows of the job that goes on lie, if it goes on with another backend.
+    pub onto: Option<Rows>,
 }
 
 /// Actors whose death no running task may notice.
@@ -338,7 +340,10 @@ fn moves(seed: u64, spec: &JobSpec) -> Option<Move> {
     let mut rng = SplitMix::of(seed, 6);
     let lasts = spec.lasts().as_millis() as u64;
     let widest = spec.parallelism.max(spec.wide);
-    (rng.below(2) == 0).then(|| Move {
+    if rng.below(2) > 0 {
+        return None;
+    }
+    let mut moves = Move {
         after: Duration::from_millis(rng.below(lasts)),
         before: rng.below(3) as u32,
         wide: 1 + rng.below(u64::from(widest)) as u32,
@@ -350,7 +355,16 @@ fn moves(seed: u64, spec: &JobSpec) -> Option<Move> {
             };
             least + rng.below(u64::from(widest - least + 1)) as u32
         }),
-    })
+        onto: None,
+    };
+    // Another backend is another environment's, and a job beside this one is at home in the first.
+    if moves.rescale_to.is_none() && spec.neighbour.is_none() {
+        moves.onto = match spec.rows {
+            Rows::InMemory => Some(Rows::InRocksDb([1, 2_000][rng.below(2) as usize])),
+            Rows::InRocksDb(_) | Rows::InStandIn(_) => Some(Rows::InMemory),
+        };
+    }
+    Some(moves)
 }
 
 fn crash(rng: &mut SplitMix, spec: &JobSpec) -> Crash {

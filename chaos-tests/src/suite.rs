@@ -239,6 +239,8 @@ pub struct Summary {
     pub passed: BTreeMap<Cell, u64>,
     /// Seeds in which only leaders were to die, and no task noticed.
     pub spared: u64,
+    /// How often a job said what its state was.
+    pub answered: u64,
     /// Seeds in which a region was restarted beside others, and those did not notice.
     pub confined: u64,
     /// Those that failed.
@@ -257,6 +259,7 @@ impl Summary {
                     *self.passed.entry(cell).or_default() += times;
                 }
                 self.deadly += u64::from(hits + outcome.kills);
+                self.answered += outcome.answered;
                 self.spared += u64::from(outcome.spared);
                 self.confined += u64::from(outcome.confined);
             }
@@ -276,8 +279,8 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died, {} times only one of \
-             several regions was restarted, {put_back} subtasks went on with records in flight; {failed} failed",
-            self.seeds, self.seen, self.deadly, self.spared, self.confined
+             several regions was restarted, {put_back} subtasks went on with records in flight, {} answers; {failed} failed",
+            self.seeds, self.seen, self.deadly, self.spared, self.confined, self.answered
         )
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rivus::engine::ActorKind;
-use rivus_chaos::{Arm, JobSpec, Kill, Outcome, Plan, References, Shape, on_all_cores, runs};
+use rivus_chaos::{Arm, JobSpec, Kill, Outcome, Plan, References, Rows, Shape, on_all_cores, runs};
 
 /// Kills of subtasks while records are under way.
 fn kills(seed: u64) -> Plan {
@@ -35,7 +35,7 @@ fn records_under_way_are_restored() {
     let name = |seed: &u64| format!("seed {seed}");
     let with_records = on_all_cores((0..12).collect(), name, |seed| {
         let spec = JobSpec {
-            store_above: [None, Some(1), Some(2_000)][seed as usize % 3],
+            rows: [Rows::InMemory, Rows::InRocksDb(1), Rows::InRocksDb(2_000)][seed as usize % 3],
             parallelism: 1 + seed as u32 % 2,
             wide: 1 + seed as u32 % 3,
             // Barriers wait behind records that each take a while.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rivus::engine::{ActorKind, Step};
 use rivus_chaos::{
-    Arm, FAULTS, Injection, JobSpec, Move, Plan, References, Shape, WORKERS, hush, on_all_cores,
+    Arm, FAULTS, Injection, JobSpec, Move, Plan, References, Rows, Shape, WORKERS, hush,
+    on_all_cores,
 };
 
 /// A leader's step around something durable, or one that follows from it.
@@ -18,10 +19,10 @@ const STEPS: [(ActorKind, Step); 6] = [
 ];
 
 /// A job that is rescaled after some checkpoints, to twice its parallelism or half of it.
-fn rescaled(store_above: Option<usize>, rescale_to: u32) -> (JobSpec, Plan) {
+fn rescaled(rows: Rows, rescale_to: u32) -> (JobSpec, Plan) {
     let spec = JobSpec {
         wide: 4,
-        store_above,
+        rows,
         ..JobSpec::directed(Shape::Tumbling, 7)
     };
     let moves = Move {
@@ -29,6 +30,7 @@ fn rescaled(store_above: Option<usize>, rescale_to: u32) -> (JobSpec, Plan) {
         before: 0,
         wide: 4,
         rescale_to: Some(rescale_to),
+        onto: None,
     };
     let plan = Plan {
         seed: 7,
@@ -70,8 +72,8 @@ fn a_leader_dies_before_and_after_each_write_around_a_rescale() {
     for (at, (kind, step)) in STEPS.into_iter().enumerate() {
         for every in 1..=30 {
             let fault = FAULTS[(at + every as usize) % FAULTS.len()];
-            let store = (every % 2 == 0).then_some(1);
-            let (spec, mut plan) = rescaled(store, [1, 4][every as usize / 2 % 2]);
+            let rows = [Rows::InStandIn(1), Rows::InMemory][every as usize % 2];
+            let (spec, mut plan) = rescaled(rows, [1, 4][every as usize / 2 % 2]);
             plan.injections = vec![Injection {
                 kind,
                 step,
@@ -101,8 +103,8 @@ fn tasks_die_around_a_rescale() {
     for (at, (kind, step)) in of_workers.enumerate() {
         for every in [1, 3, 7] {
             let fault = FAULTS[(at + every as usize) % FAULTS.len()];
-            let store = (at % 2 == 0).then_some(1);
-            let (spec, mut plan) = rescaled(store, [1, 4][(every as usize / 3) % 2]);
+            let rows = [Rows::InStandIn(1), Rows::InMemory][at % 2];
+            let (spec, mut plan) = rescaled(rows, [1, 4][(every as usize / 3) % 2]);
             plan.injections = vec![Injection {
                 kind,
                 step,

@@ -43,4 +43,5 @@ fn whatever_a_seed_breaks_the_output_is_right() {
     assert!(all == 1 || summary.deadly >= 2 * all, "{summary}");
     assert!(all < 200 || summary.spared >= all / 25, "{summary}");
     assert!(all < 200 || summary.confined >= all / 25, "{summary}");
+    assert!(all < 200 || summary.answered >= all, "{summary}");
 }

@@ -26,7 +26,11 @@ fn seeds() -> Range<u64> {
 /// The job of a seed: shapes from all over the list, so that there are loops, requests and files among them.
 fn job(seed: u64) -> JobSpec {
     let at = seed as usize * 7 % Shape::ALL.len();
-    JobSpec::shaped(Shape::ALL[at], seed)
+    let spec = JobSpec::shaped(Shape::ALL[at], seed);
+    JobSpec {
+        rows: spec.rows.for_real(),
+        ..spec
+    }
 }
 
 /// Runs a seed. Returns how many kills hit a living actor.

@@ -286,7 +286,7 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
         Ok(running.harness.log.words().join(" "))
     }
 
-    /// Checks what a picture gives: over both backends, with outputs that always have credit and others. Records between `{` and
+    /// Checks what a picture gives: in memory and over a store, with outputs that always have credit and others. Records between `{` and
     /// `}` are expected in any order:
     ///
     /// ```

@@ -1,13 +1,18 @@
 //! The same job with all its state in memory, and with most of it on disk.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    Count, EnvironmentBuilder, JobHandle, RocksDbBackend, Storage, StreamEnvironment, Sum,
-    WatermarkStrategy, WindowAssigner,
+    ActorSource, Count, EnvironmentBuilder, Event, Expiring, JobHandle, Keyed,
+    KeyedProcessFunction, Output, RocksDbBackend, StateSet, Storage, StreamEnvironment, Sum,
+    UserError, ValueState, WatermarkStrategy, WindowAssigner,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::resume::{assert_each_record_is_written_once, life_in};
 use crate::waits::checkpoint_after;
@@ -54,6 +59,120 @@ async fn the_output_is_the_same_with_a_hundredth_of_the_memory() {
     let rocks = RocksDbBackend::new(dir.path()).expect("a backend");
     let builder = StreamEnvironment::builder().state_backend(rocks.memory(1 << 20));
     assert!(run(builder).await == in_memory, "the output differs");
+}
+
+/// Memory for state that has several times as much.
+const BUDGET: usize = 16 << 20;
+
+#[tokio::test]
+async fn one_budget_of_memory_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let rocks = RocksDbBackend::new(dir.path()).expect("a backend");
+    let rocks = rocks.memory(BUDGET);
+    let over = Arc::new(AtomicBool::new(false));
+    let watched = {
+        let (rocks, over) = (rocks.clone(), Arc::clone(&over));
+        thread::spawn(move || {
+            let mut most = (0, rocks.memory_used());
+            while !over.load(Ordering::Relaxed) {
+                let used = rocks.memory_used();
+                let all = used.rows + used.memtables + used.blocks + used.indexes;
+                if all > most.0 {
+                    most = (all, used);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            most
+        })
+    };
+    let output = run(StreamEnvironment::builder().state_backend(rocks)).await;
+    over.store(true, Ordering::Relaxed);
+    assert_eq!(output.len() as u64, KEYS + RECORDS);
+    let (most, used) = watched.join().expect("watches");
+    // Rows that have just come leave with the next ones that come.
+    let kept = BUDGET / 2..BUDGET + BUDGET / 8;
+    assert!(kept.contains(&most), "{most}: {used:?}");
+}
+
+/// State of [`SeenLately`].
+#[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
+struct Lately {
+    #[state(ttl = "800ms")]
+    times: Expiring<ValueState<u64>>,
+}
+
+/// Says how often a number came lately.
+#[derive(Clone)]
+struct SeenLately;
+
+impl KeyedProcessFunction<u64, u64> for SeenLately {
+    type Out = (u64, u64);
+    type State = Lately;
+
+    fn process(
+        &mut self,
+        n: Event<u64>,
+        seen: &mut Keyed<'_, u64, Lately>,
+        out: &mut Output<'_, (u64, u64)>,
+    ) -> Result<(), UserError> {
+        *seen.times.get_or_default() += 1;
+        out.emit((n.value, seen.times.get().copied().unwrap_or_default()));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_has_expired_on_disk_is_not_seen_and_goes() {
+    const NUMBERS: u64 = 20_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let rocks = RocksDbBackend::new(dir.path().join("rows")).expect("a backend");
+    let env = StreamEnvironment::builder()
+        .parallelism(2)
+        .checkpoint_interval(Duration::from_millis(100))
+        .storage(Storage::Directory(dir.path().join("state")))
+        .state_backend(rocks.memory(1 << 20).files_from(0))
+        .build();
+    let (source, feed) = ActorSource::<u64>::bounded(1_000);
+    let numbers = env.from_source(source).uid("numbers").key_by(|n| *n);
+    let seen = numbers.process(SeenLately).uid("seen").collect();
+    let job = env.start("seen lately").await.expect("starts");
+    for round in 1..=2 {
+        for n in 0..NUMBERS {
+            feed.send(n).await.expect("is read");
+        }
+        while (seen.len() as u64) < round * NUMBERS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        let answer = job.query::<u64, Lately>("seen", &round).await;
+        let shown = answer
+            .expect("answers")
+            .and_then(|seen| seen.times.get().copied());
+        assert_eq!(shown, None);
+    }
+    // What came in the second round came for the first time.
+    assert!(seen.values().iter().all(|(_, times)| *times == 1));
+    // Time goes on for others, and what has expired goes, though nobody asks for it.
+    for other in NUMBERS.. {
+        feed.send(other).await.expect("is read");
+        let savepoint = job.savepoint().await.expect("is made");
+        let contents = savepoint.inspect(false).expect("is whole");
+        let mut states = contents
+            .operators
+            .iter()
+            .flat_map(|operator| &operator.states);
+        let rows = states.find(|state| state.name == "rows").expect("has rows");
+        if rows.keys.is_some_and(|keys| keys < 200) {
+            break;
+        }
+        assert!(
+            other < NUMBERS + 300,
+            "there are still {:?} rows",
+            rows.keys
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    job.cancel();
 }
 
 /// So many that they are not all in memory.

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use clap::Parser;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use rivus::StreamEnvironment;
+use rivus::{RocksDbBackend, StreamEnvironment};
 
 use crate::written::csv_lines;
 
@@ -62,10 +62,18 @@ fn arguments<A: Parser>(line: &str, log: &Path) -> A {
     A::try_parse_from(words.into_iter().chain(line.split_whitespace())).unwrap()
 }
 
+/// With two subtasks it keeps its state on disk, with other numbers of them in memory.
 fn environment(parallelism: u32) -> StreamEnvironment {
-    StreamEnvironment::builder()
-        .parallelism(parallelism)
-        .build()
+    let builder = StreamEnvironment::builder().parallelism(parallelism);
+    let builder = match parallelism {
+        2 => {
+            let rows = std::env::temp_dir().join("rivus-examples");
+            let rocks = RocksDbBackend::new(rows).unwrap();
+            builder.state_backend(rocks.memory(1 << 20))
+        }
+        _ => builder,
+    };
+    builder.build()
 }
 
 fn text(ms: i64) -> String {

@@ -8,6 +8,7 @@ mod async_io;
 mod backends;
 #[path = "../../state/tests/suite/certificates.rs"]
 mod certificates;
+mod changed_jobs;
 mod cluster;
 mod command_lines;
 mod commands;

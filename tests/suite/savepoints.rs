@@ -16,16 +16,16 @@ use rivus::{
 use crate::waits::checkpoints;
 use crate::written::csv_lines;
 
-const RECORDS: u64 = 4_000;
-const KEYS: u64 = 200;
+pub const RECORDS: u64 = 4_000;
+pub const KEYS: u64 = 200;
 
 /// Where a test's job keeps its state and writes, and how it runs.
-struct Life<'a> {
-    dir: &'a Path,
-    parallelism: u32,
-    on_disk: bool,
+pub struct Life<'a> {
+    pub dir: &'a Path,
+    pub parallelism: u32,
+    pub on_disk: bool,
     /// Whether records of windows are gathered before the exchange.
-    pre_aggregate: bool,
+    pub pre_aggregate: bool,
 }
 
 /// Says after each 500 ms of event time how many records of the key there were.
@@ -61,7 +61,7 @@ impl KeyedProcessFunction<u64, u64> for Bursts {
 }
 
 impl<'a> Life<'a> {
-    fn in_memory(dir: &'a Path) -> Self {
+    pub fn in_memory(dir: &'a Path) -> Self {
         Self {
             dir,
             parallelism: 2,
@@ -70,7 +70,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn env(&self) -> StreamEnvironment {
+    pub fn env(&self) -> StreamEnvironment {
         let mut builder = StreamEnvironment::builder()
             .parallelism(self.parallelism)
             .checkpoint_interval(Duration::from_millis(30))
@@ -82,7 +82,7 @@ impl<'a> Life<'a> {
         builder.build()
     }
 
-    fn numbers(&self, env: &StreamEnvironment) -> DataStream<u64> {
+    pub fn numbers(&self, env: &StreamEnvironment) -> DataStream<u64> {
         // So long that there is something left in each life, however slow the machine.
         let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(1_000);
         // Two always: one reader of both splits would find those of the one behind late.
@@ -94,13 +94,17 @@ impl<'a> Life<'a> {
             .parallelism(2)
     }
 
-    fn out(&self, name: &str) -> FileSink<(u64, i64, u64)> {
+    pub fn out(&self, name: &str) -> FileSink<(u64, i64, u64)> {
         FileSink::csv(self.dir.join(name))
     }
 
     /// Counts, windows and timers by key, each to files of its own.
-    fn write(&self, env: &StreamEnvironment) {
-        let by_key = self.numbers(env).key_by(|n| n % KEYS);
+    pub fn write(&self, env: &StreamEnvironment) {
+        self.write_from(&self.numbers(env));
+    }
+
+    pub fn write_from(&self, numbers: &DataStream<u64>) {
+        let by_key = numbers.key_by(|n| n % KEYS);
         let counts = by_key.count().uid("counts");
         counts
             .map(|(key, count)| (key, 0, count))
@@ -124,20 +128,20 @@ impl<'a> Life<'a> {
             .uid("windows out");
     }
 
-    async fn start(&self) -> JobHandle {
+    pub async fn start(&self) -> JobHandle {
         let env = self.env();
         self.write(&env);
         env.start("numbers").await.expect("starts")
     }
 
     /// Begins the job, and stops it behind its first checkpoint.
-    async fn begun_and_stopped(&self) -> Savepoint {
+    pub async fn begun_and_stopped(&self) -> Savepoint {
         let mut job = self.start().await;
         checkpoints(&mut job, 1).await;
         job.stop_with_savepoint().await.expect("stops")
     }
 
-    async fn go_on(&self, savepoint: &Savepoint) -> JobHandle {
+    pub async fn go_on(&self, savepoint: &Savepoint) -> JobHandle {
         let env = self.env();
         self.write(&env);
         let job = env.from_savepoint(savepoint).start("numbers").await;
@@ -146,7 +150,7 @@ impl<'a> Life<'a> {
 }
 
 /// What is visible of all files, in order.
-fn rows(dir: &Path) -> Vec<String> {
+pub fn rows(dir: &Path) -> Vec<String> {
     let mut rows = Vec::new();
     for name in ["counts", "bursts", "windows"] {
         let lines = csv_lines(&dir.join(name)).into_iter();
@@ -157,7 +161,7 @@ fn rows(dir: &Path) -> Vec<String> {
 }
 
 /// What must be visible in the end, computed by hand.
-fn expected() -> Vec<String> {
+pub fn expected() -> Vec<String> {
     let mut rows = Vec::new();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     let mut bursts: BTreeMap<(u64, u64), u64> = BTreeMap::new();
@@ -181,7 +185,7 @@ fn expected() -> Vec<String> {
 }
 
 /// Compares, and shows what is there and should not be, and the other way round.
-fn assert_rows(actual: &[String], expected: &[String]) {
+pub fn assert_rows(actual: &[String], expected: &[String]) {
     let missing = |rows: &[String], others: &[String]| {
         let mut left: BTreeMap<String, i32> = BTreeMap::new();
         rows.iter()
@@ -290,57 +294,6 @@ async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
 }
 
 #[tokio::test]
-async fn a_job_that_does_not_fit_is_refused_in_one_line() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let life = Life::in_memory(dir.path());
-    let savepoint = life.begun_and_stopped().await;
-    let without_bursts = |env: &StreamEnvironment| {
-        let by_key = life.numbers(env).key_by(|n| n % KEYS);
-        let counts = by_key.count().uid("counts");
-        counts
-            .map(|(key, count)| (key, 0, count))
-            .sink_to(life.out("counts"))
-            .uid("counts out");
-    };
-    let env = life.env();
-    without_bursts(&env);
-    let refused = env.from_savepoint(&savepoint).start("fewer").await;
-    let refusal = refused.err().expect("does not fit").to_string();
-    assert!(
-        refusal.contains("state of operator \"bursts\"") && !refusal.contains('\n'),
-        "{refusal}"
-    );
-    without_bursts(&env);
-    let dropped = env.from_savepoint(&savepoint).drop_state_of("burst");
-    let refusal = dropped.start("fewer").await.err().expect("is unknown");
-    assert!(
-        refusal.to_string().contains("no operator of that uid"),
-        "{refusal}"
-    );
-
-    let other_groups = StreamEnvironment::builder()
-        .max_parallelism(64)
-        .storage(Storage::Directory(dir.path().join("state")))
-        .build();
-    life.write(&other_groups);
-    let refused = other_groups.from_savepoint(&savepoint).start("fewer").await;
-    let refusal = refused.err().expect("does not fit").to_string();
-    assert!(refusal.contains(".max_parallelism(128)"), "{refusal}");
-
-    without_bursts(&env);
-    let mut fewer = env.from_savepoint(&savepoint);
-    for uid in ["bursts", "bursts out", "windows", "windows out"] {
-        fewer = fewer.drop_state_of(uid);
-    }
-    fewer.execute("fewer").await.expect("completes");
-    let counts = |rows: Vec<String>| -> Vec<String> {
-        let counts = rows.into_iter().filter(|row| row.starts_with("counts"));
-        counts.collect()
-    };
-    assert_eq!(counts(rows(dir.path())), counts(expected()));
-}
-
-#[tokio::test]
 async fn a_job_that_is_drained_fires_what_was_not_due() {
     let dir = tempfile::tempdir().expect("a directory");
     let life = Life::in_memory(dir.path());
@@ -370,181 +323,6 @@ async fn a_request_outlives_the_leader_that_it_was_told_to() {
     let job = life.go_on(&savepoint).await;
     job.wait().await.expect("completes");
     assert_rows(&rows(dir.path()), &expected());
-}
-
-/// Three versions of a program whose state changes, and a function that keeps it.
-mod versions {
-    /// A version: what it keeps by key, and what it makes of it.
-    macro_rules! version {
-        ($name:ident, { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }, |$state:ident| $work:expr) => {
-            pub mod $name {
-                use rivus::{Event, Keyed, KeyedProcessFunction, Output, StateSet, UserError, ValueState};
-                use serde::{Deserialize, Serialize};
-
-                #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
-                pub struct Seen {
-                    $($(#[$attribute])* pub $field: ValueState<$type>,)*
-                }
-
-                #[derive(Clone)]
-                pub struct Count;
-
-                impl KeyedProcessFunction<u64, u64> for Count {
-                    type Out = (u64, String);
-                    type State = Seen;
-
-                    fn process(
-                        &mut self,
-                        _n: Event<u64>,
-                        $state: &mut Keyed<'_, u64, Seen>,
-                        out: &mut Output<'_, (u64, String)>,
-                    ) -> Result<(), UserError> {
-                        let count: String = $work;
-                        out.emit((*$state.key(), count));
-                        Ok(())
-                    }
-                }
-            }
-        };
-    }
-
-    version!(first, { count: u32, gone: String, }, |seen| {
-        seen.gone.set("something".to_owned());
-        *seen.count.get_or_default() += 1;
-        seen.count.get().expect("is set").to_string()
-    });
-    version!(second, { #[serde(default)] new: bool, count: u64, }, |seen| {
-        seen.new.set(true);
-        *seen.count.get_or_default() += 1;
-        seen.count.get().expect("is set").to_string()
-    });
-    version!(third, { count: String, }, |seen| {
-        let before = seen.count.take().unwrap_or_default();
-        let count = before.parse::<u64>().unwrap_or(0) + 1;
-        seen.count.set(count.to_string());
-        count.to_string()
-    });
-    version!(unkept, { count: bool, }, |seen| seen.count.is_empty().to_string());
-}
-
-fn migrated(old: versions::second::Seen) -> versions::third::Seen {
-    let mut seen = versions::third::Seen::default();
-    if let Some(count) = old.count.get() {
-        seen.count.set(count.to_string());
-    }
-    seen
-}
-
-#[tokio::test]
-async fn state_follows_its_type_from_version_to_version_of_the_program() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let life = Life::in_memory(dir.path());
-    let write = |env: &StreamEnvironment, version: u32| {
-        let by_key = life.numbers(env).key_by(|n| n % KEYS);
-        let counts = match version {
-            1 => by_key.process(versions::first::Count),
-            2 => by_key.process(versions::second::Count),
-            3 => by_key.process(versions::third::Count),
-            _ => by_key.process(versions::unkept::Count),
-        };
-        let out = FileSink::csv(dir.path().join("counts"));
-        counts
-            .uid("counts")
-            .map(|(key, count)| (key, 0, count))
-            .sink_to(out)
-            .uid("out");
-    };
-    let env = life.env();
-    write(&env, 1);
-    let mut job = env.start("first").await.expect("starts");
-    checkpoints(&mut job, 2).await;
-    let savepoint = job.stop_with_savepoint().await.expect("stops");
-
-    let contents = savepoint.inspect(true).expect("is whole");
-    let counts = contents.operators.iter().find(|o| o.uid == "counts");
-    let states = &counts.expect("is there").states;
-    let state = states.iter().find(|s| s.name == "rows").expect("has rows");
-    assert!(
-        state.keys > Some(0) && state.keys <= Some(KEYS),
-        "{:?}",
-        state.keys
-    );
-    let schema = state.schema.as_deref().expect("has a schema");
-    assert!(
-        schema.contains("Seen { count: [u32], gone: [String] }"),
-        "{schema}"
-    );
-
-    write(&env, 4);
-    let refused = env.from_savepoint(&savepoint).execute("other").await;
-    let refusal = refused.expect_err("is of another form").to_string();
-    assert!(
-        refusal.contains("field \"count\" of Seen was u32 and is bool") && !refusal.contains('\n'),
-        "{refusal}"
-    );
-
-    write(&env, 2);
-    let job = env.from_savepoint(&savepoint).start("second").await;
-    let mut job = job.expect("starts");
-    checkpoints(&mut job, 2).await;
-    let savepoint = job.stop_with_savepoint().await.expect("stops");
-
-    write(&env, 3);
-    env.migrate("Sene", |old: versions::second::Seen| migrated(old));
-    let refusal = env.from_savepoint(&savepoint).start("third").await;
-    let refusal = refusal.err().expect("is mistyped").to_string();
-    assert!(
-        refusal.contains("such as \"Seen\"") && !refusal.contains('\n'),
-        "{refusal}"
-    );
-    write(&env, 3);
-    env.migrate_state_of("counts", "Seen", migrated);
-    let third = env.from_savepoint(&savepoint).start("third").await;
-    let mut third = third.expect("starts");
-    checkpoints(&mut third, 2).await;
-    let savepoint = third.stop_with_savepoint().await.expect("stops");
-
-    // The function is part of the program, and what has the present form stays as it is.
-    write(&env, 3);
-    env.migrate_state_of("counts", "Seen", migrated);
-    let again = env.from_savepoint(&savepoint);
-    again.execute("third, again").await.expect("completes");
-    let counts = expected()
-        .into_iter()
-        .filter(|row| row.starts_with("counts"));
-    assert_eq!(rows(dir.path()), counts.collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn an_operator_of_the_same_uid_that_keeps_no_such_state_is_refused() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let life = Life {
-        dir: dir.path(),
-        parallelism: 2,
-        on_disk: false,
-        pre_aggregate: true,
-    };
-    let out = |stream: DataStream<(u64, u64)>| {
-        let out = FileSink::csv(dir.path().join("counts"));
-        stream.uid("counts").sink_to(out).uid("out");
-    };
-    let env = life.env();
-    out(life.numbers(&env).key_by(|n| n % KEYS).count());
-    let mut job = env.start("counts").await.expect("starts");
-    checkpoints(&mut job, 2).await;
-    let savepoint = job.stop_with_savepoint().await.expect("stops");
-    let other = |env: &StreamEnvironment| out(life.numbers(env).map(|n| (n % KEYS, 1)));
-    other(&env);
-    let refused = env.from_savepoint(&savepoint).execute("other").await;
-    let refusal = refused.expect_err("keeps nothing").to_string();
-    assert!(
-        refusal.contains("of operator counts") && refusal.contains(".drop_state_of(\"counts\")"),
-        "{refusal}"
-    );
-    assert!(!refusal.contains('\n'), "{refusal}");
-    other(&env);
-    let dropped = env.from_savepoint(&savepoint).drop_state_of("counts");
-    dropped.execute("other").await.expect("completes");
 }
 
 /// What `rivus savepoint inspect` prints, or the line with which it fails.

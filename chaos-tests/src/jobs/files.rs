@@ -15,7 +15,7 @@ use super::functions::Line;
 use super::outside::Row;
 use super::records::Reading;
 use super::shape::Shape;
-use super::spec::Inbox;
+use super::spec::{Inbox, Written};
 use super::world::World;
 use crate::outside::{Arrivals, Observer};
 
@@ -102,9 +102,11 @@ impl World {
 
     /// How its files are read.
     fn reads(&self) -> fn(&Path) -> io::Result<Vec<Line>> {
-        match self.spec.shape {
-            Shape::Parquet => rows,
-            _ => lines,
+        match (self.spec.shape, self.spec.written()) {
+            (Shape::Parquet, _) => rows,
+            (_, Written::Lines) => lines,
+            (_, Written::Csv) => csv,
+            (_, Written::Json) => json,
         }
     }
 
@@ -136,15 +138,32 @@ fn inbox_file(inbox: Inbox, part: &[Reading]) -> String {
 
 /// The lines of a file, all of which are whole.
 pub fn lines(path: &Path) -> io::Result<Vec<Line>> {
+    split_by(path, |line| line.split_once('\t'))
+}
+
+/// The same of rows whose values hold no comma.
+fn csv(path: &Path) -> io::Result<Vec<Line>> {
+    split_by(path, |line| line.split_once(','))
+}
+
+/// The same of arrays of two strings that hold no quotation mark.
+fn json(path: &Path) -> io::Result<Vec<Line>> {
+    split_by(path, |line| {
+        let inside = line.strip_prefix("[\"")?.strip_suffix("\"]")?;
+        inside.split_once("\",\"")
+    })
+}
+
+fn split_by(path: &Path, split: fn(&str) -> Option<(&str, &str)>) -> io::Result<Vec<Line>> {
     let text = text(path)?;
     if !text.is_empty() && !text.ends_with('\n') {
         return Err(io::Error::other("its last line has no end"));
     }
-    let lines = text.lines().map(|line| {
-        let (key, value) = line.split_once('\t').unwrap_or((line, ""));
-        (key.to_owned(), value.to_owned())
+    let lines = text.lines().map(|line| match split(line) {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(io::Error::other(format!("a line is {line}"))),
     });
-    Ok(lines.collect())
+    lines.collect()
 }
 
 /// A Parquet file's rows, as any other job would read them.

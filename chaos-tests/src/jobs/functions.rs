@@ -28,6 +28,17 @@ pub struct SoFar {
     pub fold: u64,
 }
 
+impl SoFar {
+    /// With one more record.
+    pub fn and(&self, record: &Reading) -> Self {
+        Self {
+            count: self.count + 1,
+            last: record.id,
+            fold: fold(self.fold, record),
+        }
+    }
+}
+
 /// Folds a key's records in their order.
 #[derive(Clone)]
 pub struct InOrder;
@@ -42,9 +53,7 @@ impl AggregateFunction for InOrder {
     }
 
     fn add(&self, acc: &mut SoFar, value: &Reading) {
-        acc.count += 1;
-        acc.last = value.id;
-        acc.fold = fold(acc.fold, value);
+        *acc = acc.and(value);
     }
 
     fn merge(&self, acc: &mut SoFar, other: SoFar) {

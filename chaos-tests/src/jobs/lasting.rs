@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rivus::{
     AggregateFunction, AggregatingState, Event, Expiring, ExpiringMapState, Keyed,
-    KeyedProcessFunction, Mean, Output, Redistribution, ReducingState, StateSet,
-    StatefulProcessFunction, UserError, ValueState,
+    KeyedProcessFunction, ListState, MapState, Mean, Output, Redistribution, ReducingState,
+    StateSet, StatefulProcessFunction, UserError, ValueState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,11 @@ pub struct Gathered {
     /// Entries come and go; those that are there are records of this key, none of them newer than the last.
     #[state(ttl = "90ms", renew = "read_and_write")]
     lately: ExpiringMapState<u64, u64>,
+    /// All come and go together: the last ones without a pause, and the last ones of each kind.
+    #[state(ttl = "80ms")]
+    run: Expiring<ListState<u64>>,
+    #[state(ttl = "60ms", renew = "read_and_write")]
+    kinds: Expiring<MapState<u64, u64>>,
     last: ValueState<u64>,
 }
 
@@ -117,7 +122,20 @@ where
         if let Some(newer) = state.lately.values().find(|id| Some(**id) > last) {
             return Err(format!("{newer} came lately, after {last:?}").into());
         }
+        if state
+            .run
+            .as_slice()
+            .last()
+            .is_some_and(|id| Some(*id) != last)
+        {
+            return Err(format!("{:?} came without a pause, and {last:?} last", state.run).into());
+        }
+        if let Some(newer) = state.kinds.values().find(|id| Some(**id) > last) {
+            return Err(format!("{newer} is of a kind, after {last:?}").into());
+        }
         state.lately.insert(reading.id % 4, reading.id);
+        state.run.push(reading.id);
+        state.kinds.insert(reading.id % 3, reading.id);
         state.recent.set(reading.id);
         state.last.set(reading.id);
         let greater = |best: &mut u64, next: u64| *best = next.max(*best);

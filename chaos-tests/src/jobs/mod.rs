@@ -19,11 +19,11 @@ mod windows;
 mod world;
 
 pub use self::files::lines;
-pub use self::functions::{Line, fold};
+pub use self::functions::{Line, SoFar, fold};
 pub use self::records::Reading;
 pub use self::refiring::REFIRED;
 pub use self::shape::Shape;
-pub use self::shapes::SECOND;
-pub use self::spec::{Barriers, JobSpec, Region};
+pub use self::shapes::{ASKED, SECOND};
+pub use self::spec::{Barriers, JobSpec, Region, Rows};
 pub use self::straight::straightened;
 pub use self::world::{Committed, World};

@@ -13,16 +13,19 @@ use rivus::{
     Sum, WatermarkStrategy, WindowAssigner, Windowed,
 };
 
-use super::functions::{Buckets, InOrder, Line, Members, SoFar};
+use super::functions::{Buckets, InOrder, Line, Members, SoFar, fold};
 use super::lasting::{Gathering, Lanes};
 use super::records::{DISORDER, FIRST, Reading};
 use super::shape::Shape;
-use super::spec::Inbox;
+use super::spec::{Inbox, Written};
 use super::world::{Shelf, World};
 use crate::paced::{Pace, Paced};
 
 /// Name of the second pipeline's source.
 pub const SECOND: &str = "second";
+
+/// Uid of the rolling aggregate, whose state is asked for.
+pub const ASKED: &str = "rolling";
 
 impl World {
     /// Writes the job into an environment.
@@ -143,10 +146,14 @@ impl World {
             max_bytes: 2_000,
             on_checkpoint: self.spec.seed.is_multiple_of(2),
         };
-        let show = |(key, value): &Line| format!("{key}\t{value}");
-        let sink = FileSink::lines_with(self.out_dir(), show)
-            .rolling(rolling)
-            .compressed(compression);
+        let sink = match self.spec.written() {
+            Written::Csv => FileSink::csv(self.out_dir()),
+            Written::Json => FileSink::json_lines(self.out_dir()),
+            Written::Lines => {
+                FileSink::lines_with(self.out_dir(), |(key, value)| format!("{key}\t{value}"))
+            }
+        };
+        let sink = sink.rolling(rolling).compressed(compression);
         let lines = self.rolling(&self.generated(env, 0));
         let _ = lines.sink_to(sink).parallelism(self.wide());
     }
@@ -179,7 +186,7 @@ impl World {
 
     pub(super) fn rolling(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
         let keyed = readings.key_by(|reading| reading.key);
-        let rolling = keyed.aggregate(InOrder).parallelism(self.wide());
+        let rolling = keyed.aggregate(InOrder).uid(ASKED).parallelism(self.wide());
         rolling
             .map(|(key, so_far)| {
                 (
@@ -327,7 +334,56 @@ impl World {
                 )
             })
             .parallelism(wide);
-        of_all.union(&top).union(&first).union(&windows)
+        of_all
+            .union(&top)
+            .union(&first)
+            .union(&windows)
+            .union(&self.rolled(readings))
+            .union(&self.within(readings))
+    }
+
+    /// One of the other aggregates: the least, the mean, or a fold that depends on the order.
+    fn rolled(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+        let wide = self.wide();
+        let keyed = readings.key_by(|reading| reading.key);
+        let line = |key: u64, value: String| (format!("rolled {key}"), value);
+        let rolled = match self.spec.records % 3 {
+            0 => keyed
+                .fold(0, |so_far, reading| *so_far = fold(*so_far, reading))
+                .parallelism(wide)
+                .map(move |(key, folded)| line(key, format!("{folded:x}"))),
+            1 => keyed
+                .min(|reading| reading.value)
+                .parallelism(wide)
+                .map(move |(key, least)| line(key, least.to_string())),
+            _ => keyed
+                .avg(|reading| reading.value as f64)
+                .parallelism(wide)
+                .map(move |(key, mean)| line(key, mean.to_string())),
+        };
+        rolled.parallelism(wide)
+    }
+
+    /// One of the ready-made aggregates of windows.
+    fn within(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
+        let wide = self.wide();
+        let keyed = readings.key_by(|reading| reading.key);
+        let windows = keyed.window(WindowAssigner::tumbling(Duration::from_millis(250)));
+        let value = |reading: &Reading| reading.value;
+        let number = |window: Windowed<u64, u64>| within(window, |number| number.to_string());
+        let record = |window: Windowed<u64, Reading>| within(window, |found| found.id.to_string());
+        let lines = match self.spec.records / 3 % 6 {
+            0 => windows.sum(value).parallelism(wide).map(number),
+            1 => windows.min(value).parallelism(wide).map(number),
+            2 => windows.max(value).parallelism(wide).map(number),
+            3 => windows.min_by(value).parallelism(wide).map(record),
+            4 => windows.max_by(value).parallelism(wide).map(record),
+            _ => windows
+                .avg(|reading| reading.value as f64)
+                .parallelism(wide)
+                .map(|window| within(window, |mean| mean.to_string())),
+        };
+        lines.parallelism(wide)
     }
 
     fn expiring(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
@@ -341,6 +397,15 @@ impl World {
         let gathered = Gathering(Avg::of(|reading: &Reading| reading.value as f64));
         keyed.process(gathered).parallelism(self.wide())
     }
+}
+
+/// What a window comes to.
+fn within<V>(window: Windowed<u64, V>, show: fn(V) -> String) -> Line {
+    let start = window.window.start;
+    (
+        format!("within {}", window.key),
+        format!("{start}:{}", show(window.value)),
+    )
 }
 
 fn ids(readings: &[Reading]) -> String {

@@ -20,6 +20,37 @@ pub enum Barriers {
     PassBy,
 }
 
+/// Where a job's rows lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// All of them in memory.
+    InMemory,
+    /// In RocksDB, with room for so many bytes of each store's in memory.
+    InRocksDb(usize),
+    /// In a stand-in for it, with as much room: where many runs are made that are not about rows.
+    InStandIn(usize),
+}
+
+impl Rows {
+    /// All there are, to be taken in turn.
+    const EACH: [Self; 6] = [
+        Self::InMemory,
+        Self::InRocksDb(1),
+        Self::InStandIn(2_000),
+        Self::InMemory,
+        Self::InRocksDb(2_000),
+        Self::InStandIn(1),
+    ];
+
+    /// RocksDB, for real: on threads, where it is the threads that matter.
+    pub fn for_real(self) -> Self {
+        match self {
+            Self::InStandIn(bytes) => Self::InRocksDb(bytes),
+            rows => rows,
+        }
+    }
+}
+
 /// What the files of a watched folder are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inbox {
@@ -28,6 +59,17 @@ pub enum Inbox {
     /// With a text that holds line ends.
     MultilineCsv,
     /// A JSON object a line.
+    Json,
+}
+
+/// What the lines of its files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Key, tabulator, value.
+    Lines,
+    /// A row each.
+    Csv,
+    /// A JSON array each.
     Json,
 }
 
@@ -86,8 +128,8 @@ pub struct JobSpec {
     pub neighbour: Option<Duration>,
     /// Entries after which the log is folded into a snapshot.
     pub compact_log_every: u64,
-    /// Bytes of rows in memory above a store, if there is one: in a simulation in memory, on threads RocksDB.
-    pub store_above: Option<usize>,
+    /// Where its rows lie.
+    pub rows: Rows,
     /// Whether a restart may begin with files of this process's own.
     pub local_recovery: bool,
     /// Bytes of a snapshot of which a larger one is streamed when it is restored.
@@ -97,10 +139,13 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
-    /// The job of a seed.
+    /// The job of a seed: of each shape in turn, and each shape with its rows in each place in turn.
     pub fn of(seed: u64) -> Self {
-        let shape = Shape::ALL[(seed % Shape::ALL.len() as u64) as usize];
-        Self::shaped(shape, seed)
+        let (shapes, places) = (Shape::ALL.len() as u64, Rows::EACH.len() as u64);
+        Self {
+            rows: Rows::EACH[(seed / shapes % places) as usize],
+            ..Self::shaped(Shape::ALL[(seed % shapes) as usize], seed)
+        }
     }
 
     /// The job of a seed, of a given shape.
@@ -148,7 +193,11 @@ impl JobSpec {
             // By virtual time barriers arrive all at once, unless a leader dies between two triggers.
             alignment_timeout: Duration::from_millis([10, 5_000][rng.below(2) as usize]),
             compact_log_every: [5, 40, 1_000][rng.below(3) as usize],
-            store_above: [None, None, Some(1), Some(2_000)][rng.below(4) as usize],
+            rows: match rng.below(4) {
+                0 | 1 => Rows::InMemory,
+                2 => Rows::InStandIn(1),
+                _ => Rows::InStandIn(2_000),
+            },
             local_recovery: rng.below(2) == 0,
             barriers: barriers(shape, &mut rng),
             read_at_once: [0, 300, 2_000, 4 << 20][rng.below(4) as usize],
@@ -180,7 +229,7 @@ impl JobSpec {
             alignment_timeout: Duration::from_millis(10),
             barriers: Barriers::Wait,
             compact_log_every: 20,
-            store_above: None,
+            rows: Rows::InMemory,
             local_recovery: false,
             read_at_once: 300,
             restart: longer_and_longer(),
@@ -243,6 +292,15 @@ impl JobSpec {
     /// What comes into its inbox. In each file there is a line that is no record.
     pub fn inbox(&self) -> Inbox {
         [Inbox::Csv, Inbox::MultilineCsv, Inbox::Json][self.seed as usize % 3]
+    }
+
+    /// What it writes into files that are not Parquet.
+    pub fn written(&self) -> Written {
+        let kinds = [Written::Lines, Written::Csv, Written::Json];
+        match self.shape {
+            Shape::Packed => kinds[self.seed as usize / 2 % 3],
+            _ => Written::Lines,
+        }
     }
 
     /// Whether its feed is read again after a failure.

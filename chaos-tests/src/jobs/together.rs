@@ -1,5 +1,5 @@
-//! A shape in which two streams meet in every way that has no shape of its own: in groups, in outer joins, without a key, and
-//! in broadcast records that visit all keys.
+//! A shape in which two streams meet in every way that has no shape of its own: in groups, in inner and outer joins, without a
+//! key, and in broadcast records that visit all keys.
 
 use std::time::Duration;
 
@@ -177,12 +177,14 @@ impl World {
 
         let left = windows().left_outer(|a, b| (format!("left {}", a.key), paired(Some(a), b)));
         let right = windows().right_outer(|a, b| (format!("right {}", b.key), paired(a, Some(b))));
-        let outer = left
+        let inner = windows().apply(|a, b| (format!("inner {}", a.key), paired(Some(a), Some(b))));
+        let pairs = left
             .parallelism(self.wide())
             .union(&right.parallelism(self.wide()))
+            .union(&inner.parallelism(self.wide()))
             .map(|pair| pair.value)
             .parallelism(self.wide());
-        self.sink(&outer, &self.serial);
+        self.sink(&pairs, &self.serial);
 
         let rules = second.filter(|reading| reading.value % 16 == 0).broadcast();
         let visited = first

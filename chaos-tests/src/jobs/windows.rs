@@ -4,14 +4,29 @@
 use std::time::Duration;
 
 use rivus::{
-    CountTrigger, DataStream, DeltaEvictor, StreamEnvironment, TimeEvictor, WindowAssigner,
-    Windowed,
+    CountTrigger, DataStream, DeltaEvictor, Event, Evictor, EvictorContext, StreamEnvironment,
+    TimeEvictor, WindowAssigner, Windowed,
 };
 
 use super::functions::{InOrder, Line, Members, SoFar};
 use super::records::Reading;
 use super::shapes::members;
 use super::world::World;
+
+/// The least don't count, and the greatest do only once.
+struct Extremes;
+
+impl Evictor<Reading> for Extremes {
+    fn evict_before(&self, readings: &mut Vec<Event<Reading>>, _: &EvictorContext) {
+        let least = readings.iter().map(|reading| reading.value.value).min();
+        readings.retain(|reading| Some(reading.value.value) != least);
+    }
+
+    fn evict_after(&self, readings: &mut Vec<Event<Reading>>, _: &EvictorContext) {
+        let greatest = readings.iter().map(|reading| reading.value.value).max();
+        readings.retain(|reading| Some(reading.value.value) != greatest);
+    }
+}
 
 impl World {
     pub(super) fn sessions(&self, env: &StreamEnvironment) {
@@ -41,9 +56,10 @@ impl World {
             .window(WindowAssigner::tumbling(Duration::from_millis(400)))
             .trigger(CountTrigger::every(3));
         let apart = |a: &Reading, b: &Reading| a.value.abs_diff(b.value) as f64;
-        let windows = match self.spec.seed % 2 {
+        let windows = match self.spec.seed % 3 {
             0 => windows.evictor(DeltaEvictor::keep_within(400.0, apart)),
-            _ => windows.evictor(TimeEvictor::keep(Duration::from_millis(100))),
+            1 => windows.evictor(TimeEvictor::keep(Duration::from_millis(100))),
+            _ => windows.evictor(Extremes),
         };
         windows
             .process(Members)
@@ -52,7 +68,7 @@ impl World {
             .parallelism(self.wide())
     }
 
-    /// Needs no watermarks.
+    /// By key and of all records, without watermarks.
     pub(super) fn count_windows(&self, env: &StreamEnvironment) {
         let readings = self.generated(env, 0);
         let fives = readings
@@ -74,6 +90,10 @@ impl World {
             })
             .parallelism(self.wide());
         self.sink(&last_seven, &self.serial);
+        // Which records are in them is chance, but how many.
+        let all = readings.count_window_all(40).count();
+        let all = all.map(|window| ("all".to_owned(), window.value.to_string()));
+        let _ = all.parallelism(1).sink_to(self.late.sink()).parallelism(1);
     }
 }
 

@@ -86,12 +86,14 @@ fn claims(spec: &JobSpec, run: &Committed) -> Vec<(&'static str, u64, u64)> {
             vec![
                 ("windows of five", len(main), fives),
                 ("windows at every third", len(serial), thirds(keys.values())),
+                ("windows of 40 without a key", len(late), n / 40),
             ]
         }
         Shape::Aggregates => {
             let distinct = grouped(&first(), |reading| (reading.key, reading.value % 8));
             vec![
                 ("aggregates of all", len(&under(main, "all ")), n),
+                ("other aggregates", len(&under(main, "rolled ")), n),
                 (
                     "first ones",
                     len(&under(main, "first ")),
@@ -118,12 +120,12 @@ fn claims(spec: &JobSpec, run: &Committed) -> Vec<(&'static str, u64, u64)> {
         Shape::Clocked | Shape::Refiring => Vec::new(),
         Shape::CoGrouped => {
             let groups = by_window(spec, 60, |_, _| 1);
-            let outer = by_window(spec, 60, |a, b| a * b.max(1) + b * a.max(1));
+            let pairs = by_window(spec, 60, |a, b| a * b.max(1) + b * a.max(1) + a * b);
             let merged = late.iter().filter(|(key, _)| !key.starts_with("rules "));
             let merged: Vec<Line> = merged.cloned().collect();
             vec![
                 ("groups", len(main), groups),
-                ("pairs of outer joins", len(serial), outer),
+                ("pairs of left, right and inner joins", len(serial), pairs),
                 ("records merged, in windows", sum(&merged), 2 * n),
             ]
         }
@@ -152,6 +154,7 @@ fn never_empty(spec: &JobSpec, run: &Committed) -> Vec<(&'static str, Vec<Line>)
         Shape::Aggregates => vec![
             ("the greatest", under(main, "top ")),
             ("the greatest in windows", under(main, "window ")),
+            ("aggregates in windows", under(main, "within ")),
         ],
         Shape::Fed => vec![("what the actor was told", told.collect())],
         Shape::Socket => vec![("what was heard", came.clone())],

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivus::engine::core::MemoryStores;
-use rivus::{
-    CheckpointMode, JobOptions, NodeConfig, RocksDbBackend, RuntimeMode, Storage, StreamEnvironment,
-};
+use rivus::{CheckpointMode, JobOptions, NodeConfig, RuntimeMode, Storage, StreamEnvironment};
 
 use super::Run;
-use crate::jobs::Barriers;
+use crate::cramped::Cramped;
+use crate::jobs::{Barriers, Rows};
 use crate::storage::{FlakyStorage, SlowBlocking};
 
 /// What the wall clock shows when a run begins.
 const STARTS_AT: i64 = 1_700_000_000_000;
 
 impl Run<'_> {
-    pub(super) fn environment(&self, life: usize) -> io::Result<StreamEnvironment> {
+    /// The one of a life of the process, or the one of it that the job has moved onto.
+    pub(super) fn environment(&self, life: usize, moved: bool) -> io::Result<StreamEnvironment> {
+        let onto = self.plan.moves.and_then(|moves| moves.onto);
+        let onto = onto.filter(|_| moved);
+        let rows = onto.unwrap_or(self.world.spec.rows);
         let spec = &self.world.spec;
         let options = JobOptions {
             checkpoint_interval: Some(spec.checkpoint_interval),
@@ -55,15 +58,12 @@ impl Run<'_> {
             // Threads are slow by themselves.
             RuntimeMode::Threads { .. } => StreamEnvironment::builder(),
         };
-        let builder = match (self.mode, spec.store_above) {
-            (_, None) => builder,
-            (RuntimeMode::Current, Some(cache_bytes)) => {
-                builder.state_backend(MemoryStores { cache_bytes })
-            }
-            (RuntimeMode::Threads { .. }, Some(bytes)) => {
-                let backend = RocksDbBackend::new(self.world.files.path())?;
-                let backend = backend.memory((4 << 20) + 2 * bytes);
-                builder.state_backend(backend.files_from(bytes as u64))
+        let builder = match rows {
+            Rows::InMemory => builder,
+            Rows::InStandIn(cache_bytes) => builder.state_backend(MemoryStores { cache_bytes }),
+            Rows::InRocksDb(cache_bytes) => {
+                let directory = self.world.files.path();
+                builder.state_backend(Cramped::new(directory, cache_bytes)?)
             }
         };
         Ok(builder
@@ -74,7 +74,7 @@ impl Run<'_> {
             .options(options)
             .runtime(self.mode)
             .storage(Storage::Objects(objects))
-            .seed(self.plan.seed ^ (life as u64) << 32)
+            .seed(self.plan.seed ^ (life as u64) << 32 ^ u64::from(onto.is_some()) << 48)
             .starts_at(STARTS_AT + self.faults.elapsed().as_millis() as i64)
             .probe(Arc::clone(&self.faults) as _)
             .build())

@@ -2,6 +2,7 @@
 
 mod aftermath;
 mod environment;
+mod onlookers;
 mod others;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::io;
 use std::iter;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rivus::engine::state::ObjectStorage;
@@ -20,6 +21,7 @@ use rivus::{
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
+use self::onlookers::Answers;
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
 use crate::invariants::{over_budget, where_it_hangs};
@@ -54,6 +56,8 @@ pub struct Outcome {
     pub lasted: Duration,
     /// Checkpoints that held state.
     pub state_checkpoints: u32,
+    /// How often it said what its state was.
+    pub answered: u64,
     /// Whether only leaders were to die, so that no task was to notice.
     pub spared: bool,
     /// Whether one region was restarted beside others that were not to notice.
@@ -111,6 +115,8 @@ struct Run<'a> {
     violations: Vec<String>,
     /// Whether the job has gone on from a savepoint.
     moved: Arc<AtomicBool>,
+    /// What it answered when it was asked for its state.
+    answers: Arc<Mutex<Answers>>,
 }
 
 /// How one life of the simulated process ended.
@@ -133,6 +139,7 @@ impl<'a> Run<'a> {
             objects: ObjectStorage::in_memory(),
             violations: Vec::new(),
             moved: Arc::default(),
+            answers: Arc::default(),
         }
     }
 
@@ -162,6 +169,10 @@ impl<'a> Run<'a> {
             .extend(over_budget(&self.world.spec, &queued));
         self.expect_unnoticed(&views);
         self.world.application.hear_all().await;
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.violations.append(&mut answers.wrong);
+        let answered = answers.right;
+        drop(answers);
         let mut committed = self.world.committed()?;
         if let Some((observer, looking)) = observer {
             looking.abort();
@@ -188,6 +199,7 @@ impl<'a> Run<'a> {
             kills: self.faults.external_kills(),
             lasted,
             state_checkpoints: self.faults.state_checkpoints(),
+            answered,
             spared: self.plan.spares_tasks(),
             confined: restarted && self.plan.scope == Scope::FirstRegion,
             view,
@@ -236,20 +248,28 @@ impl<'a> Run<'a> {
         let started = self.start_jobs(life, jobs).await;
         let (env, mut handles) =
             started.map_err(|error| format!("the job did not start: {error}"))?;
+        let mut elsewhere = None;
         let mover = self.mover(&handles[0]);
         let canceler = self.canceler(&handles[0]);
+        let asker = self.asker(&handles[0]);
+        let supervised = self.supervised(&handles[0]).await;
         let left = self.bound().saturating_sub(began.elapsed());
         let ended = tokio::select! {
             biased;
             () = self.crash(crash) => Life::Crashed,
-            ended = self.all_end(&env, &mut handles, jobs) => Life::Ended(ended),
+            ended = self.all_end(life, (&env, &mut elsewhere), &mut handles, jobs) => Life::Ended(ended),
             () = tokio::time::sleep(left) => Life::Hung,
         };
-        let others = mover.iter().chain(&canceler);
+        let others = mover.iter().chain(&canceler).chain(&asker);
         killers.iter().chain(others).for_each(|task| task.abort());
         match &ended {
             Life::Hung => self.violations.extend(handles.iter().map(where_it_hangs)),
-            Life::Ended(_) => self.expect_job_gone().await,
+            Life::Ended(_) => {
+                if let Some(supervised) = supervised {
+                    self.expect_heard(supervised).await;
+                }
+                self.expect_job_gone().await;
+            }
             Life::Crashed => {}
         }
         Ok(ended)
@@ -261,7 +281,7 @@ impl<'a> Run<'a> {
         life: usize,
         jobs: &mut Vec<JobId>,
     ) -> Result<(StreamEnvironment, Vec<JobHandle>), JobError> {
-        let env = self.environment(life);
+        let env = self.environment(life, self.moved.load(Relaxed));
         let env = env.map_err(|error| JobError::Setup(error.to_string()))?;
         let mut handles = Vec::new();
         let worlds = iter::once(&self.world).chain(&self.neighbour);
@@ -284,16 +304,22 @@ impl<'a> Run<'a> {
         Ok((env, handles))
     }
 
-    /// Waits for the end of all jobs; of one that was stopped, for the end of the one that goes on.
+    /// Waits for the end of all jobs; of one that was stopped, for the end of the one that goes on, maybe in another environment.
     async fn all_end(
         &self,
-        env: &StreamEnvironment,
+        life: usize,
+        (env, elsewhere): (&StreamEnvironment, &mut Option<StreamEnvironment>),
         handles: &mut [JobHandle],
         jobs: &mut [JobId],
     ) -> Result<Vec<JobView>, String> {
         let first = self.ends(&handles[0]).await?;
         if let JobStatus::Ended(JobOutcome::Stopped { savepoint }) = first.status {
             let savepoint = Savepoint::named(format!("{}-{savepoint}", first.job));
+            if self.plan.moves.is_some_and(|moves| moves.onto.is_some()) {
+                let other = self.environment(life, true);
+                *elsewhere = Some(other.map_err(|error| error.to_string())?);
+            }
+            let env = elsewhere.as_ref().unwrap_or(env);
             let gone_on = self.go_on(env, &savepoint).await;
             handles[0] = gone_on.map_err(|error| format!("the job did not go on: {error}"))?;
             jobs[0] = handles[0].id();
@@ -316,7 +342,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes on from a savepoint at another parallelism. The storage may fail now and then.
+    /// Goes on from a savepoint, at another parallelism and maybe on another backend. The storage may fail now and then.
     async fn go_on(
         &self,
         env: &StreamEnvironment,
