@@ -10,7 +10,7 @@ use rivus::engine::core::{
 };
 use rivus::{Failure, JobId, RocksDbBackend, StateBackend};
 
-/// Bytes for memtables and blocks of all stores: so many that memtables are flushed for checkpoints only. Hardly any are taken.
+/// Bytes for memtables and blocks of all stores: so many that few memtables are flushed but for checkpoints.
 const MEMORY: usize = 64 << 20;
 
 /// RocksDB under a directory; see the [module](self).

@@ -28,7 +28,8 @@
 //!
 //! In memory; in RocksDB, the real one, with room for one byte or two thousand of a store's rows in memory, so that they are written,
 //! forgotten and read again all the time; or in a stand-in for it, which is in memory too. Of two hundred seeds each shape has each of
-//! them. A job that is stopped and goes on does so on the other backend.
+//! them. A job that is stopped and goes on, with no other beside it, does so on another backend: from memory over RocksDB, or back.
+//! RocksDB merges files on threads of its own, when it gets round to it; a run over it is not just like the last one of its seed.
 //!
 //! # What equality means
 //!
@@ -69,7 +70,7 @@
 //!   gone by a takeover, no execution started twice.
 //! - If workers died in one region of one job only, no other region and no job beside it noticed.
 //! - What waits at a subtask's inputs stays within the job's budget.
-//! - Whoever asks for a key's state while the job runs hears what a first part of the key's records makes, or that there is nobody to
+//! - Whoever asks for a key's state while a job of rolling aggregates runs hears what a first part of the key's records makes, or that there is nobody to
 //!   answer at the moment.
 //! - An actor of the application's that has the job under it hears of its end, once, and of nothing else.
 //! - An ended job leaves no actor behind in a process that goes on; a process that ends leaves nothing.

@@ -239,8 +239,10 @@ pub struct Summary {
     pub passed: BTreeMap<Cell, u64>,
     /// Seeds in which only leaders were to die, and no task noticed.
     pub spared: u64,
-    /// How often a job said what its state was.
-    pub answered: u64,
+    /// How often a job said what its state was, and how often from RocksDB.
+    pub answered: (u64, u64),
+    /// Seeds in which a job went on on another backend.
+    pub moved_over: u64,
     /// Seeds in which a region was restarted beside others, and those did not notice.
     pub confined: u64,
     /// Those that failed.
@@ -259,7 +261,9 @@ impl Summary {
                     *self.passed.entry(cell).or_default() += times;
                 }
                 self.deadly += u64::from(hits + outcome.kills);
-                self.answered += outcome.answered;
+                self.answered.0 += outcome.answered.0;
+                self.answered.1 += outcome.answered.1;
+                self.moved_over += u64::from(outcome.moved_over);
                 self.spared += u64::from(outcome.spared);
                 self.confined += u64::from(outcome.confined);
             }
@@ -279,8 +283,16 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died, {} times only one of \
-             several regions was restarted, {put_back} subtasks went on with records in flight, {} answers; {failed} failed",
-            self.seeds, self.seen, self.deadly, self.spared, self.confined, self.answered
+             several regions was restarted, {put_back} subtasks went on with records in flight, {} jobs went on on another backend, {} answers, {} \
+             of them from RocksDB; {failed} failed",
+            self.seeds,
+            self.seen,
+            self.deadly,
+            self.spared,
+            self.confined,
+            self.moved_over,
+            self.answered.0,
+            self.answered.1
         )
     }
 }

@@ -1,6 +1,7 @@
 //! What the oracles take for granted of the jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::time::Duration;
 
 use rivus_chaos::{
@@ -27,6 +28,27 @@ fn nothing_is_no_reference_for_any_shape() {
         let more = counted(&beside, &Committed::default()).len();
         assert_eq!(more, wrong.len() + 1);
     }
+}
+
+/// What the seeds of a shape have of something, among two hundred.
+fn among_the_seeds<T: Debug>(shape: Shape, of: impl Fn(&JobSpec) -> T) -> BTreeSet<String> {
+    let specs = (0..200).map(JobSpec::of);
+    let specs = specs.filter(|spec| spec.shape == shape);
+    specs.map(|spec| format!("{:?}", of(&spec))).collect()
+}
+
+#[test]
+fn two_hundred_seeds_have_each_kind_of_what_a_shape_has_kinds_of() {
+    for shape in Shape::ALL {
+        let places = among_the_seeds(shape, |spec| spec.rows);
+        assert_eq!(places.len(), 5, "{shape:?}: {places:?}");
+    }
+    let written = among_the_seeds(Shape::Packed, JobSpec::written);
+    let inboxes = among_the_seeds(Shape::Watched, JobSpec::inbox);
+    let feeds = among_the_seeds(Shape::Fed, JobSpec::is_replayed);
+    let evictors = among_the_seeds(Shape::Evicted, |spec| spec.kind(3));
+    let kinds = [written, inboxes, feeds, evictors].map(|kinds| kinds.len());
+    assert_eq!(kinds, [3, 3, 2, 3]);
 }
 
 #[test]

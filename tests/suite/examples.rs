@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use clap::Parser;
 use jiff::civil::DateTime;
@@ -62,14 +63,15 @@ fn arguments<A: Parser>(line: &str, log: &Path) -> A {
     A::try_parse_from(words.into_iter().chain(line.split_whitespace())).unwrap()
 }
 
-/// With two subtasks it keeps its state on disk, with other numbers of them in memory.
+/// With two subtasks its state is in RocksDB and in files of checkpoints, with other numbers of them in memory.
 fn environment(parallelism: u32) -> StreamEnvironment {
     let builder = StreamEnvironment::builder().parallelism(parallelism);
     let builder = match parallelism {
         2 => {
-            let rows = std::env::temp_dir().join("rivus-examples");
-            let rocks = RocksDbBackend::new(rows).unwrap();
-            builder.state_backend(rocks.memory(1 << 20))
+            let rocks = RocksDbBackend::new(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let rocks = rocks.memory(1 << 20).files_from(0);
+            let builder = builder.checkpoint_interval(Duration::from_millis(50));
+            builder.state_backend(rocks)
         }
         _ => builder,
     };

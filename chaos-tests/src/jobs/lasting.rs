@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rivus::{
     AggregateFunction, AggregatingState, Event, Expiring, ExpiringMapState, Keyed,
     KeyedProcessFunction, ListState, MapState, Mean, Output, Redistribution, ReducingState,
-    StateSet, StatefulProcessFunction, UserError, ValueState,
+    StateSet, StatefulProcessFunction, Timestamp, UserError, ValueState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,12 +85,35 @@ pub struct Gathered {
     /// Entries come and go; those that are there are records of this key, none of them newer than the last.
     #[state(ttl = "90ms", renew = "read_and_write")]
     lately: ExpiringMapState<u64, u64>,
-    /// All come and go together: the last ones without a pause, and the last ones of each kind.
+    /// The records since the last pause, all of which come and go together; the last ones of them by kind.
     #[state(ttl = "80ms")]
     run: Expiring<ListState<u64>>,
     #[state(ttl = "60ms", renew = "read_and_write")]
     kinds: Expiring<MapState<u64, u64>>,
     last: ValueState<u64>,
+    /// When that was, and how many had come since the last pause, by the clock.
+    at: ValueState<Timestamp>,
+    since_pause: ValueState<u64>,
+}
+
+impl Gathered {
+    /// What is there of the last records, after so long without one, is what should be.
+    fn check_run(&mut self, pause: Timestamp) -> Result<(), UserError> {
+        let last = self.last.get().copied();
+        if pause >= 80 {
+            self.since_pause.set(0);
+        }
+        let since_pause = self.since_pause.get_or_default();
+        let (run, kinds) = (self.run.as_slice(), self.kinds.values().copied().max());
+        let run_is_right =
+            run.len() as u64 == *since_pause && (run.is_empty() || run.last().copied() == last);
+        *since_pause += 1;
+        let newest = (pause < 60).then_some(last).flatten();
+        match run_is_right && kinds == newest {
+            true => Ok(()),
+            false => Err(format!("{pause} ms after {last:?} there were {run:?}, {kinds:?}").into()),
+        }
+    }
 }
 
 /// Says the mean and the greatest of a key's values so far.
@@ -122,17 +145,10 @@ where
         if let Some(newer) = state.lately.values().find(|id| Some(**id) > last) {
             return Err(format!("{newer} came lately, after {last:?}").into());
         }
-        if state
-            .run
-            .as_slice()
-            .last()
-            .is_some_and(|id| Some(*id) != last)
-        {
-            return Err(format!("{:?} came without a pause, and {last:?} last", state.run).into());
-        }
-        if let Some(newer) = state.kinds.values().find(|id| Some(**id) > last) {
-            return Err(format!("{newer} is of a kind, after {last:?}").into());
-        }
+        let now = state.processing_time();
+        let pause = now - state.at.get().copied().unwrap_or(now);
+        state.check_run(pause)?;
+        state.at.set(now);
         state.lately.insert(reading.id % 4, reading.id);
         state.run.push(reading.id);
         state.kinds.insert(reading.id % 3, reading.id);

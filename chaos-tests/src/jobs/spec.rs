@@ -42,10 +42,19 @@ impl Rows {
         Self::InStandIn(1),
     ];
 
-    /// RocksDB, for real: on threads, where it is the threads that matter.
+    /// RocksDB in the place of its stand-in: on threads, where it is the threads that matter.
     pub fn for_real(self) -> Self {
         match self {
             Self::InStandIn(bytes) => Self::InRocksDb(bytes),
+            rows => rows,
+        }
+    }
+
+    /// The stand-in in the place of RocksDB: that merges files on threads of its own when it gets round to it, so that no run is just like
+    /// another.
+    pub fn stood_in(self) -> Self {
+        match self {
+            Self::InRocksDb(bytes) => Self::InStandIn(bytes),
             rows => rows,
         }
     }
@@ -289,23 +298,28 @@ impl JobSpec {
         self.records.div_ceil(files).max(1)
     }
 
+    /// One of so many kinds of something: over the seeds of a shape each in turn, and over seeds one after the other.
+    pub fn kind(&self, kinds: u64) -> usize {
+        let shapes = Shape::ALL.len() as u64;
+        ((self.seed / shapes + self.seed % shapes) % kinds) as usize
+    }
+
     /// What comes into its inbox. In each file there is a line that is no record.
     pub fn inbox(&self) -> Inbox {
-        [Inbox::Csv, Inbox::MultilineCsv, Inbox::Json][self.seed as usize % 3]
+        [Inbox::Csv, Inbox::MultilineCsv, Inbox::Json][self.kind(3)]
     }
 
     /// What it writes into files that are not Parquet.
     pub fn written(&self) -> Written {
-        let kinds = [Written::Lines, Written::Csv, Written::Json];
         match self.shape {
-            Shape::Packed => kinds[self.seed as usize / 2 % 3],
+            Shape::Packed => [Written::Lines, Written::Csv, Written::Json][self.kind(3)],
             _ => Written::Lines,
         }
     }
 
     /// Whether its feed is read again after a failure.
     pub fn is_replayed(&self) -> bool {
-        !self.seed.is_multiple_of(3)
+        self.kind(3) > 0
     }
 
     /// Whether the undisturbed run's output is the only right one.

@@ -56,7 +56,7 @@ impl World {
             .window(WindowAssigner::tumbling(Duration::from_millis(400)))
             .trigger(CountTrigger::every(3));
         let apart = |a: &Reading, b: &Reading| a.value.abs_diff(b.value) as f64;
-        let windows = match self.spec.seed % 3 {
+        let windows = match self.spec.kind(3) {
             0 => windows.evictor(DeltaEvictor::keep_within(400.0, apart)),
             1 => windows.evictor(TimeEvictor::keep(Duration::from_millis(100))),
             _ => windows.evictor(Extremes),

@@ -76,7 +76,7 @@ impl Run<'_> {
 }
 
 /// Waits until something holds, but not for long.
-async fn in_time(holds: impl Fn() -> bool) -> bool {
+pub(super) async fn in_time(holds: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     while !holds() {
         if began.elapsed() > GOING {

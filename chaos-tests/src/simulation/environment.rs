@@ -16,11 +16,15 @@ use crate::storage::{FlakyStorage, SlowBlocking};
 const STARTS_AT: i64 = 1_700_000_000_000;
 
 impl Run<'_> {
-    /// The one of a life of the process, or the one of it that the job has moved onto.
-    pub(super) fn environment(&self, life: usize, moved: bool) -> io::Result<StreamEnvironment> {
+    /// Where the job's rows lie, once it has moved or before.
+    pub(super) fn rows(&self, moved: bool) -> Rows {
         let onto = self.plan.moves.and_then(|moves| moves.onto);
         let onto = onto.filter(|_| moved);
-        let rows = onto.unwrap_or(self.world.spec.rows);
+        onto.unwrap_or(self.world.spec.rows)
+    }
+
+    /// The one of a life of the process, or the one of it that the job has moved onto.
+    pub(super) fn environment(&self, life: usize, moved: bool) -> io::Result<StreamEnvironment> {
         let spec = &self.world.spec;
         let options = JobOptions {
             checkpoint_interval: Some(spec.checkpoint_interval),
@@ -58,7 +62,7 @@ impl Run<'_> {
             // Threads are slow by themselves.
             RuntimeMode::Threads { .. } => StreamEnvironment::builder(),
         };
-        let builder = match rows {
+        let builder = match self.rows(moved) {
             Rows::InMemory => builder,
             Rows::InStandIn(cache_bytes) => builder.state_backend(MemoryStores { cache_bytes }),
             Rows::InRocksDb(cache_bytes) => {
@@ -74,7 +78,7 @@ impl Run<'_> {
             .options(options)
             .runtime(self.mode)
             .storage(Storage::Objects(objects))
-            .seed(self.plan.seed ^ (life as u64) << 32 ^ u64::from(onto.is_some()) << 48)
+            .seed(self.plan.seed ^ (life as u64) << 32 ^ u64::from(moved) << 48)
             .starts_at(STARTS_AT + self.faults.elapsed().as_millis() as i64)
             .probe(Arc::clone(&self.faults) as _)
             .build())

@@ -21,7 +21,7 @@ use rivus::{
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use self::onlookers::Answers;
+use self::onlookers::{Answers, AskedJob};
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
 use crate::invariants::{over_budget, where_it_hangs};
@@ -56,8 +56,10 @@ pub struct Outcome {
     pub lasted: Duration,
     /// Checkpoints that held state.
     pub state_checkpoints: u32,
-    /// How often it said what its state was.
-    pub answered: u64,
+    /// How often it said what its state was, and how often from RocksDB.
+    pub answered: (u64, u64),
+    /// Whether it has gone on on another backend.
+    pub moved_over: bool,
     /// Whether only leaders were to die, so that no task was to notice.
     pub spared: bool,
     /// Whether one region was restarted beside others that were not to notice.
@@ -115,6 +117,7 @@ struct Run<'a> {
     violations: Vec<String>,
     /// Whether the job has gone on from a savepoint.
     moved: Arc<AtomicBool>,
+    asked: AskedJob,
     /// What it answered when it was asked for its state.
     answers: Arc<Mutex<Answers>>,
 }
@@ -139,6 +142,7 @@ impl<'a> Run<'a> {
             objects: ObjectStorage::in_memory(),
             violations: Vec::new(),
             moved: Arc::default(),
+            asked: Arc::default(),
             answers: Arc::default(),
         }
     }
@@ -171,7 +175,7 @@ impl<'a> Run<'a> {
         self.world.application.hear_all().await;
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         self.violations.append(&mut answers.wrong);
-        let answered = answers.right;
+        let answered = (answers.right, answers.from_disk);
         drop(answers);
         let mut committed = self.world.committed()?;
         if let Some((observer, looking)) = observer {
@@ -200,6 +204,7 @@ impl<'a> Run<'a> {
             lasted,
             state_checkpoints: self.faults.state_checkpoints(),
             answered,
+            moved_over: self.moved.load(Relaxed) && self.rows(true) != self.world.spec.rows,
             spared: self.plan.spares_tasks(),
             confined: restarted && self.plan.scope == Scope::FirstRegion,
             view,
@@ -251,7 +256,8 @@ impl<'a> Run<'a> {
         let mut elsewhere = None;
         let mover = self.mover(&handles[0]);
         let canceler = self.canceler(&handles[0]);
-        let asker = self.asker(&handles[0]);
+        self.ask(&handles[0], self.moved.load(Relaxed));
+        let asker = self.asker();
         let supervised = self.supervised(&handles[0]).await;
         let left = self.bound().saturating_sub(began.elapsed());
         let ended = tokio::select! {
@@ -262,6 +268,7 @@ impl<'a> Run<'a> {
         };
         let others = mover.iter().chain(&canceler).chain(&asker);
         killers.iter().chain(others).for_each(|task| task.abort());
+        self.ask_nobody();
         match &ended {
             Life::Hung => self.violations.extend(handles.iter().map(where_it_hangs)),
             Life::Ended(_) => {
@@ -323,6 +330,7 @@ impl<'a> Run<'a> {
             let gone_on = self.go_on(env, &savepoint).await;
             handles[0] = gone_on.map_err(|error| format!("the job did not go on: {error}"))?;
             jobs[0] = handles[0].id();
+            self.ask(&handles[0], true);
         }
         let mut views = Vec::new();
         for job in handles {

@@ -14,11 +14,11 @@ use rivus_core::{
     AttemptId, Changes, EachEntry, EachFound, Failure, JobId, OperatorUid, Space, StateStore,
     StoreImage, StoreScan, Stores,
 };
-use rocksdb::properties::{CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_TABLE_READERS_MEM};
+use rocksdb::properties::ESTIMATE_TABLE_READERS_MEM;
 use rocksdb::{
-    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, FlushOptions,
-    IngestExternalFileOptions, LiveFile, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions,
+    LiveFile, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 use self_cell::self_cell;
 
@@ -33,7 +33,7 @@ const FORMAT: &str = "RocksDB";
 ///
 /// One budget holds for all stores of a process together. A third is RocksDB's, for memtables and for blocks of what is
 /// read in order. The rest is for rows, decoded and shared out among the stores that are open, less what the indexes and
-/// filters of RocksDB's files take, about two bytes a key; a quarter of the budget is for rows in any case. A file's blocks of rows
+/// filters of RocksDB's files take, about two bytes a key, and less what memtables have beyond their third for a moment; a quarter of the budget is for rows in any case. A file's blocks of rows
 /// are not kept: of fifty rows in a block one is wanted, and that one is kept decoded. There is no write-ahead log; what a
 /// failure loses, the checkpoint has: the database's files. Those of the last one stay on the disk, linked, so that a
 /// restart in this process begins with them.
@@ -95,14 +95,6 @@ const LEAST_MEMORY: usize = 1 << 20;
 /// Files that one store alone keeps open. Of ten, nine hundred are, which is what a process may have by default.
 const OPEN_FILES: i32 = 256;
 
-/// With less a batch would cost more than what is in it.
-const LEAST_AT_ONCE: usize = 32 << 10;
-
-/// Bytes of all memtables from which on they are flushed.
-fn memtable_bytes(memory: usize) -> usize {
-    memory / 6
-}
-
 /// With fewer RocksDB would open a file for nearly each read.
 const LEAST_OPEN_FILES: i32 = 24;
 
@@ -119,7 +111,7 @@ impl Memory {
             bytes,
             // Memtables are counted in the block cache, so that both together keep to their third.
             memtables: WriteBufferManager::new_write_buffer_manager_with_cache(
-                memtable_bytes(bytes),
+                bytes / 6,
                 false,
                 blocks.clone(),
             ),
@@ -133,7 +125,7 @@ impl Memory {
     /// Bytes that rows of one store may take, whose rows take `own` now: an equal part, or what the others have left of it. An
     /// eighth of it in any case: what they have beyond theirs goes with their next load or checkpoint.
     fn share(&self, own: usize) -> usize {
-        // Memtables that overrun their part take from the rows', until they are flushed.
+        // A checkpoint that writes all that changed fills memtables faster than they are flushed.
         let rocks = self.memtables.get_usage().max(self.bytes / 3);
         let all = self.bytes.saturating_sub(rocks);
         let rows = all.saturating_sub(self.indexes.load(Relaxed));
@@ -141,17 +133,6 @@ impl Memory {
         let part = rows / self.stores.load(Relaxed).max(1);
         let others = self.rows.load(Relaxed).saturating_sub(own);
         part.min(rows.saturating_sub(others)).max(part / 8)
-    }
-
-    /// Whether memtables take half as much again as when RocksDB begins to flush them.
-    fn is_overrun(&self) -> bool {
-        self.memtables.get_usage() > memtable_bytes(self.bytes) / 2 * 3
-    }
-
-    /// Bytes that a store writes at once, so that all of them together don't overrun what there is for memtables.
-    fn written_at_once(&self) -> usize {
-        let stores = self.stores.load(Relaxed).max(1);
-        (memtable_bytes(self.bytes) / stores / 4).max(LEAST_AT_ONCE)
     }
 
     /// Files that the next store may have open: the first ones leave enough for some more.
@@ -398,52 +379,7 @@ impl Drop for RocksStore {
     }
 }
 
-/// Bytes of a batch with all changes: a record of it has a kind and two lengths beside key and value.
-fn batch_bytes(changes: &Changes) -> usize {
-    changes.bytes() + 8 * changes.len()
-}
-
 impl RocksStore {
-    /// Puts changes into the memtables when there is room for them.
-    fn put(&self, batch: WriteBatch) -> Result<(), Failure> {
-        self.make_room().map_err(|error| self.open.failed(&error))?;
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        // What leaves a table comes in the order of its keys.
-        options.set_memtable_insert_hint_per_batch(true);
-        let written = self.open.db.write_opt(batch, &options);
-        if self
-            .writes
-            .fetch_add(1, Relaxed)
-            .is_multiple_of(MEASURED_EVERY)
-        {
-            self.measure_indexes();
-        }
-        written.map_err(|error| self.open.failed(&error))
-    }
-
-    /// A checkpoint writes all rows that have changed, and may do so faster than RocksDB puts memtables onto the disk. When they take
-    /// more than they should by far, a store that has some part in it waits for its own.
-    fn make_room(&self) -> Result<(), rocksdb::Error> {
-        if !self.memory.is_overrun() {
-            return Ok(());
-        }
-        let db = &self.open.db;
-        let families: Vec<&ColumnFamily> = [ROWS, ORDER]
-            .into_iter()
-            .filter_map(|name| db.cf_handle(name))
-            .collect();
-        let of_family = |family: &&ColumnFamily| {
-            let bytes = db.property_int_value_cf(*family, CUR_SIZE_ALL_MEM_TABLES);
-            bytes.ok().flatten().unwrap_or_default()
-        };
-        let own: u64 = families.iter().map(of_family).sum();
-        match own < 2 * self.memory.written_at_once() as u64 {
-            true => Ok(()),
-            false => db.flush_cfs_opt(&families, &FlushOptions::default()),
-        }
-    }
-
     fn measure_indexes(&self) {
         let bytes = self.open.db.property_int_value(ESTIMATE_TABLE_READERS_MEM);
         // A figure that RocksDB doesn't have is no reason to fail.
@@ -506,8 +442,8 @@ impl StateStore for RocksStore {
     fn write(&self, changes: &Changes) -> Result<(), Failure> {
         let rows = self.open.family(Space::Rows)?;
         let order = self.open.family(Space::Order)?;
-        let at_once = self.memory.written_at_once();
-        let mut batch = WriteBatch::with_capacity_bytes(at_once.min(batch_bytes(changes)));
+        // A record of the batch has a kind and two lengths beside key and value.
+        let mut batch = WriteBatch::with_capacity_bytes(changes.bytes() + 8 * changes.len());
         for (space, key, value) in changes.iter() {
             let family = match space {
                 Space::Rows => rows,
@@ -517,11 +453,20 @@ impl StateStore for RocksStore {
                 Some(value) => batch.put_cf(family, key, value),
                 None => batch.delete_cf(family, key),
             }
-            if batch.size_in_bytes() >= at_once {
-                self.put(std::mem::take(&mut batch))?;
-            }
         }
-        self.put(batch)
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        // What leaves a table comes in the order of its keys.
+        options.set_memtable_insert_hint_per_batch(true);
+        let written = self.open.db.write_opt(batch, &options);
+        if self
+            .writes
+            .fetch_add(1, Relaxed)
+            .is_multiple_of(MEASURED_EVERY)
+        {
+            self.measure_indexes();
+        }
+        written.map_err(|error| self.open.failed(&error))
     }
 
     /// Rows come as files of their own, past the memtables: written once, in order, and put where they stay.
