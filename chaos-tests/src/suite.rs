@@ -241,6 +241,8 @@ pub struct Summary {
     pub spared: u64,
     /// How often a job said what its state was, and how often from RocksDB.
     pub answered: (u64, u64),
+    /// Seeds whose last tasks began with files of their own process.
+    pub restored_locally: u64,
     /// Seeds in which a job went on on another backend.
     pub moved_over: u64,
     /// Seeds in which a region was restarted beside others, and those did not notice.
@@ -263,6 +265,7 @@ impl Summary {
                 self.deadly += u64::from(hits + outcome.kills);
                 self.answered.0 += outcome.answered.0;
                 self.answered.1 += outcome.answered.1;
+                self.restored_locally += u64::from(outcome.restored_locally > 0);
                 self.moved_over += u64::from(outcome.moved_over);
                 self.spared += u64::from(outcome.spared);
                 self.confined += u64::from(outcome.confined);
@@ -283,13 +286,14 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died, {} times only one of \
-             several regions was restarted, {put_back} subtasks went on with records in flight, {} jobs went on on another backend, {} answers, {} \
+             several regions was restarted, {put_back} subtasks went on with records in flight, {} jobs restored files of their own process, {} went on on another backend, {} answers, {} \
              of them from RocksDB; {failed} failed",
             self.seeds,
             self.seen,
             self.deadly,
             self.spared,
             self.confined,
+            self.restored_locally,
             self.moved_over,
             self.answered.0,
             self.answered.1

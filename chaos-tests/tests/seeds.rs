@@ -44,6 +44,10 @@ fn whatever_a_seed_breaks_the_output_is_right() {
     assert!(all < 200 || summary.spared >= all / 25, "{summary}");
     assert!(all < 200 || summary.confined >= all / 25, "{summary}");
     assert!(all < 200 || summary.moved_over >= all / 25, "{summary}");
+    assert!(
+        all < 200 || summary.restored_locally >= all / 50,
+        "{summary}"
+    );
     let (answered, from_disk) = summary.answered;
     assert!(
         all < 200 || answered.min(8 * from_disk) >= 8 * all,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    ActorSource, Count, EnvironmentBuilder, Event, Expiring, JobHandle, Keyed,
-    KeyedProcessFunction, Output, RocksDbBackend, StateSet, Storage, StreamEnvironment, Sum,
-    UserError, ValueState, WatermarkStrategy, WindowAssigner,
+    ActorSource, Count, EnvironmentBuilder, Event, Expiring, ExpiringMapState, JobHandle, Keyed,
+    KeyedProcessFunction, ListState, Output, RocksDbBackend, StateSet, Storage, StreamEnvironment,
+    Sum, UserError, ValueState, WatermarkStrategy, WindowAssigner,
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,10 @@ async fn one_budget_of_memory_is_kept() {
 struct Lately {
     #[state(ttl = "800ms")]
     times: Expiring<ValueState<u64>>,
+    #[state(ttl = "800ms", renew = "read_and_write")]
+    all: Expiring<ListState<u64>>,
+    #[state(ttl = "800ms")]
+    last: ExpiringMapState<u64, u64>,
 }
 
 /// Says how often a number came lately.
@@ -112,7 +116,12 @@ impl KeyedProcessFunction<u64, u64> for SeenLately {
         out: &mut Output<'_, (u64, u64)>,
     ) -> Result<(), UserError> {
         *seen.times.get_or_default() += 1;
-        out.emit((n.value, seen.times.get().copied().unwrap_or_default()));
+        seen.all.push(n.value);
+        let before = seen.last.get(&n.value).copied().unwrap_or_default();
+        seen.last.insert(n.value, before + 1);
+        let times = seen.times.get().copied().unwrap_or_default();
+        let others = seen.all.len() as u64 + seen.last.values().sum::<u64>();
+        out.emit((n.value, times.max(others / 2)));
         Ok(())
     }
 }

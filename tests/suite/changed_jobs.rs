@@ -11,8 +11,17 @@ use crate::written::csv_lines;
 
 #[tokio::test]
 async fn a_job_that_does_not_fit_is_refused_in_one_line() {
+    for on_disk in [false, true] {
+        a_job_that_does_not_fit(on_disk).await;
+    }
+}
+
+async fn a_job_that_does_not_fit(on_disk: bool) {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life::in_memory(dir.path());
+    let life = Life {
+        on_disk,
+        ..Life::in_memory(dir.path())
+    };
     let savepoint = life.begun_and_stopped().await;
     let without_bursts = |env: &StreamEnvironment| {
         let by_key = life.numbers(env).key_by(|n| n % KEYS);
@@ -252,8 +261,17 @@ async fn state_follows_its_type(on_disk: bool) {
 
 #[tokio::test]
 async fn an_operator_of_the_same_uid_that_keeps_no_such_state_is_refused() {
+    for on_disk in [false, true] {
+        an_operator_of_the_same_uid_that_keeps_no_such_state(on_disk).await;
+    }
+}
+
+async fn an_operator_of_the_same_uid_that_keeps_no_such_state(on_disk: bool) {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = Life::in_memory(dir.path());
+    let life = Life {
+        on_disk,
+        ..Life::in_memory(dir.path())
+    };
     let out = |stream: DataStream<(u64, u64)>| {
         let out = FileSink::csv(dir.path().join("counts"));
         stream.uid("counts").sink_to(out).uid("out");

@@ -43,6 +43,7 @@ mod rescale;
 mod resume;
 mod savepoints;
 mod service;
+mod silences;
 mod standby;
 mod store_files;
 mod takeover;

@@ -1,6 +1,7 @@
 //! The shapes of jobs, each written as a user would write it.
 
 use std::cmp::Reverse;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -347,7 +348,7 @@ impl World {
         let wide = self.wide();
         let keyed = readings.key_by(|reading| reading.key);
         let line = |key: u64, value: String| (format!("rolled {key}"), value);
-        let rolled = match self.spec.records % 3 {
+        let rolled = match self.spec.kind(3) {
             0 => keyed
                 .fold(0, |so_far, reading| *so_far = fold(*so_far, reading))
                 .parallelism(wide)
@@ -364,26 +365,34 @@ impl World {
         rolled.parallelism(wide)
     }
 
-    /// One of the ready-made aggregates of windows.
+    /// Two of the ready-made aggregates of windows.
     fn within(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
         let wide = self.wide();
-        let keyed = readings.key_by(|reading| reading.key);
-        let windows = keyed.window(WindowAssigner::tumbling(Duration::from_millis(250)));
-        let value = |reading: &Reading| reading.value;
-        let number = |window: Windowed<u64, u64>| within(window, |number| number.to_string());
-        let record = |window: Windowed<u64, Reading>| within(window, |found| found.id.to_string());
-        let lines = match self.spec.records / 3 % 6 {
-            0 => windows.sum(value).parallelism(wide).map(number),
-            1 => windows.min(value).parallelism(wide).map(number),
-            2 => windows.max(value).parallelism(wide).map(number),
-            3 => windows.min_by(value).parallelism(wide).map(record),
-            4 => windows.max_by(value).parallelism(wide).map(record),
-            _ => windows
-                .avg(|reading| reading.value as f64)
-                .parallelism(wide)
-                .map(|window| within(window, |mean| mean.to_string())),
+        let windows = || {
+            let keyed = readings.key_by(|reading| reading.key);
+            keyed.window(WindowAssigner::tumbling(Duration::from_millis(250)))
         };
-        lines.parallelism(wide)
+        let value = |reading: &Reading| reading.value;
+        let number = |window: Windowed<u64, u64>| within("number", window, |found| found);
+        let record = |window: Windowed<u64, Reading>| within("record", window, |found| found.id);
+        let (one, other) = match self.spec.kind(3) {
+            0 => (
+                windows().sum(value).parallelism(wide).map(number),
+                windows().max_by(value).parallelism(wide).map(record),
+            ),
+            1 => (
+                windows().min(value).parallelism(wide).map(number),
+                windows().min_by(value).parallelism(wide).map(record),
+            ),
+            _ => (
+                windows().max(value).parallelism(wide).map(number),
+                windows()
+                    .avg(|reading| reading.value as f64)
+                    .parallelism(wide)
+                    .map(|window| within("mean", window, |mean| mean)),
+            ),
+        };
+        one.parallelism(wide).union(&other.parallelism(wide))
     }
 
     fn expiring(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
@@ -400,10 +409,10 @@ impl World {
 }
 
 /// What a window comes to.
-fn within<V>(window: Windowed<u64, V>, show: fn(V) -> String) -> Line {
+fn within<V, S: Display>(of: &str, window: Windowed<u64, V>, show: fn(V) -> S) -> Line {
     let start = window.window.start;
     (
-        format!("within {}", window.key),
+        format!("within {of} {}", window.key),
         format!("{start}:{}", show(window.value)),
     )
 }

@@ -298,10 +298,12 @@ impl JobSpec {
         self.records.div_ceil(files).max(1)
     }
 
-    /// One of so many kinds of something: over the seeds of a shape each in turn, and over seeds one after the other.
+    /// One of so many kinds of something: over the seeds of a shape each in turn, and over seeds one after the other. Places of rows
+    /// come again after three rounds, each with another kind.
     pub fn kind(&self, kinds: u64) -> usize {
         let shapes = Shape::ALL.len() as u64;
-        ((self.seed / shapes + self.seed % shapes) % kinds) as usize
+        let (round, shape) = (self.seed / shapes, self.seed % shapes);
+        ((round + round / 3 + shape) % kinds) as usize
     }
 
     /// What comes into its inbox. In each file there is a line that is no record.

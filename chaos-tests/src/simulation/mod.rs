@@ -58,6 +58,8 @@ pub struct Outcome {
     pub state_checkpoints: u32,
     /// How often it said what its state was, and how often from RocksDB.
     pub answered: (u64, u64),
+    /// Files of stores that its present tasks began with and that were their process's own.
+    pub restored_locally: u64,
     /// Whether it has gone on on another backend.
     pub moved_over: bool,
     /// Whether only leaders were to die, so that no task was to notice.
@@ -193,6 +195,8 @@ impl<'a> Run<'a> {
         }
         let view = views.into_iter().next();
         let restarted = view.as_ref().is_some_and(|view| view.restarts > 0);
+        let tasks = view.iter().flat_map(|view| &view.subtasks);
+        let restored_locally = tasks.map(|task| task.figures.restored_locally).sum();
         Ok(Outcome {
             committed,
             hash,
@@ -204,6 +208,7 @@ impl<'a> Run<'a> {
             lasted,
             state_checkpoints: self.faults.state_checkpoints(),
             answered,
+            restored_locally,
             moved_over: self.moved.load(Relaxed) && self.rows(true) != self.world.spec.rows,
             spared: self.plan.spares_tasks(),
             confined: restarted && self.plan.scope == Scope::FirstRegion,

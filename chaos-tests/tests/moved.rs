@@ -1,0 +1,48 @@
+//! Jobs that are stopped in their midst and go on on the other backend: what they commit is the undisturbed run's.
+
+use std::time::Duration;
+
+use rivus_chaos::{JobSpec, Move, Plan, Rows, Shape, all_go_well, on_all_cores};
+
+const SEED: u64 = 5;
+
+#[test]
+fn a_job_of_every_shape_goes_on_over_rocksdb_and_in_memory_again() {
+    let (memory, disk) = (Rows::InMemory, Rows::InRocksDb(1));
+    let both = [(memory, disk), (disk, memory)];
+    let shapes = Shape::ALL.into_iter();
+    let runs = shapes.flat_map(|shape| both.map(|(rows, onto)| moved(shape, rows, onto)));
+    let name = |(spec, _): &(JobSpec, Plan)| format!("{:?}, {:?}", spec.shape, spec.rows);
+    let ended = on_all_cores(runs.collect(), name, |run| {
+        let name = name(&run);
+        let outcomes = all_go_well(vec![run]);
+        let stayed = outcomes.iter().any(|outcome| !outcome.moved_over);
+        stayed.then_some(name)
+    });
+    let stayed: Vec<String> = ended.into_iter().flatten().collect();
+    assert_eq!(stayed, Vec::<String>::new(), "these didn't move");
+}
+
+/// A short job that is stopped when a quarter of its records has been read.
+fn moved(shape: Shape, rows: Rows, onto: Rows) -> (JobSpec, Plan) {
+    let spec = JobSpec {
+        rows,
+        records: 600,
+        // Barriers wait behind requests, and behind what goes round in a loop.
+        alignment_timeout: Duration::from_secs(5),
+        ..JobSpec::directed(shape, SEED)
+    };
+    let moves = Move {
+        after: spec.lasts() / 4,
+        before: 1,
+        wide: 3,
+        rescale_to: None,
+        onto: Some(onto),
+    };
+    let plan = Plan {
+        seed: SEED,
+        moves: Some(moves),
+        ..Plan::default()
+    };
+    (spec, plan)
+}
