@@ -2,8 +2,8 @@
 //!
 //! A *seed* makes a job (shape, size, parallelism, how finely it is cut), a cluster (TaskManagers,
 //! candidates) and a plan of what is broken. [`simulate`] runs it on one thread with a virtual clock, so that
-//! a job of seconds passes in milliseconds and the same seed is the same run, down to the last message: the
-//! probe folds everything it sees into a hash.
+//! a job of seconds passes in milliseconds and the same seed is the same run, down to the last message (but for what RocksDB does on threads
+//! of its own, see below): the probe folds everything it sees into a hash.
 //!
 //! # What is broken
 //!

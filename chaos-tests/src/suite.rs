@@ -326,5 +326,8 @@ fn tell(failed: &Failed) {
     if history::keeps_everything() {
         eprintln!("{}", failed.story);
     }
-    eprintln!("replay with: {}", replay_command(failed.seed));
+    eprintln!(
+        "replay with, as likely as not if rows lie in RocksDB: {}",
+        replay_command(failed.seed)
+    );
 }

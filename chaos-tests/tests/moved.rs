@@ -7,7 +7,7 @@ use rivus_chaos::{JobSpec, Move, Plan, Rows, Shape, all_go_well, on_all_cores};
 const SEED: u64 = 5;
 
 #[test]
-fn a_job_of_every_shape_goes_on_over_rocksdb_and_in_memory_again() {
+fn a_job_of_every_shape_goes_on_on_the_other_backend() {
     let (memory, disk) = (Rows::InMemory, Rows::InRocksDb(1));
     let both = [(memory, disk), (disk, memory)];
     let shapes = Shape::ALL.into_iter();
@@ -23,7 +23,7 @@ fn a_job_of_every_shape_goes_on_over_rocksdb_and_in_memory_again() {
     assert_eq!(stayed, Vec::<String>::new(), "these didn't move");
 }
 
-/// A short job that is stopped when a quarter of its records has been read.
+/// A short job that is stopped after about a quarter of its time.
 fn moved(shape: Shape, rows: Rows, onto: Rows) -> (JobSpec, Plan) {
     let spec = JobSpec {
         rows,

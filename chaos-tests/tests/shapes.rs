@@ -47,8 +47,11 @@ fn two_hundred_seeds_have_each_kind_of_what_a_shape_has_kinds_of() {
     let inboxes = among_the_seeds(Shape::Watched, JobSpec::inbox);
     let feeds = among_the_seeds(Shape::Fed, JobSpec::is_replayed);
     let evictors = among_the_seeds(Shape::Evicted, |spec| spec.kind(3));
-    let kinds = [written, inboxes, feeds, evictors].map(|kinds| kinds.len());
-    assert_eq!(kinds, [3, 3, 2, 3]);
+    let parts = |spec: &JobSpec| spec.records as usize / spec.feed_capacity();
+    let capacities = among_the_seeds(Shape::Fed, parts);
+    let aggregates = among_the_seeds(Shape::Aggregates, |spec| spec.kind(3));
+    let kinds = [written, inboxes, feeds, capacities, evictors, aggregates];
+    assert_eq!(kinds.map(|kinds| kinds.len()), [3, 3, 2, 3, 3, 3]);
 }
 
 #[test]

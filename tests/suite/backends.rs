@@ -60,8 +60,8 @@ async fn the_output_is_the_same_with_a_hundredth_of_the_memory() {
     assert!(run(builder).await == in_memory, "the output differs");
 }
 
-/// Memory for state that has several times as much.
-const BUDGET: usize = 16 << 20;
+/// Memory for state that takes twice as much.
+const BUDGET: usize = 8 << 20;
 
 #[tokio::test]
 async fn one_budget_of_memory_is_kept() {
@@ -71,23 +71,23 @@ async fn one_budget_of_memory_is_kept() {
     let used = rocks.clone();
     let (over, ended) = mpsc::channel::<()>();
     let watched = thread::spawn(move || {
-        let mut most = (0, used.memory_used());
+        let mut seen = Vec::new();
         while ended.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
             let now = used.memory_used();
-            let all = now.rows + now.memtables + now.blocks + now.indexes;
-            if all > most.0 {
-                most = (all, now);
-            }
+            seen.push((now.rows + now.memtables + now.blocks + now.indexes, now));
         }
-        most
+        seen.sort_by_key(|(all, _)| *all);
+        seen
     });
     let output = run(StreamEnvironment::builder().state_backend(rocks)).await;
     drop(over);
     assert_eq!(output.len() as u64, KEYS + RECORDS);
-    let (most, used) = watched.join().expect("watches");
+    let seen = watched.join().expect("watches");
+    let (usual, most) = (seen[seen.len() / 20 * 19], seen[seen.len() - 1]);
     // What changes while a checkpoint's files are made stays in memory until they are.
-    let kept = BUDGET / 2..BUDGET + BUDGET / 4;
-    assert!(kept.contains(&most), "{most}: {used:?}");
+    assert!(usual.0 < BUDGET + BUDGET / 8, "{usual:?}");
+    assert!(most.0 < 2 * BUDGET, "{most:?}");
+    assert!(most.0 > BUDGET / 2, "{most:?}");
 }
 
 /// State of [`SeenLately`].
@@ -120,8 +120,8 @@ impl KeyedProcessFunction<u64, u64> for SeenLately {
         let before = seen.last.get(&n.value).copied().unwrap_or_default();
         seen.last.insert(n.value, before + 1);
         let times = seen.times.get().copied().unwrap_or_default();
-        let others = seen.all.len() as u64 + seen.last.values().sum::<u64>();
-        out.emit((n.value, times.max(others / 2)));
+        let (all, last) = (seen.all.len() as u64, seen.last.values().sum());
+        out.emit((n.value, times.max(all).max(last)));
         Ok(())
     }
 }
@@ -151,10 +151,9 @@ async fn what_has_expired_on_disk_is_not_seen_and_goes() {
         }
         tokio::time::sleep(Duration::from_millis(800)).await;
         let answer = job.query::<u64, Lately>("seen", &round).await;
-        let shown = answer
-            .expect("answers")
-            .and_then(|seen| seen.times.get().copied());
-        assert_eq!(shown, None);
+        let shown = answer.expect("answers").unwrap_or_default();
+        let shown = (shown.times.get(), shown.all.len(), shown.last.len());
+        assert_eq!(shown, (None, 0, 0));
     }
     // What came in the second round came for the first time.
     assert!(seen.values().iter().all(|(_, times)| *times == 1));

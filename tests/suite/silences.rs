@@ -21,18 +21,17 @@ fn a_task_manager_that_is_stopped_is_replaced_by_a_spare_and_changes_nothing_whe
     let _spare = task_manager("spare");
     stopped.signal("-STOP");
     let restarted = asked.wait_for(&job, |status| {
-        status["restarts"] == 1 && status["status"] == "running"
+        status["restarts"] != 0 && status["status"] == "running"
     });
     let before = checkpoints(&restarted);
     asked.wait_for(&job, |status| checkpoints(status) > before + 3);
     // Its tasks go on where they were: into files that nobody commits, and to peers that don't hear them.
     stopped.signal("-CONT");
-    let woken = asked.wait_for(&job, |status| checkpoints(status) > before + 20);
-    assert_eq!(
-        (&woken["restarts"], &woken["takeovers"]),
-        (&1.into(), &0.into()),
-        "{woken}"
-    );
+    let woken = asked.wait_for(&job, |status| {
+        checkpoints(status) > before + 20 || status["status"] == "completed"
+    });
+    assert_eq!(woken["restarts"], restarted["restarts"], "{woken}");
+    assert_eq!(woken["takeovers"], 0, "{woken}");
     cluster.completed(&asked, &job, 40_000);
     drop(process);
 }
@@ -52,11 +51,13 @@ fn tasks_that_nobody_leads_end_after_a_while_and_the_next_leader_starts_them_fro
     logged(&log, "no leader for too long, tasks end");
 
     let second = cluster.leader(&SOON);
-    let before = checkpoints(&running);
-    let adopted = second
+    let restarted = second.asked.wait_for(&job, |status| {
+        status["restarts"] != 0 && status["status"] == "running"
+    });
+    assert_eq!(restarted["takeovers"], 1, "{restarted}");
+    let before = checkpoints(&restarted);
+    second
         .asked
         .wait_for(&job, |status| checkpoints(status) > before + 3);
-    assert_eq!(adopted["takeovers"], 1, "{adopted}");
-    assert!(!nothing_restarted(&adopted), "{adopted}");
     cluster.completed(&second.asked, &job, 40_000);
 }

@@ -52,8 +52,7 @@ impl World {
     /// A feed that is replayed, before functions that drop what comes again and an actor that is told what is committed; or
     /// one that is not, and an actor that is told at once.
     pub(super) fn fed(&self, env: &StreamEnvironment) {
-        // Some feeds hold less than comes from one checkpoint to the next, and wait for it.
-        let capacity = self.spec.records as usize / [1, 6, 12][self.spec.seed as usize % 3];
+        let capacity = self.spec.feed_capacity();
         let (source, actor) = self.application.begin(Reading::all(&self.spec), capacity);
         let source = match self.spec.is_replayed() {
             true => source.replayed(),

@@ -298,12 +298,18 @@ impl JobSpec {
         self.records.div_ceil(files).max(1)
     }
 
-    /// One of so many kinds of something: over the seeds of a shape each in turn, and over seeds one after the other. Places of rows
-    /// come again after three rounds, each with another kind.
+    /// One of so many kinds of something: each among the seeds of a shape, and among seeds one after the other. Places of rows come again
+    /// after three rounds, each with another kind.
     pub fn kind(&self, kinds: u64) -> usize {
         let shapes = Shape::ALL.len() as u64;
         let (round, shape) = (self.seed / shapes, self.seed % shapes);
         ((round + round / 3 + shape) % kinds) as usize
+    }
+
+    /// Records that its feed holds. Some hold less than comes from one checkpoint to the next, and wait for it.
+    pub fn feed_capacity(&self) -> usize {
+        let round = self.seed / Shape::ALL.len() as u64;
+        self.records as usize / [1, 6, 12][((self.seed + round) % 3) as usize]
     }
 
     /// What comes into its inbox. In each file there is a line that is no record.

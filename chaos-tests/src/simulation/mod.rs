@@ -68,7 +68,7 @@ pub struct Outcome {
     pub confined: bool,
 }
 
-/// Runs a job on one thread with a virtual clock: the same every time.
+/// Runs a job on one thread with a virtual clock: the same every time, but for what RocksDB does on threads of its own.
 ///
 /// # Errors
 /// If the runtime or the job's files can't be set up.

@@ -34,7 +34,7 @@ const FORMAT: &str = "RocksDB";
 /// One budget holds for all stores of a process together. A third is RocksDB's, for memtables and for blocks of what is
 /// read in order. The rest is for rows, decoded and shared out among the stores that are open, less what the indexes and
 /// filters of RocksDB's files take, about two bytes a key, and less what memtables have beyond their third for a moment; a
-/// quarter of the budget is for rows in any case. What a store is about to write, a megabyte at the most, and rows that change
+/// quarter of the budget is for rows in any case. What a store is about to write, some megabytes, and rows that change
 /// while the files of a checkpoint are made come on top of it. A file's blocks of rows are not kept: of fifty rows in a block
 /// one is wanted, and that one is kept decoded. There is no write-ahead log; what a
 /// failure loses, the checkpoint has: the database's files. Those of the last one stay on the disk, linked, so that a
