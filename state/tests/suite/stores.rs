@@ -377,6 +377,23 @@ fn stores_that_are_open_together_share_the_memory() {
 }
 
 #[test]
+fn rows_give_way_to_memtables_that_have_more_than_their_third() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = 1 << 20;
+    let backend = RocksDbBackend::new(directory.path())
+        .unwrap()
+        .memory(memory);
+    let store = open(&backend, 1, "one");
+    let mut changes = Changes::default();
+    put(&mut changes, Space::Rows, b"key", &[7; 200_000]);
+    store.write(&changes).unwrap();
+    // It is flushed when more is written.
+    let (room, used) = (store.cache_bytes(0), backend.memory_used());
+    assert!(used.memtables > memory / 3, "{used:?}");
+    assert!(room <= memory - used.memtables, "{room} beside {used:?}");
+}
+
+#[test]
 fn what_an_idle_store_holds_is_not_given_to_another() {
     let directory = tempfile::tempdir().unwrap();
     let backend = RocksDbBackend::new(directory.path())
