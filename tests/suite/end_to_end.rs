@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rivus::connectors::{BadLine, DiscardSink, GeneratorSource, TextFileSource};
 use rivus::{
-    Count, Event, JobError, JobOptions, JobStatus, RuntimeMode, Shares, SideOutputTag,
-    StreamEnvironment, SubtaskFigures, WatermarkStrategy, WindowAssigner, Windowed,
+    Count, Event, JobError, JobOptions, JobStatus, ParallelInstance, ReadStatus, RuntimeMode,
+    Shares, SideOutputTag, Source, SourceReader, StreamEnvironment, SubtaskFigures, Timestamp,
+    UserError, WatermarkStrategy, WindowAssigner, Windowed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -264,4 +265,77 @@ async fn bad_lines_are_told_from_good_ones_where_the_lines_are_read() {
     let subtasks = result.view.subtasks.iter();
     let parsing = subtasks.filter(|subtask| subtask.name.contains("parsed"));
     assert_eq!(parsing.count(), 1);
+}
+
+/// Numbers that are read side by side: split `n` is every third from `n` on.
+struct SideBySide;
+
+impl Source for SideBySide {
+    type Out = (u32, u32);
+    type Split = u32;
+    type Reader = Side;
+
+    fn splits(&self, parallelism: u32) -> Result<Vec<u32>, UserError> {
+        Ok((0..2 * parallelism).collect())
+    }
+
+    fn reader(&self, instance: ParallelInstance) -> Result<Side, UserError> {
+        let splits = Vec::new();
+        Ok(Side {
+            instance,
+            splits,
+            since: None,
+        })
+    }
+}
+
+/// All but the first are slow to ask for a split.
+struct Side {
+    instance: ParallelInstance,
+    splits: Vec<u32>,
+    since: Option<Timestamp>,
+}
+
+impl SourceReader for Side {
+    type Out = (u32, u32);
+    type Split = u32;
+
+    fn add_split(&mut self, split: u32) -> Result<(), UserError> {
+        self.splits.push(split);
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        out: &mut Vec<Event<(u32, u32)>>,
+        _max: usize,
+        now: Timestamp,
+    ) -> Result<ReadStatus, UserError> {
+        let begins = *self.since.get_or_insert(now) + 100 * i64::from(self.instance.index);
+        if now < begins {
+            return Ok(ReadStatus::Later(begins));
+        }
+        let read = self.splits.drain(..);
+        out.extend(read.map(|split| Event::at(0, (self.instance.index, split))));
+        Ok(ReadStatus::SplitsDone)
+    }
+
+    fn snapshot(&self) -> Vec<u32> {
+        self.splits.clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_done_with_its_first_split_takes_over_nobody_elses_first() {
+    let env = StreamEnvironment::builder()
+        .parallelism(3)
+        .runtime(RuntimeMode::Current)
+        .build();
+    let read = env.from_source(SideBySide).collect();
+    env.execute("side by side").await.expect("finishes");
+    let mut read = read.values();
+    read.sort_by_key(|(_, split)| *split);
+    let readers: Vec<u32> = read.iter().map(|(reader, _)| *reader).collect();
+    // The first of them reads all that comes behind, since the others ask later.
+    assert_eq!(readers, [0, 1, 2, 0, 0, 0]);
 }

@@ -49,6 +49,8 @@ pub enum LogEntry {
         source: VertexId,
         /// The splits, in the order in which they are handed out.
         splits: Vec<EncodedSplit>,
+        /// Among how many readers: each has one of the first.
+        readers: u32,
         /// Whether it goes on looking.
         open: bool,
     },

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttemptId, SubtaskId};
+use crate::ids::{AttemptId, SubtaskId, VertexId};
 use crate::source::{EncodedSplit, FoundSplit, KnownSplits, SplitId, SplitMemory};
 
 /// The splits of one source.
@@ -35,7 +35,7 @@ pub struct SplitPool {
     open: bool,
 }
 
-/// Splits that were given to readers that have gone back behind that: they are kept for them.
+/// Splits that nobody else gets: each reader's first, and those that were given to readers that have gone back behind that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept(BTreeMap<SubtaskId, BTreeSet<SplitId>>);
 
@@ -81,6 +81,19 @@ impl SplitPool {
         }
     }
 
+    /// Keeps the first splits for the readers of `source`, one for each: they may be read side by side. Who had its own behind
+    /// it and took over what another hasn't asked for would hand on late what isn't late; and whoever has none holds the clock.
+    pub fn keep_first(mut self, source: VertexId, readers: u32) -> Self {
+        for index in 0..readers.min(self.len() as u32) {
+            let (id, vertex) = (SplitId(index), source);
+            if id.0 >= self.settled && !self.assigned.contains_key(&id) {
+                self.kept.keep(id, SubtaskId { vertex, index });
+            }
+        }
+        self.pass_taken();
+        self
+    }
+
     /// Adds what was found later, under the next numbers; `last` if there will be no others.
     pub fn discover(&mut self, splits: &[FoundSplit], last: bool) {
         self.splits.extend(splits.iter().cloned());
@@ -102,8 +115,8 @@ impl SplitPool {
     }
 
     /// The first split that nobody has or was promised: splits are handed out in order, so that event time
-    /// advances. After a restart each reader gets those that it had before, and nobody else: another may have
-    /// been further in time, and would hand on late what was not late the first time.
+    /// advances, but for those that are kept for a reader: its first, and after a restart those that it had before. Another may
+    /// have been further in time, and would hand on late what was not late the first time.
     pub fn next(&self, reader: SubtaskId, promised: &BTreeSet<SplitId>) -> Option<SplitId> {
         let is_free = |id: &SplitId| !self.assigned.contains_key(id) && !promised.contains(id);
         let mut others = (self.free_from..self.len() as u32).map(SplitId);
@@ -267,6 +280,29 @@ mod tests {
         pool.discover(&[], true);
         assert!(!pool.is_open());
         assert_eq!(pool.get(SplitId(2)).unwrap().bytes, [2]);
+    }
+
+    #[test]
+    fn each_reader_has_one_of_the_first_and_the_others_go_to_whoever_asks() {
+        let pool = |count, readers| {
+            let pool = SplitPool::new(encoded(0..count), false);
+            pool.keep_first(VertexId(0), readers)
+        };
+        let side_by_side = pool(3, 3);
+        let each = [0, 1, 2, 3].map(|index| free_for(&side_by_side, index));
+        assert_eq!(each, [vec![0], vec![1], vec![2], vec![]]);
+        assert_eq!(free_for(&pool(2, 3), 2), [0; 0]);
+        // The second has not asked yet; the first is done, and gets what comes behind.
+        let mut more = pool(4, 2);
+        more.assign(SplitId(0), reader(0, 1));
+        assert_eq!(
+            (free_for(&more, 0), free_for(&more, 1)),
+            (vec![2, 3], vec![1, 2, 3])
+        );
+        // As a job goes on that had got so far, with another number of readers.
+        let on = more.saved(&[SplitId(0)]).keep_first(VertexId(0), 3);
+        let each = [0, 1, 2].map(|index| free_for(&on, index));
+        assert_eq!(each, [vec![3], vec![1, 3], vec![2, 3]]);
     }
 
     #[test]

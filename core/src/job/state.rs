@@ -207,10 +207,12 @@ impl JobState {
             LogEntry::SplitsFound {
                 source,
                 splits,
+                readers,
                 open,
             } => {
                 let pool = SplitPool::new(splits.clone(), *open);
-                self.splits.insert(*source, pool);
+                self.splits
+                    .insert(*source, pool.keep_first(*source, *readers));
             }
             LogEntry::SplitsDiscovered {
                 source,

@@ -9,7 +9,7 @@ impl JobMachine {
     pub(super) fn find_splits(&mut self, actions: &mut Vec<JobAction>) {
         let missing: Vec<VertexId> = self
             .sources
-            .iter()
+            .keys()
             .filter(|source| !self.state.splits.contains_key(source))
             .copied()
             .collect();

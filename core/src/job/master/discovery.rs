@@ -41,7 +41,7 @@ impl JobMachine {
 
     /// A new leader has the sources look on.
     pub(super) fn discover_on(&self, actions: &mut Vec<JobAction>) {
-        for source in &self.sources {
+        for source in self.sources.keys() {
             self.discover(*source, actions);
         }
     }

@@ -233,7 +233,8 @@ pub struct JobMachine {
     state: JobState,
     regions: Vec<Region>,
     region_of: BTreeMap<SubtaskId, usize>,
-    sources: Vec<VertexId>,
+    /// How many readers each source has.
+    sources: BTreeMap<VertexId, u32>,
     slots_needed: usize,
     slots: Vec<Slot>,
     manifest: Option<Manifest>,
@@ -296,7 +297,9 @@ impl JobMachine {
                 })
                 .collect(),
             region_of,
-            sources: sources.map(|vertex| vertex.id).collect(),
+            sources: sources
+                .map(|vertex| (vertex.id, vertex.parallelism))
+                .collect(),
             slots_needed: widest as usize,
             slots: Vec::new(),
             manifest: None,
@@ -365,6 +368,7 @@ impl JobMachine {
                 Ok(splits) => actions.push(JobAction::Append(LogEntry::SplitsFound {
                     source,
                     splits,
+                    readers: self.sources.get(&source).copied().unwrap_or_default(),
                     open,
                 })),
                 Err(failure) => self.fail_job(failure, &mut actions),
@@ -486,7 +490,7 @@ impl JobMachine {
                 self.discover(*source, actions);
                 let all = self
                     .sources
-                    .iter()
+                    .keys()
                     .all(|source| self.state.splits.contains_key(source));
                 if all && !self.is_ending() {
                     self.find_splits(actions);

@@ -60,16 +60,20 @@ fn a_new_resource_manager_is_asked_again_by_those_who_wait() {
 
 #[test]
 fn splits_are_handed_out_in_order_and_logged_before_they_are_sent() {
-    let mut job = Job::running("a:2; b:1 <- a~hash");
+    let mut job = Job::running(WIDE);
+    // The first that asks is the second: it has a first split of its own.
     job.play(
-        "needs a1#1   | log a1#1 gets 0
-         needs a0#1   | log a0#1 gets 1
-         written      | give a1#1 0
-         written      | give a0#1 1
+        "needs a1#1   | log a1#1 gets 1
+         written      | give a1#1 1
+         needs a1#1   | log a1#1 gets 2
+         needs a0#1   | log a0#1 gets 0
+         written      | give a1#1 2
+         written      | give a0#1 0
+         needs a0#1   | log a0#1 gets 3
          needs a0#9   |
          needs b0#1   |",
     );
-    assert_eq!(job.splits(), "a0#1:1 a1#1:0");
+    assert_eq!(job.splits(), "a0#1:0 a1#1:1,2");
 }
 
 #[test]
