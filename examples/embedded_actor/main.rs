@@ -13,6 +13,7 @@ pub mod popular;
 use std::error::Error;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,7 +23,7 @@ use axum::routing::{get, post};
 use clap::Parser;
 use popular::{Popular, PopularMessage};
 use ractor::{Actor, ActorRef};
-use rivus::{ActorFeed, ActorSink, ActorSource, JobError, JobHandle, StreamEnvironment};
+use rivus::{ActorFeed, ActorSink, ActorSource, JobHandle, RocksDbBackend, StreamEnvironment};
 
 /// Counts page views, which come and are asked for over HTTP.
 #[derive(Parser)]
@@ -36,6 +37,9 @@ pub struct Args {
     /// Subtasks that count.
     #[arg(long, default_value_t = 2)]
     parallelism: u32,
+    /// Keep counts in RocksDB, in this directory: there may be more pages than memory holds.
+    #[arg(long)]
+    rocksdb: Option<PathBuf>,
 }
 
 /// What the handlers work with.
@@ -63,11 +67,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Starts the job among the service's actors.
-pub async fn start(args: &Args, popular: ActorRef<PopularMessage>) -> Result<Service, JobError> {
-    let env = StreamEnvironment::builder()
+pub async fn start(
+    args: &Args,
+    popular: ActorRef<PopularMessage>,
+) -> Result<Service, Box<dyn Error>> {
+    let mut builder = StreamEnvironment::builder()
         .parallelism(args.parallelism)
-        .checkpoint_interval(Duration::from_millis(100))
-        .build();
+        .checkpoint_interval(Duration::from_millis(100));
+    if let Some(directory) = &args.rocksdb {
+        builder = builder.state_backend(RocksDbBackend::new(directory)?);
+    }
+    let env = builder.build();
     let (source, feed) = ActorSource::bounded(10_000);
     let least = args.popular;
     env.from_source(source.replayed())

@@ -3,9 +3,12 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use rivus_core::{DEFAULT_MAX_PARALLELISM, Either, Failure, ManualClock, Record, Timestamp};
+use rivus_core::{
+    DEFAULT_MAX_PARALLELISM, Either, Failure, ManualClock, ParallelInstance, Record, Timestamp,
+};
 use rivus_operators::SideOutputTag;
-use rivus_operators::testing::{CaptureFactory, Harness, HarnessSettings, Show, steps};
+use rivus_operators::testing::{Backend, CaptureFactory, Harness, HarnessSettings, Show, steps};
+use rivus_state::StateBackend;
 
 use super::expected::difference;
 use super::inlets::{ToInlet, inlet, to_one, to_two};
@@ -227,11 +230,32 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
         self
     }
 
-    /// Outputs have no credit now and then, by a seed other than 0. With an odd one rows lie in a store, and hardly any has room
-    /// in memory.
+    /// Outputs have no credit now and then, by a seed other than 0. With an odd one rows lie in a store, and every other of those gives
+    /// its files to snapshots, if it has as many as the [backend](Self::state_backend) says.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
+        self
+    }
+
+    /// Where rows lie with odd seeds. Without it, that is a stand-in in memory, with room for hardly a row above it.
+    ///
+    /// ```
+    /// # use rivus::testing::OperatorTest;
+    /// # use rivus::{DataStream, RocksDbBackend};
+    /// # let dir = tempfile::tempdir()?;
+    /// let rocks = RocksDbBackend::new(dir.path())?.memory(1 << 20).files_from(0);
+    /// OperatorTest::of(|words: &DataStream<String>| words.key_by_ref(|word| word.as_str()).distinct())
+    ///     .reads(str::to_owned)
+    ///     .shows(String::clone)
+    ///     .state_backend(rocks)
+    ///     .check("a@1 b@2 | a@3 x a@4", "a@1 b@2 |");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn state_backend(mut self, backend: impl StateBackend + 'static) -> Self {
+        let job = ParallelInstance::ALONE.job;
+        self.settings.backend = Backend(Arc::new(move |attempt| backend.stores(job, attempt)));
         self
     }
 

@@ -19,6 +19,7 @@ mod dying;
 mod embedded;
 mod end_to_end;
 mod ending;
+mod example_services;
 mod examples;
 mod iterate;
 mod kept;

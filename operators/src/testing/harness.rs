@@ -1,6 +1,7 @@
 //! An operator's subtasks, and what happens to them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,12 +70,34 @@ pub struct Delivery {
     pub batch: Box<dyn Batch>,
 }
 
+/// Stores of an attempt, which has a number of its own.
+#[derive(Clone)]
+pub struct Backend(pub Arc<dyn Fn(AttemptId) -> Box<dyn Stores> + Send + Sync>);
+
+impl Default for Backend {
+    /// In memory, with room for hardly a row above.
+    fn default() -> Self {
+        Self(Arc::new(|_| Box::new(MemoryStores { cache_bytes: 1 })))
+    }
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Backend")
+    }
+}
+
+/// Stores of no two attempts are in one place, whoever drives them.
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+
 /// How a [`Harness`] is set up.
 #[derive(Debug, Clone)]
 pub struct HarnessSettings {
-    /// Of the outputs' refusals; 0 never refuses. With odd ones rows lie in a store, and hardly any has room in memory; every
-    /// other of those gives its files to checkpoints, the others their rows.
+    /// Of the outputs' refusals; 0 never refuses. With odd ones rows lie in a store; every other of those gives its files to
+    /// checkpoints, the others their rows.
     pub seed: u64,
+    /// Where that store is.
+    pub backend: Backend,
     /// Number of subtasks.
     pub parallelism: u32,
     /// The only one that is run, if not all are.
@@ -89,6 +112,7 @@ impl Default for HarnessSettings {
     fn default() -> Self {
         Self {
             seed: 0,
+            backend: Backend::default(),
             parallelism: 1,
             only: None,
             max_parallelism: 128,
@@ -266,9 +290,6 @@ impl<'a, In> Harness<'a, In> {
 
     fn build(&mut self, (snapshots, images): (&[Bytes], &[Images])) -> Result<(), Failure> {
         let seed = self.settings.seed;
-        // Odd seeds: over a store, with room in memory for hardly a row.
-        let stores = MemoryStores { cache_bytes: 1 };
-        let stores = (seed % 2 == 1).then_some(&stores as &dyn Stores);
         let own =
             snapshots.len() == self.settings.parallelism as usize && !self.plan.restores_all();
         self.subtasks.clear();
@@ -285,9 +306,16 @@ impl<'a, In> Harness<'a, In> {
             let mut cx = self.settings.world(index, self.plan.uids());
             let by_hand = ByHand::new(&self.settings.clock);
             cx.set_futures(Arc::new(Hand(Arc::clone(&by_hand))));
+            let stores = (seed % 2 == 1).then(|| {
+                let attempt = ATTEMPTS.fetch_add(1, Relaxed);
+                (self.settings.backend.0)(AttemptId {
+                    attempt,
+                    ..cx.info.attempt
+                })
+            });
             let task = self
                 .plan
-                .task(&cx.info, &restored, stores, &self.log, seed)?;
+                .task(&cx.info, &restored, stores.as_deref(), &self.log, seed)?;
             self.subtasks.push(Subtask {
                 task,
                 cx,

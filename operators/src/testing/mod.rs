@@ -33,5 +33,5 @@ pub use by_hand::sleep;
 #[cfg(test)]
 pub(crate) use capture::word;
 pub use capture::{Capture, CaptureFactory, Log, Show};
-pub use harness::{Delivery, Harness, HarnessSettings, Plan, Saved};
+pub use harness::{Backend, Delivery, Harness, HarnessSettings, Plan, Saved};
 pub use picture::{Step, steps};

@@ -481,6 +481,7 @@ fn two_phases<'a>(
     };
     let settings = HarnessSettings {
         seed,
+        backend: backend(seed),
         max_parallelism: 8,
         ..HarnessSettings::default()
     };
