@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use rivus_actors::{JobStatus, JobView};
 use rivus_core::{Record, Timestamp};
+use rivus_operators::WatermarkStrategy;
 
 use crate::actor_source::ActorSource;
 use crate::cluster::RuntimeMode;
 use crate::environment::{EnvironmentBuilder, StreamEnvironment};
 use crate::error::JobError;
-use crate::feed::ActorFeed;
+use crate::feed::{ActorFeed, FeedClosed};
 use crate::handle::{JobHandle, JobResult};
 use crate::savepoint::Savepoint;
 use crate::stream::DataStream;
@@ -99,6 +100,50 @@ impl JobTest {
         (self.env.from_source(source.replayed()), feed)
     }
 
+    /// A stream whose event time the test tells, and what the test feeds it by: nothing is late before a watermark says so.
+    ///
+    /// ```
+    /// use rivus::WindowAssigner;
+    /// use rivus::testing::JobTest;
+    /// use std::time::Duration;
+    ///
+    /// #[tokio::main(flavor = "current_thread", start_paused = true)] // in a test: #[tokio::test(start_paused = true)]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let test = JobTest::new(7);
+    ///     let (numbers, feed) = test.timed_input::<u64>();
+    ///     let seconds = WindowAssigner::tumbling(Duration::from_secs(1));
+    ///     let sums = numbers.key_by(|n| n % 2).window(seconds).sum(|n| *n).collect();
+    ///     let mut job = test.start().await?;
+    ///
+    ///     feed.send(900, 1).await?;
+    ///     feed.send(1_200, 7).await?;
+    ///     feed.send(300, 3).await?;
+    ///     job.checkpoint().await?;
+    ///     assert!(sums.is_empty()); // no second is over
+    ///     feed.watermark(999).await?;
+    ///     job.checkpoint().await?;
+    ///     assert_eq!(sums.values()[0].value, 4);
+    ///     feed.finish();
+    ///     job.finish().await?;
+    ///     assert_eq!(sums.values()[1].value, 7);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn timed_input<T: Record>(&self) -> (DataStream<T>, TimedFeed<T>) {
+        self.timed(None)
+    }
+
+    pub(super) fn timed<T: Record>(&self, uid: Option<&str>) -> (DataStream<T>, TimedFeed<T>) {
+        let (source, feed) = ActorSource::bounded(INPUT);
+        let mut said = self.env.from_source(source.replayed());
+        if let Some(uid) = uid {
+            said = said.uid(uid);
+        }
+        let nothing = |record: &Option<T>, ts| record.is_none().then_some(ts);
+        let stream = said.assign_watermarks(WatermarkStrategy::punctuated(nothing));
+        (stream.flat_map(|record| record), TimedFeed { feed })
+    }
+
     /// Starts what was written.
     ///
     /// # Errors
@@ -154,6 +199,35 @@ impl JobTest {
     }
 }
 
+/// What feeds a [`timed_input`](JobTest::timed_input).
+pub struct TimedFeed<T> {
+    /// Nothing is a watermark.
+    feed: ActorFeed<Option<T>>,
+}
+
+impl<T: Record> TimedFeed<T> {
+    /// A record comes, with its time in milliseconds.
+    ///
+    /// # Errors
+    /// If the stream has ended, or its job has.
+    pub async fn send(&self, ts: Timestamp, record: T) -> Result<(), FeedClosed> {
+        self.feed.send_at(ts, Some(record)).await.map(drop)
+    }
+
+    /// Event time has come so far: everything up to there, in milliseconds, has been fed.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn watermark(&self, ts: Timestamp) -> Result<(), FeedClosed> {
+        self.feed.send_at(ts, None).await.map(drop)
+    }
+
+    /// Ends the stream behind what was fed.
+    pub fn finish(&self) {
+        self.feed.finish();
+    }
+}
+
 /// A job of a [`JobTest`] that runs.
 pub struct RunningJob {
     handle: JobHandle,
@@ -165,7 +239,7 @@ impl RunningJob {
         &self.handle
     }
 
-    async fn runs(&mut self) -> Result<(), JobError> {
+    pub(super) async fn runs(&mut self) -> Result<(), JobError> {
         let runs = |view: &JobView| view.status == JobStatus::Running;
         self.handle.wait_until(runs).await?;
         Ok(())

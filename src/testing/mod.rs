@@ -4,7 +4,8 @@
 //! |---|---|
 //! | an operator, or a chain of them, by pictures | [`OperatorTest`] |
 //! | the same step by step: records, watermarks, time, snapshots, crashes, other parallelisms; its state and timers | [`RunningOperator`] |
-//! | a whole job, with a clock of its own, fed by hand, and with actors that die | [`JobTest`] |
+//! | a whole job, by pictures | [`JobPictures`] |
+//! | the same step by step: fed by hand, with a clock of its own, and with actors that die | [`JobTest`] |
 //! | a source or sink of your own | [`contract`] |
 //!
 //! # Pictures
@@ -22,6 +23,7 @@
 //! | `x3` | the same, and three subtasks go on | |
 //! | `+50` | 50 ms pass | |
 //! | `end`, `idle` | the input ends; falls silent | the same |
+//! | `takeover` | a job's leader dies, and the next one takes it over | |
 //! | `{ a@9 b@9 }` | | records in any order |
 //!
 //! **Windows of several keys that one watermark fires come in no order that anybody promises**: in memory in that of their rows, over a
@@ -44,11 +46,13 @@
 mod expected;
 mod inlets;
 mod job;
+mod job_pictures;
 mod operator;
 mod running;
 mod streams;
 
-pub use job::{JobTest, RunningJob};
+pub use job::{JobTest, RunningJob, TimedFeed};
+pub use job_pictures::JobPictures;
 pub use operator::{OperatorTest, Tested};
 pub use rivus_connectors::contract;
 pub use rivus_operators::testing::sleep;

@@ -19,7 +19,7 @@ use crate::program::Program;
 use crate::stream::{DataStream, SinkHandle};
 
 /// Makes a record of a picture's word.
-type Read<'a, In> = Box<dyn Fn(&str) -> In + 'a>;
+pub(super) type Read<'a, In> = Box<dyn Fn(&str) -> In + 'a>;
 
 /// What a test's streams end in: a stream, or a sink.
 pub trait Tested {
@@ -138,12 +138,12 @@ impl<'a, A: Record, B: Record, Out: Record> OperatorTest<'a, Either<A, B>, Out> 
 }
 
 /// In debug form, without blanks: a picture's words have none.
-fn in_debug_form<T: Debug>(value: &T) -> String {
+pub(super) fn in_debug_form<T: Debug>(value: &T) -> String {
     format!("{value:?}").replace(' ', "")
 }
 
 /// What is tried with a seed.
-fn variant(seed: u64) -> String {
+pub(super) fn variant(seed: u64) -> String {
     let rows = if seed % 2 == 1 {
         "over a store"
     } else {

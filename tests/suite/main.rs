@@ -22,6 +22,7 @@ mod ending;
 mod example_services;
 mod examples;
 mod iterate;
+mod job_pictures;
 mod kept;
 mod logs;
 mod mistakes;

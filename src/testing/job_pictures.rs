@@ -1,0 +1,253 @@
+//! A whole job, by pictures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rivus_core::{Control, Either, MemoryStores, Record};
+use rivus_operators::testing::{Show, Step, steps};
+
+use super::expected::difference;
+use super::job::{JobTest, RunningJob, TimedFeed};
+use super::operator::{Read, in_debug_form, variant};
+use crate::connectors::Collected;
+use crate::environment::EnvironmentBuilder;
+use crate::error::JobError;
+use crate::stream::DataStream;
+
+/// So long the clock goes on by itself before a checkpoint that nobody asked for.
+const CHECKPOINTS: Duration = Duration::from_secs(10);
+
+/// By which subtasks are killed.
+const INPUT: &str = "rivus.input";
+
+/// A picture's word for the death of the leader.
+const TAKEOVER: &str = "takeover";
+
+type WriteJob<'a, In, Out> = Box<dyn Fn(&DataStream<In>) -> DataStream<Out> + 'a>;
+
+/// A whole job that is driven by pictures, in the words of [`testing`](crate::testing): with actors, exchanges, checkpoints and commits,
+/// all on the test's own thread. What comes out is what whoever reads only committed records sees: it appears at a checkpoint, or at the
+/// end. Every picture is tried in memory and over a store with room for hardly a row.
+///
+/// ```
+/// use rivus::testing::JobPictures;
+/// use rivus::{DataStream, WindowAssigner};
+/// use std::time::Duration;
+///
+/// fn counts(words: &DataStream<String>) -> DataStream<(String, u64)> {
+///     let tens = WindowAssigner::tumbling(Duration::from_millis(10));
+///     let counts = words.key_by_ref(|word| word.as_str()).window(tens).count();
+///     counts.map(|window| (window.key, window.value))
+/// }
+///
+/// #[tokio::main(flavor = "current_thread", start_paused = true)] // in a test: #[tokio::test(start_paused = true)]
+/// async fn main() {
+///     JobPictures::of(counts)
+///         .reads(str::to_owned)
+///         .shows(|(word, count)| format!("{word}={count}"))
+///         .settings(|settings| settings.parallelism(2))
+///         // Subtasks die, then the leader; three subtasks go on.
+///         .check("a@1 b@2 | a@3 !9 x | a@12 takeover a@13 x3 !19 end", "| { a=2@9 b=1@9 } | a=2@19 end")
+///         .await;
+/// }
+/// ```
+///
+/// Beside those of an operator's pictures there is `takeover`: the leader dies, and the next one takes the job over while its tasks run
+/// on. `x` kills the subtasks, and the job goes on from its last checkpoint; `x3` rescales it besides. For `|` the clock goes on to the
+/// next checkpoint, at most ten seconds, and every ten seconds there is one without it; [`settings`](Self::settings) may say otherwise. `idle`
+/// is not known here.
+pub struct JobPictures<'a, In, Out> {
+    write: WriteJob<'a, In, Out>,
+    read: Option<Read<'a, In>>,
+    show: Show<Out>,
+    settings: Box<dyn Fn(EnvironmentBuilder) -> EnvironmentBuilder + 'a>,
+}
+
+impl<'a, A: Record, B: Record, Out: Record> JobPictures<'a, Either<A, B>, Out> {
+    /// Of a job with two inputs, whose event time is the same. [`reads`](Self::reads) says of which a record is.
+    pub fn of_two(write: impl Fn(&DataStream<A>, &DataStream<B>) -> DataStream<Out> + 'a) -> Self {
+        Self::of(move |both| {
+            let first = both.flat_map(|record| match record {
+                Either::First(record) => Some(record),
+                Either::Second(_) => None,
+            });
+            let second = both.flat_map(|record| match record {
+                Either::First(_) => None,
+                Either::Second(record) => Some(record),
+            });
+            write(&first, &second)
+        })
+    }
+}
+
+impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
+    /// Of what a program makes of a stream. Its event time is what the picture says.
+    pub fn of(write: impl Fn(&DataStream<In>) -> DataStream<Out> + 'a) -> Self {
+        Self {
+            write: Box::new(write),
+            read: None,
+            show: Arc::new(in_debug_form),
+            settings: Box::new(|settings| settings),
+        }
+    }
+
+    /// How a picture's word, what stands before the `@`, becomes a record.
+    #[must_use]
+    pub fn reads(mut self, read: impl Fn(&str) -> In + 'a) -> Self {
+        self.read = Some(Box::new(read));
+        self
+    }
+
+    /// How a record that came out becomes a picture's word; in debug form without blanks, unless this says otherwise.
+    #[must_use]
+    pub fn shows(mut self, show: impl Fn(&Out) -> String + Send + Sync + 'static) -> Self {
+        self.show = Arc::new(show);
+        self
+    }
+
+    /// With other settings than [`JobTest::new`] has: a parallelism, a state backend for all runs.
+    #[must_use]
+    pub fn settings(
+        mut self,
+        settings: impl Fn(EnvironmentBuilder) -> EnvironmentBuilder + 'a,
+    ) -> Self {
+        self.settings = Box::new(settings);
+        self
+    }
+
+    /// What a picture gives with a seed; over a store with an odd one.
+    ///
+    /// # Errors
+    /// If the program can't run, or the job fails.
+    ///
+    /// # Panics
+    /// If a word means nothing to a job, or nobody [`reads`](Self::reads) records.
+    pub async fn play(&self, picture: &str, seed: u64) -> Result<String, JobError> {
+        let Some(read) = &self.read else {
+            panic!("who reads the picture's records? say it by .reads(|word| ..)");
+        };
+        let test = JobTest::with(seed, |settings| {
+            let settings = settings.checkpoint_interval(CHECKPOINTS);
+            (self.settings)(match seed % 2 {
+                1 => settings.state_backend(MemoryStores { cache_bytes: 1 }),
+                _ => settings,
+            })
+        });
+        let (input, feed) = test.timed(Some(INPUT));
+        let out = (self.write)(&input).collect();
+        let mut played = Played {
+            job: Some(test.start().await?),
+            feed,
+            out,
+            show: &self.show,
+            shown: 0,
+            words: Vec::new(),
+        };
+        let words: Vec<&str> = picture.split_whitespace().collect();
+        for (part, words) in words.split(|word| *word == TAKEOVER).enumerate() {
+            if part > 0 {
+                played.job()?.kill_leader().await?;
+            }
+            for step in steps(&words.join(" "), read) {
+                played.step(step).await?;
+            }
+        }
+        if let Some(job) = played.job {
+            job.handle().cancel();
+        }
+        Ok(played.words.join(" "))
+    }
+
+    /// Checks what a picture gives. Records between `{` and `}` are expected in any order.
+    ///
+    /// # Panics
+    /// If something else comes out, or the job fails.
+    pub async fn check(&self, picture: &str, expected: &str) -> &Self {
+        for seed in 0..4 {
+            let with = variant(seed);
+            match self.play(picture, seed).await {
+                Ok(came) => {
+                    if let Some(told) = difference(&came, expected) {
+                        panic!("not what is expected of the picture {picture}\n{with}:\n{told}");
+                    }
+                }
+                Err(error) => panic!("the picture {picture} failed\n{with}:\n{error}"),
+            }
+        }
+        self
+    }
+}
+
+/// A job that is being played to.
+struct Played<'a, In, Out> {
+    /// None once it has ended.
+    job: Option<RunningJob>,
+    feed: TimedFeed<In>,
+    out: Collected<Out>,
+    show: &'a Show<Out>,
+    /// How many of the records that are committed have been shown.
+    shown: usize,
+    words: Vec<String>,
+}
+
+impl<In: Record, Out: Record> Played<'_, In, Out> {
+    fn job(&mut self) -> Result<&mut RunningJob, JobError> {
+        self.job.as_mut().ok_or(JobError::Ended)
+    }
+
+    async fn step(&mut self, step: Step<In>) -> Result<(), JobError> {
+        match step {
+            Step::Run(run) => {
+                for event in run {
+                    if self.feed.send(event.ts, event.value).await.is_err() {
+                        return self.over().await;
+                    }
+                }
+            }
+            Step::Control(Control::Watermark(watermark)) => {
+                if self.feed.watermark(watermark).await.is_err() {
+                    return self.over().await;
+                }
+            }
+            Step::Control(Control::EndOfInput) => {
+                self.feed.finish();
+                return self.over().await;
+            }
+            Step::Control(control) => panic!("{control:?} means nothing to a whole job"),
+            Step::Pass(time) => self.job()?.advance(time).await,
+            Step::Barrier => {
+                self.job()?.checkpoint().await?;
+                self.show();
+                self.words.push("|".to_owned());
+            }
+            Step::Crash => self.job()?.kill(INPUT).await?,
+            Step::Rescale(parallelism) => {
+                let job = self.job()?;
+                job.kill(INPUT).await?;
+                job.handle().rescale(parallelism).await?;
+                job.runs().await?;
+            }
+        }
+        if let Some(job) = &self.job {
+            job.settle().await;
+        }
+        Ok(())
+    }
+
+    /// The job is at its end, or has failed.
+    async fn over(&mut self) -> Result<(), JobError> {
+        self.job.take().ok_or(JobError::Ended)?.finish().await?;
+        self.show();
+        self.words.push("end".to_owned());
+        Ok(())
+    }
+
+    /// What has been committed since.
+    fn show(&mut self) {
+        let events = self.out.events();
+        let new = events.iter().skip(self.shown);
+        let words = new.map(|event| format!("{}@{}", (self.show)(&event.value), event.ts));
+        self.words.extend(words);
+        self.shown = events.len();
+    }
+}
