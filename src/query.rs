@@ -297,19 +297,21 @@ impl JobHandle {
         }
     }
 
-    /// Kills the subtasks of an operator.
-    pub(crate) fn kill_subtasks(&self, uid: &str) -> Result<(), JobError> {
+    /// Kills the subtasks of an operator that can be seen. Returns how many.
+    pub(crate) fn kill_subtasks(&self, uid: &str) -> Result<usize, JobError> {
         let graph = self.cluster.graph(self.job).ok_or(JobError::Ended)?;
         let vertex =
             vertex_of(&graph, uid).map_err(|error| JobError::Program(error.to_string()))?;
+        let mut killed = 0;
         for task in self.view().subtasks {
             if task.attempt.subtask.vertex == vertex.id
                 && let Some(actor) = self.cluster.subtask(self.job, task.attempt)
             {
                 actor.kill();
+                killed += 1;
             }
         }
-        Ok(())
+        Ok(killed)
     }
 
     /// Asks a subtask.

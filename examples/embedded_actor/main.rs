@@ -37,7 +37,7 @@ pub struct Args {
     /// Subtasks that count.
     #[arg(long, default_value_t = 2)]
     parallelism: u32,
-    /// Keep counts in RocksDB, in this directory: there may be more pages than memory holds.
+    /// Keep counts in RocksDB, in this directory, while the service runs: there may be more pages than memory holds.
     #[arg(long)]
     rocksdb: Option<PathBuf>,
 }

@@ -19,7 +19,7 @@ use crate::stream::DataStream;
 const INPUT: usize = 10_000;
 
 /// Time in which everything gets done that can be: the clock goes on only when all wait.
-const MOMENT: Duration = Duration::from_millis(20);
+pub(super) const MOMENT: Duration = Duration::from_millis(20);
 
 /// A whole job that is fed by hand, all of it on the test's own thread. With tokio's clock paused, time goes on when everything
 /// waits, or as the test says, and the same seed gives the same run.
@@ -135,13 +135,15 @@ impl JobTest {
 
     pub(super) fn timed<T: Record>(&self, uid: Option<&str>) -> (DataStream<T>, TimedFeed<T>) {
         let (source, feed) = ActorSource::bounded(INPUT);
-        let mut said = self.env.from_source(source.replayed());
+        // Others of its subtasks would hold time back until they have heard that there is nothing for them.
+        let mut said = self.env.from_source(source.replayed()).parallelism(1);
         if let Some(uid) = uid {
             said = said.uid(uid);
         }
         let nothing = |record: &Option<T>, ts| record.is_none().then_some(ts);
-        let stream = said.assign_watermarks(WatermarkStrategy::punctuated(nothing));
-        (stream.flat_map(|record| record), TimedFeed { feed })
+        let timed = said.assign_watermarks(WatermarkStrategy::punctuated(nothing));
+        let stream = timed.parallelism(1).flat_map(|record| record);
+        (stream.parallelism(1), TimedFeed { feed })
     }
 
     /// Starts what was written.
@@ -214,7 +216,9 @@ impl<T: Record> TimedFeed<T> {
         self.feed.send_at(ts, Some(record)).await.map(drop)
     }
 
-    /// Event time has come so far: everything up to there, in milliseconds, has been fed.
+    /// Event time has come so far: everything up to there, in milliseconds, has been fed. It gets to the job's operators behind the
+    /// records before it. Records behind it that are fed, or come again, at the same moment may get there first: so no test can count
+    /// on one of them being late, and no program.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -230,7 +234,7 @@ impl<T: Record> TimedFeed<T> {
 
 /// A job of a [`JobTest`] that runs.
 pub struct RunningJob {
-    handle: JobHandle,
+    pub(super) handle: JobHandle,
 }
 
 impl RunningJob {
@@ -274,7 +278,10 @@ impl RunningJob {
     /// If the job has no such operator, or is over.
     pub async fn kill(&mut self, uid: &str) -> Result<(), JobError> {
         let before = self.handle.view().restarts;
-        self.handle.kill_subtasks(uid)?;
+        // A job that has just begun, or begun again, is not seen at once.
+        while self.handle.kill_subtasks(uid)? == 0 {
+            self.settle().await;
+        }
         let again = |view: &JobView| view.restarts > before;
         self.handle.wait_until(again).await?;
         self.runs().await

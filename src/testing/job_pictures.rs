@@ -7,8 +7,8 @@ use rivus_core::{Control, Either, MemoryStores, Record};
 use rivus_operators::testing::{Show, Step, steps};
 
 use super::expected::difference;
-use super::job::{JobTest, RunningJob, TimedFeed};
-use super::operator::{Read, in_debug_form, variant};
+use super::job::{JobTest, MOMENT, RunningJob, TimedFeed};
+use super::operator::{Read, in_debug_form};
 use crate::connectors::Collected;
 use crate::environment::EnvironmentBuilder;
 use crate::error::JobError;
@@ -25,7 +25,7 @@ const TAKEOVER: &str = "takeover";
 
 type WriteJob<'a, In, Out> = Box<dyn Fn(&DataStream<In>) -> DataStream<Out> + 'a>;
 
-/// A whole job that is driven by pictures, in the words of [`testing`](crate::testing): with actors, exchanges, checkpoints and commits,
+/// A whole job that is driven by pictures, as [`OperatorTest`](super::OperatorTest) drives operators: with actors, exchanges, checkpoints and commits,
 /// all on the test's own thread. What comes out is what whoever reads only committed records sees: it appears at a checkpoint, or at the
 /// end. Every picture is tried in memory and over a store with room for hardly a row.
 ///
@@ -52,10 +52,19 @@ type WriteJob<'a, In, Out> = Box<dyn Fn(&DataStream<In>) -> DataStream<Out> + 'a
 /// }
 /// ```
 ///
-/// Beside those of an operator's pictures there is `takeover`: the leader dies, and the next one takes the job over while its tasks run
-/// on. `x` kills the subtasks, and the job goes on from its last checkpoint; `x3` rescales it besides. For `|` the clock goes on to the
-/// next checkpoint, at most ten seconds, and every ten seconds there is one without it; [`settings`](Self::settings) may say otherwise. `idle`
-/// is not known here.
+/// | word | what happens |
+/// |---|---|
+/// | `a@1 b@2`, `/`, `!6`, `!max` | as to an operator, but that no watermark comes out |
+/// | `\|` | the clock goes on to the next checkpoint, at most ten seconds; every ten seconds there is one without it |
+/// | `x` | the subtasks are killed, and the job goes on from its last checkpoint, after the wait of its restart strategy |
+/// | `x3` | the same, then three subtasks go on, from a savepoint: it is the last checkpoint now |
+/// | `takeover` | the leader dies, and the next one takes the job over while its tasks run on |
+/// | `+50` | 50 ms pass; between other words it is 20, which count here too |
+/// | `end` | the input ends, and the job |
+///
+/// After `x` all comes again at once, watermarks and the records behind them: what was late the first time may be in time then, as in any job.
+///
+/// Records that come out before one `|` or `end` are ordered by subtask: at a parallelism above 1 they stand between `{` and `}`.
 pub struct JobPictures<'a, In, Out> {
     write: WriteJob<'a, In, Out>,
     read: Option<Read<'a, In>>,
@@ -126,6 +135,7 @@ impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
         let Some(read) = &self.read else {
             panic!("who reads the picture's records? say it by .reads(|word| ..)");
         };
+        let parts = parts(picture, read);
         let test = JobTest::with(seed, |settings| {
             let settings = settings.checkpoint_interval(CHECKPOINTS);
             (self.settings)(match seed % 2 {
@@ -141,41 +151,56 @@ impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
             out,
             show: &self.show,
             shown: 0,
+            settled: Duration::ZERO,
             words: Vec::new(),
         };
-        let words: Vec<&str> = picture.split_whitespace().collect();
-        for (part, words) in words.split(|word| *word == TAKEOVER).enumerate() {
-            if part > 0 {
-                played.job()?.kill_leader().await?;
-            }
-            for step in steps(&words.join(" "), read) {
-                played.step(step).await?;
-            }
+        let all = played.play(parts).await;
+        if let Some(RunningJob { handle }) = played.job {
+            handle.cancel();
+            let _ = handle.wait().await;
         }
-        if let Some(job) = played.job {
-            job.handle().cancel();
-        }
-        Ok(played.words.join(" "))
+        all.map(|()| played.words.join(" "))
     }
 
-    /// Checks what a picture gives. Records between `{` and `}` are expected in any order.
+    /// Checks what a picture gives, in memory and over a store. Records between `{` and `}` are expected in any order.
     ///
     /// # Panics
     /// If something else comes out, or the job fails.
     pub async fn check(&self, picture: &str, expected: &str) -> &Self {
         for seed in 0..4 {
-            let with = variant(seed);
             match self.play(picture, seed).await {
                 Ok(came) => {
                     if let Some(told) = difference(&came, expected) {
-                        panic!("not what is expected of the picture {picture}\n{with}:\n{told}");
+                        panic!(
+                            "not what is expected of the picture {picture}\nwith seed {seed}:\n{told}"
+                        );
                     }
                 }
-                Err(error) => panic!("the picture {picture} failed\n{with}:\n{error}"),
+                Err(error) => panic!("the picture {picture} failed\nwith seed {seed}:\n{error}"),
             }
         }
         self
     }
+}
+
+/// What happens, between deaths of the leader.
+fn parts<T>(picture: &str, read: impl Fn(&str) -> T) -> Vec<Vec<Step<T>>> {
+    let words: Vec<&str> = picture.split_whitespace().collect();
+    for word in &words {
+        let (first, rest) = word.split_at(word.len().min(1));
+        let is_known = match first {
+            "!" | "+" => true,
+            "x" => rest.chars().all(|digit| digit.is_ascii_digit()),
+            _ => word.contains('@') || ["/", "|", "end", TAKEOVER].contains(word),
+        };
+        assert!(
+            is_known || word.contains('@'),
+            "the picture's word {word} means nothing to a job: a record has its time behind it, as a@1, and there are /, !6, !max, |, \
+             x, x3, {TAKEOVER}, +50, end"
+        );
+    }
+    let parts = words.split(|word| *word == TAKEOVER);
+    parts.map(|words| steps(&words.join(" "), &read)).collect()
 }
 
 /// A job that is being played to.
@@ -187,12 +212,26 @@ struct Played<'a, In, Out> {
     show: &'a Show<Out>,
     /// How many of the records that are committed have been shown.
     shown: usize,
+    /// Time that has passed between words.
+    settled: Duration,
     words: Vec<String>,
 }
 
 impl<In: Record, Out: Record> Played<'_, In, Out> {
     fn job(&mut self) -> Result<&mut RunningJob, JobError> {
         self.job.as_mut().ok_or(JobError::Ended)
+    }
+
+    async fn play(&mut self, parts: Vec<Vec<Step<In>>>) -> Result<(), JobError> {
+        for (part, steps) in parts.into_iter().enumerate() {
+            if part > 0 {
+                self.job()?.kill_leader().await?;
+            }
+            for step in steps {
+                self.step(step).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn step(&mut self, step: Step<In>) -> Result<(), JobError> {
@@ -214,7 +253,12 @@ impl<In: Record, Out: Record> Played<'_, In, Out> {
                 return self.over().await;
             }
             Step::Control(control) => panic!("{control:?} means nothing to a whole job"),
-            Step::Pass(time) => self.job()?.advance(time).await,
+            Step::Pass(time) => {
+                let rest = time.saturating_sub(self.settled);
+                self.settled = self.settled.saturating_sub(time);
+                self.job()?.advance(rest).await;
+                return Ok(());
+            }
             Step::Barrier => {
                 self.job()?.checkpoint().await?;
                 self.show();
@@ -230,6 +274,7 @@ impl<In: Record, Out: Record> Played<'_, In, Out> {
         }
         if let Some(job) = &self.job {
             job.settle().await;
+            self.settled += MOMENT;
         }
         Ok(())
     }

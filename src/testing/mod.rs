@@ -10,7 +10,7 @@
 //!
 //! # Pictures
 //!
-//! A picture is a line of words. What stands before an `@` is a record, as the test reads and shows it.
+//! A picture is a line of words; those of a job are told apart at [`JobPictures`]. What stands before an `@` is a record, as the test reads and shows it.
 //!
 //! | word | what happens | what came out |
 //! |---|---|---|
@@ -23,7 +23,6 @@
 //! | `x3` | the same, and three subtasks go on | |
 //! | `+50` | 50 ms pass | |
 //! | `end`, `idle` | the input ends; falls silent | the same |
-//! | `takeover` | a job's leader dies, and the next one takes it over | |
 //! | `{ a@9 b@9 }` | | records in any order |
 //!
 //! **Windows of several keys that one watermark fires come in no order that anybody promises**: in memory in that of their rows, over a

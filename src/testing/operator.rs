@@ -143,7 +143,7 @@ pub(super) fn in_debug_form<T: Debug>(value: &T) -> String {
 }
 
 /// What is tried with a seed.
-pub(super) fn variant(seed: u64) -> String {
+fn variant(seed: u64) -> String {
     let rows = if seed % 2 == 1 {
         "over a store"
     } else {
@@ -230,15 +230,16 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
         self
     }
 
-    /// Outputs have no credit now and then, by a seed other than 0. With an odd one rows lie in a store, and every other of those gives
-    /// its files to snapshots, if it has as many as the [backend](Self::state_backend) says.
+    /// Outputs have no credit now and then, by a seed other than 0. With an odd one rows lie in a store; a snapshot is made of its files with
+    /// 3, 7, 11 .., and of its rows with the others.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
         self
     }
 
-    /// Where rows lie with odd seeds. Without it, that is a stand-in in memory, with room for hardly a row above it.
+    /// Where rows lie with odd seeds, with as much room in memory as the backend has. Without it, that is a stand-in in memory, with room
+    /// for hardly a row above it.
     ///
     /// ```
     /// # use rivus::testing::OperatorTest;

@@ -343,8 +343,8 @@ fn a_checkpoint_that_is_files_waits_for_a_task_manager_that_can_read_them() {
     let cluster = Cluster::new();
     let (words, out) = (cluster.path("words.txt"), cluster.out());
     // Enough of them that a subtask's rows are worth files and that it takes a while; each ten times.
-    let line = |n: u32| (0..20).map(move |i| format!("w{:030} ", 20 * (n % 10_000) + i));
-    let text: String = (0..100_000)
+    let line = |n: u32| (0..20).map(move |i| format!("w{:030} ", 20 * (n % 5_000) + i));
+    let text: String = (0..50_000)
         .flat_map(|n| line(n).chain(["\n".into()]))
         .collect();
     std::fs::write(&words, text).expect("is written");
@@ -381,7 +381,7 @@ fn a_checkpoint_that_is_files_waits_for_a_task_manager_that_can_read_them() {
     let mut counted = csv_lines(&cluster.out());
     counted.sort_unstable();
     let expected =
-        (0..200_000).flat_map(|n| (1..=10).map(move |times| format!("w{n:030},{times}")));
+        (0..100_000).flat_map(|n| (1..=10).map(move |times| format!("w{n:030},{times}")));
     let mut expected: Vec<String> = expected.collect();
     expected.sort_unstable();
     assert!(

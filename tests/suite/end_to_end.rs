@@ -267,7 +267,7 @@ async fn bad_lines_are_told_from_good_ones_where_the_lines_are_read() {
     assert_eq!(parsing.count(), 1);
 }
 
-/// Numbers that are read side by side: split `n` is every third from `n` on.
+/// Two splits for each reader. A record says who read which.
 struct SideBySide;
 
 impl Source for SideBySide {

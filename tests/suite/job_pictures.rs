@@ -39,6 +39,11 @@ async fn committed_records_are_what_they_are_undisturbed_at_every_parallelism() 
             "| { a=4@9 b=2@9 } | end",
         )
         .await
+        .check("a=1@1 !9 a=2@3 | end", "a=1@9 | end")
+        .await
+        // Before anything has been seen of the job.
+        .check("a=1@1 x x !9 end", "a=1@9 end")
+        .await
         // The next leader's tasks are the same ones; then two others go on.
         .check(
             "a=1@1 takeover a=3@3 | !9 x2 a=5@12 takeover !19 | a=1@21 end",
@@ -111,10 +116,11 @@ fn a_picture_that_is_wrong_says_so() {
         *panic.downcast::<String>().expect("a message")
     };
     let other = told("a=1@1 | a=2@2 end", "a=2@1 | a=5@2 end");
-    assert!(other.contains("with seed 0, rows in memory"), "{other}");
+    assert!(other.contains("with seed 0:"), "{other}");
     assert!(other.contains("> a=4@2     a=5@2"), "{other}");
     let idle = told("a=1@1 idle", "");
-    assert!(idle.contains("Idle means nothing to a whole job"), "{idle}");
+    assert!(idle.contains("idle means nothing to a job"), "{idle}");
+    assert!(idle.contains("takeover"), "{idle}");
     let failed = told("a=9@1 end", "");
     assert!(failed.contains("too much"), "{failed}");
     let failed = runtime().block_on(doubled.play("a=1@1 a=9@2 | end", 0));

@@ -117,11 +117,13 @@ impl Asked {
 
     /// Looks at a job until it is as it should be.
     pub(crate) fn wait_for(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..1_200 {
+        for _ in 0..600 {
             let status = self.answer(&["status", job]);
             if is_so(&status) {
                 return status;
             }
+            // Each look is a process of its own.
+            pause();
             pause();
         }
         panic!("it never came to that: {}", self.answer(&["status", job]));

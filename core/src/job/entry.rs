@@ -49,7 +49,7 @@ pub enum LogEntry {
         source: VertexId,
         /// The splits, in the order in which they are handed out.
         splits: Vec<EncodedSplit>,
-        /// Among how many readers: each has one of the first.
+        /// How many readers there are. Each has one of the first splits.
         readers: u32,
         /// Whether it goes on looking.
         open: bool,

@@ -176,7 +176,7 @@ impl SavepointManifest {
                 .iter()
                 .find(|saved| source == Some(&saved.operators[0].uid));
             if let Some(found) = before.and_then(|before| before.splits.clone()) {
-                splits.insert(vertex.id, found.keep_first(vertex.id, vertex.parallelism));
+                splits.insert(vertex.id, found);
             }
             for index in 0..vertex.parallelism {
                 let subtask = SubtaskId {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttemptId, SubtaskId, VertexId};
+use crate::ids::{AttemptId, SubtaskId};
 use crate::source::{EncodedSplit, FoundSplit, KnownSplits, SplitId, SplitMemory};
 
 /// The splits of one source.
@@ -29,13 +29,16 @@ pub struct SplitPool {
     /// Who was given a split; nobody in particular if a completed checkpoint holds it.
     assigned: BTreeMap<SplitId, Option<AttemptId>>,
     kept: Kept,
+    /// So many of the first splits belong to a reader each. None if the job began with a savepoint: then some readers have others to
+    /// read, or have ended.
+    readers: u32,
     /// What is remembered of those that are forgotten, for as long as others may be found.
     remembered: KnownSplits<Vec<u8>>,
     /// Whether others may still be found.
     open: bool,
 }
 
-/// Splits that nobody else gets: each reader's first, and those that were given to readers that have gone back behind that.
+/// Splits that were given to readers that have gone back behind that: they are kept for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept(BTreeMap<SubtaskId, BTreeSet<SplitId>>);
 
@@ -81,17 +84,15 @@ impl SplitPool {
         }
     }
 
-    /// Keeps the first splits for the readers of `source`, one for each: they may be read side by side. Who had its own behind
-    /// it and took over what another hasn't asked for would hand on late what isn't late; and whoever has none holds the clock.
-    pub fn keep_first(mut self, source: VertexId, readers: u32) -> Self {
-        for index in 0..readers.min(self.len() as u32) {
-            let (id, vertex) = (SplitId(index), source);
-            if id.0 >= self.settled && !self.assigned.contains_key(&id) {
-                self.kept.keep(id, SubtaskId { vertex, index });
-            }
+    /// The same for so many readers, each of which has one of the first splits: those may be read side by side, and a reader that
+    /// was through with its own would hand on late what another hasn't asked for yet. That one's watermark holds all others until it has.
+    pub fn read_by(self, readers: u32) -> Self {
+        let free_from = readers;
+        Self {
+            readers,
+            free_from,
+            ..self
         }
-        self.pass_taken();
-        self
     }
 
     /// Adds what was found later, under the next numbers; `last` if there will be no others.
@@ -119,8 +120,14 @@ impl SplitPool {
     /// have been further in time, and would hand on late what was not late the first time.
     pub fn next(&self, reader: SubtaskId, promised: &BTreeSet<SplitId>) -> Option<SplitId> {
         let is_free = |id: &SplitId| !self.assigned.contains_key(id) && !promised.contains(id);
-        let mut others = (self.free_from..self.len() as u32).map(SplitId);
-        let own = self.kept.of(reader).find(is_free);
+        let found = self.settled..self.len() as u32;
+        let first = Some(reader.index).filter(|of| *of < self.readers && found.contains(of));
+        let own = first
+            .map(SplitId)
+            .into_iter()
+            .chain(self.kept.of(reader))
+            .find(is_free);
+        let mut others = (self.free_from..found.end).map(SplitId);
         own.or_else(|| others.find(|id| is_free(id) && self.kept.reader(*id).is_none()))
     }
 
@@ -200,7 +207,7 @@ impl SplitPool {
     pub fn saved<'a>(&self, received: impl IntoIterator<Item = &'a SplitId>) -> Self {
         let mut saved = self.clone();
         saved.kept = Kept::default();
-        saved.free_from = 0;
+        (saved.readers, saved.free_from) = (0, 0);
         saved.assigned.retain(|_, to| to.is_none());
         saved.settle(received);
         saved
@@ -286,7 +293,7 @@ mod tests {
     fn each_reader_has_one_of_the_first_and_the_others_go_to_whoever_asks() {
         let pool = |count, readers| {
             let pool = SplitPool::new(encoded(0..count), false);
-            pool.keep_first(VertexId(0), readers)
+            pool.read_by(readers)
         };
         let side_by_side = pool(3, 3);
         let each = [0, 1, 2, 3].map(|index| free_for(&side_by_side, index));
@@ -295,14 +302,44 @@ mod tests {
         // The second has not asked yet; the first is done, and gets what comes behind.
         let mut more = pool(4, 2);
         more.assign(SplitId(0), reader(0, 1));
-        assert_eq!(
-            (free_for(&more, 0), free_for(&more, 1)),
-            (vec![2, 3], vec![1, 2, 3])
-        );
-        // As a job goes on that had got so far, with another number of readers.
-        let on = more.saved(&[SplitId(0)]).keep_first(VertexId(0), 3);
-        let each = [0, 1, 2].map(|index| free_for(&on, index));
-        assert_eq!(each, [vec![3], vec![1, 3], vec![2, 3]]);
+        let each = [0, 1].map(|index| free_for(&more, index));
+        assert_eq!(each, [vec![2, 3], vec![1, 2, 3]]);
+        // The first goes back; it has its own again, and the second still hasn't asked.
+        more.rewind(&BTreeSet::from([reader(0, 1).subtask]));
+        let each = [0, 1].map(|index| free_for(&more, index));
+        assert_eq!(each, [vec![0, 2, 3], vec![1, 2, 3]]);
+    }
+
+    #[test]
+    fn the_first_that_are_found_later_belong_to_a_reader_each_too() {
+        let mut pool = SplitPool::new(encoded(0..1), true).read_by(2);
+        assert_eq!((free_for(&pool, 0), free_for(&pool, 1)), (vec![0], vec![]));
+        pool.assign(SplitId(0), reader(0, 1));
+        let more = [1, 2].map(|id| found(id, SplitMemory::Nothing));
+        pool.discover(&more, true);
+        let each = [0, 1].map(|index| free_for(&pool, index));
+        assert_eq!(each, [vec![2], vec![1, 2]]);
+        // Read, settled and forgotten.
+        for (id, index) in [(1, 1), (2, 0)] {
+            pool.assign(SplitId(id), reader(index, 1));
+        }
+        pool.settle(&[0, 1, 2].map(SplitId));
+        let each = [0, 1].map(|index| free_for(&pool, index));
+        assert_eq!(each, [[0; 0], [0; 0]]);
+    }
+
+    /// Some of its readers may have ended, or have others' splits to read: none is left for one that never asks.
+    #[test]
+    fn whoever_goes_on_from_a_savepoint_is_given_what_is_free_in_order() {
+        let mut pool = SplitPool::new(Vec::new(), true).read_by(2);
+        pool.discover(&[0, 1].map(|id| found(id, SplitMemory::Whole)), true);
+        pool.assign(SplitId(0), reader(0, 1));
+        let saved = pool.saved(&[SplitId(0)]);
+        let each = [0, 1].map(|index| free_for(&saved, index));
+        assert_eq!(each, [vec![1], vec![1]]);
+        let saved = pool.saved(&[SplitId(1)]);
+        let each = [0, 1].map(|index| free_for(&saved, index));
+        assert_eq!(each, [vec![0], vec![0]]);
     }
 
     #[test]

@@ -211,8 +211,7 @@ impl JobState {
                 open,
             } => {
                 let pool = SplitPool::new(splits.clone(), *open);
-                self.splits
-                    .insert(*source, pool.keep_first(*source, *readers));
+                self.splits.insert(*source, pool.read_by(*readers));
             }
             LogEntry::SplitsDiscovered {
                 source,
