@@ -109,7 +109,7 @@ pub(crate) fn prepare(
         let of_source = manifest.subtasks.iter();
         let of_source = of_source.filter(|(subtask, _)| subtask.vertex == *source);
         let received = of_source.flat_map(|(_, stored)| &stored.received);
-        (*source, pool.saved(received))
+        (*source, pool.held(received))
     });
     let start = StartState {
         savepoint: format!("checkpoint {checkpoint} of job {before}"),

@@ -1,7 +1,7 @@
 //! Sources: what a connector's author writes to bring records in.
 //!
 //! As in FLIP-27, a source is two halves. The job's master finds the *splits* (files, byte ranges,
-//! partitions) and hands them out to *readers* in the subtasks: the first ones to a reader each, the others, in order, to whoever asks. A
+//! partitions) and hands them out to *readers* in the subtasks: the first ones to one reader each, the others, in order, to whoever asks. A
 //! split carries its own position, so a reader's snapshot is simply its unfinished splits.
 
 use std::collections::BTreeSet;
@@ -180,8 +180,8 @@ pub trait Source: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Finds the parts to read, in the order in which they should be handed out. Reader n reads the n-th, and the
-    /// others whoever is through; only when the job begins with a savepoint the first ones go to whoever asks, too. Called when a job is submitted, to see
+    /// Finds the parts to read, in the order in which they should be handed out. The first reader reads the first, the second
+    /// the second, and so on, and whoever is through reads the next of the others; in a job that goes on from a savepoint, whoever asks. Called when a job is submitted, to see
     /// whether it can be done, and when it begins; may block on I/O.
     ///
     /// # Errors

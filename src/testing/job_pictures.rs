@@ -55,11 +55,11 @@ type WriteJob<'a, In, Out> = Box<dyn Fn(&DataStream<In>) -> DataStream<Out> + 'a
 /// | word | what happens |
 /// |---|---|
 /// | `a@1 b@2`, `/`, `!6`, `!max` | as to an operator, but that no watermark comes out |
-/// | `\|` | the clock goes on to the next checkpoint, at most ten seconds; every ten seconds there is one without it |
+/// | `\|` | the clock goes on to the next checkpoint; there is one every ten seconds, with or without it, unless the settings have another interval |
 /// | `x` | the subtasks are killed, and the job goes on from its last checkpoint, after the wait of its restart strategy |
 /// | `x3` | the same, then three subtasks go on, from a savepoint: it is the last checkpoint now |
 /// | `takeover` | the leader dies, and the next one takes the job over while its tasks run on |
-/// | `+50` | 50 ms pass; between other words it is 20, which count here too |
+/// | `+50` | 50 ms pass between the word before and the one behind, without it 20 |
 /// | `end` | the input ends, and the job |
 ///
 /// After `x` all comes again at once, watermarks and the records behind them: what was late the first time may be in time then, as in any job.
@@ -155,11 +155,16 @@ impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
             words: Vec::new(),
         };
         let all = played.play(parts).await;
-        if let Some(RunningJob { handle }) = played.job {
-            handle.cancel();
-            let _ = handle.wait().await;
+        let Some(RunningJob { handle }) = played.job else {
+            return all.map(|()| played.words.join(" "));
+        };
+        handle.cancel();
+        let ended = handle.wait().await;
+        all?;
+        match ended {
+            Ok(_) | Err(JobError::Canceled) => Ok(played.words.join(" ")),
+            Err(failed) => Err(failed),
         }
-        all.map(|()| played.words.join(" "))
     }
 
     /// Checks what a picture gives, in memory and over a store. Records between `{` and `}` are expected in any order.
@@ -172,29 +177,40 @@ impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
                 Ok(came) => {
                     if let Some(told) = difference(&came, expected) {
                         panic!(
-                            "not what is expected of the picture {picture}\nwith seed {seed}:\n{told}"
+                            "not what is expected of the picture {picture}\n{}:\n{told}",
+                            with(seed)
                         );
                     }
                 }
-                Err(error) => panic!("the picture {picture} failed\nwith seed {seed}:\n{error}"),
+                Err(error) => panic!("the picture {picture} failed\n{}:\n{error}", with(seed)),
             }
         }
         self
     }
 }
 
+/// What is tried with a seed.
+fn with(seed: u64) -> String {
+    let rows = if seed % 2 == 1 {
+        "over a store"
+    } else {
+        "in memory"
+    };
+    format!("with seed {seed} (rows {rows}, if the settings name no backend)")
+}
+
 /// What happens, between deaths of the leader.
 fn parts<T>(picture: &str, read: impl Fn(&str) -> T) -> Vec<Vec<Step<T>>> {
     let words: Vec<&str> = picture.split_whitespace().collect();
     for word in &words {
-        let (first, rest) = word.split_at(word.len().min(1));
-        let is_known = match first {
-            "!" | "+" => true,
-            "x" => rest.chars().all(|digit| digit.is_ascii_digit()),
-            _ => word.contains('@') || ["/", "|", "end", TAKEOVER].contains(word),
+        let is_known = match word.split_at_checked(1) {
+            _ if word.contains('@') => true,
+            Some(("!" | "+", _)) => true,
+            Some(("x", rest)) => rest.chars().all(|digit| digit.is_ascii_digit()),
+            _ => ["/", "|", "end", TAKEOVER].contains(word),
         };
         assert!(
-            is_known || word.contains('@'),
+            is_known,
             "the picture's word {word} means nothing to a job: a record has its time behind it, as a@1, and there are /, !6, !max, |, \
              x, x3, {TAKEOVER}, +50, end"
         );
@@ -212,7 +228,7 @@ struct Played<'a, In, Out> {
     show: &'a Show<Out>,
     /// How many of the records that are committed have been shown.
     shown: usize,
-    /// Time that has passed between words.
+    /// Time that has passed since the last word.
     settled: Duration,
     words: Vec<String>,
 }
@@ -226,6 +242,7 @@ impl<In: Record, Out: Record> Played<'_, In, Out> {
         for (part, steps) in parts.into_iter().enumerate() {
             if part > 0 {
                 self.job()?.kill_leader().await?;
+                self.settle().await;
             }
             for step in steps {
                 self.step(step).await?;
@@ -255,28 +272,39 @@ impl<In: Record, Out: Record> Played<'_, In, Out> {
             Step::Control(control) => panic!("{control:?} means nothing to a whole job"),
             Step::Pass(time) => {
                 let rest = time.saturating_sub(self.settled);
-                self.settled = self.settled.saturating_sub(time);
                 self.job()?.advance(rest).await;
-                return Ok(());
             }
             Step::Barrier => {
                 self.job()?.checkpoint().await?;
                 self.show();
                 self.words.push("|".to_owned());
             }
-            Step::Crash => self.job()?.kill(INPUT).await?,
-            Step::Rescale(parallelism) => {
-                let job = self.job()?;
-                job.kill(INPUT).await?;
-                job.handle().rescale(parallelism).await?;
-                job.runs().await?;
-            }
+            Step::Crash => match self.job()?.kill(INPUT).await {
+                // Why, its end says.
+                Err(JobError::Ended) => return self.over().await,
+                killed => killed?,
+            },
+            Step::Rescale(parallelism) => match self.rescaled(parallelism).await {
+                Err(JobError::Ended) => return self.over().await,
+                rescaled => rescaled?,
+            },
         }
+        self.settle().await;
+        Ok(())
+    }
+
+    async fn rescaled(&mut self, parallelism: u32) -> Result<(), JobError> {
+        let job = self.job()?;
+        job.kill(INPUT).await?;
+        job.handle().rescale(parallelism).await?;
+        job.runs().await
+    }
+
+    async fn settle(&mut self) {
         if let Some(job) = &self.job {
             job.settle().await;
-            self.settled += MOMENT;
+            self.settled = MOMENT;
         }
-        Ok(())
     }
 
     /// The job is at its end, or has failed.

@@ -10,7 +10,7 @@
 //!
 //! # Pictures
 //!
-//! A picture is a line of words; those of a job are told apart at [`JobPictures`]. What stands before an `@` is a record, as the test reads and shows it.
+//! A picture is a line of words; what they mean to a whole job is said at [`JobPictures`]. What stands before an `@` is a record, as the test reads and shows it.
 //!
 //! | word | what happens | what came out |
 //! |---|---|---|

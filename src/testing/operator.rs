@@ -230,15 +230,15 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
         self
     }
 
-    /// Outputs have no credit now and then, by a seed other than 0. With an odd one rows lie in a store; a snapshot is made of its files with
-    /// 3, 7, 11 .., and of its rows with the others.
+    /// Outputs have no credit now and then, by a seed other than 0. With an odd one rows lie in a store. With 3, 7, 11 .. a
+    /// snapshot is made of its files, if there is one subtask and there are as many bytes as the backend makes files of.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
         self
     }
 
-    /// Where rows lie with odd seeds, with as much room in memory as the backend has. Without it, that is a stand-in in memory, with room
+    /// Where rows lie with odd seeds, with the backend's own memory. Without it, that is a stand-in in memory, with room
     /// for hardly a row above it.
     ///
     /// ```

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use rivus::testing::JobPictures;
-use rivus::{DataStream, Either, JobError, RestartStrategy, WindowAssigner};
+use rivus::{DataStream, Either, RestartStrategy, WindowAssigner};
 
 type Pair = (String, u64);
 
@@ -86,6 +86,12 @@ async fn time_passes_as_the_picture_says() {
     // The times of such windows are the clock's.
     .shows(show)
     .check("a=1@1 a=2@2 +1500 a=3@3 +1000 end", "a=3@999 a=3@1999 end")
+    .await
+    // However many words are before it.
+    .check(
+        "a=1@1 / a=2@2 / b=1@1 !1 !2 / a=1@1 +900 a=2@3 +1000 end",
+        "{ a=4@999 b=1@999 } a=2@1999 end",
+    )
     .await;
 }
 
@@ -116,16 +122,24 @@ fn a_picture_that_is_wrong_says_so() {
         *panic.downcast::<String>().expect("a message")
     };
     let other = told("a=1@1 | a=2@2 end", "a=2@1 | a=5@2 end");
-    assert!(other.contains("with seed 0:"), "{other}");
+    assert!(other.contains("with seed 0 (rows in memory"), "{other}");
     assert!(other.contains("> a=4@2     a=5@2"), "{other}");
     let idle = told("a=1@1 idle", "");
     assert!(idle.contains("idle means nothing to a job"), "{idle}");
     assert!(idle.contains("takeover"), "{idle}");
     let failed = told("a=9@1 end", "");
     assert!(failed.contains("too much"), "{failed}");
-    let failed = runtime().block_on(doubled.play("a=1@1 a=9@2 | end", 0));
-    assert!(
-        !matches!(failed, Ok(_) | Err(JobError::Ended)),
-        "{failed:?}"
-    );
+    for picture in [
+        "a=9@2 | end",
+        "a=1@1 | a=9@2",
+        "a=9@1 x end",
+        "a=9@1 x3 end",
+        "a=9@1 takeover end",
+    ] {
+        let failed = runtime().block_on(doubled.play(picture, 0));
+        let failed = failed.expect_err(picture).to_string();
+        assert!(failed.contains("too much"), "{picture}: {failed}");
+    }
+    let strange = runtime().block_on(doubled.play("\u{fc}=1@1 | end", 0));
+    assert_eq!(strange.expect("it is a key"), "\u{fc}=2@1 | end");
 }

@@ -13,6 +13,7 @@ mod cluster;
 mod command_lines;
 mod commands;
 mod config;
+mod cut_off;
 mod cycles;
 mod docs;
 mod dying;

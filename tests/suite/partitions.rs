@@ -122,7 +122,7 @@ fn task_manager_at_the_end_of(way: &Way, cluster: &Cluster) -> Process {
 }
 
 /// A test of each way to be cut off, side by side: most of it is waiting.
-fn however_cut_off(test: impl Fn(Passes) + Sync) {
+pub(crate) fn however_cut_off(test: impl Fn(Passes) + Sync) {
     thread::scope(|scope| {
         for passes in [Passes::Nothing, Passes::Answers, Passes::Calls] {
             let test = &test;

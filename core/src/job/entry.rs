@@ -47,9 +47,9 @@ pub enum LogEntry {
     SplitsFound {
         /// The source's vertex.
         source: VertexId,
-        /// The splits, in the order in which they are handed out.
+        /// The splits, in the order in which they are handed out, but for the first: each reader has one of those.
         splits: Vec<EncodedSplit>,
-        /// How many readers there are. Each has one of the first splits.
+        /// How many readers there are.
         readers: u32,
         /// Whether it goes on looking.
         open: bool,

@@ -24,7 +24,7 @@ pub struct SplitPool {
     settled: u32,
     /// The others, by number.
     splits: VecDeque<FoundSplit>,
-    /// All before it are forgotten, handed out, or kept.
+    /// All before it are forgotten, handed out, kept, or one reader's first.
     free_from: u32,
     /// Who was given a split; nobody in particular if a completed checkpoint holds it.
     assigned: BTreeMap<SplitId, Option<AttemptId>>,
@@ -85,7 +85,7 @@ impl SplitPool {
     }
 
     /// The same for so many readers, each of which has one of the first splits: those may be read side by side, and a reader that
-    /// was through with its own would hand on late what another hasn't asked for yet. That one's watermark holds all others until it has.
+    /// was through with its own would hand on late what another hasn't asked for yet. Event time waits for a reader that hasn't asked.
     pub fn read_by(self, readers: u32) -> Self {
         let free_from = readers;
         Self {
@@ -116,8 +116,8 @@ impl SplitPool {
     }
 
     /// The first split that nobody has or was promised: splits are handed out in order, so that event time
-    /// advances, but for those that are kept for a reader: its first, and after a restart those that it had before. Another may
-    /// have been further in time, and would hand on late what was not late the first time.
+    /// advances. A reader's first is its own, and after a restart those that it had before are kept for it: another may have been further
+    /// in time, and would hand on late what was not late the first time.
     pub fn next(&self, reader: SubtaskId, promised: &BTreeSet<SplitId>) -> Option<SplitId> {
         let is_free = |id: &SplitId| !self.assigned.contains_key(id) && !promised.contains(id);
         let found = self.settled..self.len() as u32;
@@ -205,12 +205,24 @@ impl SplitPool {
 
     /// As another job goes on with it from a savepoint that holds these splits: all others are free.
     pub fn saved<'a>(&self, received: impl IntoIterator<Item = &'a SplitId>) -> Self {
-        let mut saved = self.clone();
-        saved.kept = Kept::default();
-        (saved.readers, saved.free_from) = (0, 0);
-        saved.assigned.retain(|_, to| to.is_none());
-        saved.settle(received);
-        saved
+        self.gone_back(0, received)
+    }
+
+    /// As the same readers go on with it in another job, from a checkpoint that holds these splits.
+    pub fn held<'a>(&self, received: impl IntoIterator<Item = &'a SplitId>) -> Self {
+        self.gone_back(self.readers, received)
+    }
+
+    fn gone_back<'a>(&self, readers: u32, held: impl IntoIterator<Item = &'a SplitId>) -> Self {
+        let mut pool = Self {
+            kept: Kept::default(),
+            readers,
+            free_from: readers,
+            ..self.clone()
+        };
+        pool.assigned.retain(|_, to| to.is_none());
+        pool.settle(held);
+        pool
     }
 
     /// A split by its number, unless it is forgotten.
@@ -340,6 +352,10 @@ mod tests {
         let saved = pool.saved(&[SplitId(1)]);
         let each = [0, 1].map(|index| free_for(&saved, index));
         assert_eq!(each, [vec![0], vec![0]]);
+        // In a checkpoint a reader that has ended has had its first.
+        let held = pool.held(&[SplitId(0)]);
+        let each = [0, 1].map(|index| free_for(&held, index));
+        assert_eq!(each, [vec![], vec![1]]);
     }
 
     #[test]
