@@ -27,7 +27,6 @@ use tempfile::TempDir;
 use crate::certificates::loopback;
 use crate::commands::say;
 use crate::processes::{Asked, Process, pause};
-use crate::remote::servers::EtcdCluster;
 use crate::written::csv_lines;
 
 /// What a process is told to be: words of a command line, a line each.
@@ -102,16 +101,6 @@ const TABLE: &[(Stage, &str, &[&str], &[&str])] = &[
         ],
     ),
     (
-        Stage::Ends,
-        "submitted",
-        &[],
-        &[
-            "CheckpointTriggered at last",
-            "CheckpointCompleted at last",
-            "Finished",
-        ],
-    ),
-    (
         Stage::TakesOver,
         "takes over",
         &[
@@ -133,20 +122,7 @@ enum Stage {
     Begins,
     Rescales,
     Stops,
-    /// By itself: all has been read.
-    Ends,
     TakesOver,
-}
-
-impl Stage {
-    /// How many numbers there are, a thousand a second: more than it takes.
-    fn numbers(self) -> usize {
-        match self {
-            Self::Begins | Self::Rescales | Self::Ends => 2_000,
-            Self::TakesOver => 6_000,
-            Self::Stops => 1_000_000,
-        }
-    }
 }
 
 /// All steps at which somebody dies, as a process says them.
@@ -173,17 +149,15 @@ fn jobs() -> Jobs {
     };
     Jobs::new().job_with(
         "numbers",
-        "Counts numbers by their last digit: OUT COUNT",
+        "Counts numbers by their last digit: OUT",
         options,
         numbers,
     )
 }
 
 fn numbers(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
-    let [out, count] = args.exactly()?;
-    let numbers = GeneratorSource::new(|n, _| n)
-        .count(count.parse()?)
-        .rate(1_000);
+    let [out] = args.exactly()?;
+    let numbers = GeneratorSource::new(|n, _| n).rate(1_000);
     env.from_source(numbers)
         .uid("numbers")
         .key_by(|n| n % 10)
@@ -309,21 +283,15 @@ struct JobManager {
 /// Processes that share a storage. Jobs run one after the other, and whoever dies is replaced.
 struct Cluster {
     dir: TempDir,
-    /// Where they elect their leader and keep the job's log, if it isn't the storage.
-    coordination: Option<String>,
-    _etcd: Option<EtcdCluster>,
     managers: Vec<JobManager>,
     _tasks: Process,
     /// Jobs so far.
     jobs: u32,
 }
 
-fn start(dir: &Path, coordination: Option<&str>, words: &[&str]) -> Process {
+fn start(dir: &Path, words: &[&str]) -> Process {
     let storage = dir.join("storage").display().to_string();
-    let shared = ["--storage", &storage, "--lease", "1s"];
-    let by_etcd = coordination.map(|etcd| ["--coordination", etcd]);
-    let by_etcd = by_etcd.as_ref().map_or(&[][..], |words| words);
-    let words = [words, &shared, by_etcd].concat();
+    let words = [words, &["--storage", &storage, "--lease", "1s"]].concat();
     let mut command = Command::new(env::current_exe().expect("is known"));
     command
         .args(["dying::a_process_is_what_it_is_told_to_be", "--exact"])
@@ -338,11 +306,11 @@ fn start(dir: &Path, coordination: Option<&str>, words: &[&str]) -> Process {
 
 impl JobManager {
     /// At an address that nobody else is given, so that it needn't be asked for it.
-    fn start(dir: &Path, coordination: Option<&str>) -> Self {
+    fn start(dir: &Path) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(25_000);
         let port = NEXT.fetch_add(1, Ordering::Relaxed);
         let address = format!("{}:{port}", loopback());
-        let process = start(dir, coordination, &["jobmanager", "--address", &address]);
+        let process = start(dir, &["jobmanager", "--address", &address]);
         Self { process, address }
     }
 
@@ -366,20 +334,15 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 impl Cluster {
-    fn new(place: Place) -> Self {
+    fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("steps")).expect("is made");
-        let etcd = (place == Place::Etcd).then(|| EtcdCluster::start(1));
-        let endpoint = etcd.as_ref().map(|etcd| etcd.endpoints()[0].clone());
-        let coordination = endpoint.map(|endpoint| endpoint.replace("http://", "etcd://"));
-        let first = JobManager::start(dir.path(), coordination.as_deref());
+        let first = JobManager::start(dir.path());
         let tasks = ["taskmanager", "--slots", "2", "--workers", "1"];
-        let _tasks = start(dir.path(), coordination.as_deref(), &tasks);
+        let _tasks = start(dir.path(), &tasks);
         until("the first leads", || first.leads());
         Self {
             dir,
-            coordination,
-            _etcd: etcd,
             managers: vec![first],
             _tasks,
             jobs: 0,
@@ -389,8 +352,7 @@ impl Cluster {
     /// More than may die.
     fn replace(&mut self) {
         while self.managers.len() < 4 {
-            let one = JobManager::start(self.dir.path(), self.coordination.as_deref());
-            self.managers.push(one);
+            self.managers.push(JobManager::start(self.dir.path()));
         }
     }
 
@@ -430,8 +392,7 @@ impl Cluster {
             }
         };
         told(Stage::Begins);
-        let (count, to) = (stage.numbers(), out.to_str().expect("is text"));
-        let submitted = asked.answer(&["submit", "numbers", "--", to, &count.to_string()]);
+        let submitted = asked.answer(&["submit", "numbers", "--", out.to_str().expect("is text")]);
         let job = submitted["id"].as_str().expect("an id");
         asked.wait_for(job, |status| status["checkpoints"] != 0);
         dead(Stage::Begins);
@@ -446,21 +407,15 @@ impl Cluster {
             leader.expect("somebody leads").process.signal("-KILL");
             dead(stage);
         }
-        told(Stage::Ends);
-        let (end, lines) = match stage {
-            Stage::Stops => {
-                told(stage);
-                asked.answer(&["stop", job]);
-                ("stopped", None)
-            }
-            _ => ("completed", Some(count)),
-        };
-        let last = asked.wait_for(job, |status| status["status"] == end);
-        assert!(!death.exists(), "{step}: nobody took it");
-        let written = csv_lines(&out);
-        let lines = lines.unwrap_or(written.len());
-        assert!(lines > 0 && written == undisturbed(lines), "{step}: {last}");
-        assert_eq!(last["restarts"], 0, "{step}: {last}");
+        told(Stage::Stops);
+        asked.answer(&["stop", job]);
+        dead(Stage::Stops);
+        let last = asked.wait_for(job, |status| status["status"] == "stopped");
+        let lines = csv_lines(&out);
+        assert!(
+            !lines.is_empty() && lines == undisturbed(lines.len()),
+            "{step}: {last}"
+        );
         let (aborted, killed) = (Some(6), Some(9));
         match stage {
             Stage::TakesOver => assert_eq!(self.ended(), [aborted, killed], "{step}: {last}"),
@@ -478,34 +433,25 @@ impl Cluster {
     }
 }
 
-/// Where leaders are elected and logs are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Directory,
-    Etcd,
-}
-
-/// Clusters side by side, at each place: most of it is waiting.
+/// Clusters side by side: most of it is waiting.
 const CLUSTERS: usize = 3;
 
 #[test]
 fn a_leader_may_die_at_each_step_before_each_write_and_after_it() {
     let all = steps();
+    let left = Mutex::new(all.iter());
     let taken = Mutex::new(BTreeSet::new());
-    let places = [Place::Directory, Place::Etcd].map(|place| (place, Mutex::new(all.iter())));
     thread::scope(|scope| {
-        for (place, left) in &places {
-            for _ in 0..CLUSTERS {
-                scope.spawn(|| {
-                    let mut cluster = Cluster::new(*place);
-                    loop {
-                        let next = left.lock().expect("whole").next();
-                        let Some((stage, step)) = next else { break };
-                        cluster.run(*stage, step);
-                    }
-                    taken.lock().expect("whole").append(&mut cluster.taken());
-                });
-            }
+        for _ in 0..CLUSTERS {
+            scope.spawn(|| {
+                let mut cluster = Cluster::new();
+                loop {
+                    let next = left.lock().expect("whole").next();
+                    let Some((stage, step)) = next else { break };
+                    cluster.run(*stage, step);
+                }
+                taken.lock().expect("whole").append(&mut cluster.taken());
+            });
         }
     });
     // Whatever else is written follows from a death that comes in between.
@@ -527,8 +473,5 @@ fn a_leader_may_die_at_each_step_before_each_write_and_after_it() {
         let kind = step.split(' ').find(|word| word.ends_with("Append"));
         *counts.entry((*stage, kind.unwrap_or("other"))).or_insert(0) += 1;
     }
-    println!(
-        "leaders have died at {} steps, by a directory and by etcd: {counts:?}",
-        all.len()
-    );
+    println!("leaders have died at {} steps: {counts:?}", all.len());
 }
