@@ -45,7 +45,7 @@ type WriteJob<'a, In, Out> = Box<dyn Fn(&DataStream<In>) -> DataStream<Out> + 'a
 ///     JobPictures::of(counts)
 ///         .reads(str::to_owned)
 ///         .shows(|(word, count)| format!("{word}={count}"))
-///         .settings(|settings| settings.parallelism(2))
+///         .settings(|settings| settings.parallelism(2).slots(3))
 ///         // Subtasks die, then the leader; three subtasks go on.
 ///         .check("a@1 b@2 | a@3 !9 x | a@12 takeover a@13 x3 !19 end", "| { a=2@9 b=1@9 } | a=2@19 end")
 ///         .await;
@@ -57,7 +57,7 @@ type WriteJob<'a, In, Out> = Box<dyn Fn(&DataStream<In>) -> DataStream<Out> + 'a
 /// | `a@1 b@2`, `/`, `!6`, `!max` | as to an operator, but that no watermark comes out |
 /// | `\|` | the clock goes on to the next checkpoint; there is one every ten seconds, with or without it, unless the settings have another interval |
 /// | `x` | the subtasks are killed, and the job goes on from its last checkpoint, after the wait of its restart strategy |
-/// | `x3` | the same, then three subtasks go on, from a savepoint: it is the last checkpoint now |
+/// | `x3` | the same, then three subtasks go on, if there are slots, from a savepoint: it is the last checkpoint now |
 /// | `takeover` | the leader dies, and the next one takes the job over while its tasks run on |
 /// | `+50` | 50 ms pass between the word before and the one behind, without it 20 |
 /// | `end` | the input ends, and the job |
