@@ -12,6 +12,7 @@ use rivus_operators::{
 };
 use serde::Serialize;
 
+use crate::evicting::{Evicting, MaybeEvictor};
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 
@@ -204,7 +205,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
             assigner,
             gap_by: None,
             trigger: None,
-            evictor: None,
+            evictor: (),
             lateness: Duration::ZERO,
             late: None,
         }
@@ -217,19 +218,19 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
 /// allowed lateness. Its records are kept until then. A pair has the time of its window's last millisecond. The pairs of a
 /// key are made one after the other as they are wanted: however many there are, memory holds only the records.
 #[must_use = "a join does nothing until something is made of it"]
-pub struct WindowedJoin<A, B, S, G = EndTrigger> {
+pub struct WindowedJoin<A, B, S, G = EndTrigger, E = ()> {
     both: KeyedStream<Either<A, B>, S>,
     assigner: WindowAssigner,
     gap_by: Option<GapOfEither<A, B>>,
     trigger: Option<G>,
-    evictor: Option<Arc<dyn Evictor<Either<A, B>>>>,
+    evictor: E,
     lateness: Duration,
     late: Option<SideOutputTag<Either<A, B>>>,
 }
 
 type GapOfEither<A, B> = Arc<dyn Fn(&Either<A, B>) -> Duration + Send + Sync>;
 
-impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
+impl<A: Record, B: Record, S: KeySelector<Either<A, B>>, E> WindowedJoin<A, B, S, EndTrigger, E> {
     /// When windows give their pairs, instead of at their end; as [`WindowedStream::trigger`](crate::WindowedStream::trigger), of the
     /// records of both streams. Each time all pairs of what is in the window are given, unless the trigger
     /// [purges](crate::PurgingTrigger) it. With a trigger windows may be [global](WindowAssigner::global).
@@ -255,7 +256,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
     /// assert_eq!(met, [5, 6]);
     /// # Ok(()) }
     /// ```
-    pub fn trigger<G: Trigger<Either<A, B>>>(self, trigger: G) -> WindowedJoin<A, B, S, G> {
+    pub fn trigger<G: Trigger<Either<A, B>>>(self, trigger: G) -> WindowedJoin<A, B, S, G, E> {
         WindowedJoin {
             both: self.both,
             assigner: self.assigner,
@@ -268,12 +269,54 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> WindowedJoin<A, B, S> {
     }
 }
 
-impl<A, B, S, G> WindowedJoin<A, B, S, G>
+impl<A, B, S, G, E> WindowedJoin<A, B, S, G, E>
 where
     A: Record,
     B: Record,
     S: KeySelector<Either<A, B>>,
     G: Trigger<Either<A, B>>,
+{
+    /// Which of a window's records count when it gives its pairs; as [`WindowedStream::evictor`](crate::WindowedStream::evictor), of
+    /// the records of both streams.
+    ///
+    /// ```
+    /// use rivus::{CountEvictor, Event, WatermarkStrategy, WindowAssigner};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// # let asked = env.from_events(vec![Event::at(1, 5_u32)]).assign_watermarks(WatermarkStrategy::monotonous());
+    /// # let offered = env.from_events(vec![Event::at(2, 5_u32)]).assign_watermarks(WatermarkStrategy::monotonous());
+    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
+    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
+    /// let one = seconds.evictor(CountEvictor::keep(1)).apply(|asked, _| *asked).collect(); // and its partner doesn't count
+    /// env.execute("numbers").await?;
+    /// assert_eq!(one.len(), 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn evictor(
+        self,
+        evictor: impl Evictor<Either<A, B>>,
+    ) -> WindowedJoin<A, B, S, G, Evicting<Either<A, B>>> {
+        WindowedJoin {
+            both: self.both,
+            assigner: self.assigner,
+            gap_by: self.gap_by,
+            trigger: self.trigger,
+            evictor: Evicting::by(evictor),
+            lateness: self.lateness,
+            late: self.late,
+        }
+    }
+}
+
+impl<A, B, S, G, E> WindowedJoin<A, B, S, G, E>
+where
+    A: Record,
+    B: Record,
+    S: KeySelector<Either<A, B>>,
+    G: Trigger<Either<A, B>>,
+    E: MaybeEvictor<Either<A, B>>,
 {
     /// For how long a session stays open after a record, by a function for each stream.
     ///
@@ -308,29 +351,6 @@ where
             Either::First(record) => first(record),
             Either::Second(record) => second(record),
         }));
-        self
-    }
-
-    /// Which of a window's records count when it gives its pairs; as [`WindowedStream::evictor`](crate::WindowedStream::evictor), of
-    /// the records of both streams.
-    ///
-    /// ```
-    /// use rivus::{CountEvictor, Event, WatermarkStrategy, WindowAssigner};
-    /// use std::time::Duration;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
-    /// # let env = rivus::StreamEnvironment::default();
-    /// # let asked = env.from_events(vec![Event::at(1, 5_u32)]).assign_watermarks(WatermarkStrategy::monotonous());
-    /// # let offered = env.from_events(vec![Event::at(2, 5_u32)]).assign_watermarks(WatermarkStrategy::monotonous());
-    /// let by_number = asked.join(&offered).on(|asked| *asked, |offered| *offered);
-    /// let seconds = by_number.window(WindowAssigner::tumbling(Duration::from_secs(1)));
-    /// let one = seconds.evictor(CountEvictor::keep(1)).apply(|asked, _| *asked).collect(); // and its partner doesn't count
-    /// env.execute("numbers").await?;
-    /// assert_eq!(one.len(), 0);
-    /// # Ok(()) }
-    /// ```
-    pub fn evictor(mut self, evictor: impl Evictor<Either<A, B>>) -> Self {
-        self.evictor = Some(Arc::new(evictor));
         self
     }
 
@@ -580,9 +600,7 @@ where
         if let Some(gap) = self.gap_by {
             window = window.gap_by(move |record| gap(record));
         }
-        if let Some(evictor) = self.evictor {
-            window = window.evictor(evictor);
-        }
+        window = self.evictor.set_on(window);
         if let Some(tag) = self.late {
             window = window.late_output(tag);
         }

@@ -55,6 +55,7 @@ mod config;
 mod connected;
 mod environment;
 mod error;
+mod evicting;
 mod feed;
 mod handle;
 mod inspect;

@@ -10,6 +10,7 @@ use rivus_operators::{
 };
 
 use crate::connected::sent_by;
+use crate::evicting::{Evicting, MaybeEvictor};
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 
@@ -44,12 +45,12 @@ use crate::stream::DataStream;
 /// # Ok(()) }
 /// ```
 #[must_use = "windows do nothing until something is made of them"]
-pub struct WindowedStream<T, S, G = EndTrigger> {
+pub struct WindowedStream<T, S, G = EndTrigger, E = ()> {
     keyed: KeyedStream<T, S>,
     assigner: WindowAssigner,
     gap_by: Option<GapBy<T>>,
     trigger: Option<G>,
-    evictor: Option<Arc<dyn Evictor<T>>>,
+    evictor: E,
     lateness: Duration,
     late: Option<SideOutputTag<T>>,
     is_single: bool,
@@ -70,7 +71,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
             assigner,
             gap_by: None,
             trigger: None,
-            evictor: None,
+            evictor: (),
             lateness: Duration::ZERO,
             late: None,
             is_single: false,
@@ -83,7 +84,9 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
         self.is_single = true;
         self
     }
+}
 
+impl<T: Record, S: KeySelector<T>, E> WindowedStream<T, S, EndTrigger, E> {
     /// When windows emit, instead of at their end: one of the ready-made triggers ([`CountTrigger`](crate::CountTrigger),
     /// [`ContinuousEventTimeTrigger`](crate::ContinuousEventTimeTrigger), [`PurgingTrigger`](crate::PurgingTrigger) ..)
     /// or a [`Trigger`] of your own.
@@ -111,7 +114,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     /// assert_eq!(so_far.values(), [3, 4]);
     /// # Ok(()) }
     /// ```
-    pub fn trigger<G: Trigger<T>>(self, trigger: G) -> WindowedStream<T, S, G> {
+    pub fn trigger<G: Trigger<T>>(self, trigger: G) -> WindowedStream<T, S, G, E> {
         WindowedStream {
             keyed: self.keyed,
             assigner: self.assigner,
@@ -126,7 +129,7 @@ impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     }
 }
 
-impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
+impl<T: Record, S: KeySelector<T>, G: Trigger<T>, E> WindowedStream<T, S, G, E> {
     /// Which of a window's records count when it emits: [`CountEvictor`](crate::CountEvictor),
     /// [`TimeEvictor`](crate::TimeEvictor), [`DeltaEvictor`](crate::DeltaEvictor), or an [`Evictor`] of your own. All
     /// records of a window are then kept until it ends.
@@ -150,11 +153,28 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
     /// assert_eq!(last_two.values()[0].value, 24 + 25);
     /// # Ok(()) }
     /// ```
-    pub fn evictor(mut self, evictor: impl Evictor<T>) -> Self {
-        self.evictor = Some(Arc::new(evictor));
-        self
+    pub fn evictor(self, evictor: impl Evictor<T>) -> WindowedStream<T, S, G, Evicting<T>> {
+        WindowedStream {
+            keyed: self.keyed,
+            assigner: self.assigner,
+            gap_by: self.gap_by,
+            trigger: self.trigger,
+            evictor: Evicting::by(evictor),
+            lateness: self.lateness,
+            late: self.late,
+            is_single: self.is_single,
+            pre_aggregate: self.pre_aggregate,
+        }
     }
+}
 
+impl<T, S, G, E> WindowedStream<T, S, G, E>
+where
+    T: Record,
+    S: KeySelector<T>,
+    G: Trigger<T>,
+    E: MaybeEvictor<T>,
+{
     /// For how long a session stays open after a record, by a function of the record.
     ///
     /// ```
@@ -275,9 +295,7 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
         if let Some(gap) = self.gap_by {
             operator = operator.gap_by(move |record| gap(record));
         }
-        if let Some(evictor) = self.evictor {
-            operator = operator.evictor(evictor);
-        }
+        operator = self.evictor.set_on(operator);
         if let Some(tag) = self.late {
             operator = operator.late_output(tag);
         }

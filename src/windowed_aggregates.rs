@@ -5,10 +5,17 @@ use std::ops::AddAssign;
 use rivus_core::Record;
 use rivus_operators::{Avg, KeySelector, Max, MaxBy, Min, MinBy, Sum, TopN, Trigger, Windowed};
 
+use crate::evicting::MaybeEvictor;
 use crate::stream::DataStream;
 use crate::windowed::WindowedStream;
 
-impl<T: Record, S: KeySelector<T>, G: Trigger<T>> WindowedStream<T, S, G> {
+impl<T, S, G, E> WindowedStream<T, S, G, E>
+where
+    T: Record,
+    S: KeySelector<T>,
+    G: Trigger<T>,
+    E: MaybeEvictor<T>,
+{
     /// The sum of something in each window's records.
     ///
     /// ```

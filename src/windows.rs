@@ -3,6 +3,7 @@
 use rivus_core::Record;
 use rivus_operators::{CountEvictor, CountTrigger, KeySelector, PurgingTrigger, WindowAssigner};
 
+use crate::evicting::Evicting;
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 use crate::windowed::WindowedStream;
@@ -62,7 +63,7 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
         &self,
         records: u64,
         slide: u64,
-    ) -> WindowedStream<T, S, CountTrigger> {
+    ) -> WindowedStream<T, S, CountTrigger, Evicting<T>> {
         let records = usize::try_from(records).unwrap_or(usize::MAX);
         self.window(WindowAssigner::global())
             .trigger(CountTrigger::every(slide))
@@ -141,7 +142,7 @@ impl<T: Record> DataStream<T> {
         &self,
         records: u64,
         slide: u64,
-    ) -> WindowedStream<T, impl KeySelector<T, Key = ()> + use<T>, CountTrigger> {
+    ) -> WindowedStream<T, impl KeySelector<T, Key = ()> + use<T>, CountTrigger, Evicting<T>> {
         let records = usize::try_from(records).unwrap_or(usize::MAX);
         self.window_all(WindowAssigner::global())
             .trigger(CountTrigger::every(slide))

@@ -1,11 +1,13 @@
 //! What happened in a run, and its digest.
 
 use std::collections::VecDeque;
+use std::fmt::{Display, Write};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// So many observations are kept, to be printed with a failure.
 const KEPT: usize = 60;
@@ -27,7 +29,8 @@ pub(crate) struct History {
     started: Instant,
     pub(crate) hash: u64,
     pub(crate) seen: u64,
-    kept: VecDeque<String>,
+    /// When, in microseconds, and what.
+    kept: VecDeque<(u64, String)>,
     keep: usize,
 }
 
@@ -35,7 +38,7 @@ impl History {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
-            hash: 0xcbf2_9ce4_8422_2325,
+            hash: 0,
             seen: 0,
             kept: VecDeque::new(),
             keep: match keeps_everything() {
@@ -49,21 +52,26 @@ impl History {
         self.started.elapsed()
     }
 
-    pub(crate) fn note(&mut self, what: &str) {
+    /// Most of what a run does is to be observed: it should cost little.
+    pub(crate) fn note(&mut self, what: impl Display) {
         let at = self.elapsed().as_micros() as u64;
-        for byte in at.to_le_bytes().into_iter().chain(what.bytes()) {
-            // FNV-1a: any digest would do, this one needs nothing.
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        let mut text = match self.kept.len() == self.keep {
+            true => self.kept.pop_front().unwrap_or_default().1,
+            false => String::new(),
+        };
+        text.clear();
+        // A String takes whatever is written.
+        let _ = write!(text, "{what}");
+        self.hash = xxh3_64_with_seed(text.as_bytes(), self.hash.rotate_left(1) ^ at);
         self.seen += 1;
-        if self.kept.len() == self.keep {
-            self.kept.pop_front();
-        }
-        let at = at as f64 / 1_000.0;
-        self.kept.push_back(format!("{at:>9.3} ms  {what}"));
+        self.kept.push_back((at, text));
     }
 
     pub(crate) fn last(&self) -> Vec<String> {
-        self.kept.iter().cloned().collect()
+        let told = |(at, what): &(u64, String)| {
+            let at = *at as f64 / 1_000.0;
+            format!("{at:>9.3} ms  {what}")
+        };
+        self.kept.iter().map(told).collect()
     }
 }

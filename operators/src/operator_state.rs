@@ -199,7 +199,7 @@ pub(crate) struct Frozen<T> {
     rest: std::vec::IntoIter<T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Frozen<T> {
+impl<T: Serialize + DeserializeOwned + 'static> Frozen<T> {
     pub(crate) fn new(checkpoint: CheckpointId, items: Vec<T>) -> Self {
         Self {
             checkpoint,

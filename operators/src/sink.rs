@@ -10,7 +10,6 @@
 //! snapshot holds is committed again when the actor says [`Control::Completed`] for the restored
 //! checkpoint.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,7 +45,8 @@ struct SinkState<W, P> {
     /// Which writer wrote it.
     instance: u32,
     writer: W,
-    pending: BTreeMap<CheckpointId, P>,
+    /// By checkpoint, the earliest first.
+    pending: Vec<(CheckpointId, P)>,
 }
 
 /// The same as it is read.
@@ -71,7 +71,13 @@ impl<C> Pending<C> {
     }
 }
 
-type AllPending<S> = BTreeMap<CheckpointId, Pending<<S as Sink>::Committable>>;
+/// By checkpoint, the earliest first.
+type AllPending<S> = Vec<(CheckpointId, Pending<<S as Sink>::Committable>)>;
+
+/// The place of a checkpoint among others.
+fn place_of<T>(checkpoint: CheckpointId, others: &[(CheckpointId, T)]) -> usize {
+    others.partition_point(|(earlier, _)| *earlier < checkpoint)
+}
 
 impl<S: Sink> SinkOperator<S> {
     /// The state of the writer in this place, and the committables that are its to commit: at a lower
@@ -83,7 +89,7 @@ impl<S: Sink> SinkOperator<S> {
         let instance = cx.instance();
         let states: Vec<OwnedState<S>> = cx.restored.blobs(cx.uid, STATE)?;
         let mut writer = None;
-        let mut pending: BTreeMap<CheckpointId, Vec<S::Committable>> = BTreeMap::new();
+        let mut pending: Vec<(CheckpointId, Vec<S::Committable>)> = Vec::new();
         for state in states {
             if state.instance % instance.parallelism != instance.index {
                 continue;
@@ -91,7 +97,11 @@ impl<S: Sink> SinkOperator<S> {
             // What others have committed is no business of ours.
             let left = (!cx.restored.committed).then_some(state.pending);
             for (checkpoint, committables) in left.into_iter().flatten() {
-                pending.entry(checkpoint).or_default().extend(committables);
+                let place = place_of(checkpoint, &pending);
+                match pending.get_mut(place) {
+                    Some((same, others)) if *same == checkpoint => others.extend(committables),
+                    _ => pending.insert(place, (checkpoint, committables)),
+                }
             }
             if state.instance == instance.index {
                 writer = Some(state.writer);
@@ -165,17 +175,20 @@ impl<S: Sink> Writing<S> {
         let user = |error: UserError| Failure::user(&error).outside();
         let committables = self.writer.prepare_commit(barrier.id, last).map_err(user)?;
         if self.committer.is_some() && !committables.is_empty() {
-            self.pending.insert(barrier.id, Pending::new(committables));
+            let pending = Pending::new(committables);
+            let place = place_of(barrier.id, &self.pending);
+            self.pending.insert(place, (barrier.id, pending));
         }
         self.pending
-            .retain(|_, pending| !pending.committed.load(Ordering::Acquire));
+            .retain(|(_, pending)| !pending.committed.load(Ordering::Acquire));
         // A restart may go back behind a savepoint, and whoever goes on from it needs what it names.
         if let Some(committer) = &self.committer
             && barrier.kind == CheckpointKind::Savepoint
         {
-            let pending = self.pending.values();
-            for committable in pending.flat_map(|pending| pending.committables.iter()) {
-                committer.keep(committable).map_err(user)?;
+            for (_, pending) in &self.pending {
+                for committable in pending.committables.iter() {
+                    committer.keep(committable).map_err(user)?;
+                }
             }
         }
         let state = SinkState {
@@ -197,7 +210,10 @@ impl<S: Sink> Writing<S> {
         let Some(committer) = &self.committer else {
             return;
         };
-        for (checkpoint, pending) in self.pending.range_mut(..=completed) {
+        for (checkpoint, pending) in &mut self.pending {
+            if *checkpoint > completed {
+                break;
+            }
             if std::mem::replace(&mut pending.requested, true) {
                 continue;
             }

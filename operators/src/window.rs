@@ -15,6 +15,7 @@
 //! trigger's state and its timers.
 
 mod assigner;
+mod by_panes;
 mod contents;
 mod continuous;
 mod evictor;

@@ -32,7 +32,7 @@ pub(super) struct Inner {
     /// The entry that each JobMaster is about to write, or has just written.
     pub(super) entries: BTreeMap<String, Entry>,
     /// Those that were started last under their names, and as which one of all.
-    pub(super) actors: BTreeMap<(ActorKind, String), (ActorCell, usize)>,
+    pub(super) actors: BTreeMap<ActorKind, BTreeMap<String, (ActorCell, usize)>>,
     pub(super) spawned: Vec<(ActorKind, String, ActorCell)>,
     /// Labels of executions that have worked on something.
     pub(super) worked: BTreeSet<String>,
@@ -99,17 +99,21 @@ impl Inner {
         }
     }
 
+    fn named(&self, kind: ActorKind, label: &str) -> Option<&(ActorCell, usize)> {
+        self.actors.get(&kind)?.get(label)
+    }
+
     /// An actor passes a step unbroken.
     pub(super) fn has_passed(&mut self, cell: Cell, label: &str) {
-        let named = self.actors.get(&(cell.0, label.to_owned()));
-        if let Some((_, number)) = named {
-            self.victims.passed(cell, label, *number);
+        if let Some((_, number)) = self.named(cell.0, label) {
+            let number = *number;
+            self.victims.passed(cell, label, number);
         }
     }
 
     /// An actor is broken at a step.
     pub(super) fn strike(&mut self, cell: Cell, label: &str, fault: Fault) {
-        let Some((victim, _)) = self.actors.get(&(cell.0, label.to_owned())) else {
+        let Some((victim, _)) = self.named(cell.0, label) else {
             return;
         };
         let heir = match LEADERS.contains(&cell.0) {

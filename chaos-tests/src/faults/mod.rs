@@ -151,9 +151,10 @@ impl Faults {
             return false;
         }
         let (label, actor) = &alive[inner.rng.below(alive.len() as u64) as usize];
-        inner
-            .history
-            .note(&format!("{:?} {label} is killed from outside", kill.kind));
+        inner.history.note(format_args!(
+            "{:?} {label} is killed from outside",
+            kill.kind
+        ));
         inner.external += 1;
         actor.kill();
         true
@@ -200,10 +201,14 @@ impl Probe for Faults {
     fn spawned(&self, kind: ActorKind, label: &dyn Display, actor: ActorCell) {
         let label = label.to_string();
         let mut inner = self.inner();
-        inner.history.note(&format!("{kind:?} {label} starts"));
+        inner.history.note(format_args!("{kind:?} {label} starts"));
         let number = inner.spawned.len();
         let named = (actor.clone(), number);
-        inner.actors.insert((kind, label.clone()), named);
+        inner
+            .actors
+            .entry(kind)
+            .or_default()
+            .insert(label.clone(), named);
         inner.spawned.push((kind, label, actor));
     }
 
@@ -215,7 +220,9 @@ impl Probe for Faults {
             inner.completed = *id;
         }
         if let Some(entry) = Entry::of(entry) {
-            inner.history.note(&format!("JobMaster {label} {entry:?}"));
+            inner
+                .history
+                .note(format_args!("JobMaster {label} {entry:?}"));
             inner.entries.insert(label, entry);
         }
     }
@@ -224,7 +231,7 @@ impl Probe for Faults {
         let mut inner = self.inner();
         inner
             .history
-            .note(&format!("{label} is restored from {checkpoint}"));
+            .note(format_args!("{label} is restored from {checkpoint}"));
         let holds_state = inner
             .first_with_state
             .is_some_and(|first| checkpoint >= first);
@@ -245,7 +252,9 @@ impl Probe for Faults {
         if inner.crashed {
             return Some(Fault::Kill);
         }
-        inner.history.note(&format!("{kind:?} {label} {step:?}"));
+        inner
+            .history
+            .note(format_args!("{kind:?} {label} {step:?}"));
         *inner.passed.entry((kind, step)).or_default() += 1;
         if inner.crashes_at((kind, step)) {
             drop(inner);
@@ -254,7 +263,7 @@ impl Probe for Faults {
             return Some(Fault::Kill);
         }
         let label = label.to_string();
-        if (kind, step) == (ActorKind::Subtask, Step::Batch) {
+        if (kind, step) == (ActorKind::Subtask, Step::Batch) && !inner.worked.contains(&label) {
             inner.worked.insert(label.clone());
         }
         inner.follow_checkpoints(step, &label);
@@ -266,9 +275,9 @@ impl Probe for Faults {
             inner.has_passed((kind, step), &label);
             return None;
         };
-        inner
-            .history
-            .note(&format!("{fault:?} strikes {kind:?} {label} at {step:?}"));
+        inner.history.note(format_args!(
+            "{fault:?} strikes {kind:?} {label} at {step:?}"
+        ));
         inner.strike((kind, step), &label, fault);
         Some(fault)
     }

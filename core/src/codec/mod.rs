@@ -94,6 +94,27 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     })
 }
 
+/// Reads a key and the value behind it.
+///
+/// # Errors
+/// If the bytes don't start with them.
+pub(crate) fn decode_row<K: DeserializeOwned, V: DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<(K, V), CodecError> {
+    // The reader that all else is decoded with, so that types are compiled for one only; it doesn't say how far it has got.
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    Ok((next(&mut reader)?, next(&mut reader)?))
+}
+
+fn next<'de, T: DeserializeOwned>(
+    reader: &mut rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'de, [u8]>>,
+) -> Result<T, CodecError> {
+    T::deserialize(reader).map_err(|source| CodecError::Decode {
+        type_name: std::any::type_name::<T>(),
+        source,
+    })
+}
+
 /// Reads one value from the front of `bytes` and moves it past the value.
 ///
 /// # Errors
@@ -125,45 +146,40 @@ pub(crate) fn skip_array_header(bytes: &[u8]) -> Result<&[u8], CodecError> {
 
 /// Length of a value's MessagePack form; 0 if it can't be encoded.
 pub fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
-    let mut count = Count(0);
-    match rmp_serde::encode::write(&mut count, value) {
-        Ok(()) => count.0,
+    match looked_through(value) {
+        Ok(seen) => seen.bytes,
         Err(_) => 0,
     }
 }
 
 /// Reads a value's memory, so that it is in the caches when it is needed.
 pub(crate) fn read_ahead<T: Serialize + ?Sized>(value: &T) {
-    let mut peek = Peek(0);
     // A value that can't be encoded says so when it is encoded.
-    let _ = rmp_serde::encode::write(&mut peek, value);
-    std::hint::black_box(peek.0);
+    let _ = std::hint::black_box(looked_through(value));
 }
 
-/// Reads a byte of each cache line of what is written.
-struct Peek(u8);
+fn looked_through<T: Serialize + ?Sized>(value: &T) -> Result<Seen, rmp_serde::encode::Error> {
+    let mut seen = Seen::default();
+    rmp_serde::encode::write(&mut seen, value)?;
+    Ok(seen)
+}
+
+/// Counts what is written, and reads a byte of each cache line of it.
+#[derive(Default)]
+struct Seen {
+    bytes: usize,
+    lines: u8,
+}
 
 const CACHE_LINE: usize = 64;
 
-impl io::Write for Peek {
+impl io::Write for Seen {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len();
         for line in bytes.chunks(CACHE_LINE) {
-            self.0 ^= line[0];
+            self.lines ^= line[0];
         }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Counts what is written.
-struct Count(usize);
-
-impl io::Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
         Ok(bytes.len())
     }
 

@@ -52,68 +52,46 @@ impl<T, C> Default for Shuffle<T, C> {
     }
 }
 
-struct PartitionRoute<T> {
-    partition: Partition<T>,
+/// One router for all of them: programs are compiled with what any stream may be asked for.
+struct ChosenRoute<T> {
+    choice: Choice<T>,
     lanes: usize,
 }
 
-impl<T: Record> Route<T> for PartitionRoute<T> {
-    type Wire = T;
-    type Mark = ();
-
-    #[inline]
-    fn lane(&mut self, value: &T) -> (usize, ()) {
-        ((self.partition)(value, self.lanes), ())
-    }
-
-    #[inline]
-    fn wire((): (), value: T) -> T {
-        value
-    }
-}
-
-struct GlobalRoute;
-
-impl<T: Record> Route<T> for GlobalRoute {
-    type Wire = T;
-    type Mark = ();
-
-    #[inline]
-    fn lane(&mut self, _value: &T) -> (usize, ()) {
-        (0, ())
-    }
-
-    #[inline]
-    fn wire((): (), value: T) -> T {
-        value
-    }
+enum Choice<T> {
+    Function(Partition<T>),
+    First,
+    Chance(SplitMix),
 }
 
 /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014).
-struct ShuffleRoute {
-    state: u64,
-    lanes: u64,
-}
+struct SplitMix(u64);
 
-impl ShuffleRoute {
+impl SplitMix {
     #[inline]
     fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut drawn = self.state;
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut drawn = self.0;
         drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         drawn ^ (drawn >> 31)
     }
 }
 
-impl<T: Record> Route<T> for ShuffleRoute {
+impl<T: Record> Route<T> for ChosenRoute<T> {
     type Wire = T;
     type Mark = ();
 
     #[inline]
-    fn lane(&mut self, _value: &T) -> (usize, ()) {
-        let drawn = u128::from(self.draw());
-        (((drawn * u128::from(self.lanes)) >> 64) as usize, ())
+    fn lane(&mut self, value: &T) -> (usize, ()) {
+        let lane = match &mut self.choice {
+            Choice::Function(partition) => partition(value, self.lanes),
+            Choice::First => 0,
+            Choice::Chance(numbers) => {
+                ((u128::from(numbers.draw()) * self.lanes as u128) >> 64) as usize
+            }
+        };
+        (lane, ())
     }
 
     #[inline]
@@ -122,13 +100,22 @@ impl<T: Record> Route<T> for ShuffleRoute {
     }
 }
 
+fn router<T: Record, C: Carry<T>>(
+    choice: Choice<T>,
+    info: &SubtaskInfo,
+    lanes: Range<usize>,
+) -> AnyStage {
+    let route = ChosenRoute {
+        choice,
+        lanes: lanes.len(),
+    };
+    AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
+}
+
 impl<T: Record, C: Carry<T>> RouteFactory for PartitionBy<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
-        let route = PartitionRoute {
-            partition: Arc::clone(&self.partition),
-            lanes: lanes.len(),
-        };
-        AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
+        let choice = Choice::Function(Arc::clone(&self.partition));
+        router::<T, C>(choice, info, lanes)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
@@ -138,7 +125,7 @@ impl<T: Record, C: Carry<T>> RouteFactory for PartitionBy<T, C> {
 
 impl<T: Record, C: Carry<T>> RouteFactory for Global<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
-        AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(GlobalRoute, info, lanes)))
+        router::<T, C>(Choice::First, info, lanes)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {
@@ -149,11 +136,8 @@ impl<T: Record, C: Carry<T>> RouteFactory for Global<T, C> {
 impl<T: Record, C: Carry<T>> RouteFactory for Shuffle<T, C> {
     fn router(&self, info: &SubtaskInfo, lanes: Range<usize>) -> AnyStage {
         let subtask = info.attempt.subtask;
-        let route = ShuffleRoute {
-            state: key_hash(&(subtask.vertex.0, subtask.index, lanes.start)),
-            lanes: lanes.len() as u64,
-        };
-        AnyStage::new::<T>(Box::new(Router::<T, _, C>::new(route, info, lanes)))
+        let seed = key_hash(&(subtask.vertex.0, subtask.index, lanes.start));
+        router::<T, C>(Choice::Chance(SplitMix(seed)), info, lanes)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Box<dyn Batch>, CodecError> {

@@ -6,6 +6,8 @@
 mod parts;
 mod way;
 
+use std::any::TypeId;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
@@ -19,6 +21,11 @@ use self::parts::Parts;
 pub struct Schema {
     /// What it is made of.
     pub shape: Shape,
+}
+
+thread_local! {
+    /// What types have been looked at. A format can't go from thread to thread.
+    static KNOWN: RefCell<BTreeMap<TypeId, Schema>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// The format of a type, and of every type with a name in it. Of a part that serde can't tell, because it takes not just any
@@ -51,6 +58,17 @@ impl Schema {
         Self {
             shape: parts.shape(root),
         }
+    }
+
+    /// The same; a thread looks at the type once. Every snapshot asks.
+    pub(crate) fn known_of<T: DeserializeOwned + 'static>() -> Self {
+        let of = TypeId::of::<T>();
+        let known = KNOWN.with_borrow(|known| known.get(&of).cloned());
+        known.unwrap_or_else(|| {
+            let schema = Self::of::<T>();
+            KNOWN.with_borrow_mut(|known| known.insert(of, schema.clone()));
+            schema
+        })
     }
 
     /// The schema of rows by key. Where serde can't tell what one of the two is made of, the other is known all the same.

@@ -136,7 +136,7 @@ impl SnapshotBuilder {
     ///
     /// # Errors
     /// If the header or the value can't be encoded.
-    pub fn blob<T: DeserializeOwned>(
+    pub fn blob<T: DeserializeOwned + 'static>(
         &mut self,
         operator: &OperatorUid,
         state: &str,
@@ -151,7 +151,7 @@ impl SnapshotBuilder {
             None => self.section(&SectionHeader {
                 operator: operator.clone(),
                 state: state.to_owned(),
-                schema: Some(Schema::of::<T>()),
+                schema: Some(Schema::known_of::<T>()),
                 is_rows: false,
             })?,
         };

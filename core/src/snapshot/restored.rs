@@ -284,7 +284,7 @@ impl RestoredState {
     ///
     /// # Errors
     /// If something can't be read as a `T`: no restart can mend that.
-    pub fn blobs<T: DeserializeOwned>(
+    pub fn blobs<T: DeserializeOwned + 'static>(
         &self,
         operator: &OperatorUid,
         state: &str,
@@ -293,7 +293,7 @@ impl RestoredState {
         if sections.is_empty() {
             return Ok(Vec::new());
         }
-        let own = Schema::of::<T>();
+        let own = Schema::known_of::<T>();
         let mut blobs = Vec::new();
         for section in sections {
             let evolution = match &section.schema {

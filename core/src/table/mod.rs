@@ -202,12 +202,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             &schema,
             range,
             max_parallelism,
-            |hash, mut body| {
+            |hash, body| {
                 if table.stored.is_some() {
                     return table.restore_stored(hash, body);
                 }
-                let key = codec::decode_prefix(&mut body)?;
-                let value = codec::decode_prefix(&mut body)?;
+                let (key, value) = codec::decode_row(body)?;
                 table.place_row(hash, key, value);
                 Ok(())
             },
@@ -347,20 +346,26 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         if self.len < WARM_FROM {
             return;
         }
-        let mut hashes = hashes.peekable();
-        while hashes.peek().is_some() {
-            self.warm_rows(hashes.by_ref().take(WARM_TOGETHER));
+        let mut together = [0; WARM_TOGETHER];
+        let mut count = 0;
+        for hash in hashes {
+            together[count] = hash;
+            count += 1;
+            if count == WARM_TOGETHER {
+                self.warm_rows(&together);
+                count = 0;
+            }
         }
+        self.warm_rows(&together[..count]);
     }
 
     /// Reads up to [`WARM_TOGETHER`] rows ahead.
-    #[inline]
-    fn warm_rows(&self, hashes: impl Iterator<Item = u64>) {
+    fn warm_rows(&self, hashes: &[u64]) {
         let mut found = [(0_u32, 0_u32); WARM_TOGETHER];
         let mut count = 0;
         for hash in hashes {
-            let group = self.group_of(hash);
-            let tag = tag(hash);
+            let group = self.group_of(*hash);
+            let tag = tag(*hash);
             let index = &self.groups[group as usize].index;
             if let Some(bucket) = index.find(spread(tag), |bucket| bucket.tag == tag) {
                 found[count] = (group, bucket.row);

@@ -82,10 +82,8 @@ impl Stored {
         hash: u64,
         body: &[u8],
     ) -> Result<(), Failure> {
-        let mut rest = body;
         // Decoded and encoded again: what can't be read is found now, and all rows are of one form.
-        let key: K = codec::decode_prefix(&mut rest)?;
-        let value: V = codec::decode_prefix(&mut rest)?;
+        let (key, value): (K, V) = codec::decode_row(body)?;
         let append_key = |out: &mut Vec<u8>| {
             out.extend_from_slice(&hash.to_be_bytes());
             codec::encode_into(&key, out)

@@ -336,20 +336,39 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             return Ok(());
         }
         let mut missing = self.begin_load();
-        let mut keys = keys.peekable();
         let mut together = Vec::with_capacity(WARM_TOGETHER);
-        while keys.peek().is_some() {
-            together.clear();
-            together.extend(keys.by_ref().take(WARM_TOGETHER));
-            self.warm_rows(together.iter().map(|(hash, _)| *hash));
-            for (hash, key) in &together {
-                match self.find(*hash, *key) {
-                    Some(id) => self.note_used(id),
-                    None => missing.push(*hash, *key)?,
-                }
+        for key in keys {
+            together.push(key);
+            if together.len() == WARM_TOGETHER {
+                self.look_up(&mut together, &mut missing)?;
             }
         }
+        self.look_up(&mut together, &mut missing)?;
         self.fetch(missing)
+    }
+
+    /// Looks up to [`WARM_TOGETHER`] keys up together, and notes which have no row in memory.
+    fn look_up<Q>(
+        &mut self,
+        together: &mut Vec<(u64, &Q)>,
+        missing: &mut Keys,
+    ) -> Result<(), Failure>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Serialize + Eq + ?Sized,
+    {
+        let mut hashes = [0; WARM_TOGETHER];
+        for (place, (hash, _)) in hashes.iter_mut().zip(&*together) {
+            *place = *hash;
+        }
+        self.warm_rows(&hashes[..together.len()]);
+        for (hash, key) in together.drain(..) {
+            match self.find(hash, key) {
+                Some(id) => self.note_used(id),
+                None => missing.push(hash, key)?,
+            }
+        }
+        Ok(())
     }
 
     /// Looks at a key's row where it is, in memory or in the store. What is in memory stays as it is.

@@ -4,6 +4,8 @@
 //! comes with their store. A timer that is taken back leaves it at once, so that a key which moves its timer at
 //! every record costs no more than one that doesn't.
 
+use std::cmp::Ordering;
+
 use rivus_core::{Failure, Key, RowId, RowOrder, Table, Timestamp, VisitedRow};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -209,11 +211,7 @@ impl TimerQueue {
             self.first = None;
             let (order, due) = (&mut self.order, &mut self.due);
             order.take_groups(until, TOGETHER, table, due)?;
-            // The next one last.
-            due.sort_by(|(_, a), (_, b)| {
-                let groups = b.group().cmp(&a.group());
-                groups.then_with(|| table.key(*b).cmp(table.key(*a)))
-            });
+            sort_due(due, &|a, b| table.key(a).cmp(table.key(b)));
         }
         let next = self.due.pop();
         self.firing = next.map(|(_, row)| row.group());
@@ -236,4 +234,12 @@ impl TimerQueue {
     pub(crate) fn len(&self) -> usize {
         self.order.in_memory()
     }
+}
+
+/// The next one last. Compiled once, whatever keys and values are.
+fn sort_due(due: &mut [(Timestamp, RowId)], by_key: &dyn Fn(RowId, RowId) -> Ordering) {
+    due.sort_by(|(_, a), (_, b)| {
+        let groups = b.group().cmp(&a.group());
+        groups.then_with(|| by_key(*b, *a))
+    });
 }

@@ -9,7 +9,7 @@
 //! millisecond and the allowed lateness. Rows stand in the order of both clocks by what is to be done next, see
 //! [`WindowRow`]; the order follows from the rows and isn't part of the snapshot.
 
-use std::cell::Cell;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +66,23 @@ impl<In> Assign<In> {
             WindowKind::Session { gap } => Self::Session(gap, gap_of),
             WindowKind::Global => Self::Global,
         })
+    }
+}
+
+/// The windows that a time belongs to, earliest first.
+enum AllOf {
+    /// By number.
+    Sliced(Panes, RangeInclusive<i64>),
+    /// Whether it is still to come.
+    Global(bool),
+}
+
+impl AllOf {
+    fn next(&mut self) -> Option<Window> {
+        match self {
+            Self::Sliced(panes, numbers) => Some(panes.window(numbers.next()?)),
+            Self::Global(is_left) => std::mem::take(is_left).then_some(Window::GLOBAL),
+        }
     }
 }
 
@@ -240,11 +257,11 @@ where
         };
         match &self.assign {
             Assign::Sliced(panes) => {
-                let windows = panes.windows(record.at);
+                let windows = AllOf::Sliced(*panes, panes.numbers(record.at));
                 self.give_to_each(record, windows, out, cx)?;
             }
             Assign::Global => {
-                self.give_to_each(record, std::iter::once(Window::GLOBAL), out, cx)?;
+                self.give_to_each(record, AllOf::Global(true), out, cx)?;
             }
             Assign::Session(gap, gap_of) => {
                 let gap = match gap_of {
@@ -261,42 +278,44 @@ where
     fn give_to_each<V: OwnedOrLent<In>>(
         &mut self,
         record: Arrived<V>,
-        windows: impl Iterator<Item = Window>,
+        mut windows: AllOf,
         out: &mut Emitter<Windowed<S::Key, C::Out>>,
         cx: &TaskContext,
     ) -> Result<(), Failure> {
         let (lifetime, watermark) = (self.lifetime, record.watermark);
+        let mut over = 0_u64;
         // Those that are over come first.
-        let seen = Cell::new(0_u64);
-        let mut windows = windows
-            .inspect(|_| seen.set(seen.get() + 1))
-            .filter(|window| !lifetime.is_over(*window, watermark))
-            .peekable();
-        if windows.peek().is_none() {
-            // Between two windows it belongs to none, and is not late.
-            if seen.get() > 0 {
-                self.too_late(record, out, cx);
+        let first = loop {
+            let Some(window) = windows.next() else {
+                // Between two windows it belongs to none, and is not late.
+                if over > 0 {
+                    self.too_late(record, out, cx);
+                }
+                return Ok(());
+            };
+            if !lifetime.is_over(window, watermark) {
+                break window;
             }
-            return Ok(());
-        }
-        if seen.get() > 1 {
+            over += 1;
+        };
+        if over > 0 {
             SubtaskMetrics::add(&cx.metrics.partly_late, 1);
         }
         let id = self.find(&record)?;
         let (row, mut scene) = self.scene(id, record.ts, watermark, out, cx);
         let value = record.value;
         let mut due = Due::default();
-        while let Some(window) = windows.next() {
+        let mut window = first;
+        while let Some(next) = windows.next() {
             let at = row.enter(window);
-            if windows.peek().is_none() {
-                scene.take(&mut row.live[at], value)?;
-                due = due.or(row.tidy(at, lifetime));
-                break;
-            }
             let lent: &In = value.borrow();
             scene.take(&mut row.live[at], lent)?;
             due = due.or(row.tidy(at, lifetime));
+            window = next;
         }
+        let at = row.enter(window);
+        scene.take(&mut row.live[at], value)?;
+        due = due.or(row.tidy(at, lifetime));
         self.settle(id, due)
     }
 

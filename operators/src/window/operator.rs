@@ -10,11 +10,12 @@ use rivus_core::{
 };
 
 use super::assigner::WindowKind;
+use super::by_panes::ByPanes;
 use super::contents::{Contents, Evicted, Folded};
 use super::evictor::Evictor;
-use super::live::{self, GapOf, LiveSettings, LiveState, LiveWindows};
+use super::live::{GapOf, LiveSettings, LiveWindows};
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
-use super::paned::{self, PanedWindows, WindowsState};
+use super::paned::{self, WindowsState};
 use super::partial::{Merging, Partial};
 use super::preaggregation::PreAggregation;
 use super::trigger::Trigger;
@@ -51,11 +52,24 @@ pub struct WindowOperator<In, S, L, G = EndTrigger> {
     trigger: G,
     /// Whether it isn't the one that windows have anyway.
     has_trigger: bool,
-    evictor: Option<Arc<dyn Evictor<In>>>,
+    evicted: Option<EvictedBy<In, S, L, G>>,
     lateness: i64,
     late: Option<SideOutputTag<In>>,
     is_single: bool,
 }
+
+/// An evictor, and how windows are staged that have one: code that a program without evictors is not compiled with.
+struct EvictedBy<In, S, L, G> {
+    evictor: Arc<dyn Evictor<In>>,
+    stage: StageEvicted<In, S, L, G>,
+}
+
+type StageEvicted<In, S, L, G> = fn(
+    &WindowOperator<In, S, L, G>,
+    Arc<dyn Evictor<In>>,
+    &BuildContext<'_>,
+    Outlets,
+) -> Result<AnyStage, Failure>;
 
 impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOperator<In, S, L> {
     fn new(selector: S, assigner: WindowAssigner, logic: L) -> Self {
@@ -66,7 +80,7 @@ impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOper
             logic,
             trigger: EndTrigger,
             has_trigger: false,
-            evictor: None,
+            evicted: None,
             lateness: 0,
             late: None,
             is_single: false,
@@ -82,10 +96,28 @@ impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOper
             logic: self.logic,
             trigger,
             has_trigger: true,
-            evictor: self.evictor,
+            evicted: self.evicted.map(|by| EvictedBy::new(by.evictor)),
             lateness: self.lateness,
             late: self.late,
             is_single: self.is_single,
+        }
+    }
+}
+
+impl<In, S, L, G> EvictedBy<In, S, L, G>
+where
+    In: Record,
+    S: KeySelector<In>,
+    L: WindowLogic<S::Key, In = In>,
+    G: Trigger<In>,
+{
+    fn new(evictor: Arc<dyn Evictor<In>>) -> Self {
+        Self {
+            evictor,
+            stage: |operator, evictor, cx, outlets| {
+                let logic = operator.logic.clone();
+                operator.live(Evicted { logic, evictor }, cx, outlets)
+            },
         }
     }
 }
@@ -94,12 +126,6 @@ impl<In, S, L, G> WindowOperator<In, S, L, G> {
     /// Sessions stay open after a record for as long as a function of it says.
     pub fn gap_by(mut self, gap: impl Fn(&In) -> Duration + Send + Sync + 'static) -> Self {
         self.gap_of = Some(Arc::new(gap));
-        self
-    }
-
-    /// Windows keep their records, and an evictor says which of them count.
-    pub fn evictor(mut self, evictor: Arc<dyn Evictor<In>>) -> Self {
-        self.evictor = Some(evictor);
         self
     }
 
@@ -150,11 +176,13 @@ where
         }
         let (selector, logic) = (self.selector.clone(), self.logic.clone());
         let before = PreAggregation::new(selector.clone(), logic.clone(), panes, asked);
-        let selector = by_either(selector, by_ref(Partial::<S::Key, L::Acc>::key));
-        let behind = WindowOperator {
+        let behind = ByPanes {
+            selector: by_either(selector, by_ref(Partial::<S::Key, L::Acc>::key)),
+            assigner: self.assigner,
+            logic: Merging(logic),
             lateness: self.lateness,
+            late: None,
             is_single: self.is_single,
-            ..WindowOperator::new(selector, self.assigner, Merging(logic))
         };
         Some((before, behind))
     }
@@ -225,7 +253,13 @@ where
             && self.assigner.domain() == Some(TimeDomain::Event)
             && !self.has_trigger
             && self.gap_of.is_none()
-            && self.evictor.is_none()
+            && self.evicted.is_none()
+    }
+
+    /// Windows keep their records, and an evictor says which of them count.
+    pub fn evictor(mut self, evictor: Arc<dyn Evictor<In>>) -> Self {
+        self.evicted = Some(EvictedBy::new(evictor));
+        self
     }
 
     fn check_windows(&self) -> Result<(), String> {
@@ -275,7 +309,8 @@ where
         &self,
         contents: C,
         cx: &BuildContext<'_>,
-    ) -> Result<LiveWindows<In, S, C, G>, Failure> {
+        outlets: Outlets,
+    ) -> Result<AnyStage, Failure> {
         let written: Vec<WindowsState> = cx.restored.blobs(cx.uid, paned::STATE)?;
         refuse_other(written.is_empty(), cx)?;
         let settings = LiveSettings {
@@ -286,34 +321,40 @@ where
             lateness: self.lateness,
             late: self.late.clone(),
         };
-        LiveWindows::new(self.selector.clone(), settings, cx)
+        let work = LiveWindows::new(self.selector.clone(), settings, cx)?;
+        staged(work, self.late.as_ref(), cx, outlets)
     }
 
-    fn paned(&self, cx: &BuildContext<'_>) -> Result<PanedWindows<In, S, L>, Failure> {
-        let written: Vec<LiveState> = cx.restored.blobs(cx.uid, live::STATE)?;
-        refuse_other(written.is_empty(), cx)?;
-        let late = (self.lateness, self.late.clone());
-        let (selector, logic) = (self.selector.clone(), self.logic.clone());
-        PanedWindows::new(selector, logic, &self.assigner, late, cx)
-    }
-
-    fn staged<W: Work<Hashed<In>> + 'static>(
-        &self,
-        work: W,
-        cx: &BuildContext<'_>,
-        outlets: Outlets,
-    ) -> Result<AnyStage, Failure> {
-        let sides = SideOutputs::new();
-        if let Some(tag) = &self.late {
-            sides.declare(tag);
+    /// The same, by panes.
+    fn by_panes(&self) -> ByPanes<In, S, L> {
+        ByPanes {
+            selector: self.selector.clone(),
+            assigner: self.assigner,
+            logic: self.logic.clone(),
+            lateness: self.lateness,
+            late: self.late.clone(),
+            is_single: self.is_single,
         }
-        let driver = Driver::new(work, cx, outlets, &sides)?;
-        Ok(AnyStage::new::<Hashed<In>>(Box::new(driver)))
     }
 }
 
+/// A stage that does the work, and has a side output for what is late.
+pub(super) fn staged<In: Record, W: Work<Hashed<In>> + 'static>(
+    work: W,
+    late: Option<&SideOutputTag<In>>,
+    cx: &BuildContext<'_>,
+    outlets: Outlets,
+) -> Result<AnyStage, Failure> {
+    let sides = SideOutputs::new();
+    if let Some(tag) = late {
+        sides.declare(tag);
+    }
+    let driver = Driver::new(work, cx, outlets, &sides)?;
+    Ok(AnyStage::new::<Hashed<In>>(Box::new(driver)))
+}
+
 /// What was written by panes can't be read one by one, nor the other way round.
-fn refuse_other(is_none: bool, cx: &BuildContext<'_>) -> Result<(), Failure> {
+pub(super) fn refuse_other(is_none: bool, cx: &BuildContext<'_>) -> Result<(), Failure> {
     if is_none {
         return Ok(());
     }
@@ -334,8 +375,8 @@ where
         self.check_windows()?;
         self.logic.check()?;
         self.trigger.check(&self.assigner)?;
-        if let Some(evictor) = &self.evictor {
-            evictor.check()?;
+        if let Some(by) = &self.evicted {
+            by.evictor.check()?;
         }
         check_only(self.late.as_ref(), read)
     }
@@ -346,16 +387,11 @@ where
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         if self.is_by_panes() {
-            return self.staged(self.paned(cx)?, cx, outlets);
+            return self.by_panes().stage(cx, outlets);
         }
-        let logic = self.logic.clone();
-        match &self.evictor {
-            None => self.staged(self.live(Folded(logic), cx)?, cx, outlets),
-            Some(evictor) => {
-                let evictor = Arc::clone(evictor);
-                let contents = Evicted { logic, evictor };
-                self.staged(self.live(contents, cx)?, cx, outlets)
-            }
+        match &self.evicted {
+            Some(by) => (by.stage)(self, Arc::clone(&by.evictor), cx, outlets),
+            None => self.live(Folded(self.logic.clone()), cx, outlets),
         }
     }
 

@@ -118,7 +118,9 @@ where
             limits: self.limits,
             cursor: Cursor::at(&self.panes, 0),
             watermark: MIN_TIMESTAMP,
-            kept: BTreeMap::new(),
+            open: BTreeMap::new(),
+            kept: Vec::new(),
+            free: Vec::new(),
             leaving: Pane::default(),
             spare: Vec::new(),
             rows: 0,
@@ -204,8 +206,11 @@ struct Gathering<S, L, K, A> {
     limits: Limits,
     cursor: Cursor,
     watermark: Timestamp,
-    /// Panes that are open, by number.
-    kept: BTreeMap<i64, Pane<K, A>>,
+    /// Where panes are that are open, by number.
+    open: BTreeMap<i64, usize>,
+    kept: Vec<Pane<K, A>>,
+    /// Places of panes that have left.
+    free: Vec<usize>,
     /// The pane that is being sent, its rows backwards.
     leaving: Pane<K, A>,
     /// Panes that have left, for their memory.
@@ -221,10 +226,29 @@ struct Gathering<S, L, K, A> {
 impl<S, L, K, A> Gathering<S, L, K, A> {
     /// The next pane that is to leave: any, or one that is closed.
     fn take_pane(&mut self, any: bool) -> Option<Pane<K, A>> {
-        let first = self.kept.first_entry()?;
+        let first = self.open.first_entry()?;
         let (_, end) = self.panes.bounds(*first.key());
         let is_closed = end.saturating_sub(1) <= self.watermark;
-        (any || is_closed).then(|| first.remove())
+        if !any && !is_closed {
+            return None;
+        }
+        let place = first.remove();
+        self.free.push(place);
+        Some(std::mem::take(&mut self.kept[place]))
+    }
+
+    /// The pane of the last record, open from now on.
+    fn enter(&mut self, ts: Timestamp) -> usize {
+        let (kept, free, spare) = (&mut self.kept, &mut self.free, &mut self.spare);
+        *self.open.entry(self.cursor.pane).or_insert_with(|| {
+            let place = free.pop().unwrap_or_else(|| {
+                kept.push(Pane::default());
+                kept.len() - 1
+            });
+            let spare = spare.pop().unwrap_or_default();
+            kept[place] = Pane { ts, ..spare };
+            place
+        })
     }
 
     /// Whether too few of the records that have left were merged. Then it passes on what comes.
@@ -283,13 +307,10 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         A: Record,
         K: rivus_core::Key,
     {
+        let place = self.enter(ts);
+        let pane = &mut self.kept[place];
         let (selector, logic) = (&self.selector, &self.logic);
         let hash = selector.hash(&value);
-        let spare = &mut self.spare;
-        let pane = self.kept.entry(self.cursor.pane).or_insert_with(|| Pane {
-            ts,
-            ..spare.pop().unwrap_or_default()
-        });
         let is_it = |place: &u32| {
             let row = &pane.rows[*place as usize];
             row.hash == hash && selector.is_key(&row.partial.key, &value)

@@ -1,5 +1,7 @@
 //! The arithmetic of windows of a fixed size.
 
+use std::ops::RangeInclusive;
+
 use rivus_core::{MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp};
 
 use super::Window;
@@ -46,8 +48,14 @@ impl Panes {
 
     /// The windows that a time belongs to, earliest first.
     pub(crate) fn windows(self, ts: Timestamp) -> impl Iterator<Item = Window> {
+        let mut windows = self.numbers(ts);
+        std::iter::from_fn(move || Some(self.window(windows.next()?)))
+    }
+
+    /// Their numbers.
+    pub(super) fn numbers(&self, ts: Timestamp) -> RangeInclusive<i64> {
         let pane = self.pane(ts);
-        (self.first_window(pane)..=self.last_window(pane)).map(move |window| self.window(window))
+        self.first_window(pane)..=self.last_window(pane)
     }
 
     /// The pane that a time lies in.
