@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use rivus_core::{Either, Key, Record};
 use rivus_operators::{
-    ByStream, CoWindowOperator, EndTrigger, Evictor, Grouped, KeySelector, Paired, SideOutputTag,
-    Trigger, Unpaired, WindowAssigner, WindowJoinOperator, WindowOperator, Windowed, by_ref,
-    by_value,
+    ByStream, CoWindowOperator, EndTrigger, Evicting, Evictor, Grouped, KeySelector, MaybeEvictor,
+    Paired, SideOutputTag, Trigger, Unpaired, WindowAssigner, WindowJoinOperator, WindowOperator,
+    Windowed, by_ref, by_value,
 };
 use serde::Serialize;
 
-use crate::evicting::{Evicting, MaybeEvictor};
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 
@@ -217,6 +216,8 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
 /// A window fires when the watermark of both streams reaches its end, or the clock passes it, and again for each record that comes within the
 /// allowed lateness. Its records are kept until then. A pair has the time of its window's last millisecond. The pairs of a
 /// key are made one after the other as they are wanted: however many there are, memory holds only the records.
+///
+/// `G` is its trigger, `E` whether it [has an evictor](Self::evictor).
 #[must_use = "a join does nothing until something is made of it"]
 pub struct WindowedJoin<A, B, S, G = EndTrigger, E = ()> {
     both: KeyedStream<Either<A, B>, S>,
@@ -596,11 +597,11 @@ where
     {
         let selector = self.both.selector.clone();
         let window = WindowOperator::process(selector, self.assigner, ByStream);
+        let window = window.evicted(self.evictor);
         let mut window = window.allowed_lateness(self.lateness);
         if let Some(gap) = self.gap_by {
             window = window.gap_by(move |record| gap(record));
         }
-        window = self.evictor.set_on(window);
         if let Some(tag) = self.late {
             window = window.late_output(tag);
         }
@@ -616,10 +617,10 @@ where
 }
 
 /// Draws from each window that fires what a function gives of its two lists.
-fn give_of<A, B, S, G, I, F>(
+fn give_of<A, B, S, G, E, I, F>(
     both: &KeyedStream<Either<A, B>, S>,
     name: &'static str,
-    window: CoWindowOperator<A, B, S, G>,
+    window: CoWindowOperator<A, B, S, G, E>,
     needs_watermarks: bool,
     give: F,
 ) -> DataStream<Windowed<S::Key, I::Item>>
@@ -628,6 +629,7 @@ where
     B: Record,
     S: KeySelector<Either<A, B>>,
     G: Trigger<Either<A, B>>,
+    E: MaybeEvictor<Either<A, B>>,
     I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
     F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
 {

@@ -55,7 +55,6 @@ mod config;
 mod connected;
 mod environment;
 mod error;
-mod evicting;
 mod feed;
 mod handle;
 mod inspect;
@@ -129,12 +128,12 @@ pub use rivus_operators::{
     AggregateFunction, AggregatingState, AsyncFunction, AsyncRequests, Avg,
     BroadcastProcessFunction, CoProcessFunction, ContinuousEventTimeTrigger,
     ContinuousProcessingTimeTrigger, Count, CountEvictor, CountTrigger, DeltaEvictor, EndTrigger,
-    EventTimeTrigger, Evictor, EvictorContext, Fold, Grouped, IntervalJoinFunction, Keyed,
-    KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedProcessFunction, Max, MaxBy, Mean,
-    Min, MinBy, OnError, Output, ProcessFunction, ProcessingTimeTrigger, PurgingTrigger,
-    Redistribution, Rejected, Retry, SideOutputTag, StatefulProcessFunction, Sum, TimeDomain,
-    TimeEvictor, Timer, TopN, Trigger, TriggerContext, TriggerResult, WatermarkGenerator,
-    WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
+    EventTimeTrigger, Evicting, Evictor, EvictorContext, Fold, Grouped, IntervalJoinFunction,
+    Keyed, KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedProcessFunction, Max, MaxBy,
+    MaybeEvictor, Mean, Min, MinBy, OnError, Output, ProcessFunction, ProcessingTimeTrigger,
+    PurgingTrigger, Redistribution, Rejected, Retry, SideOutputTag, StatefulProcessFunction, Sum,
+    TimeDomain, TimeEvictor, Timer, TopN, Trigger, TriggerContext, TriggerResult,
+    WatermarkGenerator, WatermarkStrategy, Window, WindowAssigner, WindowFunction, Windowed,
 };
 
 #[cfg(feature = "etcd")]

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use rivus_core::Record;
 use rivus_operators::{
-    AggregateFunction, Count, EndTrigger, Evictor, KeySelector, SideOutputTag, Trigger,
-    WindowAssigner, WindowFunction, WindowLogic, WindowOperator, Windowed,
+    AggregateFunction, Count, EndTrigger, Evicting, Evictor, KeySelector, MaybeEvictor,
+    SideOutputTag, Trigger, WindowAssigner, WindowFunction, WindowLogic, WindowOperator, Windowed,
 };
 
 use crate::connected::sent_by;
-use crate::evicting::{Evicting, MaybeEvictor};
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 
@@ -23,6 +22,8 @@ use crate::stream::DataStream;
 ///
 /// Results have the time of their window's last millisecond; those of global windows, and so of windows by count, the
 /// time of the record or timer that made them fire.
+///
+/// `G` is their trigger, `E` whether they [have an evictor](Self::evictor).
 ///
 /// ```
 /// use rivus::{Event, WatermarkStrategy, WindowAssigner};
@@ -291,11 +292,11 @@ where
         self,
         operator: WindowOperator<T, S, L>,
     ) -> DataStream<Windowed<S::Key, L::Out>> {
+        let operator = operator.evicted(self.evictor);
         let mut operator = operator.allowed_lateness(self.lateness);
         if let Some(gap) = self.gap_by {
             operator = operator.gap_by(move |record| gap(record));
         }
-        operator = self.evictor.set_on(operator);
         if let Some(tag) = self.late {
             operator = operator.late_output(tag);
         }

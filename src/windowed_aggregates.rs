@@ -3,9 +3,10 @@
 use std::ops::AddAssign;
 
 use rivus_core::Record;
-use rivus_operators::{Avg, KeySelector, Max, MaxBy, Min, MinBy, Sum, TopN, Trigger, Windowed};
+use rivus_operators::{
+    Avg, KeySelector, Max, MaxBy, MaybeEvictor, Min, MinBy, Sum, TopN, Trigger, Windowed,
+};
 
-use crate::evicting::MaybeEvictor;
 use crate::stream::DataStream;
 use crate::windowed::WindowedStream;
 

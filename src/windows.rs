@@ -1,9 +1,10 @@
 //! Windows by count, and windows over a whole stream.
 
 use rivus_core::Record;
-use rivus_operators::{CountEvictor, CountTrigger, KeySelector, PurgingTrigger, WindowAssigner};
+use rivus_operators::{
+    CountEvictor, CountTrigger, Evicting, KeySelector, PurgingTrigger, WindowAssigner,
+};
 
-use crate::evicting::Evicting;
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
 use crate::windowed::WindowedStream;

@@ -70,8 +70,8 @@ pub use watermarks::{
 };
 pub use window::{
     ByStream, CoWindowOperator, ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger,
-    CountEvictor, CountTrigger, DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor,
-    EvictorContext, Grouped, Paired, Partial, PreAggregation, ProcessingTimeTrigger,
+    CountEvictor, CountTrigger, DeltaEvictor, EndTrigger, EventTimeTrigger, Evicting, Evictor,
+    EvictorContext, Grouped, MaybeEvictor, Paired, Partial, PreAggregation, ProcessingTimeTrigger,
     PurgingTrigger, TimeEvictor, Trigger, TriggerContext, TriggerResult, Unpaired, Window,
     WindowAggregate, WindowAssigner, WindowFunction, WindowJoinOperator, WindowLogic,
     WindowOperator, WindowProcess, WindowReduce, Windowed,

@@ -18,6 +18,7 @@ mod assigner;
 mod by_panes;
 mod contents;
 mod continuous;
+mod evicting;
 mod evictor;
 mod join;
 mod live;
@@ -37,6 +38,7 @@ mod triggers;
 
 pub use assigner::WindowAssigner;
 pub use continuous::{ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger};
+pub use evicting::{Evicting, MaybeEvictor};
 pub use evictor::{CountEvictor, DeltaEvictor, Evictor, EvictorContext, TimeEvictor};
 pub use join::{ByStream, CoWindowOperator, Grouped, Paired, Unpaired, WindowJoinOperator};
 pub use logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Leader, checkpoints, nothing_restarted};
 use crate::partitions::{Passes, Way, however_cut_off};
+use crate::processes::pause;
 use crate::remote::servers::EtcdCluster;
 
 const CLICKS: u64 = 40_000;
@@ -41,5 +42,36 @@ fn a_leader_that_does_not_reach_etcd_is_left_for_one_that_does_and_no_task_resta
         assert!(nothing_restarted(&on), "{passes:?}: {on}");
         cluster.completed(asked, &job, CLICKS);
         assert_eq!(first.asked.answer(&["status", &job])["status"], "completed");
+    });
+}
+
+#[test]
+fn a_task_manager_that_does_not_reach_etcd_works_on_and_is_taken_over_when_it_does() {
+    however_cut_off(|passes| {
+        let (cluster, (_etcd, straight, by_way, way)) = (Cluster::new(), etcd_and_a_way());
+        let straight = ["--coordination", &*straight];
+        let first = cluster.leader(&straight);
+        let second = cluster.asked_standby(&straight).0;
+        let _tasks = cluster.task_manager("2", &["--coordination", &by_way]);
+        let job = cluster.submit(&first.asked, CLICKS);
+        let before = first.asked.wait_for(&job, |status| checkpoints(status) > 3);
+        way.let_pass(passes);
+        // It follows the leader that it has.
+        first.asked.wait_for(&job, |status| {
+            checkpoints(status) > checkpoints(&before) + 10
+        });
+        first.process.kill();
+        let second = Leader::of(second);
+        // Its tasks go on, and nobody knows of them.
+        for _ in 0..20 {
+            pause();
+        }
+        way.let_pass(Passes::Both);
+        let asked = &second.asked;
+        let taken = asked.wait_for(&job, |status| status["status"] == "running");
+        let on = asked.wait_for(&job, |status| checkpoints(status) > checkpoints(&taken) + 3);
+        assert_eq!(on["takeovers"], 1, "{passes:?}: {on}");
+        assert!(nothing_restarted(&on), "{passes:?}: {on}");
+        cluster.completed(asked, &job, CLICKS);
     });
 }

@@ -27,6 +27,7 @@ use tempfile::TempDir;
 use crate::certificates::loopback;
 use crate::commands::say;
 use crate::processes::{Asked, Process, pause};
+use crate::remote::servers::EtcdCluster;
 use crate::written::csv_lines;
 
 /// What a process is told to be: words of a command line, a line each.
@@ -101,6 +102,16 @@ const TABLE: &[(Stage, &str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        Stage::Ends,
+        "submitted",
+        &[],
+        &[
+            "CheckpointTriggered at last",
+            "CheckpointCompleted at last",
+            "Finished",
+        ],
+    ),
+    (
         Stage::TakesOver,
         "takes over",
         &[
@@ -122,7 +133,20 @@ enum Stage {
     Begins,
     Rescales,
     Stops,
+    /// By itself: all has been read.
+    Ends,
     TakesOver,
+}
+
+impl Stage {
+    /// How many numbers there are, a thousand a second: more than it takes.
+    fn numbers(self) -> usize {
+        match self {
+            Self::Begins | Self::Rescales | Self::Ends => 2_000,
+            Self::TakesOver => 6_000,
+            Self::Stops => 1_000_000,
+        }
+    }
 }
 
 /// All steps at which somebody dies, as a process says them.
@@ -149,15 +173,17 @@ fn jobs() -> Jobs {
     };
     Jobs::new().job_with(
         "numbers",
-        "Counts numbers by their last digit: OUT",
+        "Counts numbers by their last digit: OUT COUNT",
         options,
         numbers,
     )
 }
 
 fn numbers(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
-    let [out] = args.exactly()?;
-    let numbers = GeneratorSource::new(|n, _| n).rate(1_000);
+    let [out, count] = args.exactly()?;
+    let numbers = GeneratorSource::new(|n, _| n)
+        .count(count.parse()?)
+        .rate(1_000);
     env.from_source(numbers)
         .uid("numbers")
         .key_by(|n| n % 10)
@@ -283,15 +309,21 @@ struct JobManager {
 /// Processes that share a storage. Jobs run one after the other, and whoever dies is replaced.
 struct Cluster {
     dir: TempDir,
+    /// Where they elect their leader and keep the job's log, if it isn't the storage.
+    coordination: Option<String>,
+    _etcd: Option<EtcdCluster>,
     managers: Vec<JobManager>,
     _tasks: Process,
     /// Jobs so far.
     jobs: u32,
 }
 
-fn start(dir: &Path, words: &[&str]) -> Process {
+fn start(dir: &Path, coordination: Option<&str>, words: &[&str]) -> Process {
     let storage = dir.join("storage").display().to_string();
-    let words = [words, &["--storage", &storage, "--lease", "1s"]].concat();
+    let shared = ["--storage", &storage, "--lease", "1s"];
+    let by_etcd = coordination.map(|etcd| ["--coordination", etcd]);
+    let by_etcd = by_etcd.as_ref().map_or(&[][..], |words| words);
+    let words = [words, &shared, by_etcd].concat();
     let mut command = Command::new(env::current_exe().expect("is known"));
     command
         .args(["dying::a_process_is_what_it_is_told_to_be", "--exact"])
@@ -306,11 +338,11 @@ fn start(dir: &Path, words: &[&str]) -> Process {
 
 impl JobManager {
     /// At an address that nobody else is given, so that it needn't be asked for it.
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, coordination: Option<&str>) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(25_000);
         let port = NEXT.fetch_add(1, Ordering::Relaxed);
         let address = format!("{}:{port}", loopback());
-        let process = start(dir, &["jobmanager", "--address", &address]);
+        let process = start(dir, coordination, &["jobmanager", "--address", &address]);
         Self { process, address }
     }
 
@@ -334,15 +366,20 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 impl Cluster {
-    fn new() -> Self {
+    fn new(place: Place) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("steps")).expect("is made");
-        let first = JobManager::start(dir.path());
+        let etcd = (place == Place::Etcd).then(|| EtcdCluster::start(1));
+        let endpoint = etcd.as_ref().map(|etcd| etcd.endpoints()[0].clone());
+        let coordination = endpoint.map(|endpoint| endpoint.replace("http://", "etcd://"));
+        let first = JobManager::start(dir.path(), coordination.as_deref());
         let tasks = ["taskmanager", "--slots", "2", "--workers", "1"];
-        let _tasks = start(dir.path(), &tasks);
+        let _tasks = start(dir.path(), coordination.as_deref(), &tasks);
         until("the first leads", || first.leads());
         Self {
             dir,
+            coordination,
+            _etcd: etcd,
             managers: vec![first],
             _tasks,
             jobs: 0,
@@ -352,7 +389,8 @@ impl Cluster {
     /// More than may die.
     fn replace(&mut self) {
         while self.managers.len() < 4 {
-            self.managers.push(JobManager::start(self.dir.path()));
+            let one = JobManager::start(self.dir.path(), self.coordination.as_deref());
+            self.managers.push(one);
         }
     }
 
@@ -392,7 +430,8 @@ impl Cluster {
             }
         };
         told(Stage::Begins);
-        let submitted = asked.answer(&["submit", "numbers", "--", out.to_str().expect("is text")]);
+        let (count, to) = (stage.numbers(), out.to_str().expect("is text"));
+        let submitted = asked.answer(&["submit", "numbers", "--", to, &count.to_string()]);
         let job = submitted["id"].as_str().expect("an id");
         asked.wait_for(job, |status| status["checkpoints"] != 0);
         dead(Stage::Begins);
@@ -407,15 +446,20 @@ impl Cluster {
             leader.expect("somebody leads").process.signal("-KILL");
             dead(stage);
         }
-        told(Stage::Stops);
-        asked.answer(&["stop", job]);
-        dead(Stage::Stops);
-        let last = asked.wait_for(job, |status| status["status"] == "stopped");
-        let lines = csv_lines(&out);
-        assert!(
-            !lines.is_empty() && lines == undisturbed(lines.len()),
-            "{step}: {last}"
-        );
+        told(Stage::Ends);
+        let (end, lines) = match stage {
+            Stage::Stops => {
+                told(stage);
+                asked.answer(&["stop", job]);
+                ("stopped", None)
+            }
+            _ => ("completed", Some(count)),
+        };
+        let last = asked.wait_for(job, |status| status["status"] == end);
+        assert!(!death.exists(), "{step}: nobody took it");
+        let written = csv_lines(&out);
+        let lines = lines.unwrap_or(written.len());
+        assert!(lines > 0 && written == undisturbed(lines), "{step}: {last}");
         let (aborted, killed) = (Some(6), Some(9));
         match stage {
             Stage::TakesOver => assert_eq!(self.ended(), [aborted, killed], "{step}: {last}"),
@@ -433,25 +477,39 @@ impl Cluster {
     }
 }
 
-/// Clusters side by side: most of it is waiting.
-const CLUSTERS: usize = 3;
+/// Where leaders are elected and logs are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Directory,
+    Etcd,
+}
+
+/// Clusters side by side, at each place: most of it is waiting.
+const CLUSTERS: usize = 2;
 
 #[test]
 fn a_leader_may_die_at_each_step_before_each_write_and_after_it() {
     let all = steps();
-    let left = Mutex::new(all.iter());
     let taken = Mutex::new(BTreeSet::new());
+    let entries = all.iter().filter(|(_, step)| step.contains("Append "));
+    let places = [
+        (Place::Directory, Mutex::new(all.iter().collect::<Vec<_>>())),
+        // Only what is written goes there.
+        (Place::Etcd, Mutex::new(entries.collect())),
+    ];
     thread::scope(|scope| {
-        for _ in 0..CLUSTERS {
-            scope.spawn(|| {
-                let mut cluster = Cluster::new();
-                loop {
-                    let next = left.lock().expect("whole").next();
-                    let Some((stage, step)) = next else { break };
-                    cluster.run(*stage, step);
-                }
-                taken.lock().expect("whole").append(&mut cluster.taken());
-            });
+        for (place, left) in &places {
+            for _ in 0..CLUSTERS {
+                scope.spawn(|| {
+                    let mut cluster = Cluster::new(*place);
+                    loop {
+                        let next = left.lock().expect("whole").pop();
+                        let Some((stage, step)) = next else { break };
+                        cluster.run(*stage, step);
+                    }
+                    taken.lock().expect("whole").append(&mut cluster.taken());
+                });
+            }
         }
     });
     // Whatever else is written follows from a death that comes in between.
@@ -473,5 +531,8 @@ fn a_leader_may_die_at_each_step_before_each_write_and_after_it() {
         let kind = step.split(' ').find(|word| word.ends_with("Append"));
         *counts.entry((*stage, kind.unwrap_or("other"))).or_insert(0) += 1;
     }
-    println!("leaders have died at {} steps: {counts:?}", all.len());
+    println!(
+        "leaders have died at {} steps by a directory, and at those around an entry by etcd: {counts:?}",
+        all.len()
+    );
 }

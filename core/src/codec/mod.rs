@@ -146,27 +146,32 @@ pub(crate) fn skip_array_header(bytes: &[u8]) -> Result<&[u8], CodecError> {
 
 /// Length of a value's MessagePack form; 0 if it can't be encoded.
 pub fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
-    match looked_through(value) {
-        Ok(seen) => seen.bytes,
-        Err(_) => 0,
-    }
+    let seen = looked_through(value, false);
+    seen.map_or(0, |seen| seen.bytes)
 }
 
 /// Reads a value's memory, so that it is in the caches when it is needed.
 pub(crate) fn read_ahead<T: Serialize + ?Sized>(value: &T) {
     // A value that can't be encoded says so when it is encoded.
-    let _ = std::hint::black_box(looked_through(value));
+    let _ = std::hint::black_box(looked_through(value, true));
 }
 
-fn looked_through<T: Serialize + ?Sized>(value: &T) -> Result<Seen, rmp_serde::encode::Error> {
-    let mut seen = Seen::default();
+fn looked_through<T: Serialize + ?Sized>(
+    value: &T,
+    reads: bool,
+) -> Result<Seen, rmp_serde::encode::Error> {
+    let mut seen = Seen {
+        reads,
+        bytes: 0,
+        lines: 0,
+    };
     rmp_serde::encode::write(&mut seen, value)?;
     Ok(seen)
 }
 
-/// Counts what is written, and reads a byte of each cache line of it.
-#[derive(Default)]
+/// Counts what is written, and may read a byte of each cache line of it. One writer for both: what types write is compiled for each.
 struct Seen {
+    reads: bool,
     bytes: usize,
     lines: u8,
 }
@@ -177,8 +182,10 @@ impl io::Write for Seen {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes += bytes.len();
-        for line in bytes.chunks(CACHE_LINE) {
-            self.lines ^= line[0];
+        if self.reads {
+            for line in bytes.chunks(CACHE_LINE) {
+                self.lines ^= line[0];
+            }
         }
         Ok(bytes.len())
     }

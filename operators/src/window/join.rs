@@ -11,6 +11,7 @@ use rivus_core::{
     SidesRead, Task, UserError,
 };
 
+use super::evicting::MaybeEvictor;
 use super::trigger::Trigger;
 use super::triggers::EndTrigger;
 use super::{Window, WindowFunction, WindowOperator, WindowProcess, Windowed};
@@ -47,8 +48,8 @@ impl<K: Key, A: Record, B: Record> WindowFunction<K, Either<A, B>> for ByStream 
 }
 
 /// A window that keeps all records of two streams.
-pub type CoWindowOperator<A, B, S, G = EndTrigger> =
-    WindowOperator<Either<A, B>, S, WindowProcess<Either<A, B>, ByStream>, G>;
+pub type CoWindowOperator<A, B, S, G = EndTrigger, E = ()> =
+    WindowOperator<Either<A, B>, S, WindowProcess<Either<A, B>, ByStream>, G, E>;
 
 /// Makes stages that gather records of two streams by key and window, and emit what a function makes of both lists.
 ///
@@ -68,23 +69,24 @@ pub type CoWindowOperator<A, B, S, G = EndTrigger> =
 /// });
 /// # let _: &dyn rivus_core::OperatorFactory = &join;
 /// ```
-pub struct WindowJoinOperator<A, B, S, I, F, G = EndTrigger> {
-    window: CoWindowOperator<A, B, S, G>,
+pub struct WindowJoinOperator<A, B, S, I, F, G = EndTrigger, E = ()> {
+    window: CoWindowOperator<A, B, S, G, E>,
     give: F,
     of: PhantomData<fn() -> I>,
 }
 
-impl<A, B, S, I, F, G> WindowJoinOperator<A, B, S, I, F, G>
+impl<A, B, S, I, F, G, E> WindowJoinOperator<A, B, S, I, F, G, E>
 where
     A: Record,
     B: Record,
     S: KeySelector<Either<A, B>>,
     G: Trigger<Either<A, B>>,
+    E: MaybeEvictor<Either<A, B>>,
     I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
     F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
 {
     /// Of a window, and what is drawn from the two lists of each key.
-    pub fn new(window: CoWindowOperator<A, B, S, G>, give: F) -> Self {
+    pub fn new(window: CoWindowOperator<A, B, S, G, E>, give: F) -> Self {
         Self {
             window,
             give,
@@ -93,12 +95,13 @@ where
     }
 }
 
-impl<A, B, S, I, F, G> OperatorFactory for WindowJoinOperator<A, B, S, I, F, G>
+impl<A, B, S, I, F, G, E> OperatorFactory for WindowJoinOperator<A, B, S, I, F, G, E>
 where
     A: Record,
     B: Record,
     S: KeySelector<Either<A, B>>,
     G: Trigger<Either<A, B>>,
+    E: MaybeEvictor<Either<A, B>>,
     I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
     F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
 {

@@ -283,12 +283,12 @@ where
         cx: &TaskContext,
     ) -> Result<(), Failure> {
         let (lifetime, watermark) = (self.lifetime, record.watermark);
-        let mut over = 0_u64;
+        let mut some_are_over = false;
         // Those that are over come first.
         let first = loop {
             let Some(window) = windows.next() else {
                 // Between two windows it belongs to none, and is not late.
-                if over > 0 {
+                if some_are_over {
                     self.too_late(record, out, cx);
                 }
                 return Ok(());
@@ -296,9 +296,9 @@ where
             if !lifetime.is_over(window, watermark) {
                 break window;
             }
-            over += 1;
+            some_are_over = true;
         };
-        if over > 0 {
+        if some_are_over {
             SubtaskMetrics::add(&cx.metrics.partly_late, 1);
         }
         let id = self.find(&record)?;

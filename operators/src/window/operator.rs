@@ -11,7 +11,8 @@ use rivus_core::{
 
 use super::assigner::WindowKind;
 use super::by_panes::ByPanes;
-use super::contents::{Contents, Evicted, Folded};
+use super::contents::Contents;
+use super::evicting::{Evicting, MaybeEvictor};
 use super::evictor::Evictor;
 use super::live::{GapOf, LiveSettings, LiveWindows};
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
@@ -44,32 +45,19 @@ use crate::side::{SideOutputTag, SideOutputs, check_only};
 /// .allowed_lateness(Duration::from_secs(10));
 /// # let _: &dyn rivus_core::OperatorFactory = &views;
 /// ```
-pub struct WindowOperator<In, S, L, G = EndTrigger> {
+pub struct WindowOperator<In, S, L, G = EndTrigger, E = ()> {
     selector: S,
     assigner: WindowAssigner,
     gap_of: Option<GapOf<In>>,
-    logic: L,
+    pub(super) logic: L,
     trigger: G,
     /// Whether it isn't the one that windows have anyway.
     has_trigger: bool,
-    evicted: Option<EvictedBy<In, S, L, G>>,
+    evictor: E,
     lateness: i64,
     late: Option<SideOutputTag<In>>,
     is_single: bool,
 }
-
-/// An evictor, and how windows are staged that have one: code that a program without evictors is not compiled with.
-struct EvictedBy<In, S, L, G> {
-    evictor: Arc<dyn Evictor<In>>,
-    stage: StageEvicted<In, S, L, G>,
-}
-
-type StageEvicted<In, S, L, G> = fn(
-    &WindowOperator<In, S, L, G>,
-    Arc<dyn Evictor<In>>,
-    &BuildContext<'_>,
-    Outlets,
-) -> Result<AnyStage, Failure>;
 
 impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOperator<In, S, L> {
     fn new(selector: S, assigner: WindowAssigner, logic: L) -> Self {
@@ -80,15 +68,17 @@ impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOper
             logic,
             trigger: EndTrigger,
             has_trigger: false,
-            evicted: None,
+            evictor: (),
             lateness: 0,
             late: None,
             is_single: false,
         }
     }
+}
 
+impl<In, S, L, E> WindowOperator<In, S, L, EndTrigger, E> {
     /// Windows fire when a trigger says so, instead of at their end.
-    pub fn trigger<G: Trigger<In>>(self, trigger: G) -> WindowOperator<In, S, L, G> {
+    pub fn trigger<G: Trigger<In>>(self, trigger: G) -> WindowOperator<In, S, L, G, E> {
         WindowOperator {
             selector: self.selector,
             assigner: self.assigner,
@@ -96,7 +86,7 @@ impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOper
             logic: self.logic,
             trigger,
             has_trigger: true,
-            evicted: self.evicted.map(|by| EvictedBy::new(by.evictor)),
+            evictor: self.evictor,
             lateness: self.lateness,
             late: self.late,
             is_single: self.is_single,
@@ -104,25 +94,31 @@ impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOper
     }
 }
 
-impl<In, S, L, G> EvictedBy<In, S, L, G>
-where
-    In: Record,
-    S: KeySelector<In>,
-    L: WindowLogic<S::Key, In = In>,
-    G: Trigger<In>,
-{
-    fn new(evictor: Arc<dyn Evictor<In>>) -> Self {
-        Self {
+impl<In, S, L, G, E> WindowOperator<In, S, L, G, E> {
+    /// Windows keep their records, and an evictor says which of them count.
+    pub fn evictor(self, evictor: Arc<dyn Evictor<In>>) -> WindowOperator<In, S, L, G, Evicting<In>>
+    where
+        In: 'static,
+    {
+        self.evicted(Evicting(evictor))
+    }
+
+    /// The same by an evictor, or with none.
+    pub fn evicted<By: MaybeEvictor<In>>(self, evictor: By) -> WindowOperator<In, S, L, G, By> {
+        WindowOperator {
+            selector: self.selector,
+            assigner: self.assigner,
+            gap_of: self.gap_of,
+            logic: self.logic,
+            trigger: self.trigger,
+            has_trigger: self.has_trigger,
             evictor,
-            stage: |operator, evictor, cx, outlets| {
-                let logic = operator.logic.clone();
-                operator.live(Evicted { logic, evictor }, cx, outlets)
-            },
+            lateness: self.lateness,
+            late: self.late,
+            is_single: self.is_single,
         }
     }
-}
 
-impl<In, S, L, G> WindowOperator<In, S, L, G> {
     /// Sessions stay open after a record for as long as a function of it says.
     pub fn gap_by(mut self, gap: impl Fn(&In) -> Duration + Send + Sync + 'static) -> Self {
         self.gap_of = Some(Arc::new(gap));
@@ -154,11 +150,12 @@ impl<In, S, L, G> WindowOperator<In, S, L, G> {
     }
 }
 
-impl<In, S, L> WindowOperator<In, S, L>
+impl<In, S, L, E> WindowOperator<In, S, L, EndTrigger, E>
 where
     In: Record,
     S: KeySelector<In>,
     L: WindowLogic<S::Key, In = In>,
+    E: MaybeEvictor<In>,
 {
     /// The operator in two: what gathers records by pane before the exchange, and what takes panes and records behind it, whose
     /// state is what it is without. None where records have to come one by one; `asked` says that the program asks for it.
@@ -167,7 +164,7 @@ where
         asked: bool,
     ) -> Option<(
         PreAggregation<In, S, L>,
-        impl OperatorFactory + use<In, S, L>,
+        impl OperatorFactory + use<In, S, L, E>,
     )> {
         let panes = self.assigner.panes().ok()?;
         // Not all that is too late is so before the exchange: a side output for it wants every record.
@@ -239,12 +236,13 @@ where
     }
 }
 
-impl<In, S, L, G> WindowOperator<In, S, L, G>
+impl<In, S, L, G, E> WindowOperator<In, S, L, G, E>
 where
     In: Record,
     S: KeySelector<In>,
     L: WindowLogic<S::Key, In = In>,
     G: Trigger<In>,
+    E: MaybeEvictor<In>,
 {
     /// Whether panes are enough.
     fn is_by_panes(&self) -> bool {
@@ -253,13 +251,7 @@ where
             && self.assigner.domain() == Some(TimeDomain::Event)
             && !self.has_trigger
             && self.gap_of.is_none()
-            && self.evicted.is_none()
-    }
-
-    /// Windows keep their records, and an evictor says which of them count.
-    pub fn evictor(mut self, evictor: Arc<dyn Evictor<In>>) -> Self {
-        self.evicted = Some(EvictedBy::new(evictor));
-        self
+            && !E::IS_SET
     }
 
     fn check_windows(&self) -> Result<(), String> {
@@ -305,7 +297,7 @@ where
         Ok(())
     }
 
-    fn live<C: Contents<S::Key, In = In>>(
+    pub(super) fn live<C: Contents<S::Key, In = In>>(
         &self,
         contents: C,
         cx: &BuildContext<'_>,
@@ -364,20 +356,19 @@ pub(super) fn refuse_other(is_none: bool, cx: &BuildContext<'_>) -> Result<(), F
     )))
 }
 
-impl<In, S, L, G> OperatorFactory for WindowOperator<In, S, L, G>
+impl<In, S, L, G, E> OperatorFactory for WindowOperator<In, S, L, G, E>
 where
     In: Record,
     S: KeySelector<In>,
     L: WindowLogic<S::Key, In = In>,
     G: Trigger<In>,
+    E: MaybeEvictor<In>,
 {
     fn check(&self, read: &SidesRead) -> Result<(), String> {
         self.check_windows()?;
         self.logic.check()?;
         self.trigger.check(&self.assigner)?;
-        if let Some(by) = &self.evicted {
-            by.evictor.check()?;
-        }
+        self.evictor.check()?;
         check_only(self.late.as_ref(), read)
     }
 
@@ -389,10 +380,7 @@ where
         if self.is_by_panes() {
             return self.by_panes().stage(cx, outlets);
         }
-        match &self.evicted {
-            Some(by) => (by.stage)(self, Arc::clone(&by.evictor), cx, outlets),
-            None => self.live(Folded(self.logic.clone()), cx, outlets),
-        }
+        self.evictor.stage(self, cx, outlets)
     }
 
     fn head(&self, stage: AnyStage) -> Result<Box<dyn Task>, Failure> {

@@ -234,7 +234,12 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         }
         let place = first.remove();
         self.free.push(place);
-        Some(std::mem::take(&mut self.kept[place]))
+        let pane = std::mem::take(&mut self.kept[place]);
+        if self.open.is_empty() {
+            self.kept.clear();
+            self.free.clear();
+        }
+        Some(pane)
     }
 
     /// The pane of the last record, open from now on.
@@ -307,8 +312,8 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         A: Record,
         K: rivus_core::Key,
     {
-        let place = self.enter(ts);
-        let pane = &mut self.kept[place];
+        let open = self.enter(ts);
+        let pane = &mut self.kept[open];
         let (selector, logic) = (&self.selector, &self.logic);
         let hash = selector.hash(&value);
         let is_it = |place: &u32| {
