@@ -1,4 +1,6 @@
-//! Processes that are cut off from the etcd that elects them.
+//! Processes that are cut off from the etcd that elects leaders.
+
+use serde_json::json;
 
 use crate::cluster::{Cluster, Leader, checkpoints, nothing_restarted};
 use crate::partitions::{Passes, Way, however_cut_off};
@@ -49,16 +51,16 @@ fn a_leader_that_does_not_reach_etcd_is_left_for_one_that_does_and_no_task_resta
 fn a_task_manager_that_does_not_reach_etcd_works_on_and_is_taken_over_when_it_does() {
     however_cut_off(|passes| {
         let (cluster, (_etcd, straight, by_way, way)) = (Cluster::new(), etcd_and_a_way());
-        let straight = ["--coordination", &*straight];
+        let straight = ["--coordination", &*straight, "--collect-timeout", "1m"];
         let first = cluster.leader(&straight);
         let second = cluster.asked_standby(&straight).0;
         let _tasks = cluster.task_manager("2", &["--coordination", &by_way]);
-        let job = cluster.submit(&first.asked, CLICKS);
+        let job = cluster.submit(&first.asked, 1_000_000);
         let before = first.asked.wait_for(&job, |status| checkpoints(status) > 3);
         way.let_pass(passes);
         // It follows the leader that it has.
         first.asked.wait_for(&job, |status| {
-            checkpoints(status) > checkpoints(&before) + 10
+            checkpoints(status) > checkpoints(&before) + 30
         });
         first.process.kill();
         let second = Leader::of(second);
@@ -66,12 +68,15 @@ fn a_task_manager_that_does_not_reach_etcd_works_on_and_is_taken_over_when_it_do
         for _ in 0..20 {
             pause();
         }
-        way.let_pass(Passes::Both);
         let asked = &second.asked;
+        let waits = asked.answer(&["status", &job]);
+        assert_eq!(waits["status"], "recovering", "{passes:?}: {waits}");
+        assert_eq!(asked.answer(&["taskmanagers"]), json!([]), "{passes:?}");
+        way.let_pass(Passes::Both);
         let taken = asked.wait_for(&job, |status| status["status"] == "running");
         let on = asked.wait_for(&job, |status| checkpoints(status) > checkpoints(&taken) + 3);
         assert_eq!(on["takeovers"], 1, "{passes:?}: {on}");
         assert!(nothing_restarted(&on), "{passes:?}: {on}");
-        cluster.completed(asked, &job, CLICKS);
+        cluster.stopped(asked, &job);
     });
 }

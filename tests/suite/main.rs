@@ -13,9 +13,11 @@ mod cluster;
 mod command_lines;
 mod commands;
 mod config;
+#[cfg(all(feature = "etcd", feature = "s3"))]
 mod cut_off;
 mod cycles;
 mod docs;
+#[cfg(all(feature = "etcd", feature = "s3"))]
 mod dying;
 mod embedded;
 mod end_to_end;

@@ -146,25 +146,20 @@ pub(crate) fn skip_array_header(bytes: &[u8]) -> Result<&[u8], CodecError> {
 
 /// Length of a value's MessagePack form; 0 if it can't be encoded.
 pub fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
-    let seen = looked_through(value, false);
-    seen.map_or(0, |seen| seen.bytes)
+    let counted = looked_through(value, Seen::counting());
+    counted.map_or(0, |seen| seen.bytes)
 }
 
 /// Reads a value's memory, so that it is in the caches when it is needed.
 pub(crate) fn read_ahead<T: Serialize + ?Sized>(value: &T) {
     // A value that can't be encoded says so when it is encoded.
-    let _ = std::hint::black_box(looked_through(value, true));
+    let _ = std::hint::black_box(looked_through(value, Seen::reading()));
 }
 
 fn looked_through<T: Serialize + ?Sized>(
     value: &T,
-    reads: bool,
+    mut seen: Seen,
 ) -> Result<Seen, rmp_serde::encode::Error> {
-    let mut seen = Seen {
-        reads,
-        bytes: 0,
-        lines: 0,
-    };
     rmp_serde::encode::write(&mut seen, value)?;
     Ok(seen)
 }
@@ -174,6 +169,23 @@ struct Seen {
     reads: bool,
     bytes: usize,
     lines: u8,
+}
+
+impl Seen {
+    fn counting() -> Self {
+        Self {
+            reads: false,
+            bytes: 0,
+            lines: 0,
+        }
+    }
+
+    fn reading() -> Self {
+        Self {
+            reads: true,
+            ..Self::counting()
+        }
+    }
 }
 
 const CACHE_LINE: usize = 64;

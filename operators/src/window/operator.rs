@@ -103,7 +103,7 @@ impl<In, S, L, G, E> WindowOperator<In, S, L, G, E> {
         self.evicted(Evicting(evictor))
     }
 
-    /// The same by an evictor, or with none.
+    /// Windows with an evictor, or with `()` for none.
     pub fn evicted<By: MaybeEvictor<In>>(self, evictor: By) -> WindowOperator<In, S, L, G, By> {
         WindowOperator {
             selector: self.selector,

@@ -206,8 +206,9 @@ struct Gathering<S, L, K, A> {
     limits: Limits,
     cursor: Cursor,
     watermark: Timestamp,
-    /// Where panes are that are open, by number.
+    /// Where panes are that are open, by number: a map of places is compiled once, of panes for every program.
     open: BTreeMap<i64, usize>,
+    /// Open panes, and empty ones in the places that are free.
     kept: Vec<Pane<K, A>>,
     /// Places of panes that have left.
     free: Vec<usize>,
@@ -234,12 +235,7 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         }
         let place = first.remove();
         self.free.push(place);
-        let pane = std::mem::take(&mut self.kept[place]);
-        if self.open.is_empty() {
-            self.kept.clear();
-            self.free.clear();
-        }
-        Some(pane)
+        Some(std::mem::take(&mut self.kept[place]))
     }
 
     /// The pane of the last record, open from now on.
