@@ -98,6 +98,9 @@ pub(crate) struct TaskDetails {
     pub(crate) watermark: Option<Timestamp>,
     pub(crate) state_rows: u64,
     pub(crate) snapshot_bytes: u64,
+    /// Bytes of files that it began with: its own process had them, or they came from the storage.
+    pub(crate) restored_locally: u64,
+    pub(crate) restored_remotely: u64,
 }
 
 /// Something that has happened to a job.
@@ -295,6 +298,8 @@ impl JobDetails {
                 watermark: Some(figures.watermark).filter(|at| *at != MIN_TIMESTAMP),
                 state_rows: figures.state_rows,
                 snapshot_bytes: figures.snapshot_bytes,
+                restored_locally: figures.restored_locally,
+                restored_remotely: figures.restored_remotely,
             }
         });
         Self {

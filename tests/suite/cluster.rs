@@ -12,7 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::partitions::SOON;
-use crate::processes::{Asked, Process, committed, expected, listening, logged, pause, rivus};
+use crate::processes::{
+    Asked, Process, S3_KEYS, committed, expected, listening, logged, pause, rivus,
+};
 use crate::written::csv_lines;
 
 /// Clicks a second.
@@ -43,7 +45,13 @@ impl Cluster {
 
     fn command(&self, role: &str, options: &[&str]) -> Command {
         let mut command = rivus();
-        command.arg(role).arg("--storage").arg(self.path("storage"));
+        command.arg(role);
+        if !options.contains(&"--storage") {
+            command.arg("--storage").arg(self.path("storage"));
+        }
+        if options.contains(&"--s3-endpoint") {
+            command.envs(S3_KEYS);
+        }
         if !options.contains(&"--lease") {
             command.args(["--lease", "1s"]);
         }

@@ -1,37 +1,29 @@
 //! A leader's process that dies at one step of what it does, as a machine that fails: before a durable write or after it, in the midst
-//! of a checkpoint, a commit, a deployment, a rescale, a takeover. However that is, the next one goes on, and the output is what it
+//! of a checkpoint, a commit, a deployment, a rescale, a cancel, a failover, a takeover. However that is, the next one goes on, and the output is what it
 //! would have been.
-//!
-//! Processes are this very program, run with one test, so that a probe can be in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use clap::Parser;
 use rivus::connectors::{FileSink, GeneratorSource};
 use rivus::engine::core::job::LogEntry;
 use rivus::engine::{ActorKind, Fault, Probe, Step};
-use rivus::{
-    JobArgs, JobOptions, Jobs, RestartStrategy, ServiceCommand, StreamEnvironment, UserError,
-};
+use rivus::{JobArgs, JobOptions, Jobs, OnError, RestartStrategy, StreamEnvironment, UserError};
 use tempfile::TempDir;
 
 use crate::certificates::loopback;
 use crate::commands::say;
 use crate::processes::{Asked, Process, pause};
 use crate::remote::servers::EtcdCluster;
+use crate::selves;
 use crate::written::csv_lines;
-
-/// What a process is told to be: words of a command line, a line each.
-const WORDS: &str = "TEST_DYING_WORDS";
 
 /// The file that says at which step the next process is to die that takes it.
 const DEATH: &str = "TEST_DYING_DEATH";
@@ -47,6 +39,7 @@ const TABLE: &[(Stage, &str, &[&str], &[&str])] = &[
         "submitted",
         &[
             "Submit",
+            "Renew",
             "StartMaster",
             "Fence",
             "Replay",
@@ -112,9 +105,23 @@ const TABLE: &[(Stage, &str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        Stage::Cancels,
+        "submitted",
+        &[],
+        &["CancelRequested", "Finished"],
+    ),
+    (
+        Stage::Fails,
+        "submitted",
+        &["TaskFailed"],
+        &["FailoverStarted", "JobFailing", "Finished"],
+    ),
+    (
         Stage::TakesOver,
         "takes over",
         &[
+            "Campaign",
+            "Renew",
             "Recover",
             "StartMaster",
             "Fence",
@@ -135,6 +142,9 @@ enum Stage {
     Stops,
     /// By itself: all has been read.
     Ends,
+    Cancels,
+    /// By itself: a number is refused again and again.
+    Fails,
     TakesOver,
 }
 
@@ -144,6 +154,23 @@ impl Stage {
         match self {
             Self::Ends => 500,
             _ => 1_000_000,
+        }
+    }
+
+    fn job(self) -> &'static str {
+        match self {
+            Self::Fails => "refusing",
+            _ => "numbers",
+        }
+    }
+
+    /// What the job is in the end.
+    fn end(self) -> &'static str {
+        match self {
+            Self::Ends => "completed",
+            Self::Cancels => "canceled",
+            Self::Fails => "failed",
+            _ => "stopped",
         }
     }
 }
@@ -161,7 +188,7 @@ fn steps() -> Vec<(Stage, String)> {
     all
 }
 
-fn jobs() -> Jobs {
+pub(crate) fn jobs(jobs: Jobs) -> Jobs {
     let options = JobOptions {
         checkpoint_interval: Some(Duration::from_millis(100)),
         restart: RestartStrategy::FixedDelay {
@@ -170,21 +197,30 @@ fn jobs() -> Jobs {
         },
         ..JobOptions::default()
     };
-    Jobs::new().job_with(
-        "numbers",
-        "Counts numbers by their last digit: OUT COUNT",
-        options,
-        numbers,
-    )
+    let about = "Counts numbers by their last digit: OUT COUNT";
+    jobs.job_with("numbers", about, options.clone(), |env, args| {
+        numbers(env, args, None)
+    })
+    .job_with("refusing", about, options, |env, args| {
+        numbers(env, args, Some(REFUSED))
+    })
 }
 
-fn numbers(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
+/// The number that isn't taken, where one isn't.
+const REFUSED: u64 = 700;
+
+fn numbers(env: &StreamEnvironment, args: &JobArgs, refused: Option<u64>) -> Result<(), UserError> {
     let [out, count] = args.exactly()?;
     let numbers = GeneratorSource::new(|n, _| n)
         .count(count.parse()?)
         .rate(1_000);
+    let take = move |n| match refused == Some(n) {
+        true => Err("is refused"),
+        false => Ok(n),
+    };
     env.from_source(numbers)
         .uid("numbers")
+        .try_map(take, OnError::Fail)
         .key_by(|n| n % 10)
         .count()
         .uid("counts")
@@ -194,7 +230,7 @@ fn numbers(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
 }
 
 /// What so many numbers give.
-fn undisturbed(numbers: usize) -> Vec<String> {
+pub(crate) fn undisturbed(numbers: usize) -> Vec<String> {
     let lines = (0..numbers).map(|n| format!("{},{}", n % 10, n / 10 + 1));
     let mut lines: Vec<String> = lines.collect();
     lines.sort();
@@ -263,40 +299,18 @@ impl Probe for Mortal {
     }
 }
 
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: ServiceCommand,
-}
-
-/// What a process is. Run as a test it sees that the table is one of steps.
-#[test]
-fn a_process_is_what_it_is_told_to_be() {
-    let Some(words) = env::var_os(WORDS) else {
-        let known: BTreeSet<String> = Step::ALL
-            .iter()
-            .map(|(_, step)| format!("{step:?}"))
-            .collect();
-        for (_, step) in steps() {
-            let (_, step) = step.split_once(": ").expect("who, and which");
-            let step = step.split(' ').next().expect("a word");
-            assert!(known.contains(step), "{step}");
-        }
-        return;
-    };
-    let words = words.into_string().expect("is text");
-    let cli = Cli::parse_from(std::iter::once("rivus").chain(words.lines()));
-    let file = |name| PathBuf::from(env::var_os(name).expect("is given"));
-    let mortal = Mortal {
-        death: file(DEATH),
-        steps: file(STEPS).join(std::process::id().to_string()),
+/// What a process of these tests has in it.
+pub(crate) fn probe() -> Option<Arc<dyn Probe>> {
+    let (death, steps) = (env::var_os(DEATH)?, env::var_os(STEPS)?);
+    Some(Arc::new(Mortal {
+        death: death.into(),
+        steps: Path::new(&steps).join(std::process::id().to_string()),
         life: Mutex::new(Life {
             who: "takes over",
             entry: String::new(),
             taken: BTreeSet::new(),
         }),
-    };
-    cli.command.run(jobs().probe(Arc::new(mortal)));
+    }))
 }
 
 /// A JobManager that waits for its turn, or leads.
@@ -318,20 +332,12 @@ struct Cluster {
 }
 
 fn start(dir: &Path, coordination: Option<&str>, words: &[&str]) -> Process {
-    let storage = dir.join("storage").display().to_string();
-    let shared = ["--storage", &storage, "--lease", "1s"];
     let by_etcd = coordination.map(|etcd| ["--coordination", etcd]);
     let by_etcd = by_etcd.as_ref().map_or(&[][..], |words| words);
-    let words = [words, &shared, by_etcd].concat();
-    let mut command = Command::new(env::current_exe().expect("is known"));
+    let mut command = selves::command(dir, &[words, by_etcd].concat());
     command
-        .args(["dying::a_process_is_what_it_is_told_to_be", "--exact"])
-        .args(["--nocapture", "--test-threads=2"])
-        .env(WORDS, words.join("\n"))
         .env(DEATH, dir.join("death"))
-        .env(STEPS, dir.join("steps"))
-        .env_remove("RUST_LOG")
-        .env("RIVUS_LOG", "error");
+        .env(STEPS, dir.join("steps"));
     Process::start(&mut command)
 }
 
@@ -428,10 +434,11 @@ impl Cluster {
                 until(step, || !death.exists());
             }
         };
-        told(Stage::Begins);
-        told(Stage::Ends);
+        for now in [Stage::Begins, Stage::Ends, Stage::Fails] {
+            told(now);
+        }
         let (count, to) = (stage.numbers(), out.to_str().expect("is text"));
-        let submitted = asked.answer(&["submit", "numbers", "--", to, &count.to_string()]);
+        let submitted = asked.answer(&["submit", stage.job(), "--", to, &count.to_string()]);
         let job = submitted["id"].as_str().expect("an id");
         asked.wait_for(job, |status| status["checkpoints"] != 0);
         dead(Stage::Begins);
@@ -446,16 +453,19 @@ impl Cluster {
             leader.expect("somebody leads").process.signal("-KILL");
             dead(stage);
         }
-        let end = match stage {
-            Stage::Ends => "completed",
+        match stage {
+            Stage::Ends | Stage::Fails => {}
+            Stage::Cancels => {
+                told(stage);
+                asked.answer(&["cancel", job]);
+            }
             _ => {
                 told(Stage::Stops);
                 asked.answer(&["stop", job]);
                 dead(Stage::Stops);
-                "stopped"
             }
-        };
-        let last = asked.wait_for(job, |status| status["status"] == end);
+        }
+        let last = asked.wait_for(job, |status| status["status"] == stage.end());
         assert!(!death.exists(), "{step}: nobody took it");
         let written = csv_lines(&out);
         let lines = match stage {
@@ -463,6 +473,12 @@ impl Cluster {
             _ => written.len(),
         };
         assert!(lines > 0 && written == undisturbed(lines), "{step}: {last}");
+        // Tasks that are written down as deployed and aren't yet are deployed again, and counted as restarted. No others are.
+        let were_deployed = ![": Deploy", ": AfterAppend Deployed"]
+            .map(|end| step.ends_with(end))
+            .contains(&true);
+        let stays = were_deployed && stage != Stage::Fails;
+        assert_eq!(last["restarts"] == 0, stays, "{step}: {last}");
         let (aborted, killed) = (Some(6), Some(9));
         match stage {
             Stage::TakesOver => assert_eq!(self.ended(), [aborted, killed], "{step}: {last}"),
@@ -489,6 +505,19 @@ enum Place {
 
 /// Clusters side by side: most of it is waiting. Steps go round among them, so that each place has some of every kind.
 const PLACES: [Place; 3] = [Place::Directory, Place::Directory, Place::Etcd];
+
+#[test]
+fn each_step_of_the_table_is_one() {
+    let known: BTreeSet<String> = Step::ALL
+        .iter()
+        .map(|(_, step)| format!("{step:?}"))
+        .collect();
+    for (_, step) in steps() {
+        let (_, step) = step.split_once(": ").expect("who, and which");
+        let step = step.split(' ').next().expect("a word");
+        assert!(known.contains(step), "{step}");
+    }
+}
 
 #[test]
 fn a_leader_may_die_at_each_step_before_each_write_and_after_it() {

@@ -24,6 +24,8 @@ mod end_to_end;
 mod ending;
 mod example_services;
 mod examples;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod held;
 mod iterate;
 mod job_pictures;
 mod kept;
@@ -42,11 +44,15 @@ mod query_joins;
 mod quorum;
 mod refused;
 #[cfg(all(feature = "etcd", feature = "s3"))]
+mod regions;
+#[cfg(all(feature = "etcd", feature = "s3"))]
 mod remote;
 mod replaced;
 mod rescale;
 mod resume;
 mod savepoints;
+#[cfg(all(feature = "etcd", feature = "s3"))]
+mod selves;
 mod service;
 mod silences;
 mod standby;

@@ -1,10 +1,12 @@
-//! Networks that fail between processes: a way that lets nothing through, in both directions or in one.
+//! Networks that fail between processes: a way that lets nothing through, in both directions or in one, or that makes nonsense of it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use rivus::connectors::SplitMix;
 
 use crate::cluster::{Cluster, Leader, checkpoints};
 use crate::processes::{Process, pause};
@@ -27,6 +29,8 @@ pub(crate) struct Way {
     leads_to: Arc<Mutex<Option<String>>>,
     carried: Arc<AtomicU64>,
     passes: Arc<Mutex<Passes>>,
+    /// How often what was open has become nonsense.
+    garbled: Arc<AtomicU64>,
 }
 
 impl Way {
@@ -37,6 +41,7 @@ impl Way {
             leads_to: Arc::default(),
             carried: Arc::default(),
             passes: Arc::new(Mutex::new(Passes::Both)),
+            garbled: Arc::default(),
         };
         let taken = way.clone();
         // It ends with the tests.
@@ -55,6 +60,11 @@ impl Way {
 
     pub(crate) fn let_pass(&self, passes: Passes) {
         *self.passes.lock().expect("whole") = passes;
+    }
+
+    /// Whatever else comes over connections that are open now is nonsense, from peers who know the secret. New ones are as they should be.
+    fn garble(&self) {
+        self.garbled.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Bytes that have passed in all, both ways.
@@ -84,9 +94,15 @@ impl Way {
     /// What is held up comes later, as a network sends it again: to whom it is no news any more.
     fn copy(&self, mut from: TcpStream, mut to: TcpStream, direction: Passes) {
         let mut bytes = [0; 16 << 10];
+        let garbled = self.garbled.load(Ordering::Relaxed);
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             while !self.lets(direction) {
                 pause();
+            }
+            let now = self.garbled.load(Ordering::Relaxed);
+            if now != garbled {
+                let mut nonsense = SplitMix::of(now, self.carried());
+                bytes[..read].fill_with(|| nonsense.below(256) as u8);
             }
             if to.write_all(&bytes[..read]).is_err() {
                 break;
@@ -203,4 +219,28 @@ fn a_leader_that_nobody_hears_is_left_for_one_that_is_heard() {
     let second = Leader::of(second);
     let last = cluster.completed(&second.asked, &job, 32_000);
     assert_eq!(last["takeovers"], 1, "{last}");
+}
+
+#[test]
+fn a_peer_that_knows_the_secret_and_speaks_nonsense_is_dropped_and_nothing_else_happens() {
+    let (cluster, ways) = (Cluster::new(), [Way::new(), Way::new()]);
+    let [control, data] = &ways;
+    let leader = leader_at_the_end_of(control, &cluster);
+    let _tasks = [
+        task_manager_at_the_end_of(data, &cluster),
+        cluster.task_manager("1", &SOON),
+    ];
+    let job = cluster.submit(&leader.asked, 1_000_000);
+    let asked = &leader.asked;
+    let mut last = asked.wait_for(&job, |status| checkpoints(status) > 3);
+    for round in 0..4 {
+        ways[round % 2].garble();
+        let restarts = last["restarts"].as_u64();
+        let dropped = asked.wait_for(&job, |status| status["restarts"].as_u64() > restarts);
+        last = asked.wait_for(&job, |status| {
+            status["status"] == "running" && checkpoints(status) > checkpoints(&dropped) + 1
+        });
+    }
+    assert_eq!(last["takeovers"], 0, "{last}");
+    cluster.stopped(asked, &job);
 }

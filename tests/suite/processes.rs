@@ -10,6 +10,13 @@ use serde_json::Value;
 
 use crate::written::csv_lines;
 
+/// What the tests' S3 server asks of a process, in its environment.
+pub(crate) const S3_KEYS: [(&str, &str); 3] = [
+    ("RIVUS_S3_REGION", "us-east-1"),
+    ("RIVUS_S3_ACCESS_KEY", "tests"),
+    ("RIVUS_S3_SECRET_KEY", "no secret"),
+];
+
 /// The binary, set up by nothing but what a test says.
 pub(crate) fn rivus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
@@ -50,10 +57,15 @@ impl Process {
         Self::start(command.env("RIVUS_LOG", "warn").stderr(log))
     }
 
-    /// The next line that it says.
+    /// The next line that it says. What a program of tests says of its test is none.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
-        self.said.read_line(&mut line).expect("is read");
+        while self.said.read_line(&mut line).expect("is read") > 0 {
+            if !["", "running 1 test"].contains(&line.trim_end()) {
+                break;
+            }
+            line.clear();
+        }
         line
     }
 
@@ -127,7 +139,7 @@ impl Asked {
     }
 
     /// Looks at a job until it is as it should be.
-    pub(crate) fn wait_for(&self, job: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, job: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
         for _ in 0..600 {
             let status = self.looked_at(job);
             let status = status.unwrap_or_else(|| self.answer(&["status", job]));

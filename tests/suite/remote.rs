@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use self::servers::EtcdCluster;
 use crate::certificates;
 use crate::cluster::{Leader, checkpoints};
-use crate::processes::{Asked, Process, committed, expected, listening, rivus};
+use crate::processes::{Asked, Process, S3_KEYS, committed, expected, listening, rivus};
 use crate::waits::checkpoint_after;
 use crate::written::csv_lines;
 
@@ -144,9 +144,7 @@ impl Machine {
             .args(["--coordination", &format!("etcd://{endpoints}")])
             .args(["--s3-endpoint", &servers::s3_endpoint()])
             .args(options)
-            .env("RIVUS_S3_REGION", "us-east-1")
-            .env("RIVUS_S3_ACCESS_KEY", "tests")
-            .env("RIVUS_S3_SECRET_KEY", "no secret")
+            .envs(S3_KEYS)
             .current_dir(self.disk.path());
         Process::start(&mut command)
     }
@@ -296,11 +294,7 @@ async fn what_is_in_a_savepoint_in_s3_is_seen_from_the_command_line_too() {
         let mut command = rivus();
         command.args(["savepoint", "inspect", place, "--verify", "--json"]);
         command.args(["--s3-endpoint", &servers::s3_endpoint()]);
-        command
-            .env("RIVUS_S3_REGION", "us-east-1")
-            .env("RIVUS_S3_ACCESS_KEY", "tests")
-            .env("RIVUS_S3_SECRET_KEY", "no secret");
-        command.output().expect("runs")
+        command.envs(S3_KEYS).output().expect("runs")
     };
     let shown = inspect(&format!("s3://state/inspected/savepoints/{name}"));
     let said = String::from_utf8_lossy(&shown.stderr);

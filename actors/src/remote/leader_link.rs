@@ -25,10 +25,10 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// What the actor is told.
 pub(crate) enum LeaderLinkMessage {
-    /// Time to look who leads.
-    Look,
+    /// Time to look who leads, in a chain of looks.
+    Look(Chain),
     /// Who leads; `Err` if the election can't be asked.
-    Looked(Result<Option<Leader>, String>),
+    Looked(Chain, Result<Option<Leader>, String>),
     /// How connecting to the leader of a term went.
     Called(u64, Result<Box<Connection>, NotConnected>),
     /// The leader of a term says something.
@@ -36,6 +36,10 @@ pub(crate) enum LeaderLinkMessage {
     /// The link to the leader of a term is closed.
     Closed(u64, String),
 }
+
+/// Looks of which each leads to the next one. Of an older chain nothing is heard, so that there is only one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Chain(u64);
 
 /// Why there is no connection to a leader.
 pub(crate) struct NotConnected {
@@ -73,6 +77,7 @@ pub(crate) struct LeaderLinkState {
     followed: Option<Followed>,
     /// Whether a leader is being called.
     calling: bool,
+    looks: Chain,
     /// The one that has refused last.
     refused: Refused,
     /// What was last said about why there is no leader: once is enough.
@@ -89,12 +94,14 @@ impl Actor for LeaderLinkActor {
         myself: ActorRef<LeaderLinkMessage>,
         args: LeaderLinkArgs,
     ) -> Result<LeaderLinkState, ActorProcessingErr> {
-        myself.cast(LeaderLinkMessage::Look)?;
+        let looks = Chain::default();
+        myself.cast(LeaderLinkMessage::Look(looks))?;
         Ok(LeaderLinkState {
             args,
             myself,
             followed: None,
             calling: false,
+            looks,
             refused: Refused::default(),
             complaint: String::new(),
         })
@@ -107,8 +114,10 @@ impl Actor for LeaderLinkActor {
         state: &mut LeaderLinkState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            LeaderLinkMessage::Look => state.look(),
-            LeaderLinkMessage::Looked(leader) => {
+            LeaderLinkMessage::Look(chain) | LeaderLinkMessage::Looked(chain, _)
+                if chain != state.looks => {}
+            LeaderLinkMessage::Look(_) => state.look(),
+            LeaderLinkMessage::Looked(_, leader) => {
                 let term = leader.as_ref().ok().and_then(|l| Some(l.as_ref()?.term));
                 state.looked(leader);
                 state.look_later(term);
@@ -147,11 +156,18 @@ impl Actor for LeaderLinkActor {
 impl LeaderLinkState {
     fn look(&self) {
         let (election, myself) = (Arc::clone(&self.args.node.election), self.myself.clone());
+        let chain = self.looks;
         self.args.node.blocking.run(Box::new(move || {
             let looked = election.leader();
             let looked = looked.map_err(|error| Failure::user(&error.into()).message);
-            let _ = myself.cast(LeaderLinkMessage::Looked(looked));
+            let _ = myself.cast(LeaderLinkMessage::Looked(chain, looked));
         }));
+    }
+
+    /// In the place of the look that would come next.
+    fn look_now(&mut self) {
+        self.looks.0 += 1;
+        self.look();
     }
 
     /// A leader that has refused is looked at as one that is followed, for another one may be there.
@@ -164,7 +180,7 @@ impl LeaderLinkState {
             None => rhythm.min(refused),
         };
         let node = &self.args.node;
-        node.send_later(&self.myself, wait, LeaderLinkMessage::Look);
+        node.send_later(&self.myself, wait, LeaderLinkMessage::Look(self.looks));
     }
 
     fn looked(&mut self, leader: Result<Option<Leader>, String>) {
@@ -200,9 +216,14 @@ impl LeaderLinkState {
         }
     }
 
+    /// Who has a leader goes on with it.
     fn complain(&mut self, reason: String) {
         if self.complaint != reason {
-            tracing::warn!(task_manager = %self.args.id, reason, "no leader yet");
+            let so = match self.followed {
+                Some(_) => "follows the leader it has, and can't look for another one",
+                None => "no leader yet",
+            };
+            tracing::warn!(task_manager = %self.args.id, reason, "{so}");
             self.complaint = reason;
         }
     }
@@ -302,7 +323,7 @@ impl LeaderLinkState {
         {
             tracing::warn!(task_manager = %self.args.id, term, reason, "the leader is lost, tasks go on");
             self.leave();
-            let _ = self.myself.cast(LeaderLinkMessage::Look);
+            self.look_now();
         }
     }
 

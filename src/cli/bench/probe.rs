@@ -7,6 +7,7 @@
 //! gap 1 1767225600123456789 5200000     subtask 1 heard something then, by the clock of its machine, and nothing for 5.2 ms before
 //! came 1 1767225601000000000 8813       runs of records that have reached subtask 1 by then
 //! most 1 1767225601000000000 2041183    the highest number of a record among them
+//! ledger 1 20411 8813 0                 at its end: a digest of the numbers of the source's split 1, how many, and what is astray
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -31,6 +32,9 @@ const SECOND: u64 = 1_000_000_000;
 
 /// How far it has got is told so often.
 const MOST: u64 = SECOND / 100;
+
+/// Of each operator, and so splits of the source: number n is of split n modulo this.
+const SUBTASKS: usize = 2;
 
 #[derive(Parser)]
 struct Probe {
@@ -117,15 +121,11 @@ pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserE
             return Err(format!("{option} is 0: give more").into());
         }
     }
-    let telling = Arc::new(Mutex::new(Telling {
+    let telling = Arc::new(Telling {
         to,
-        all: Vec::new(),
-    }));
-    let observe = move |subtask: u32, run: &[Event<(u64, (u64, u64))>]| {
-        let most = run.iter().map(|event| event.value.1.1).max();
-        let mut telling = telling.lock().unwrap_or_else(PoisonError::into_inner);
-        telling.heard(subtask as usize, now(), most.unwrap_or_default());
-    };
+        all: Default::default(),
+    });
+    let observe = move |subtask: u32, run: &[Event<Counts>]| telling.heard(subtask, now(), run);
     let mut numbers = GeneratorSource::new(move |n, _| (key_of(n, keys), n));
     if let Some(rate) = rate {
         numbers = numbers.rate(rate);
@@ -133,13 +133,16 @@ pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserE
     if let Some(since) = since {
         numbers = numbers.since(since);
     }
-    env.from_source(numbers)
-        .uid("numbers")
-        .key_by(|(key, _)| *key)
-        .aggregate(Counting { value_bytes })
-        .uid("counts")
-        .sink_to(ObservedSink::new(observe))
-        .uid("probe");
+    let wide = SUBTASKS as u32;
+    let numbers = env.from_source(numbers).uid("numbers").parallelism(wide);
+    let counts = numbers.key_by(|(key, _)| *key);
+    let counts = counts.aggregate(Counting { value_bytes }).uid("counts");
+    let sink = ObservedSink::new(observe);
+    let _ = counts
+        .parallelism(wide)
+        .sink_to(sink)
+        .uid("probe")
+        .parallelism(wide);
     Ok(())
 }
 
@@ -150,10 +153,13 @@ pub(super) fn now() -> u64 {
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
+/// What comes out: a key, how many numbers of it there were, and the last one.
+type Counts = (u64, (u64, u64));
+
 /// What the sink's subtasks tell.
 struct Telling {
     to: PathBuf,
-    all: Vec<Option<Teller>>,
+    all: [Mutex<Option<Teller>>; SUBTASKS],
 }
 
 struct Teller {
@@ -163,39 +169,59 @@ struct Teller {
     told: u64,
     most: u64,
     told_most: u64,
+    ledger: Ledger,
 }
 
 impl Telling {
-    fn heard(&mut self, subtask: usize, now: u64, most: u64) {
-        if self.all.len() <= subtask {
-            self.all.resize_with(subtask + 1, || None);
-        }
-        let file = || OpenOptions::new().create(true).append(true).open(&self.to);
-        let Self { all, .. } = self;
-        let teller = match &mut all[subtask] {
-            Some(teller) => teller,
-            empty => {
-                let Ok(file) = file() else { return };
-                empty.insert(Teller {
-                    file,
-                    last: now,
-                    came: 0,
-                    told: now,
-                    most: 0,
-                    told_most: now,
-                })
-            }
+    fn heard(&self, subtask: u32, now: u64, run: &[Event<Counts>]) {
+        let Some(own) = self.all.get(subtask as usize) else {
+            return;
         };
-        teller.heard(subtask, now, most);
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.is_none() {
+            let mut file = OpenOptions::new();
+            let Ok(file) = file.create(true).append(true).open(&self.to) else {
+                return;
+            };
+            *own = Some(Teller {
+                file,
+                last: now,
+                came: 0,
+                told: now,
+                most: 0,
+                told_most: now,
+                ledger: Ledger::default(),
+            });
+        }
+        if let Some(teller) = &mut *own {
+            teller.heard(subtask, now, run);
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        let own = |own: &mut Mutex<Option<Teller>>| {
+            let own = own.get_mut().unwrap_or_else(PoisonError::into_inner);
+            own.take()
+        };
+        for mut teller in self.all.iter_mut().filter_map(own) {
+            for line in teller.ledger.lines() {
+                teller.tell(&line);
+            }
+        }
     }
 }
 
 impl Teller {
-    fn heard(&mut self, subtask: usize, now: u64, most: u64) {
+    fn heard(&mut self, subtask: u32, now: u64, run: &[Event<Counts>]) {
         let gap = now.saturating_sub(self.last);
         self.last = now;
         self.came += 1;
-        self.most = self.most.max(most);
+        for event in run {
+            self.most = self.most.max(event.value.1.1);
+            self.ledger.enter(event.value);
+        }
         if gap >= TOLD {
             self.tell(&format!("gap {subtask} {now} {gap}"));
         }
@@ -216,6 +242,52 @@ impl Teller {
     }
 }
 
+/// What has come, to be held against what must have.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Of each of the source's splits.
+    numbers: [Numbers; SUBTASKS],
+    /// The last count of each key.
+    counts: Vec<u64>,
+    /// Counts that don't follow the last one of their key.
+    astray: u64,
+}
+
+/// Numbers in whatever order: how many, and a digest that none can be taken from or added to unseen, but by chance.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Numbers {
+    digest: u64,
+    count: u64,
+}
+
+impl Numbers {
+    fn enter(&mut self, number: u64) {
+        self.digest = self.digest.wrapping_add(scramble(number));
+        self.count += 1;
+    }
+}
+
+impl Ledger {
+    fn enter(&mut self, (key, (count, number)): Counts) {
+        self.numbers[number as usize % SUBTASKS].enter(number);
+        let key = key as usize;
+        if self.counts.len() <= key {
+            self.counts.resize(key + 1, 0);
+        }
+        self.astray += u64::from(self.counts[key] + 1 != count);
+        self.counts[key] = count;
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let splits = self.numbers.iter().enumerate();
+        let line = |(split, of): (usize, &Numbers)| {
+            let Numbers { digest, count } = of;
+            format!("ledger {split} {digest} {count} {}", self.astray)
+        };
+        splits.map(line).collect()
+    }
+}
+
 /// A time without output of one subtask, nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gap {
@@ -231,6 +303,11 @@ pub(super) struct Told {
     came: Vec<(u64, u32, u64)>,
     /// When, by which subtask, and the highest number that had come by then.
     most: Vec<(u64, u32, u64)>,
+    /// What has come in all, of each split.
+    numbers: [Numbers; SUBTASKS],
+    /// Subtasks' ledgers, a line for each split.
+    ledgers: usize,
+    astray: u64,
 }
 
 impl Told {
@@ -252,10 +329,37 @@ impl Told {
                     took: what,
                 }),
                 Some("most") => told.most.push((at, subtask as u32, what)),
+                Some("ledger") => {
+                    let (split, astray) = (subtask as usize % SUBTASKS, number());
+                    told.numbers[split].digest = told.numbers[split].digest.wrapping_add(at);
+                    told.numbers[split].count += what;
+                    told.ledgers += 1;
+                    told.astray += astray.unwrap_or(1);
+                }
                 _ => told.came.push((at, subtask as u32, what)),
             }
         }
         Ok(told)
+    }
+
+    /// Whether all subtasks have told what has come in all.
+    pub(super) fn is_whole(&self) -> bool {
+        self.ledgers >= SUBTASKS * SUBTASKS
+    }
+
+    /// How many records came, if each number of each split came once, from its first to some last one, and each key's counts came one
+    /// after the other.
+    pub(super) fn each_once(&self) -> Option<u64> {
+        let whole = |(split, told): (usize, &Numbers)| {
+            let mut numbers = Numbers::default();
+            let of_split = (split as u64..).step_by(SUBTASKS);
+            of_split
+                .take(told.count as usize)
+                .for_each(|number| numbers.enter(number));
+            numbers == *told
+        };
+        let is_so = self.astray == 0 && self.numbers.iter().enumerate().all(whole);
+        is_so.then(|| self.numbers.iter().map(|of| of.count).sum())
     }
 
     /// When each of so many subtasks has put out what none had before `then`, if they have.
@@ -308,14 +412,15 @@ mod tests {
     fn silences_are_told_and_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("told");
-        let mut telling = Telling {
+        let telling = Telling {
             to: to.clone(),
-            all: Vec::new(),
+            all: Default::default(),
         };
         for n in 0..6_000 {
             // Each millisecond, and once nothing for 40 of them.
             let late = if n < 2_000 { 0 } else { 40 };
-            telling.heard(n as usize % 2, (n + late) * 1_000_000, n);
+            let run = [Event::at(0, (n % 10, (n / 10 + 1, n)))];
+            telling.heard(n as u32 % 2, (n + late) * 1_000_000, &run);
         }
         let told = Told::read(&to).unwrap();
         assert_eq!(told.gaps.len(), 5_998);
@@ -329,5 +434,38 @@ mod tests {
         assert_eq!(told.all_new_after(then, 2), Some(next));
         assert_eq!(told.all_new_after(then, 3), None);
         assert_eq!(told.all_new_after(7 * SECOND, 2), None);
+
+        assert!(!told.is_whole());
+        drop(telling);
+        let told = Told::read(&to).unwrap();
+        assert!(told.is_whole());
+        assert_eq!(told.each_once(), Some(6_000));
+    }
+
+    #[test]
+    fn what_is_lost_or_comes_twice_is_seen() {
+        let came = |numbers: &[u64]| {
+            let mut ledger = Ledger::default();
+            let mut counts = [0; 3];
+            for number in numbers {
+                let key = number % 3;
+                counts[key as usize] += 1;
+                ledger.enter((key, (counts[key as usize], *number)));
+            }
+            let told = Told {
+                numbers: ledger.numbers,
+                astray: ledger.astray,
+                ..Told::default()
+            };
+            told.each_once()
+        };
+        assert_eq!(came(&[0, 1, 2, 4, 3, 6]), Some(6));
+        assert_eq!(came(&[0, 1, 2, 6]), None);
+        assert_eq!(came(&[0, 1, 2, 2]), None);
+        let mut ledger = Ledger::default();
+        for count in [1, 2, 2] {
+            ledger.enter((0, (count, 0)));
+        }
+        assert_eq!(ledger.astray, 1);
     }
 }

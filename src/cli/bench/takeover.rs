@@ -1,6 +1,6 @@
 //! How long a leader's death is heard at a sink: processes that run a job at full load, whose leader is killed again and again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -95,9 +95,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         resumed.push(until_a_checkpoint(&leader.answer(&["logs", &job])?)?);
     }
     let last = leader.answer(&["status", &job])?;
-    leader.answer(&["cancel", &job])?;
+    leader.answer(&["stop", &job])?;
 
-    let told = Told::read(&told)?;
+    let told = told_in_all(&told).await?;
     let usual = told.p999(steady.0, steady.1);
     let leads = sorted(kills.iter().map(|(killed, led)| led - killed));
     let settled = SETTLED.as_nanos() as u64;
@@ -120,18 +120,20 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         spread(&gaps)
     );
     let slowest = Duration::from_nanos(leads.last().copied().unwrap_or_default());
+    let leads_in_time = slowest <= LEADS_BAR;
     println!(
         "  from a kill to the next leader: {}; bar {LEADS_BAR:?}: {}",
         spread(&leads),
-        verdict(slowest <= LEADS_BAR)
+        verdict(leads_in_time)
     );
     let resumed = sorted(resumed.into_iter());
     let intervals = Duration::from_millis(2 * args.checkpoint_ms);
     let slowest = Duration::from_nanos(resumed.last().copied().unwrap_or_default());
+    let resumes_in_time = slowest <= intervals;
     println!(
         "  from a takeover to the next checkpoint that is complete: {}; bar two intervals, {intervals:?}: {}",
         spread(&resumed),
-        verdict(slowest <= intervals)
+        verdict(resumes_in_time)
     );
     let tasks = last["tasks"].as_array().context("a list of tasks")?;
     println!(
@@ -152,11 +154,38 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         verdict(times <= MEDIAN_BAR),
         verdict(longest <= LONGEST_BAR)
     );
+    let came = told.each_once();
+    println!(
+        "  at the sink: {}",
+        match came {
+            Some(records) => format!("{records} records, each once, in their keys' order"),
+            None => "records are lost, or came twice".to_owned(),
+        }
+    );
     anyhow::ensure!(
         last["restarts"] == 0 && tasks.iter().all(is_first_life),
         "a takeover has restarted something: {last}"
     );
+    anyhow::ensure!(came.is_some(), "the output isn't the undisturbed run's");
+    anyhow::ensure!(leads_in_time, "a next leader came too late");
+    anyhow::ensure!(
+        resumes_in_time,
+        "checkpoints resumed too late after a takeover"
+    );
     Ok(())
+}
+
+/// What the probe has told when its job has ended.
+async fn told_in_all(path: &Path) -> anyhow::Result<Told> {
+    let patience = now() + Duration::from_secs(30).as_nanos() as u64;
+    loop {
+        let told = Told::read(path)?;
+        if told.is_whole() {
+            return Ok(told);
+        }
+        anyhow::ensure!(now() < patience, "the probe hasn't told what came in all");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Nanoseconds from the last takeover to the first checkpoint after it, by the job's log.
