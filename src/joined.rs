@@ -1,7 +1,6 @@
 //! Two streams joined by key and window.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::{Either, Key, Record};
@@ -14,6 +13,7 @@ use serde::Serialize;
 
 use crate::keyed::KeyedStream;
 use crate::stream::DataStream;
+use crate::windowed::WindowedStream;
 
 /// Two streams that are to be joined: [`on`](Self::on) which keys, and in which [`window`](JoinedBy::window).
 ///
@@ -199,15 +199,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
     /// # Ok(()) }
     /// ```
     pub fn window(&self, assigner: WindowAssigner) -> WindowedJoin<A, B, S> {
-        WindowedJoin {
-            both: self.both.clone(),
-            assigner,
-            gap_by: None,
-            trigger: None,
-            evictor: (),
-            lateness: Duration::ZERO,
-            late: None,
-        }
+        WindowedJoin(WindowedStream::new(self.both.clone(), assigner))
     }
 }
 
@@ -219,17 +211,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> JoinedBy<A, B, S> {
 ///
 /// `G` is its trigger, `E` whether it [has an evictor](Self::evictor).
 #[must_use = "a join does nothing until something is made of it"]
-pub struct WindowedJoin<A, B, S, G = EndTrigger, E = ()> {
-    both: KeyedStream<Either<A, B>, S>,
-    assigner: WindowAssigner,
-    gap_by: Option<GapOfEither<A, B>>,
-    trigger: Option<G>,
-    evictor: E,
-    lateness: Duration,
-    late: Option<SideOutputTag<Either<A, B>>>,
-}
-
-type GapOfEither<A, B> = Arc<dyn Fn(&Either<A, B>) -> Duration + Send + Sync>;
+pub struct WindowedJoin<A, B, S, G = EndTrigger, E = ()>(WindowedStream<Either<A, B>, S, G, E>);
 
 impl<A: Record, B: Record, S: KeySelector<Either<A, B>>, E> WindowedJoin<A, B, S, EndTrigger, E> {
     /// When windows give their pairs, instead of at their end; as [`WindowedStream::trigger`](crate::WindowedStream::trigger), of the
@@ -258,15 +240,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>, E> WindowedJoin<A, B, S
     /// # Ok(()) }
     /// ```
     pub fn trigger<G: Trigger<Either<A, B>>>(self, trigger: G) -> WindowedJoin<A, B, S, G, E> {
-        WindowedJoin {
-            both: self.both,
-            assigner: self.assigner,
-            gap_by: self.gap_by,
-            trigger: Some(trigger),
-            evictor: self.evictor,
-            lateness: self.lateness,
-            late: self.late,
-        }
+        WindowedJoin(self.0.trigger(trigger))
     }
 }
 
@@ -299,15 +273,7 @@ where
         self,
         evictor: impl Evictor<Either<A, B>>,
     ) -> WindowedJoin<A, B, S, G, Evicting<Either<A, B>>> {
-        WindowedJoin {
-            both: self.both,
-            assigner: self.assigner,
-            gap_by: self.gap_by,
-            trigger: self.trigger,
-            evictor: Evicting::by(evictor),
-            lateness: self.lateness,
-            late: self.late,
-        }
+        WindowedJoin(self.0.evictor(evictor))
     }
 }
 
@@ -344,15 +310,14 @@ where
     /// # Ok(()) }
     /// ```
     pub fn gap_by(
-        mut self,
+        self,
         first: impl Fn(&A) -> Duration + Send + Sync + 'static,
         second: impl Fn(&B) -> Duration + Send + Sync + 'static,
     ) -> Self {
-        self.gap_by = Some(Arc::new(move |record| match record {
+        Self(self.0.gap_by(move |record| match record {
             Either::First(record) => first(record),
             Either::Second(record) => second(record),
-        }));
-        self
+        }))
     }
 
     /// For how much longer a window takes records after it has fired; for each it gives all of its pairs again.
@@ -375,9 +340,8 @@ where
     /// assert_eq!(both.values(), [6]);
     /// # Ok(()) }
     /// ```
-    pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
-        self.lateness = lateness;
-        self
+    pub fn allowed_lateness(self, lateness: Duration) -> Self {
+        Self(self.0.allowed_lateness(lateness))
     }
 
     /// Where records go that are too late for all of their windows; it must be read with
@@ -407,9 +371,8 @@ where
     /// assert_eq!(pairs.values(), [(1_000, 1_100), (9_000, 9_100), (9_000, 9_200)]);
     /// # Ok(()) }
     /// ```
-    pub fn late_output(mut self, tag: &SideOutputTag<Either<A, B>>) -> Self {
-        self.late = Some(tag.clone());
-        self
+    pub fn late_output(self, tag: &SideOutputTag<Either<A, B>>) -> Self {
+        Self(self.0.late_output(tag))
     }
 
     /// What a function makes of each pair. Records without a partner give nothing.
@@ -595,22 +558,20 @@ where
         I: IntoIterator<Item: Record, IntoIter: Send> + 'static,
         F: Fn(Windowed<S::Key, Grouped<A, B>>) -> I + Clone + Send + Sync + 'static,
     {
-        let selector = self.both.selector.clone();
-        let window = WindowOperator::process(selector, self.assigner, ByStream);
-        let window = window.evicted(self.evictor);
-        let mut window = window.allowed_lateness(self.lateness);
-        if let Some(gap) = self.gap_by {
-            window = window.gap_by(move |record| gap(record));
-        }
-        if let Some(tag) = self.late {
-            window = window.late_output(tag);
-        }
-        let needs = self.assigner.needs_watermarks();
-        match self.trigger {
-            None => give_of(&self.both, name, window, needs, give),
+        let WindowedStream {
+            windows,
+            trigger,
+            evictor,
+        } = self.0;
+        let (both, assigner) = (&windows.keyed, windows.assigner);
+        let window = WindowOperator::process(both.selector.clone(), assigner, ByStream);
+        let window = windows.set(window).evictor(evictor);
+        let needs = assigner.needs_watermarks();
+        match trigger {
+            None => give_of(both, name, window, needs, give),
             Some(trigger) => {
                 let needs = needs || trigger.needs_watermarks();
-                give_of(&self.both, name, window.trigger(trigger), needs, give)
+                give_of(both, name, window.trigger(trigger), needs, give)
             }
         }
     }

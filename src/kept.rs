@@ -42,8 +42,8 @@ pub(crate) fn prepare(
     let refused = |reason: String| {
         JobError::Savepoint(format!("checkpoint {checkpoint} of job {before}: {reason}"))
     };
-    let failed = |error: StorageError| refused(error.failure().message);
     let storage = &node.checkpoints;
+    let failed = |error: StorageError| refused(storage.failure(error).message);
     let Ok(folder) = folder.canonicalize() else {
         return Err(refused(format!("there is no folder {}", folder.display())));
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rivus_actors::NodeContext;
 use rivus_core::job::{SavepointManifest, StartState};
 use rivus_core::{
-    Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, Schema, codec,
+    Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, Schema, SnapshotBytes, codec,
 };
 use rivus_state::{
     CheckpointStorage, ObjectStorage, SAVEPOINTS, StorageError, StoredSnapshot, checkpoint_folder,
@@ -299,7 +299,7 @@ fn schemas(
         let head = file.head(part, HEAD_AT_ONCE).map_err(failed)?;
         let mut restored = RestoredState::default();
         let added = restored.add(&head, true, |_, _| true);
-        added.map_err(|error| failed(error.into()))?;
+        added.map_err(|what| failed(file.damaged(what)))?;
         for state in restored.states().map_err(failed)? {
             seen.insert((state.operator.clone(), state.state.to_owned()));
             let of_operator = found.entry(state.operator.clone()).or_default();

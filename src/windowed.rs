@@ -47,16 +47,41 @@ use crate::stream::DataStream;
 /// ```
 #[must_use = "windows do nothing until something is made of them"]
 pub struct WindowedStream<T, S, G = EndTrigger, E = ()> {
-    keyed: KeyedStream<T, S>,
-    assigner: WindowAssigner,
+    pub(crate) windows: Windows<T, S>,
+    pub(crate) trigger: Option<G>,
+    pub(crate) evictor: E,
+}
+
+/// What is said of windows beside their trigger and evictor.
+pub(crate) struct Windows<T, S> {
+    pub(crate) keyed: KeyedStream<T, S>,
+    pub(crate) assigner: WindowAssigner,
     gap_by: Option<GapBy<T>>,
-    trigger: Option<G>,
-    evictor: E,
     lateness: Duration,
     late: Option<SideOutputTag<T>>,
     is_single: bool,
     /// Whether the program says if records are gathered before the exchange.
     pre_aggregate: Option<bool>,
+}
+
+impl<T: Record, S: KeySelector<T>> Windows<T, S> {
+    /// Has an operator do as is said.
+    pub(crate) fn set<L: WindowLogic<S::Key, In = T>>(
+        &self,
+        operator: WindowOperator<T, S, L>,
+    ) -> WindowOperator<T, S, L> {
+        let mut operator = operator.allowed_lateness(self.lateness);
+        if let Some(gap) = self.gap_by.clone() {
+            operator = operator.gap_by(move |record| gap(record));
+        }
+        if let Some(tag) = self.late.clone() {
+            operator = operator.late_output(tag);
+        }
+        if self.is_single {
+            operator = operator.single();
+        }
+        operator
+    }
 }
 
 /// Said where the program asks for what can't be.
@@ -68,21 +93,23 @@ type GapBy<T> = Arc<dyn Fn(&T) -> Duration + Send + Sync>;
 impl<T: Record, S: KeySelector<T>> WindowedStream<T, S> {
     pub(crate) fn new(keyed: KeyedStream<T, S>, assigner: WindowAssigner) -> Self {
         Self {
-            keyed,
-            assigner,
-            gap_by: None,
+            windows: Windows {
+                keyed,
+                assigner,
+                gap_by: None,
+                lateness: Duration::ZERO,
+                late: None,
+                is_single: false,
+                pre_aggregate: None,
+            },
             trigger: None,
             evictor: (),
-            lateness: Duration::ZERO,
-            late: None,
-            is_single: false,
-            pre_aggregate: None,
         }
     }
 
     /// All records are of one key.
     pub(crate) fn single(mut self) -> Self {
-        self.is_single = true;
+        self.windows.is_single = true;
         self
     }
 }
@@ -117,15 +144,9 @@ impl<T: Record, S: KeySelector<T>, E> WindowedStream<T, S, EndTrigger, E> {
     /// ```
     pub fn trigger<G: Trigger<T>>(self, trigger: G) -> WindowedStream<T, S, G, E> {
         WindowedStream {
-            keyed: self.keyed,
-            assigner: self.assigner,
-            gap_by: self.gap_by,
+            windows: self.windows,
             trigger: Some(trigger),
             evictor: self.evictor,
-            lateness: self.lateness,
-            late: self.late,
-            is_single: self.is_single,
-            pre_aggregate: self.pre_aggregate,
         }
     }
 }
@@ -156,15 +177,9 @@ impl<T: Record, S: KeySelector<T>, G: Trigger<T>, E> WindowedStream<T, S, G, E> 
     /// ```
     pub fn evictor(self, evictor: impl Evictor<T>) -> WindowedStream<T, S, G, Evicting<T>> {
         WindowedStream {
-            keyed: self.keyed,
-            assigner: self.assigner,
-            gap_by: self.gap_by,
+            windows: self.windows,
             trigger: self.trigger,
             evictor: Evicting::by(evictor),
-            lateness: self.lateness,
-            late: self.late,
-            is_single: self.is_single,
-            pre_aggregate: self.pre_aggregate,
         }
     }
 }
@@ -200,7 +215,7 @@ where
     /// # Ok(()) }
     /// ```
     pub fn gap_by(mut self, gap: impl Fn(&T) -> Duration + Send + Sync + 'static) -> Self {
-        self.gap_by = Some(Arc::new(gap));
+        self.windows.gap_by = Some(Arc::new(gap));
         self
     }
 
@@ -227,7 +242,7 @@ where
     /// # Ok(()) }
     /// ```
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
-        self.lateness = lateness;
+        self.windows.lateness = lateness;
         self
     }
 
@@ -255,7 +270,7 @@ where
     /// # Ok(()) }
     /// ```
     pub fn late_output(mut self, tag: &SideOutputTag<T>) -> Self {
-        self.late = Some(tag.clone());
+        self.windows.late = Some(tag.clone());
         self
     }
 
@@ -284,7 +299,7 @@ where
     /// # Ok(()) }
     /// ```
     pub fn pre_aggregate(mut self, pre_aggregate: bool) -> Self {
-        self.pre_aggregate = Some(pre_aggregate);
+        self.windows.pre_aggregate = Some(pre_aggregate);
         self
     }
 
@@ -292,46 +307,42 @@ where
         self,
         operator: WindowOperator<T, S, L>,
     ) -> DataStream<Windowed<S::Key, L::Out>> {
-        let operator = operator.evicted(self.evictor);
-        let mut operator = operator.allowed_lateness(self.lateness);
-        if let Some(gap) = self.gap_by {
-            operator = operator.gap_by(move |record| gap(record));
-        }
-        if let Some(tag) = self.late {
-            operator = operator.late_output(tag);
-        }
-        if self.is_single {
-            operator = operator.single();
-        }
-        let needs = self.assigner.needs_watermarks();
-        let is_asked = self.pre_aggregate == Some(true);
-        let is_possible = self.trigger.is_none() && self.pre_aggregate != Some(false);
+        let Self {
+            windows,
+            trigger,
+            evictor,
+        } = self;
+        let operator = windows.set(operator).evictor(evictor);
+        let needs = windows.assigner.needs_watermarks();
+        let is_asked = windows.pre_aggregate == Some(true);
+        let is_possible = trigger.is_none() && windows.pre_aggregate != Some(false);
         let pre_aggregated = is_possible.then(|| operator.pre_aggregated(is_asked));
         let pre_aggregated = pre_aggregated.flatten();
         if is_asked && pre_aggregated.is_none() {
-            self.keyed.program.mistake(CANT_PRE_AGGREGATE.to_owned());
+            windows.keyed.program.mistake(CANT_PRE_AGGREGATE.to_owned());
         }
-        let stream = match (pre_aggregated, self.trigger) {
+        let stream = match (pre_aggregated, trigger) {
             // To the program it is one operator on the same edges.
             (Some((before, behind)), _) => {
-                let edges = sent_by(&self.keyed.edges, before);
-                KeyedStream::new(self.keyed.program, edges, self.keyed.selector).add(
+                let edges = sent_by(&windows.keyed.edges, before);
+                KeyedStream::new(windows.keyed.program, edges, windows.keyed.selector).add(
                     "window",
                     behind,
                     |node| node.needs_watermarks = needs,
                 )
             }
-            (None, None) => self
+            (None, None) => windows
                 .keyed
                 .add("window", operator, |node| node.needs_watermarks = needs),
             (None, Some(trigger)) => {
                 let needs = needs || trigger.needs_watermarks();
                 let operator = operator.trigger(trigger);
-                self.keyed
+                windows
+                    .keyed
                     .add("window", operator, |node| node.needs_watermarks = needs)
             }
         };
-        match self.is_single {
+        match windows.is_single {
             true => stream.parallelism(1),
             false => stream,
         }
@@ -364,8 +375,11 @@ where
         self,
         function: A,
     ) -> DataStream<Windowed<S::Key, A::Out>> {
-        let operator =
-            WindowOperator::aggregate(self.keyed.selector.clone(), self.assigner, function);
+        let operator = WindowOperator::aggregate(
+            self.windows.keyed.selector.clone(),
+            self.windows.assigner,
+            function,
+        );
         self.add(operator)
     }
 
@@ -420,8 +434,8 @@ where
     where
         F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
     {
-        let selector = self.keyed.selector.clone();
-        let operator = WindowOperator::reduce(selector, self.assigner, fold);
+        let selector = self.windows.keyed.selector.clone();
+        let operator = WindowOperator::reduce(selector, self.windows.assigner, fold);
         self.add(operator)
     }
 
@@ -455,8 +469,8 @@ where
     where
         F: Fn(&mut T, T) + Clone + Send + Sync + 'static,
     {
-        let selector = self.keyed.selector.clone();
-        let operator = WindowOperator::reduce(selector, self.assigner, fold);
+        let selector = self.windows.keyed.selector.clone();
+        let operator = WindowOperator::reduce(selector, self.windows.assigner, fold);
         self.add(operator.associative())
     }
 
@@ -497,8 +511,8 @@ where
         self,
         function: P,
     ) -> DataStream<Windowed<S::Key, P::Out>> {
-        let selector = self.keyed.selector.clone();
-        let operator = WindowOperator::process(selector, self.assigner, function);
+        let selector = self.windows.keyed.selector.clone();
+        let operator = WindowOperator::process(selector, self.windows.assigner, function);
         self.add(operator)
     }
 }

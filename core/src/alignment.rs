@@ -63,10 +63,9 @@ impl Alignment {
         self.at_least_once = true;
     }
 
-    /// The checkpoint whose barrier some channels have delivered and others not.
-    pub fn waits_for(&self) -> Option<CheckpointId> {
-        let waiting = self.current.or(self.overtaken);
-        waiting.map(|barrier| barrier.id)
+    /// The barrier that some channels have delivered and others not.
+    pub fn waits_for(&self) -> Option<Barrier> {
+        self.current.or(self.overtaken)
     }
 
     /// The checkpoint whose barrier has overtaken and is still awaited, or is to.
@@ -165,7 +164,7 @@ impl Alignment {
     fn decline(&mut self, id: CheckpointId, actions: &mut Vec<AlignmentAction>) {
         self.over = self.over.max(id);
         actions.push(AlignmentAction::Decline(id));
-        if self.waits_for().is_some_and(|current| current <= id) {
+        if self.waits_for().is_some_and(|current| current.id <= id) {
             self.reset();
             actions.push(AlignmentAction::Release);
         }

@@ -145,7 +145,7 @@ pub enum ServiceCommand {
     /// Make savepoints, and look into them
     #[command(subcommand)]
     Savepoint(SavepointCommand),
-    /// Print a job's plan in Graphviz's language
+    /// Print a job's plan in Graphviz's language, also if the job has ended
     Dot {
         /// The job's id, the beginning of one, or its name
         job: String,

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use rivus_actors::{Asked, JobStatus, JobView, ProgramFactories, Standing, Submission};
 use rivus_core::job::{JobOptions, JobOutcome, ProgramRef, SavepointRequest, StartState};
-use rivus_core::{CheckpointKind, Failure, JobId, OperatorUid};
+use rivus_core::{CheckpointKind, Failure, JobGraph, JobId, OperatorUid};
 use rivus_state::{ElectionError, Leader};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -196,6 +196,26 @@ impl Service {
             job,
             view,
             cluster: Arc::clone(&self.cluster),
+        })
+    }
+
+    /// The plan of a job that is over. Its log says which program that was, and is kept for a while; so it is built once more.
+    async fn graph_by_log(&self, job: JobId) -> Result<Arc<JobGraph>, Refused> {
+        let (node, jobs) = (Arc::clone(self.cluster.context()), self.jobs.clone());
+        let build = move || {
+            let log = rivus_actors::replay(&node.log, job).ok()?;
+            let program = log.program?;
+            let mut graph = Failure::caught(|| jobs.build(&program)).ok()?;
+            if let Some(parallelism) = log.parallelism {
+                graph = graph.rescaled(parallelism).ok()?;
+            }
+            (graph.fingerprint() == log.fingerprint).then(|| Arc::new(graph))
+        };
+        self.cluster.blocking(build).await?.ok_or_else(|| {
+            let message = format!(
+                "job {job} has ended, and its graph is not kept: this binary has another program by now, or none"
+            );
+            Refused(StatusCode::GONE, message)
         })
     }
 
@@ -417,11 +437,11 @@ async fn rescale(
 }
 
 async fn graph(State(service): Shared, Path(job): Path<String>) -> Result<String, Refused> {
-    let view = service.find(&job)?;
-    let graph = service.cluster.graph(view.job).ok_or_else(|| {
-        let message = format!("job {} is over, its plan is not kept", view.job);
-        Refused(StatusCode::GONE, message)
-    })?;
+    let view = service.look(&job)?;
+    let graph = match service.cluster.graph(view.job) {
+        Some(graph) => graph,
+        None => service.graph_by_log(view.job).await?,
+    };
     Ok(dot(&view.name, &graph))
 }
 

@@ -1,6 +1,5 @@
 //! A whole job, by pictures.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::{Control, Either, MemoryStores, Record};
@@ -8,7 +7,7 @@ use rivus_operators::testing::{Show, Step, steps};
 
 use super::expected::difference;
 use super::job::{JobTest, MOMENT, RunningJob, TimedFeed};
-use super::operator::{Read, in_debug_form};
+use super::words::{Words, reads_and_shows};
 use crate::connectors::Collected;
 use crate::environment::EnvironmentBuilder;
 use crate::error::JobError;
@@ -67,8 +66,7 @@ type WriteJob<'a, In, Out> = Box<dyn Fn(&DataStream<In>) -> DataStream<Out> + 'a
 /// Records that come out before one `|` or `end` are ordered by subtask: at a parallelism above 1 they stand between `{` and `}`.
 pub struct JobPictures<'a, In, Out> {
     write: WriteJob<'a, In, Out>,
-    read: Option<Read<'a, In>>,
-    show: Show<Out>,
+    words: Words<'a, In, Out>,
     settings: Box<dyn Fn(EnvironmentBuilder) -> EnvironmentBuilder + 'a>,
 }
 
@@ -94,25 +92,12 @@ impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
     pub fn of(write: impl Fn(&DataStream<In>) -> DataStream<Out> + 'a) -> Self {
         Self {
             write: Box::new(write),
-            read: None,
-            show: Arc::new(in_debug_form),
+            words: Words::new(),
             settings: Box::new(|settings| settings),
         }
     }
 
-    /// How a picture's word, what stands before the `@`, becomes a record.
-    #[must_use]
-    pub fn reads(mut self, read: impl Fn(&str) -> In + 'a) -> Self {
-        self.read = Some(Box::new(read));
-        self
-    }
-
-    /// How a record that came out becomes a picture's word; in debug form without blanks, unless this says otherwise.
-    #[must_use]
-    pub fn shows(mut self, show: impl Fn(&Out) -> String + Send + Sync + 'static) -> Self {
-        self.show = Arc::new(show);
-        self
-    }
+    reads_and_shows!(words);
 
     /// With other settings than [`JobTest::new`] has: a parallelism, a state backend for all runs.
     #[must_use]
@@ -132,10 +117,7 @@ impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
     /// # Panics
     /// If a word means nothing to a job, or nobody [`reads`](Self::reads) records.
     pub async fn play(&self, picture: &str, seed: u64) -> Result<String, JobError> {
-        let Some(read) = &self.read else {
-            panic!("who reads the picture's records? say it by .reads(|word| ..)");
-        };
-        let parts = parts(picture, read);
+        let parts = parts(picture, self.words.reader());
         let test = JobTest::with(seed, |settings| {
             let settings = settings.checkpoint_interval(CHECKPOINTS);
             (self.settings)(match seed % 2 {
@@ -149,7 +131,7 @@ impl<'a, In: Record, Out: Record> JobPictures<'a, In, Out> {
             job: Some(test.start().await?),
             feed,
             out,
-            show: &self.show,
+            show: &self.words.show,
             shown: 0,
             settled: Duration::ZERO,
             words: Vec::new(),

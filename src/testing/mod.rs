@@ -49,6 +49,7 @@ mod job_pictures;
 mod operator;
 mod running;
 mod streams;
+mod words;
 
 pub use job::{JobTest, RunningJob, TimedFeed};
 pub use job_pictures::JobPictures;

@@ -1,6 +1,5 @@
 //! One operator, or a chain of them, to be tested by itself.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use rivus_core::{
@@ -14,12 +13,10 @@ use super::expected::difference;
 use super::inlets::{ToInlet, inlet, to_one, to_two};
 use super::running::{RunningOperator, Snapshot};
 use super::streams::{RunningStreams, Streams, Write};
+use super::words::{Words, in_debug_form, reads_and_shows};
 use crate::error::JobError;
 use crate::program::Program;
 use crate::stream::{DataStream, SinkHandle};
-
-/// Makes a record of a picture's word.
-pub(super) type Read<'a, In> = Box<dyn Fn(&str) -> In + 'a>;
 
 /// What a test's streams end in: a stream, or a sink.
 pub trait Tested {
@@ -95,7 +92,6 @@ impl Tested for SinkHandle {
 /// ```
 pub struct OperatorTest<'a, In, Out> {
     streams: Streams<'a, In, Out>,
-    read: Option<Read<'a, In>>,
     settings: HarnessSettings,
     starts_at: Timestamp,
 }
@@ -137,11 +133,6 @@ impl<'a, A: Record, B: Record, Out: Record> OperatorTest<'a, Either<A, B>, Out> 
     }
 }
 
-/// In debug form, without blanks: a picture's words have none.
-pub(super) fn in_debug_form<T: Debug>(value: &T) -> String {
-    format!("{value:?}").replace(' ', "")
-}
-
 /// What is tried with a seed.
 fn variant(seed: u64) -> String {
     let rows = if seed % 2 == 1 {
@@ -163,29 +154,16 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
             streams: Streams {
                 write,
                 deal,
-                show: Arc::new(in_debug_form),
+                words: Words::new(),
                 sides: Vec::new(),
                 max_parallelism: DEFAULT_MAX_PARALLELISM,
             },
-            read: None,
             settings: HarnessSettings::default(),
             starts_at: 0,
         }
     }
 
-    /// How a picture's word, what stands before the `@`, becomes a record.
-    #[must_use]
-    pub fn reads(mut self, read: impl Fn(&str) -> In + 'a) -> Self {
-        self.read = Some(Box::new(read));
-        self
-    }
-
-    /// How a record that came out becomes a picture's word; in debug form without blanks, unless this says otherwise.
-    #[must_use]
-    pub fn shows(mut self, show: impl Fn(&Out) -> String + Send + Sync + 'static) -> Self {
-        self.streams.show = Arc::new(show);
-        self
-    }
+    reads_and_shows!(streams.words);
 
     /// Reads a side output of the stream's last operator. In pictures its tag's name stands before its words: `late:a@1`.
     #[must_use]
@@ -303,9 +281,7 @@ impl<'a, In: Record, Out: Record> OperatorTest<'a, In, Out> {
     /// If a word means nothing, or nobody [`reads`](Self::reads) records.
     #[track_caller]
     pub fn play(&self, picture: &str, seed: u64) -> Result<String, Failure> {
-        let Some(read) = &self.read else {
-            panic!("who reads the picture's records? say it by .reads(|word| ..)");
-        };
+        let read = self.streams.words.reader();
         let mut running = self.begin(seed, None)?;
         running.harness.play(steps(picture, read))?;
         Ok(running.harness.log.words().join(" "))

@@ -8,9 +8,10 @@ use rivus_core::{
     Operator, OperatorUid, Outputs, ParallelInstance, Record, RestoredState, Stores, StreamGraph,
     SubtaskId, SubtaskInfo, SubtaskMetrics, Task, TaskContext, VertexId,
 };
-use rivus_operators::testing::{CaptureFactory, Delivery, Log, Plan, Show};
+use rivus_operators::testing::{CaptureFactory, Delivery, Log, Plan};
 
 use super::inlets::ToInlet;
+use super::words::Words;
 use crate::error::JobError;
 use crate::program::Program;
 use crate::stream::DataStream;
@@ -25,7 +26,7 @@ pub(super) type CaptureSide<Out> = Arc<dyn Fn(&DataStream<Out>, &Log, u64) + Sen
 pub(super) struct Streams<'a, In, Out> {
     pub(super) write: Write<'a, Out>,
     pub(super) deal: fn(Vec<Event<In>>) -> Vec<ToInlet>,
-    pub(super) show: Show<Out>,
+    pub(super) words: Words<'a, In, Out>,
     pub(super) sides: Vec<CaptureSide<Out>>,
     pub(super) max_parallelism: u32,
 }
@@ -35,7 +36,7 @@ impl<In, Out: Record> Streams<'_, In, Out> {
     pub(super) fn program(&self, log: &Log, seed: u64) -> Result<StreamGraph, JobError> {
         let program = Program::new(1, Some(self.max_parallelism), true);
         let stream = (self.write)(&program);
-        let capture = CaptureFactory::new(None, Arc::clone(&self.show), log, seed);
+        let capture = CaptureFactory::new(None, Arc::clone(&self.words.show), log, seed);
         let _: DataStream<()> = stream.add("output", capture, |_| {});
         for side in &self.sides {
             side(&stream, log, seed.rotate_left(7));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use rivus_core::job::SnapshotRef;
-use rivus_core::{AttemptId, CheckpointId, JobId};
+use rivus_core::{AttemptId, CheckpointId, Failure, JobId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -128,6 +128,26 @@ impl CheckpointStorage {
     pub(crate) fn writer(&self, name: &str) -> SnapshotWriter {
         SnapshotWriter {
             object: self.objects.writer(name),
+        }
+    }
+
+    /// The failure of whoever needs an object of a checkpoint. If it is damaged or gone no restart helps: the message says where it
+    /// lay, and what does.
+    pub fn failure(&self, error: StorageError) -> Failure {
+        let Some(name) = error.lost() else {
+            return error.failure();
+        };
+        let place = match self.objects.on_disk(name) {
+            Some(path) => path.display().to_string(),
+            None => format!("{}/{name}", self.objects),
+        };
+        let failure = error.failure();
+        Failure {
+            message: format!(
+                "{}: bring {place} back from a copy, or go on from a savepoint that is whole",
+                failure.message
+            ),
+            ..failure
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rivus_core::{CheckpointId, Failure, JobId};
+use rivus_core::{CheckpointId, CodecError, Failure, JobId};
 
 #[cfg(feature = "etcd")]
 use crate::etcd::EtcdError;
@@ -168,6 +168,15 @@ pub enum StorageError {
         #[source]
         source: serde_json::Error,
     },
+    /// A snapshot's bytes are not those that were written, or are those of another version.
+    #[error("{name:?} can't be read")]
+    Snapshot {
+        /// The object.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: CodecError,
+    },
     /// Another manifest of this checkpoint is there, with other content. It was left untouched.
     #[error("checkpoint {checkpoint} of job {job} already has another manifest, {name:?}")]
     ManifestExists {
@@ -242,7 +251,21 @@ impl StorageError {
                 | Self::Kind { .. }
                 | Self::Version { .. }
                 | Self::Content { .. }
+                | Self::Snapshot { .. }
         )
+    }
+
+    /// The object that isn't there any more, or not as it was written: a copy of it would help.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        match self {
+            Self::Length { name, .. }
+            | Self::Checksum { name, .. }
+            | Self::Kind { name, .. }
+            | Self::Content { name, .. }
+            | Self::Snapshot { name, .. }
+            | Self::Missing { name } => Some(name),
+            _ => None,
+        }
     }
 
     /// Whether the object is damaged or gone, so that asking again won't help.

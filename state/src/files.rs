@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use rivus_core::job::{Manifest, SnapshotPart, SnapshotRef, StoredFile, StoredFiles};
 use rivus_core::{
-    AttemptId, CheckpointId, EachPiece, Failure, ImageFile, JobId, OperatorUid, SnapshotBytes,
-    StoreImage, codec, key_hash, read_head,
+    AttemptId, CheckpointId, CodecError, EachPiece, Failure, ImageFile, JobId, OperatorUid,
+    SnapshotBytes, StoreImage, codec, key_hash, read_head,
 };
 
 use crate::checkpoints::{CheckpointStorage, SnapshotHandle, SnapshotWriter};
@@ -214,13 +214,29 @@ impl StoredSnapshot {
         let head = self
             .storage
             .read_snapshot_head(&self.handle.name, part.head);
-        head.map_err(StorageError::failure)
+        head.map_err(|error| self.storage.failure(error))
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// If it can't be read, or is damaged.
+    pub fn whole(&self) -> Result<Bytes, Failure> {
+        let whole = self.storage.read_snapshot(&self.handle);
+        whole.map_err(|error| self.storage.failure(error))
     }
 }
 
 impl SnapshotBytes for StoredSnapshot {
     fn read(&self, each: EachPiece<'_>) -> Result<(), Failure> {
         read_pieces(&self.storage, &self.handle, each)
+    }
+
+    fn damaged(&self, what: CodecError) -> Failure {
+        self.storage.failure(StorageError::Snapshot {
+            name: self.handle.name.clone(),
+            source: what,
+        })
     }
 }
 
@@ -243,7 +259,7 @@ fn read_pieces(
 ) -> Result<(), Failure> {
     let read = storage.read_pieces(handle, |piece| each(piece).map_err(ReadError::Taker));
     read.map_err(|error| match error {
-        ReadError::Storage(error) => error.failure(),
+        ReadError::Storage(error) => storage.failure(error),
         ReadError::Taker(failure) => failure,
     })
 }

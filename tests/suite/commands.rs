@@ -265,6 +265,9 @@ fn a_job_is_known_by_its_name_while_its_leader_collects_reports_and_when_it_has_
     assert_eq!(listed[0]["status"], "completed", "{listed}");
     assert_eq!(listed[0]["checkpoints"], last["checkpoints"], "{listed}");
     assert_eq!(listed[0]["ended_at"], last["ended_at"], "{listed}");
+    let redrawn = third.asked.answer(&["dot", "clicks"]);
+    let redrawn = redrawn.as_str().expect("a drawing");
+    assert!(redrawn.starts_with("digraph"), "{redrawn}");
     let (said, _) = third.asked.refusal(&["cancel", "clicks"]);
     assert!(said.contains("there is no job \"clicks\""), "{said}");
     let over = third.asked.answer(&["cancel", &job]);

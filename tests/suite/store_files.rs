@@ -223,6 +223,12 @@ async fn a_checkpoint_stores_what_has_changed_and_clean_up_leaves_what_is_needed
 
 #[tokio::test]
 async fn a_damaged_file_of_a_checkpoint_is_named_and_ends_the_job() {
+    for extension in ["sst", "snapshot"] {
+        a_damaged_file(extension).await;
+    }
+}
+
+async fn a_damaged_file(extension: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     let storage = dir.path().join("state");
     let env = mostly_cold(dir.path(), &storage);
@@ -235,7 +241,7 @@ async fn a_damaged_file_of_a_checkpoint_is_named_and_ends_the_job() {
     job.wait_until(complete).await.expect("goes on");
     drop((env, job));
     for file in files_below(&storage) {
-        if file.extension().is_some_and(|extension| extension == "sst") {
+        if file.extension().is_some_and(|of_file| of_file == extension) {
             // The process that ended may still clear up: what goes now nobody needs.
             let Ok(mut bytes) = fs::read(&file) else {
                 continue;
@@ -249,5 +255,11 @@ async fn a_damaged_file_of_a_checkpoint_is_named_and_ends_the_job() {
     // To try again wouldn't help.
     let failed = resumed(&env).await.wait().await;
     let failure = failed.expect_err("is damaged").to_string();
-    assert!(failure.contains(".sst\" is damaged: checksum"), "{failure}");
+    let what = format!(".{extension}\" is damaged: checksum");
+    let folder = storage.canonicalize().expect("is there");
+    let place = format!(": bring {}/jobs/", folder.display());
+    let mend = format!(".{extension} back from a copy, or go on from a savepoint that is whole");
+    for part in ["operator ", &what, &place, &mend] {
+        assert!(failure.contains(part), "{part}: {failure}");
+    }
 }

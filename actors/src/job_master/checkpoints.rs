@@ -43,7 +43,7 @@ impl JobMasterState {
                 Ok(bytes) => codec::decode::<Manifest>(&bytes)
                     .map(Box::new)
                     .map_err(Failure::permanent),
-                Err(error) if error.is_for_good() => Err(error.failure()),
+                Err(error) if error.is_for_good() => Err(storage.failure(error)),
                 Err(error) => {
                     tracing::warn!(%job, %error, "a manifest can't be read, again soon");
                     let _ = myself.cast(JobMasterMessage::ManifestUnread(id));

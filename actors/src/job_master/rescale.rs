@@ -115,10 +115,7 @@ fn prepare(
     storage: &CheckpointStorage,
     rescaling: Rescaling,
 ) -> Result<Prepared, Failure> {
-    let failed = |error: StorageError| match error.is_for_good() {
-        true => error.failure(),
-        false => Failure::user(&error.into()),
-    };
+    let failed = |error: StorageError| storage.failure(error);
     let graph = graph.rescaled(rescaling.parallelism);
     let graph = graph.map_err(|error| Failure::job(error.to_string()))?;
     let name = savepoint_name(job, rescaling.savepoint);

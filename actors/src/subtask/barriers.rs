@@ -16,7 +16,6 @@ use rivus_core::{
 };
 
 use super::work::{Effect, Then, Todo, Turn, Work};
-use crate::job_tasks::TaskEvent;
 
 /// Why a checkpoint whose barrier was to come is given up.
 const CALLED_OFF: &str = "a subtask before it has declined it, or knows of a newer one";
@@ -152,17 +151,31 @@ impl Work {
     }
 
     fn await_alignment(&mut self) {
-        if let Some(id) = self.inputs.alignment.waits_for() {
-            self.effects.push(Effect::AwaitAlignment(id));
+        if let Some(barrier) = self.inputs.alignment.waits_for() {
+            self.effects.push(Effect::AwaitAlignment(barrier.id));
         }
     }
 
-    pub(super) fn alignment_timeout(&mut self, id: CheckpointId) -> Result<(), Failure> {
-        if self.inputs.alignment.waits_for() == Some(id) {
-            let actions = self.inputs.alignment.on_decline(id);
-            self.align(actions, "its barriers did not all arrive in time")?;
-        }
-        Ok(())
+    /// The time is over in which a barrier is to come on all channels.
+    pub(super) fn alignment_timeout(
+        &mut self,
+        id: CheckpointId,
+        timeout: Duration,
+    ) -> Result<(), Failure> {
+        let waits_for = self.inputs.alignment.waits_for();
+        let Some(barrier) = waits_for.filter(|barrier| barrier.id == id) else {
+            return Ok(());
+        };
+        let or_overtake = match barrier.kind.is_always_aligned() || self.unaligned_after.is_some() {
+            true => "",
+            false => ", or set unaligned_after, so that barriers overtake records",
+        };
+        let reason = format!(
+            "the barrier came on one input, and {timeout:?} later not yet on all, behind records that take longer to work on: raise \
+             alignment_timeout{or_overtake}"
+        );
+        let actions = self.inputs.alignment.on_decline(id);
+        self.align(actions, &reason)
     }
 
     pub(super) fn aborted(&mut self, id: CheckpointId) -> Result<(), Failure> {
@@ -216,10 +229,8 @@ impl Work {
                     self.drop_snapshot(id)?;
                     let aborted = Todo::Control(Control::Aborted(id), Then::Nothing);
                     self.todo.push_back(aborted);
-                    self.effects.push(Effect::Tell(TaskEvent::Declined {
-                        id,
-                        reason: reason.to_owned(),
-                    }));
+                    let reason = reason.to_owned();
+                    self.effects.push(Effect::Decline { id, reason });
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What becomes of a checkpoint's barrier that is called off, wherever it has got to; and of what comes while the chain keeps one.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rivus_core::{
     AttemptId, Barrier, Batch, CheckpointId, CheckpointKind, Control, Element, Failure, Inputs,
@@ -214,4 +215,30 @@ fn a_source_that_holds_for_a_stop_goes_on_when_that_is_given_up() {
     work.trigger(barrier(1, stop)).unwrap();
     work.trigger(next).unwrap();
     assert_eq!(work.held, None);
+}
+
+#[test]
+fn a_barrier_that_does_not_come_on_all_inputs_in_time_says_what_would_help() {
+    let (checkpoint, savepoint) = (CheckpointKind::Checkpoint, CheckpointKind::Savepoint);
+    let minute = Duration::from_secs(60);
+    let told = |kind, unaligned_after| {
+        let mut work = work(&Arc::default());
+        work.inputs = Inputs::new(&[0, 0], CheckpointId(0), &[], 1);
+        work.unaligned_after = unaligned_after;
+        let id = CheckpointId(1);
+        work.inputs.alignment.on_barrier(0, Barrier { id, kind });
+        work.alignment_timeout(CheckpointId(0), minute).unwrap();
+        work.alignment_timeout(id, minute).unwrap();
+        let told = work.effects.drain(..).filter_map(|effect| match effect {
+            Effect::Decline { reason, .. } => Some(reason),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let late = "the barrier came on one input, and 60s later not yet on all, behind records that take longer to work on: raise alignment_timeout";
+    let or_overtake = ", or set unaligned_after, so that barriers overtake records";
+    assert_eq!(told(checkpoint, None), [format!("{late}{or_overtake}")]);
+    // A savepoint's barrier overtakes nothing.
+    assert_eq!(told(savepoint, None), [late]);
+    assert_eq!(told(checkpoint, Some(Duration::from_secs(1))), [late]);
 }

@@ -40,7 +40,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::JobOptions;
 use rivus_core::{
     AttemptId, Barrier, CheckpointId, Element, EncodedSplit, Failure, GivenBack, JobGraph, JobId,
-    StateAnswer, StateQuery, SubtaskInfo, SubtaskMetrics, Timestamp,
+    StateAnswer, StateQuery, SubtaskId, SubtaskInfo, SubtaskMetrics, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -314,7 +314,8 @@ impl Actor for SubtaskActor {
                 state.step();
             }
             SubtaskMessage::AlignmentTimeout(id) => {
-                state.work()?.alignment_timeout(id)?;
+                let timeout = state.args.options.alignment_timeout;
+                state.work()?.alignment_timeout(id, timeout)?;
                 state.step();
             }
             SubtaskMessage::Overtake(barrier) => {
@@ -377,6 +378,14 @@ impl SubtaskState {
             attempt: self.args.attempt,
             event,
         });
+    }
+
+    /// Says that it gives a checkpoint up, and who that is to people: they know operators, and no executions.
+    fn decline(&self, id: CheckpointId, reason: &str) {
+        let SubtaskId { vertex, index } = self.args.attempt.subtask;
+        let operator = &self.args.graph.operators(vertex)[0];
+        let reason = format!("operator {operator}, subtask {index}: {reason}");
+        self.tell(TaskEvent::Declined { id, reason });
     }
 
     fn work(&mut self) -> Result<&mut Work, Failure> {

@@ -10,7 +10,7 @@ use rivus_core::{
     JobGraph, MIN_TIMESTAMP, OperatorUid, Outputs, PutBack, RestoredState, RoundMerge,
     SnapshotBytes, Stores, SubtaskId, SubtaskInfo, Task, TaskContext,
 };
-use rivus_state::{CheckpointStorage, StorageError, StoredSnapshot};
+use rivus_state::{CheckpointStorage, StoredSnapshot};
 
 use super::files::RestoredFiles;
 use super::futures::SubtaskFutures;
@@ -98,7 +98,10 @@ impl SubtaskState {
         node.blocking.run(Box::new(move || {
             let stores = stores.as_deref();
             let built = Failure::caught(|| {
-                let mut restored = read_parts(&parts, foreign, &storage, read_at_once)?;
+                let restored = read_parts(&parts, foreign, &storage, read_at_once);
+                let of_chain =
+                    |failure: Failure| failure.outside().blame(&first_operator(&graph, &info));
+                let mut restored = restored.map_err(of_chain)?;
                 files.add(&parts, &mut restored)?;
                 restored.committed = committed;
                 // What the job has written itself may be of an earlier form, too: it may have been gone on with by another program.
@@ -194,21 +197,17 @@ fn read_parts(
             let listed = sections.any(|section| section.operator == *uid && section.state == state);
             listed || !(foreign || part.head_only)
         };
-        let snapshot = StoredSnapshot::of(storage, part);
+        let snapshot = Arc::new(StoredSnapshot::of(storage, part));
         let added = if part.head_only {
             restored.add(&snapshot.head(part, read_at_once)?, true, wanted)
         } else if part.snapshot.len > read_at_once {
             let head = snapshot.head(part, read_at_once)?;
-            let snapshot: Arc<dyn SnapshotBytes> = Arc::new(snapshot);
-            restored.add_streamed(&head, &snapshot, wanted)
+            let bytes: Arc<dyn SnapshotBytes> = Arc::clone(&snapshot) as _;
+            restored.add_streamed(&head, &bytes, wanted)
         } else {
-            let whole = storage.read_snapshot(&snapshot.handle);
-            restored.add(&whole.map_err(StorageError::failure)?, false, wanted)
+            restored.add(&snapshot.whole()?, false, wanted)
         };
-        added.map_err(|error| {
-            let what = Failure::from(error).message;
-            Failure::job(format!("{:?} can't be read: {what}", part.snapshot.name))
-        })?;
+        added.map_err(|what| snapshot.damaged(what))?;
     }
     Ok(restored)
 }

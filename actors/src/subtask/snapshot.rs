@@ -378,7 +378,7 @@ impl SubtaskState {
         reason: String,
     ) -> Result<(), ActorProcessingErr> {
         self.uploads.abandon();
-        self.tell(TaskEvent::Declined { id, reason });
+        self.decline(id, &reason);
         self.work()?.aborted(id)?;
         self.step();
         Ok(())

@@ -133,6 +133,11 @@ pub(super) enum Effect {
     /// What has come round on this channel has been taken in.
     CameRound(usize),
     Tell(TaskEvent),
+    /// It gives the checkpoint up.
+    Decline {
+        id: CheckpointId,
+        reason: String,
+    },
     Frozen(Barrier),
     Abandon(CheckpointId),
     AwaitAlignment(CheckpointId),
@@ -527,12 +532,14 @@ impl SubtaskState {
                 Effect::Credit(channel) => self.return_credit(channel)?,
                 Effect::CameRound(channel) => self.return_credit_back(channel)?,
                 Effect::Tell(event) => {
-                    match event {
-                        TaskEvent::Drained => self.pass(Step::Drained, &myself)?,
-                        TaskEvent::Declined { .. } => self.pass(Step::Decline, &myself)?,
-                        _ => {}
+                    if let TaskEvent::Drained = event {
+                        self.pass(Step::Drained, &myself)?;
                     }
                     self.tell(event);
+                }
+                Effect::Decline { id, reason } => {
+                    self.pass(Step::Decline, &myself)?;
+                    self.decline(id, &reason);
                 }
                 Effect::AwaitAlignment(id) => {
                     self.pass(Step::Barrier, &myself)?;

@@ -14,6 +14,9 @@ pub trait SnapshotBytes: Send + Sync {
     /// # Errors
     /// If it can't be read or is damaged, or whatever `each` returns.
     fn read(&self, each: EachPiece<'_>) -> Result<(), Failure>;
+
+    /// The failure of whoever finds in it what was not written so. What is damaged is so when it is read again.
+    fn damaged(&self, what: CodecError) -> Failure;
 }
 
 /// Reads a snapshot and hands on what the frames of rows of one section hold.
@@ -24,7 +27,9 @@ pub(super) fn read_rows(
 ) -> Result<(), Failure> {
     read_frames(snapshot, |frame, kind, payload| {
         if kind == FrameKind::Rows && frame.section() == section {
-            frame.check(payload).map_err(Failure::permanent)?;
+            frame
+                .check(payload)
+                .map_err(|what| snapshot.damaged(what))?;
             each(payload)?;
         }
         Ok(())
@@ -49,7 +54,7 @@ pub fn read_head(snapshot: &dyn SnapshotBytes) -> Result<Bytes, Failure> {
     Ok(head.into())
 }
 
-/// Reads a snapshot frame by frame. Whoever takes one checks it. What is damaged is so when it is read again.
+/// Reads a snapshot frame by frame. Whoever takes one checks it.
 fn read_frames(
     snapshot: &dyn SnapshotBytes,
     mut each: impl FnMut(Frame, FrameKind, &[u8]) -> Result<(), Failure>,
@@ -64,7 +69,7 @@ fn read_frames(
             if bytes.len() < BEGINNING {
                 return Ok(());
             }
-            at = check_beginning(&bytes).map_err(Failure::permanent)?;
+            at = check_beginning(&bytes).map_err(|what| snapshot.damaged(what))?;
             is_begun = true;
         }
         while let Some(frame) = Frame::begin(&bytes[at..]) {
@@ -72,7 +77,7 @@ fn read_frames(
             let Some(payload) = bytes.get(start..start + frame.length()) else {
                 break;
             };
-            let kind = frame.kind().map_err(Failure::permanent)?;
+            let kind = frame.kind().map_err(|what| snapshot.damaged(what))?;
             each(frame, kind, payload)?;
             has_ended |= kind == FrameKind::End;
             at = start + frame.length();
@@ -82,7 +87,7 @@ fn read_frames(
     })?;
     match has_ended {
         true => Ok(()),
-        false => Err(Failure::permanent(CodecError::Damaged {
+        false => Err(snapshot.damaged(CodecError::Damaged {
             what: "a snapshot's end; it is torn",
         })),
     }

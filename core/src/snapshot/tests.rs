@@ -6,7 +6,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::*;
-use crate::codec;
+use crate::codec::{self, CodecError};
 use crate::failure::Failure;
 use crate::ids::CheckpointId;
 use crate::key::KeyGroupRange;
@@ -76,6 +76,10 @@ struct Pieces(Bytes, usize);
 impl SnapshotBytes for Pieces {
     fn read(&self, each: EachPiece<'_>) -> Result<(), Failure> {
         self.0.chunks(self.1).try_for_each(each)
+    }
+
+    fn damaged(&self, what: CodecError) -> Failure {
+        Failure::permanent(what)
     }
 }
 

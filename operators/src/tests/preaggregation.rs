@@ -306,7 +306,7 @@ fn only_what_may_be_merged_and_need_not_be_shown_is_gathered() {
             .pre_aggregated(true)
             .is_none()
     );
-    let evictor = Arc::new(crate::CountEvictor::keep(3));
+    let evictor = crate::Evicting::by(crate::CountEvictor::keep(3));
     assert!(sum().evictor(evictor).pre_aggregated(true).is_none());
     let both = (Count::new(), (MaxBy::of(number), TopN::of(2, number)));
     assert!(

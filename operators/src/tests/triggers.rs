@@ -10,9 +10,9 @@ use super::rig::*;
 use super::windows::{by_key, ms, show};
 use crate::{
     ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
-    DeltaEvictor, EndTrigger, EventTimeTrigger, Evictor, EvictorContext, ProcessingTimeTrigger,
-    PurgingTrigger, SideOutputTag, Sum, TimeEvictor, Trigger, TriggerContext, TriggerResult,
-    Window, WindowAssigner, WindowOperator, Windowed,
+    DeltaEvictor, EndTrigger, EventTimeTrigger, Evicting, Evictor, EvictorContext,
+    ProcessingTimeTrigger, PurgingTrigger, SideOutputTag, Sum, TimeEvictor, Trigger,
+    TriggerContext, TriggerResult, Window, WindowAssigner, WindowOperator, Windowed,
 };
 
 /// Sums of windows.
@@ -182,7 +182,7 @@ fn a_sliding_count_window_keeps_the_last_records() {
     check_keyed(
         &sums!(WindowAssigner::global())
             .trigger(CountTrigger::every(2))
-            .evictor(Arc::new(CountEvictor::keep(3))),
+            .evictor(Evicting::by(CountEvictor::keep(3))),
         &main_only(brief),
         "a=1@1 a=2@2 a=3@3 | a=4@4 x a=5@5 a=6@6",
         "a=3@2 | a=9@4 a=15@6",
@@ -193,14 +193,14 @@ fn a_sliding_count_window_keeps_the_last_records() {
 fn evictors_say_which_records_count() {
     // The evictor, and what comes of `1@1 2@50 4@55 7@56`.
     let within = |from: &Pair, last: &Pair| (from.1 - last.1).abs() as f64;
-    let table: [(Arc<dyn Evictor<Pair>>, &str); 4] = [
-        (Arc::new(CountEvictor::keep(2)), "a[0,100)=11@99 "),
-        (Arc::new(TimeEvictor::keep(ms(6))), "a[0,100)=11@99 "),
+    let table: [(Evicting<Pair>, &str); 4] = [
+        (Evicting::by(CountEvictor::keep(2)), "a[0,100)=11@99 "),
+        (Evicting::by(TimeEvictor::keep(ms(6))), "a[0,100)=11@99 "),
         (
-            Arc::new(DeltaEvictor::keep_within(6.0, within)),
+            Evicting::by(DeltaEvictor::keep_within(6.0, within)),
             "a[0,100)=13@99 ",
         ),
-        (Arc::new(Nothing), ""),
+        (Evicting::by(Nothing), ""),
     ];
     for (evictor, expected) in table {
         check_keyed(
@@ -223,11 +223,14 @@ impl Evictor<Pair> for Nothing {
 
 #[test]
 fn what_is_evicted_after_firing_counts_once() {
-    let table: [(Arc<dyn Evictor<Pair>>, &str); 3] = [
-        (Arc::new(CountEvictor::keep(1).after_firing()), "3 14"),
-        (Arc::new(TimeEvictor::keep(ms(1)).after_firing()), "3 14"),
+    let table: [(Evicting<Pair>, &str); 3] = [
+        (Evicting::by(CountEvictor::keep(1).after_firing()), "3 14"),
         (
-            Arc::new(
+            Evicting::by(TimeEvictor::keep(ms(1)).after_firing()),
+            "3 14",
+        ),
+        (
+            Evicting::by(
                 DeltaEvictor::keep_within(2.0, |a: &Pair, b: &Pair| (a.1 - b.1) as f64)
                     .after_firing(),
             ),
@@ -248,7 +251,7 @@ fn what_is_evicted_after_firing_counts_once() {
 
 #[test]
 fn evictors_work_on_sessions_and_on_windows_that_fire_again() {
-    let last_two = || Arc::new(CountEvictor::keep(2));
+    let last_two = || Evicting::by(CountEvictor::keep(2));
     check_keyed(
         &sums!(WindowAssigner::session(ms(5))).evictor(last_two()),
         &main_only(show),
@@ -392,7 +395,7 @@ proptest! {
                 }
             }
         }
-        let windows = || sums!(WindowAssigner::global()).evictor(Arc::new(CountEvictor::keep(keep)));
+        let windows = || sums!(WindowAssigner::global()).evictor(Evicting::by(CountEvictor::keep(keep)));
         let trigger = CountTrigger::every(every);
         let operator: Box<dyn OperatorFactory> = match purges {
             true => Box::new(windows().trigger(PurgingTrigger::of(trigger))),
@@ -503,7 +506,7 @@ fn windows_that_could_never_work_are_refused_with_the_mend() {
             "a longer Duration",
         ),
         (
-            &sums!(tumbling(5)).evictor(Arc::new(CountEvictor::keep(0))),
+            &sums!(tumbling(5)).evictor(Evicting::by(CountEvictor::keep(0))),
             "keep at least 1",
         ),
     ];

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,8 +6,8 @@ use rivus_core::{Control, Event, Hashed, OperatorFactory, UserError};
 
 use super::rig::*;
 use crate::{
-    CountEvictor, EventTimeTrigger, KeySelector, SideOutputTag, Sum, Window, WindowAssigner,
-    WindowFunction, WindowOperator, Windowed, by_ref,
+    CountEvictor, EventTimeTrigger, Evicting, KeySelector, SideOutputTag, Sum, Window,
+    WindowAssigner, WindowFunction, WindowOperator, Windowed, by_ref,
 };
 
 pub(super) fn ms(millis: u64) -> Duration {
@@ -414,7 +413,7 @@ proptest! {
         let operator: Box<dyn OperatorFactory> = match way {
             0 => Box::new(made()),
             1 => Box::new(made().trigger(EventTimeTrigger)),
-            _ => Box::new(made().evictor(Arc::new(CountEvictor::keep(1_000)))),
+            _ => Box::new(made().evictor(Evicting::by(CountEvictor::keep(1_000)))),
         };
         let mut model = Model {
             assigner,

@@ -14,6 +14,7 @@ use crate::selector::KeySelector;
 use crate::side::{SideOutputTag, check_only};
 
 /// What works by panes, and what is set on it.
+#[derive(Clone)]
 pub(super) struct ByPanes<In, S, L> {
     pub(super) selector: S,
     pub(super) assigner: WindowAssigner,

@@ -19,7 +19,7 @@ use crate::selector::KeySelector;
 /// let last_two = Evicting::by(CountEvictor::keep(2));
 /// assert!(MaybeEvictor::<u64>::check(&last_two).is_ok());
 /// ```
-pub struct Evicting<In>(pub(super) Arc<dyn Evictor<In>>);
+pub struct Evicting<In>(Arc<dyn Evictor<In>>);
 
 impl<In> Evicting<In> {
     /// By an evictor.
@@ -80,7 +80,7 @@ impl<In> MaybeEvictor<In> for () {
         L: WindowLogic<S::Key, In = In>,
         G: Trigger<In>,
     {
-        operator.live(Folded(operator.logic.clone()), cx, outlets)
+        operator.live(Folded(operator.windows.logic.clone()), cx, outlets)
     }
 }
 
@@ -103,7 +103,7 @@ impl<In: 'static> MaybeEvictor<In> for Evicting<In> {
         L: WindowLogic<S::Key, In = In>,
         G: Trigger<In>,
     {
-        let (logic, evictor) = (operator.logic.clone(), Arc::clone(&self.0));
+        let (logic, evictor) = (operator.windows.logic.clone(), Arc::clone(&self.0));
         operator.live(Evicted { logic, evictor }, cx, outlets)
     }
 }

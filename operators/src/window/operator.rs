@@ -12,8 +12,7 @@ use rivus_core::{
 use super::assigner::WindowKind;
 use super::by_panes::ByPanes;
 use super::contents::Contents;
-use super::evicting::{Evicting, MaybeEvictor};
-use super::evictor::Evictor;
+use super::evicting::MaybeEvictor;
 use super::live::{GapOf, LiveSettings, LiveWindows};
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
 use super::paned::{self, WindowsState};
@@ -46,32 +45,30 @@ use crate::side::{SideOutputTag, SideOutputs, check_only};
 /// # let _: &dyn rivus_core::OperatorFactory = &views;
 /// ```
 pub struct WindowOperator<In, S, L, G = EndTrigger, E = ()> {
-    selector: S,
-    assigner: WindowAssigner,
+    /// All that windows by panes have, too.
+    pub(super) windows: ByPanes<In, S, L>,
     gap_of: Option<GapOf<In>>,
-    pub(super) logic: L,
     trigger: G,
     /// Whether it isn't the one that windows have anyway.
     has_trigger: bool,
     evictor: E,
-    lateness: i64,
-    late: Option<SideOutputTag<In>>,
-    is_single: bool,
 }
 
 impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOperator<In, S, L> {
     fn new(selector: S, assigner: WindowAssigner, logic: L) -> Self {
         Self {
-            selector,
-            assigner,
+            windows: ByPanes {
+                selector,
+                assigner,
+                logic,
+                lateness: 0,
+                late: None,
+                is_single: false,
+            },
             gap_of: None,
-            logic,
             trigger: EndTrigger,
             has_trigger: false,
             evictor: (),
-            lateness: 0,
-            late: None,
-            is_single: false,
         }
     }
 }
@@ -80,42 +77,24 @@ impl<In, S, L, E> WindowOperator<In, S, L, EndTrigger, E> {
     /// Windows fire when a trigger says so, instead of at their end.
     pub fn trigger<G: Trigger<In>>(self, trigger: G) -> WindowOperator<In, S, L, G, E> {
         WindowOperator {
-            selector: self.selector,
-            assigner: self.assigner,
+            windows: self.windows,
             gap_of: self.gap_of,
-            logic: self.logic,
             trigger,
             has_trigger: true,
             evictor: self.evictor,
-            lateness: self.lateness,
-            late: self.late,
-            is_single: self.is_single,
         }
     }
 }
 
 impl<In, S, L, G, E> WindowOperator<In, S, L, G, E> {
-    /// Windows keep their records, and an evictor says which of them count.
-    pub fn evictor(self, evictor: Arc<dyn Evictor<In>>) -> WindowOperator<In, S, L, G, Evicting<In>>
-    where
-        In: 'static,
-    {
-        self.evicted(Evicting(evictor))
-    }
-
-    /// Windows with an evictor, or with `()` for none.
-    pub fn evicted<By: MaybeEvictor<In>>(self, evictor: By) -> WindowOperator<In, S, L, G, By> {
+    /// Windows keep their records, and an [evictor](super::Evicting) says which of them count; or `()` does, for none.
+    pub fn evictor<By: MaybeEvictor<In>>(self, evictor: By) -> WindowOperator<In, S, L, G, By> {
         WindowOperator {
-            selector: self.selector,
-            assigner: self.assigner,
+            windows: self.windows,
             gap_of: self.gap_of,
-            logic: self.logic,
             trigger: self.trigger,
             has_trigger: self.has_trigger,
             evictor,
-            lateness: self.lateness,
-            late: self.late,
-            is_single: self.is_single,
         }
     }
 
@@ -127,26 +106,26 @@ impl<In, S, L, G, E> WindowOperator<In, S, L, G, E> {
 
     /// A window takes records for this much longer after its end, and fires again for each.
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
-        self.lateness = millis(lateness);
+        self.windows.lateness = millis(lateness);
         self
     }
 
     /// Records that are too late for all of their windows go to a side output, which somebody must read;
     /// without one they are counted.
     pub fn late_output(mut self, tag: SideOutputTag<In>) -> Self {
-        self.late = Some(tag);
+        self.windows.late = Some(tag);
         self
     }
 
     /// All records are of one key: there can be one subtask only.
     pub fn single(mut self) -> Self {
-        self.is_single = true;
+        self.windows.is_single = true;
         self
     }
 
     /// Whether its windows neither end nor have a trigger.
     pub(super) fn never_fires(&self) -> bool {
-        self.assigner.is_global() && !self.has_trigger
+        self.windows.assigner.is_global() && !self.has_trigger
     }
 }
 
@@ -166,20 +145,29 @@ where
         PreAggregation<In, S, L>,
         impl OperatorFactory + use<In, S, L, E>,
     )> {
-        let panes = self.assigner.panes().ok()?;
+        let windows = &self.windows;
+        let panes = windows.assigner.panes().ok()?;
         // Not all that is too late is so before the exchange: a side output for it wants every record.
-        if !self.is_by_panes() || self.late.is_some() || !self.logic.can_pre_aggregate(asked) {
+        if !self.is_by_panes() || windows.late.is_some() || !windows.logic.can_pre_aggregate(asked)
+        {
             return None;
         }
-        let (selector, logic) = (self.selector.clone(), self.logic.clone());
+        let ByPanes {
+            selector,
+            assigner,
+            logic,
+            lateness,
+            is_single,
+            ..
+        } = self.windows.clone();
         let before = PreAggregation::new(selector.clone(), logic.clone(), panes, asked);
         let behind = ByPanes {
             selector: by_either(selector, by_ref(Partial::<S::Key, L::Acc>::key)),
-            assigner: self.assigner,
+            assigner,
             logic: Merging(logic),
-            lateness: self.lateness,
+            lateness,
             late: None,
-            is_single: self.is_single,
+            is_single,
         };
         Some((before, behind))
     }
@@ -215,7 +203,7 @@ where
 
     /// What was folded may be folded in turn: windows that overlap share panes.
     pub fn associative(mut self) -> Self {
-        self.logic.is_associative = true;
+        self.windows.logic.is_associative = true;
         self
     }
 }
@@ -246,19 +234,26 @@ where
 {
     /// Whether panes are enough.
     fn is_by_panes(&self) -> bool {
-        let panes = self.assigner.panes();
-        panes.is_ok_and(|panes| panes.per_window == 1 || self.logic.can_merge_panes())
-            && self.assigner.domain() == Some(TimeDomain::Event)
+        let windows = &self.windows;
+        let panes = windows.assigner.panes();
+        panes.is_ok_and(|panes| panes.per_window == 1 || windows.logic.can_merge_panes())
+            && windows.assigner.domain() == Some(TimeDomain::Event)
             && !self.has_trigger
             && self.gap_of.is_none()
             && !E::IS_SET
     }
 
     fn check_windows(&self) -> Result<(), String> {
-        let kind = self.assigner.kind();
+        let ByPanes {
+            assigner,
+            lateness,
+            late,
+            ..
+        } = &self.windows;
+        let kind = assigner.kind();
         match kind {
             WindowKind::Sliced { .. } => {
-                self.assigner.panes().map_err(|failure| failure.message)?;
+                assigner.panes().map_err(|failure| failure.message)?;
             }
             WindowKind::Session { gap: 0 } if self.gap_of.is_none() => {
                 return Err(
@@ -281,14 +276,14 @@ where
                     .to_owned(),
             );
         }
-        if self.assigner.domain() != Some(TimeDomain::Event) {
-            if self.lateness > 0 {
+        if assigner.domain() != Some(TimeDomain::Event) {
+            if *lateness > 0 {
                 return Err(
                     "only windows by event time can be late: leave .allowed_lateness(..) out"
                         .to_owned(),
                 );
             }
-            if self.late.is_some() {
+            if late.is_some() {
                 return Err(
                     "only windows by event time can be late: leave .late_output(..) out".to_owned(),
                 );
@@ -305,28 +300,17 @@ where
     ) -> Result<AnyStage, Failure> {
         let written: Vec<WindowsState> = cx.restored.blobs(cx.uid, paned::STATE)?;
         refuse_other(written.is_empty(), cx)?;
+        let windows = &self.windows;
         let settings = LiveSettings {
-            assigner: self.assigner,
+            assigner: windows.assigner,
             gap_of: self.gap_of.clone(),
             contents,
             trigger: self.trigger.clone(),
-            lateness: self.lateness,
-            late: self.late.clone(),
+            lateness: windows.lateness,
+            late: windows.late.clone(),
         };
-        let work = LiveWindows::new(self.selector.clone(), settings, cx)?;
-        staged(work, self.late.as_ref(), cx, outlets)
-    }
-
-    /// The same, by panes.
-    fn by_panes(&self) -> ByPanes<In, S, L> {
-        ByPanes {
-            selector: self.selector.clone(),
-            assigner: self.assigner,
-            logic: self.logic.clone(),
-            lateness: self.lateness,
-            late: self.late.clone(),
-            is_single: self.is_single,
-        }
+        let work = LiveWindows::new(windows.selector.clone(), settings, cx)?;
+        staged(work, windows.late.as_ref(), cx, outlets)
     }
 }
 
@@ -366,19 +350,19 @@ where
 {
     fn check(&self, read: &SidesRead) -> Result<(), String> {
         self.check_windows()?;
-        self.logic.check()?;
-        self.trigger.check(&self.assigner)?;
+        self.windows.logic.check()?;
+        self.trigger.check(&self.windows.assigner)?;
         self.evictor.check()?;
-        check_only(self.late.as_ref(), read)
+        check_only(self.windows.late.as_ref(), read)
     }
 
     fn is_single(&self) -> bool {
-        self.is_single
+        self.windows.is_single
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         if self.is_by_panes() {
-            return self.by_panes().stage(cx, outlets);
+            return self.windows.stage(cx, outlets);
         }
         self.evictor.stage(self, cx, outlets)
     }

@@ -231,11 +231,22 @@ pub(crate) fn a_snapshot_that_is_damaged_cut_or_gone_is_named(storage: ObjectSto
         }
         let error = checkpoints.read_snapshot(&handle).unwrap_err();
         assert!(error.is_for_good());
-        let failure = error.failure();
+        let failure = checkpoints.failure(error);
         // To try again won't help.
         assert_eq!(failure.scope, FailureScope::Job);
         let error = failure.message;
-        assert!(error.contains(&handle.name), "{error}");
+        assert!(
+            error.starts_with(&format!("{:?} is ", handle.name)),
+            "{error}"
+        );
+        let mend = format!(
+            "/{} back from a copy, or go on from a savepoint that is whole",
+            handle.name
+        );
+        assert!(
+            error.contains(": bring ") && error.ends_with(&mend),
+            "{error}"
+        );
         assert!(error.contains(says), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }

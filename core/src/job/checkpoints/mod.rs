@@ -366,7 +366,7 @@ impl CheckpointMachine {
                 id,
                 reason,
             } if self.takes_part(attempt) && self.running(id).is_some() => {
-                self.abort(&format!("{attempt} declined: {reason}"), actions);
+                self.abort(&reason, actions);
             }
             _ => {}
         }

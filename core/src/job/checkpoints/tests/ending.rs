@@ -51,7 +51,7 @@ fn a_drain_waits_for_the_checkpoint_that_is_under_way() {
 #[test]
 fn a_final_checkpoint_that_failed_is_tried_again_a_little_later() {
     drained().play(
-        "decline a0#1 1   | log aborted 1 (v0[0]#1 declined: slow)
+        "decline a0#1 1   | log aborted 1 (slow)
          written          | call off 1
          @3.09s tick      |
          @3.1s tick       | log triggered 2!

@@ -101,11 +101,7 @@ fn commits_count_for_every_checkpoint_below_and_only_from_those_who_take_part() 
 #[test]
 fn what_goes_wrong_aborts_the_checkpoint_and_the_next_has_another_number() {
     let table = [
-        (
-            Coordinator::triggered(),
-            "decline b0#1 1",
-            "v1[0]#1 declined: slow",
-        ),
+        (Coordinator::triggered(), "decline b0#1 1", "slow"),
         (
             Coordinator::triggered(),
             "@70s tick",

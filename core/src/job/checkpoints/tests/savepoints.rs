@@ -46,8 +46,8 @@ fn savepoints_wait_for_what_is_under_way_and_for_one_another() {
          stored 1         | log completed 1
          written          | announce 1; log triggered 2s
          written          | trigger 2s
-         decline b0#1 2   | log aborted 2 (v1[0]#1 declined: slow)
-         written          | call off 2; log savepoint failed (v1[0]#1 declined: slow); log triggered 3s",
+         decline b0#1 2   | log aborted 2 (slow)
+         written          | call off 2; log savepoint failed (slow); log triggered 3s",
     );
 }
 
@@ -96,7 +96,7 @@ fn a_job_that_is_stopped_is_done_when_all_is_committed() {
 fn sources_that_hold_for_a_stop_that_failed_are_told_by_the_next_leader_too() {
     let mut coordinator = triggered("x");
     coordinator.quietly(&["decline b0#1 1"]);
-    coordinator.play("written | call off 1; log savepoint failed (v1[0]#1 declined: slow)");
+    coordinator.play("written | call off 1; log savepoint failed (slow)");
     coordinator.quietly(&["written"]);
     let mut next = coordinator.successor(false);
     next.play("start a0#1=running b0#1=running | call off 1");

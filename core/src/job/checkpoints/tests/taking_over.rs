@@ -66,7 +66,7 @@ fn what_tasks_say_before_the_coordinator_has_started_is_not_forgotten() {
     Coordinator::triggered().successor(false).play(
         "decline a1#1 1 |
          decline b0#9 1 |
-         start a0#1=acked:1 a1#1=running b0#1=running | trigger 1; log aborted 1 (v0[1]#1 declined: slow)
+         start a0#1=acked:1 a1#1=running b0#1=running | trigger 1; log aborted 1 (slow)
          written         | call off 1",
     );
     Coordinator::triggered().successor(false).play(
