@@ -1,11 +1,14 @@
 //! The service as a process: asked by its own commands, killed, and gone on with by the next one.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::Path;
 
-use crate::processes::{Asked, Process, committed, expected, listening, rivus};
+use serde_json::json;
+
+use crate::cluster::checkpoints;
+use crate::processes::{Asked, Process, committed, expected, listening, logged, pause, rivus};
 
 /// A running service.
 pub(crate) struct Service {
@@ -205,3 +208,26 @@ fn too_little_memory_for_rocksdb_is_refused_by_the_name_of_its_flag() {
         "{said}"
     );
 }
+#[test]
+fn a_service_that_is_told_to_stop_once_more_ends_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let mut service = Service::start(&dir.path().join("storage"), &[]);
+        // Half a request keeps it for ten seconds, once it has begun with that.
+        let mut half = TcpStream::connect(&service.address).expect("connects");
+        let begun = b"POST /v1/jobs HTTP/1.1\r\nhost: rivus\r\ncontent-type: application/json\r\n\
+                      content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+        half.write_all(begun).expect("is sent");
+        let mut goes_on = [0; 12];
+        half.read_exact(&mut goes_on).expect("is answered");
+        assert_eq!(&goes_on, b"HTTP/1.1 100");
+        service.process.signal(signal);
+        while TcpStream::connect(&service.address).is_ok() {
+            pause();
+        }
+        service.process.signal(signal);
+        let ended = service.process.child.wait().expect("ends");
+        assert_eq!(ended.code(), Some(code));
+    }
+}
+
