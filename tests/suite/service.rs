@@ -107,7 +107,7 @@ fn a_job_outlives_its_service_and_goes_on_from_a_savepoint_at_another_parallelis
 fn what_a_service_cannot_do_is_refused_in_one_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let service = Service::start(dir.path(), &["--slots", "2"]);
-    let table: [(&[&str], &str); 7] = [
+    let table: [(&[&str], &str); 8] = [
         (
             &["submit", "klicks"],
             "there is no job named \"klicks\": there are: clicks, probe, windows, word_count",
@@ -136,6 +136,18 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
             ],
             "is no savepoint",
         ),
+        (
+            &[
+                "submit",
+                "word_count",
+                "--",
+                "--input",
+                "/no/*.txt",
+                "--out",
+                "x",
+            ],
+            "no file matches /no/*.txt",
+        ),
         (&["status", "nothing"], "there is no job \"nothing\""),
         (&["cancel", "nothing"], "there is no job \"nothing\""),
     ];
@@ -147,6 +159,7 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
         );
         assert_eq!(code, Some(1), "{said}");
     }
+    assert_eq!(service.answer(&["list"]), json!([]));
     let address = service.address.clone();
     drop(service);
     let nobody = rivus()
