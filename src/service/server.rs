@@ -54,7 +54,8 @@ impl IntoResponse for Refused {
 impl From<JobError> for Refused {
     fn from(error: JobError) -> Self {
         let status = match error {
-            JobError::NodeStopped => StatusCode::INTERNAL_SERVER_ERROR,
+            // This process is ending, or leads no more: the next leader has it, whoever asks again.
+            JobError::NodeStopped => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::CONFLICT,
         };
         Self(status, error.to_string())
