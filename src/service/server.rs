@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -23,6 +23,7 @@ use super::api::{
     SavepointMade, SavepointOptions, SubmitRequest, Submitted, TaskManagerDetails,
 };
 use super::dot::dot;
+use super::metrics::{self, Shown};
 use super::settings::ProcessSettings;
 use super::standby::answering;
 use crate::cluster::Cluster;
@@ -313,6 +314,9 @@ fn router(service: Arc<Service>) -> Router {
 type Shared = State<Arc<Service>>;
 
 async fn submit(
+        // Those are about the process that is asked, whoever leads.
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
     State(service): Shared,
     request: Result<Json<SubmitRequest>, JsonRejection>,
 ) -> Answer<Submitted> {
@@ -439,6 +443,26 @@ async fn task_managers(State(service): Shared) -> Json<Vec<TaskManagerDetails>> 
     details.sort_by(|one, other| one.name.cmp(&other.name));
     Json(details)
 }
+async fn health(State(service): Shared) -> &'static str {
+    match *service.standing().borrow() {
+        Standing::By => "ok standby\n",
+        Standing::Looking { .. } | Standing::Leading { .. } => "ok leader\n",
+    }
+}
+
+async fn metrics(State(service): Shared) -> impl IntoResponse {
+    let node = service.cluster.context();
+    let shown = match *service.standing().borrow() {
+        Standing::Leading { .. } => Shown {
+            leads: true,
+            jobs: node.views.all(),
+            task_managers: node.task_managers.borrow().clone(),
+        },
+        Standing::By | Standing::Looking { .. } => Shown::default(),
+    };
+    ([(header::CONTENT_TYPE, metrics::FORMAT)], shown.text())
+}
+
 
 async fn factories(State(service): Shared) -> Json<Vec<FactoryDetails>> {
     let all = service.jobs.all();
