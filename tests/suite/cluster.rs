@@ -449,7 +449,7 @@ fn a_name_that_another_process_has_is_refused_as_long_as_that_lives() {
     let leader = cluster.logging_leader(&[], &leads);
     let left = ["--name", "left"];
     let (owner, _) = cluster.logging_task_manager("2", &left, &first);
-    let job = cluster.submit(&leader.asked, 24_000);
+    let job = cluster.submit(&leader.asked, 48_000);
     leader
         .asked
         .wait_for(&job, |status| checkpoints(status) > 3);
@@ -470,7 +470,7 @@ fn a_name_that_another_process_has_is_refused_as_long_as_that_lives() {
     assert_eq!(std::fs::read_to_string(&first).expect("is read"), "");
 
     owner.kill();
-    let last = cluster.completed(&leader.asked, &job, 24_000);
+    let last = cluster.completed(&leader.asked, &job, 48_000);
     assert_eq!(last["restarts"], 1, "{last}");
 }
 
@@ -486,6 +486,16 @@ fn what_a_process_cannot_do_is_refused_in_one_line() {
             &["--control-address", "0.0.0.0:0"],
             "others can't connect to 0.0.0.0:0: give the address of this machine that they reach",
         ),
+    // The next leader knows neither of them.
+    let next = cluster.standby();
+    leader.process.kill();
+    let leader = Leader::of(next);
+    let before = checkpoints(&after);
+    let after = leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > before + 3);
+    assert!(nothing_restarted(&after), "{after}");
+
         (
             "taskmanager",
             &["--data-address", "192.0.2.1:0"],

@@ -12,6 +12,7 @@ use rivus_state::Leader;
 use rivus_wire::{Call, Connection, Outbox, Receive, link};
 
 use super::messages::{News, Purpose, ToLeader, ToTaskManager};
+use super::places::TAKEN;
 use super::refused::{LONGEST, Refused};
 use super::say;
 use super::stand_in::{Pass, StandIn};
@@ -73,7 +74,7 @@ pub(crate) struct LeaderLinkState {
     followed: Option<Followed>,
     /// Whether a leader is being called.
     calling: bool,
-    /// The one that has refused last.
+    /// The one that has refused last, if none has let it in since.
     refused: Refused,
     /// What was last said about why there is no leader: once is enough.
     complaint: String,
@@ -168,6 +169,9 @@ impl LeaderLinkState {
     }
 
     fn looked(&mut self, leader: Result<Option<Leader>, String>) {
+        if let Ok(Some(leader)) = &leader {
+            self.refused.sees(leader.term, self.args.node.now());
+        }
         let followed = self.followed.as_ref().map(|followed| followed.term);
         match leader {
             Ok(Some(leader))
@@ -190,7 +194,9 @@ impl LeaderLinkState {
 
     /// It is there, and won't have this TaskManager: told once, and tried again less and less often.
     fn refused(&mut self, term: u64, reason: String) {
-        self.refused.again(term, self.args.node.now());
+        let name_is_taken = reason.contains(TAKEN);
+        let now = self.args.node.now();
+        self.refused.again(term, name_is_taken, now);
         if self.complaint != reason {
             tracing::warn!(
                 task_manager = %self.args.id, reason,
@@ -276,6 +282,7 @@ impl LeaderLinkState {
         self.followed = Some(Followed {
             term,
             outbox,
+        self.refused = Refused::default();
             resources,
             masters: BTreeMap::new(),
         });
