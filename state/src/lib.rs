@@ -36,6 +36,7 @@ mod network;
 mod objects;
 mod rocks;
 #[cfg(feature = "s3")]
+mod root;
 mod s3;
 mod serving;
 mod writer;

@@ -175,6 +175,40 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_storage_that_vanishes_is_told_once_not_made_anew_and_gone_on_with_when_it_is_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [storage, aside, log, out] =
+        ["storage", "aside", "log", "out"].map(|name| dir.path().join(name));
+    let mut command = rivus();
+    command.args(["cluster", "--address", "127.0.0.1:0", "--workers", "1"]);
+    command.arg("--storage").arg(&storage);
+    // What elects isn't in the storage, as with etcd: it goes on.
+    command
+        .arg("--coordination")
+        .arg(dir.path().join("leaders"));
+    let mut process = Process::start_logging(&mut command, &log);
+    let address = listening(&process.line());
+    let service = Asked { address };
+    let out = out.display().to_string();
+    let often = ["submit", "--checkpoint-interval", "50ms"];
+    let submitted = service.answer(&[&often[..], &["clicks", "--", "--out", &out]].concat());
+    let job = submitted["id"].as_str().expect("an id");
+    service.wait_for(job, |status| checkpoints(status) > 2);
+    std::fs::rename(&storage, &aside).expect("moves");
+    let says = format!(
+        "rivus_state::root: the storage {} has vanished",
+        storage.display()
+    );
+    logged(&log, &says);
+    assert!(!storage.exists());
+    std::fs::rename(&aside, &storage).expect("moves back");
+    let before = checkpoints(&service.answer(&["status", job]));
+    let after = service.wait_for(job, |status| checkpoints(status) > before + 2);
+    assert_eq!(after["restarts"], 0, "{after}");
+    assert_eq!(logged(&log, &says).len(), 1);
+}
+
+#[test]
 fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut service = Service::start(&dir.path().join("storage"), &[]);
@@ -194,6 +228,29 @@ fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
     half.write_all(begun).expect("is sent");
     service.process.signal("-TERM");
     assert!(service.process.child.wait().expect("ends").success());
+}
+
+#[test]
+fn a_service_that_is_told_to_stop_once_more_ends_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let mut service = Service::start(&dir.path().join("storage"), &[]);
+        // Half a request keeps it for ten seconds, once it has begun with that.
+        let mut half = TcpStream::connect(&service.address).expect("connects");
+        let begun = b"POST /v1/jobs HTTP/1.1\r\nhost: rivus\r\ncontent-type: application/json\r\n\
+                      content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+        half.write_all(begun).expect("is sent");
+        let mut goes_on = [0; 12];
+        half.read_exact(&mut goes_on).expect("is answered");
+        assert_eq!(&goes_on, b"HTTP/1.1 100");
+        service.process.signal(signal);
+        while TcpStream::connect(&service.address).is_ok() {
+            pause();
+        }
+        service.process.signal(signal);
+        let ended = service.process.child.wait().expect("ends");
+        assert_eq!(ended.code(), Some(code));
+    }
 }
 
 #[test]
@@ -221,26 +278,3 @@ fn too_little_memory_for_rocksdb_is_refused_by_the_name_of_its_flag() {
         "{said}"
     );
 }
-#[test]
-fn a_service_that_is_told_to_stop_once_more_ends_at_once() {
-    let dir = tempfile::tempdir().expect("a directory");
-    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
-        let mut service = Service::start(&dir.path().join("storage"), &[]);
-        // Half a request keeps it for ten seconds, once it has begun with that.
-        let mut half = TcpStream::connect(&service.address).expect("connects");
-        let begun = b"POST /v1/jobs HTTP/1.1\r\nhost: rivus\r\ncontent-type: application/json\r\n\
-                      content-length: 100\r\nexpect: 100-continue\r\n\r\n";
-        half.write_all(begun).expect("is sent");
-        let mut goes_on = [0; 12];
-        half.read_exact(&mut goes_on).expect("is answered");
-        assert_eq!(&goes_on, b"HTTP/1.1 100");
-        service.process.signal(signal);
-        while TcpStream::connect(&service.address).is_ok() {
-            pause();
-        }
-        service.process.signal(signal);
-        let ended = service.process.child.wait().expect("ends");
-        assert_eq!(ended.code(), Some(code));
-    }
-}
-
