@@ -28,6 +28,7 @@ mod faults;
 mod files;
 mod folders;
 mod frame;
+mod identity;
 mod local;
 mod log;
 mod memory;
@@ -35,8 +36,8 @@ mod memory;
 mod network;
 mod objects;
 mod rocks;
-#[cfg(feature = "s3")]
 mod root;
+#[cfg(feature = "s3")]
 mod s3;
 mod serving;
 mod writer;
@@ -59,6 +60,7 @@ pub use error::StorageError;
 pub use etcd::{Etcd, EtcdError, EtcdOptions};
 pub use faults::{Fault, StorageFaults, StorageOp};
 pub use files::{StoredImage, StoredSnapshot};
+pub use identity::StorageIdentity;
 pub use local::{LocalCopies, LocalCopy};
 pub use log::{Append, JobLog, LogContents, LogRecord, RecordKind};
 pub use objects::{Created, ObjectStorage};

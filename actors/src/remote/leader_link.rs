@@ -225,8 +225,13 @@ impl LeaderLinkState {
                 "the leader of term {term} takes no TaskManagers: start it with the command jobmanager"
             ));
         }
-        let (id, life) = (self.args.id.clone(), self.args.life);
-        let about = match (Purpose::Control { id, life, term }).bytes() {
+        let purpose = Purpose::Control {
+            id: self.args.id.clone(),
+            life: self.args.life,
+            term,
+            storage: remote.storage.clone(),
+        };
+        let about = match purpose.bytes() {
             Ok(about) => about,
             Err(error) => return self.complain(error.to_string()),
         };
@@ -277,12 +282,12 @@ impl LeaderLinkState {
         self.leave();
         tracing::info!(task_manager = %self.args.id, term, "follows a leader");
         self.complaint.clear();
+        self.refused = Refused::default();
         let found = TaskManagerMessage::LeaderFound(resources.clone());
         let _ = self.args.task_manager.cast(found);
         self.followed = Some(Followed {
             term,
             outbox,
-        self.refused = Refused::default();
             resources,
             masters: BTreeMap::new(),
         });
