@@ -100,6 +100,12 @@ impl Service {
         let _ = self.standing().wait_for(is_so).await;
     }
 
+    /// Waits until this process doesn't lead any more. One that ends doesn't say so.
+    pub(crate) async fn stands_by(&self) {
+        let is_so = |standing: &Standing| matches!(standing, Standing::By);
+        let _ = self.standing().wait_for(is_so).await;
+    }
+
     /// Whether this process leads, as it changes.
     pub(super) fn standing(&self) -> watch::Receiver<Standing> {
         self.cluster.context().stand.watch()
@@ -308,15 +314,15 @@ fn router(service: Arc<Service>) -> Router {
             Arc::clone(&service),
             answering,
         ))
+        // Those are about the process that is asked, whoever leads.
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
         .with_state(service)
 }
 
 type Shared = State<Arc<Service>>;
 
 async fn submit(
-        // Those are about the process that is asked, whoever leads.
-        .route("/healthz", get(health))
-        .route("/metrics", get(metrics))
     State(service): Shared,
     request: Result<Json<SubmitRequest>, JsonRejection>,
 ) -> Answer<Submitted> {
@@ -437,12 +443,6 @@ async fn leader(State(service): Shared) -> Answer<LeaderDetails> {
     }
 }
 
-async fn task_managers(State(service): Shared) -> Json<Vec<TaskManagerDetails>> {
-    let seen = service.cluster.context().task_managers.borrow().clone();
-    let mut details: Vec<_> = seen.iter().map(TaskManagerDetails::of).collect();
-    details.sort_by(|one, other| one.name.cmp(&other.name));
-    Json(details)
-}
 async fn health(State(service): Shared) -> &'static str {
     match *service.standing().borrow() {
         Standing::By => "ok standby\n",
@@ -463,6 +463,12 @@ async fn metrics(State(service): Shared) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, metrics::FORMAT)], shown.text())
 }
 
+async fn task_managers(State(service): Shared) -> Json<Vec<TaskManagerDetails>> {
+    let seen = service.cluster.context().task_managers.borrow().clone();
+    let mut details: Vec<_> = seen.iter().map(TaskManagerDetails::of).collect();
+    details.sort_by(|one, other| one.name.cmp(&other.name));
+    Json(details)
+}
 
 async fn factories(State(service): Shared) -> Json<Vec<FactoryDetails>> {
     let all = service.jobs.all();

@@ -123,18 +123,14 @@ fn lead(
         settings.node.commands = told(address, &settings);
         let service = Service::start(jobs, settings).await?;
         let served = Arc::clone(&service).serve(listener, told_to_stop());
-        let leads = async {
-            until_leading(&service, address).await;
-            show::say(&format!(
-                "listening on {address}; storage in {}; {}; jobs: {names}",
-                config.get(&declared::STORAGE),
-                what(service.listens()),
-            ));
-            std::future::pending::<()>().await;
-        };
+        let leading = format!(
+            "listening on {address}; storage in {}; {}; jobs: {names}",
+            config.get(&declared::STORAGE),
+            what(service.listens()),
+        );
         tokio::select! {
             served = served => served.map_err(failed("the service failed")),
-            () = leads => Ok(()),
+            () = say_who_leads(&service, address, &leading) => Ok(()),
         }
     })
 }
@@ -160,16 +156,20 @@ fn told(address: SocketAddr, settings: &ProcessSettings) -> String {
     }
 }
 
-/// Waits until the service leads, and says that it stands by if that takes long.
-async fn until_leading(service: &Service, address: SocketAddr) {
-    if tokio::time::timeout(PATIENCE, service.leads())
-        .await
-        .is_err()
-    {
-        show::say(&format!(
-            "standing by at {address}: another process serves this storage, and commands are sent on to it"
-        ));
-        service.leads().await;
+/// Says that the service leads, and that it stands by, whenever that changes; that it doesn't lead yet only if that takes long.
+async fn say_who_leads(service: &Service, address: SocketAddr, leading: &str) {
+    loop {
+        if tokio::time::timeout(PATIENCE, service.leads())
+            .await
+            .is_err()
+        {
+            show::say(&format!(
+                "standing by at {address}: commands are sent on to the process that leads"
+            ));
+            service.leads().await;
+        }
+        show::say(leading);
+        service.stands_by().await;
     }
 }
 
