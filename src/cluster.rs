@@ -116,7 +116,8 @@ impl Cluster {
         let mut wire = match settings.wire {
             Some(wire) => {
                 let runtime = runtimes.wire()?;
-                Some(Wire::listen(wire, &mut config, control.clone(), runtime).await?)
+                let storage = objects.identity(seed.uuid()).map_err(JobError::setup)?;
+                Some(Wire::listen(wire, &mut config, storage, control.clone(), runtime).await?)
             }
             None => None,
         };

@@ -36,6 +36,9 @@ pub enum JobError {
     /// The environment could not be set up, a setting can't work, or there is no room for the job.
     #[error("{0}")]
     Setup(String),
+    /// What the environment needs can't be reached at present, such as etcd. Later it may be.
+    #[error("{0}")]
+    Unreachable(String),
     /// The job failed.
     #[error("the job failed: {0}")]
     Failed(Failure),

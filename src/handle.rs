@@ -253,12 +253,20 @@ impl JobHandle {
     /// # Ok(()) }
     /// ```
     pub async fn changed(&mut self) -> Result<(), JobError> {
-        let status = self.status();
-        if let (JobStatus::Ended(outcome), Ok(false)) = (status, self.view.has_changed()) {
-            JobError::of(outcome)?;
-            return Err(JobError::Ended);
+        let is_over = matches!(self.status(), JobStatus::Ended(_));
+        if is_over && matches!(self.view.has_changed(), Ok(false)) {
+            return Err(self.nothing_more());
         }
-        self.view.changed().await.map_err(|_| JobError::NodeStopped)
+        let changed = self.view.changed().await;
+        changed.map_err(|_| self.nothing_more())
+    }
+
+    /// Why nothing will change any more.
+    fn nothing_more(&self) -> JobError {
+        match self.status() {
+            JobStatus::Ended(outcome) => JobError::of(outcome).err().unwrap_or(JobError::Ended),
+            _ => JobError::NodeStopped,
+        }
     }
 
     /// Waits until what is to be seen of the job is as wanted, and returns it.

@@ -19,7 +19,7 @@ use crate::service::command::ServiceCommand;
 /// Run jobs as a service, and ask one.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service answers."
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service, leader or etcd answers: try again."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -17,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     after_help = "Start with `rivus demo`: a job whose actors are killed, and whose output doesn't show it.\n\
                   RUST_LOG=rivus=info says on standard error what the engine does.\n\
-                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service answers."
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service, leader or etcd answers: try again."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -12,6 +12,9 @@
 //! GET    /v1/jobs/{job}/graph                                   -> the plan, in Graphviz's language
 //! GET    /v1/factories                                          -> [FactoryDetails]
 //! GET    /v1/leader                                             -> LeaderDetails, by the leader
+//! GET    /v1/taskmanagers                                       -> [TaskManagerDetails]
+//! GET    /healthz                                               -> "ok leader" or "ok standby", by who is asked
+//! GET    /metrics                                               -> figures for Prometheus, by who is asked
 //! ```
 //!
 //! `{job}` is a job's id, the beginning of one that no other job shares, or its name if no other running job has it; where one only
@@ -27,6 +30,7 @@ pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod command;
 mod dot;
+mod metrics;
 mod server;
 pub(crate) mod settings;
 mod standby;

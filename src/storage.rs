@@ -155,7 +155,13 @@ impl Coordination {
 pub(crate) fn no_log(error: StorageError) -> JobError {
     match error {
         #[cfg(feature = "etcd")]
-        StorageError::Etcd { source, .. } => JobError::setup(*source),
+        StorageError::Etcd { source, .. } => {
+            let may_pass = source.may_pass();
+            match JobError::setup(*source) {
+                JobError::Setup(line) if may_pass => JobError::Unreachable(line),
+                other => other,
+            }
+        }
         other => JobError::setup(other),
     }
 }

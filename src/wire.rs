@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 use rivus_actors::{ControlDoor, DataDoor, NodeConfig, NodeContext, NodeMessage, Remote};
+use rivus_state::StorageIdentity;
 use rivus_wire::{ConnectError, Credentials, Limits, Listener};
 use tokio::runtime::Handle;
 
@@ -50,6 +51,7 @@ impl Wire {
     pub(crate) async fn listen(
         settings: WireSettings,
         config: &mut NodeConfig,
+        storage: StorageIdentity,
         control_runtime: Handle,
         runtime: Handle,
     ) -> Result<Self, JobError> {
@@ -70,7 +72,7 @@ impl Wire {
             open.map_or_else(String::new, |open| open.told.clone())
         };
         config.address = told(&control);
-        let remote = Remote::new(credentials, limits, told(&data), runtime.clone());
+        let remote = Remote::new(credentials, limits, storage, told(&data), runtime.clone());
         Ok(Self {
             remote: Some(remote),
             control,

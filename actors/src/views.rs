@@ -50,10 +50,8 @@ impl Views {
 
     /// A job is about to be submitted, perhaps again.
     pub fn begin(&self, job: JobId, name: &str) -> watch::Receiver<JobView> {
-        let mut known = self.known();
-        known.ended.retain(|ended| *ended != job);
-        known.jobs.remove(&job);
-        known.of(job, name).subscribe()
+        self.never_was(job);
+        self.known().of(job, name).subscribe()
     }
 
     /// A leader has found a job in the storage, and this is what its log says. What is known of it already is newer.
@@ -69,9 +67,11 @@ impl Views {
         }
     }
 
-    /// A job that was never begun with, and that nobody wants any more.
-    pub(crate) fn withdrawn(&self, job: JobId) {
-        self.known().jobs.remove(&job);
+    /// A job that was never begun with: nobody wants it any more, or it was refused. Whoever watches it has seen the last of it.
+    pub(crate) fn never_was(&self, job: JobId) {
+        let mut known = self.known();
+        known.ended.retain(|ended| *ended != job);
+        known.jobs.remove(&job);
     }
 
     /// Watches a job.
@@ -140,6 +140,17 @@ mod tests {
         assert_eq!(watched.borrow().ended_at, Some(7));
         views.begin(job(1), "one");
         assert_eq!(views.all()[0].status, JobStatus::Recovering);
+    }
+
+    #[test]
+    fn a_job_that_was_refused_is_known_to_whoever_watches_it_and_to_nobody_else() {
+        let views = Views::default();
+        let mut watched = views.begin(job(1), "one");
+        views.ended(job(1), JobOutcome::Canceled, Some(7));
+        views.never_was(job(1));
+        assert!(views.all().is_empty() && watched.has_changed().is_err());
+        let ended = JobStatus::Ended(JobOutcome::Canceled);
+        assert_eq!(watched.borrow_and_update().status, ended);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::jobs::Jobs;
 /// The exit code of a command that is written wrong, as clap has it.
 const USAGE: u8 = 2;
 
-/// The exit code of a command that found no service, or none that leads.
+/// The exit code of a command that found no service, or none that leads, and of a process that finds no etcd: later it may.
 const UNREACHABLE: u8 = 3;
 
 /// What `status` shows of a job's tasks.
@@ -49,7 +49,8 @@ const REDRAW: Duration = Duration::from_millis(500);
 /// What can be done with a service, and with what it leaves behind: subcommands for a binary of one's own that has other
 /// commands too. One that has none calls [`Jobs::main`].
 ///
-/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no service answers, or no leader.
+/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 nothing was done since no service answers, or no leader, or no etcd: try
+/// again later. A process that is told to stop twice has 128 and the signal's number, 143 or 130.
 ///
 /// ```
 /// use clap::Parser;
@@ -262,7 +263,8 @@ impl ServiceCommand {
         match error {
             CommandError::Client(
                 ClientError::Unreachable { .. } | ClientError::NoLeader { .. },
-            ) => ExitCode::from(UNREACHABLE),
+            )
+            | CommandError::Job(JobError::Unreachable(_)) => ExitCode::from(UNREACHABLE),
             CommandError::Config(error) if error.is_usage() => ExitCode::from(USAGE),
             _ => ExitCode::FAILURE,
         }

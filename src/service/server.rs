@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -23,6 +23,7 @@ use super::api::{
     SavepointMade, SavepointOptions, SubmitRequest, Submitted, TaskManagerDetails,
 };
 use super::dot::dot;
+use super::metrics::{self, Shown};
 use super::settings::ProcessSettings;
 use super::standby::answering;
 use crate::cluster::Cluster;
@@ -54,7 +55,8 @@ impl IntoResponse for Refused {
 impl From<JobError> for Refused {
     fn from(error: JobError) -> Self {
         let status = match error {
-            JobError::NodeStopped => StatusCode::INTERNAL_SERVER_ERROR,
+            // This process is ending, or leads no more: the next leader has it, whoever asks again.
+            JobError::NodeStopped => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::CONFLICT,
         };
         Self(status, error.to_string())
@@ -95,6 +97,12 @@ impl Service {
     pub(crate) async fn leads(&self) {
         let is_so = |standing: &Standing| matches!(standing, Standing::Leading { .. });
         // It changes as long as this is there.
+        let _ = self.standing().wait_for(is_so).await;
+    }
+
+    /// Waits until this process doesn't lead any more. One that ends doesn't say so.
+    pub(crate) async fn stands_by(&self) {
+        let is_so = |standing: &Standing| matches!(standing, Standing::By);
         let _ = self.standing().wait_for(is_so).await;
     }
 
@@ -326,6 +334,9 @@ fn router(service: Arc<Service>) -> Router {
             Arc::clone(&service),
             answering,
         ))
+        // Those are about the process that is asked, whoever leads.
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
         .with_state(service)
 }
 
@@ -450,6 +461,26 @@ async fn leader(State(service): Shared) -> Answer<LeaderDetails> {
         Standing::Leading { term } => Ok(Json(LeaderDetails { term })),
         _ => Err(JobError::NodeStopped.into()),
     }
+}
+
+async fn health(State(service): Shared) -> &'static str {
+    match *service.standing().borrow() {
+        Standing::By => "ok standby\n",
+        Standing::Looking { .. } | Standing::Leading { .. } => "ok leader\n",
+    }
+}
+
+async fn metrics(State(service): Shared) -> impl IntoResponse {
+    let node = service.cluster.context();
+    let shown = match *service.standing().borrow() {
+        Standing::Leading { .. } => Shown {
+            leads: true,
+            jobs: node.views.all(),
+            task_managers: node.task_managers.borrow().clone(),
+        },
+        Standing::By | Standing::Looking { .. } => Shown::default(),
+    };
+    ([(header::CONTENT_TYPE, metrics::FORMAT)], shown.text())
 }
 
 async fn task_managers(State(service): Shared) -> Json<Vec<TaskManagerDetails>> {

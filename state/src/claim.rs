@@ -73,6 +73,7 @@ impl JobLog {
         let Some(folder) = self.folder_on_disk(job) else {
             return Ok(Some(JobClaim { locked: None }));
         };
+        self.check_root()?;
         let path = folder.join(NAME);
         let failed = |source| StorageError::Claim {
             path: path.clone(),

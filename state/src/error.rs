@@ -22,6 +22,15 @@ pub enum StorageError {
         #[source]
         source: io::Error,
     },
+    /// The directory isn't there any more, or another one has its name. What was to be done was not.
+    #[error(
+        "the storage {} has vanished (it was deleted, or its mount fell away) and is not made anew: bring it back, or stop all processes",
+        path.display()
+    )]
+    Vanished {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A job's lock can't be taken or made.
     #[error("could not lock {path:?}: make it writable for this user")]
     Claim {

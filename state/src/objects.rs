@@ -1,9 +1,8 @@
 //! Named objects, written whole or not at all: a blocking façade over `object_store`.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io;
-use std::path::{self, Path as Directory, PathBuf};
+use std::path::{Path as Directory, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use crate::etcd::{Etcd, EtcdError, EtcdStore};
 use crate::faults::{Fault, StorageFaults, StorageOp};
 use crate::folders::despite_vanishing;
 use crate::memory::Memory;
+use crate::root::Root;
 use crate::writer::ObjectWriter;
 
 /// What [`ObjectStorage::create`] came to.
@@ -53,10 +53,17 @@ pub enum Created {
 pub struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
     /// The same, if it is a directory.
-    disk: Option<Arc<LocalFileSystem>>,
+    disk: Option<Disk>,
     prefix: Path,
     drive: Drive,
     faults: Option<Arc<dyn StorageFaults>>,
+}
+
+/// A store that is a directory.
+#[derive(Clone)]
+struct Disk {
+    root: Arc<Root>,
+    files: Arc<LocalFileSystem>,
 }
 
 impl ObjectStorage {
@@ -69,7 +76,8 @@ impl ObjectStorage {
         Self::new(Arc::new(memory), Path::ROOT, Drive::Inline)
     }
 
-    /// Objects as files below a directory, which is created if need be. Folders that become empty are removed.
+    /// Objects as files below a directory, which is created if need be. Folders that become empty are removed. If the directory
+    /// itself vanishes later, it is not created again: all that is done then is [`StorageError::Vanished`], until it is back.
     ///
     /// Several processes may share it, if hard links work there (create-if-absent is `link(2)`).
     ///
@@ -80,15 +88,18 @@ impl ObjectStorage {
             path: path.as_ref().to_owned(),
             source,
         };
-        open_directory(path.as_ref()).map_err(failed)?;
+        let root = Root::open(path.as_ref()).map_err(failed)?;
         let store = LocalFileSystem::new_with_prefix(&path)
             .map_err(|error| failed(io::Error::other(error)))?
             .with_fsync(true)
             .with_automatic_cleanup(true);
-        let store = Arc::new(store);
+        let files = Arc::new(store);
         Ok(Self {
-            disk: Some(Arc::clone(&store)),
-            ..Self::new(store, Path::ROOT, Drive::OffRuntime)
+            disk: Some(Disk {
+                root: Arc::new(root),
+                files: Arc::clone(&files),
+            }),
+            ..Self::new(files, Path::ROOT, Drive::OffRuntime)
         })
     }
 
@@ -287,7 +298,7 @@ impl ObjectStorage {
     /// Where an object of this name lies, if the objects are files. Others may link to it: objects are replaced, never changed.
     pub(crate) fn on_disk(&self, name: &str) -> Option<PathBuf> {
         let disk = self.disk.as_ref()?;
-        disk.path_to_filesystem(&self.path(name).ok()?).ok()
+        disk.files.path_to_filesystem(&self.path(name).ok()?).ok()
     }
 
     pub(crate) fn store(&self) -> &dyn ObjectStore {
@@ -319,6 +330,17 @@ impl ObjectStorage {
         }
     }
 
+    /// The directory, if it is one.
+    pub(crate) fn directory_path(&self) -> Option<&Directory> {
+        self.disk.as_ref().map(|disk| disk.root.path())
+    }
+
+    /// Refuses what is to be done in a directory that has vanished.
+    pub(crate) fn check_root(&self) -> Result<(), StorageError> {
+        let disk = self.disk.as_ref();
+        disk.map_or(Ok(()), |disk| disk.root.check())
+    }
+
     /// Runs a call of the store to its end.
     pub(crate) fn block<T: Send>(
         &self,
@@ -326,6 +348,7 @@ impl ObjectStorage {
         name: &str,
         call: impl Future<Output = T> + Send,
     ) -> Result<T, StorageError> {
+        self.check_root()?;
         self.drive.run(call).map_err(|source| StorageError::Thread {
             op,
             name: name.to_owned(),
@@ -390,23 +413,4 @@ fn parse(name: &str) -> Result<Path, StorageError> {
         name: name.to_owned(),
         source,
     })
-}
-
-/// Creates the directory durably, and makes sure that it can be written.
-pub(crate) fn open_directory(path: &Directory) -> io::Result<()> {
-    let path = path::absolute(path)?;
-    let new: Vec<&Directory> = path.ancestors().take_while(|dir| !dir.exists()).collect();
-    fs::create_dir_all(&path)?;
-    #[cfg(unix)]
-    for parent in new.iter().filter_map(|dir| dir.parent()) {
-        File::open(parent)?.sync_all()?;
-    }
-    // Files named so are scratch to the store: it never lists them.
-    let scratch = path.join("writable#0");
-    File::create(&scratch)?;
-    match fs::remove_file(&scratch) {
-        // Another process that opens the same directory was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

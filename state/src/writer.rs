@@ -203,6 +203,7 @@ impl ObjectWriter {
         let op = StorageOp::Finish;
         let fault = self.storage.fault(op, &self.name)?;
         if let Some(file) = self.linked.take() {
+            self.storage.check_root()?;
             let object = self.storage.on_disk(&self.name);
             // What is torn is not linked: the file is another's, too.
             if fault != Some(Fault::Torn)

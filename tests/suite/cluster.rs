@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::partitions::SOON;
@@ -450,6 +450,23 @@ fn who_is_refused_says_it_once_and_tries_again_less_and_less_often() {
 }
 
 #[test]
+fn a_task_manager_with_another_storage_is_refused_and_both_are_named() {
+    let cluster = Cluster::new();
+    let [leaders, log] = ["leaders", "log"].map(|name| cluster.path(name));
+    let elected = ["--coordination", leaders.to_str().expect("is text")];
+    let leader = cluster.leader(&elected);
+    let mut command = rivus();
+    command.args(["taskmanager", "--lease", "1s", "--storage"]);
+    command.arg(cluster.path("storaeg")).args(elected);
+    let _tasks = Process::start_logging(&mut command, &log);
+    let refused = logged(&log, "give all processes the same --storage");
+    for named in ["/storage (id ", "/storaeg (id "] {
+        assert!(refused[0].contains(named), "{refused:?}");
+    }
+    assert_eq!(leader.asked.answer(&["taskmanagers"]), json!([]));
+}
+
+#[test]
 fn a_name_that_another_process_has_is_refused_as_long_as_that_lives() {
     let cluster = Cluster::new();
     let [leads, first, second] =
@@ -457,7 +474,7 @@ fn a_name_that_another_process_has_is_refused_as_long_as_that_lives() {
     let leader = cluster.logging_leader(&[], &leads);
     let left = ["--name", "left"];
     let (owner, _) = cluster.logging_task_manager("2", &left, &first);
-    let job = cluster.submit(&leader.asked, 24_000);
+    let job = cluster.submit(&leader.asked, 48_000);
     leader
         .asked
         .wait_for(&job, |status| checkpoints(status) > 3);
@@ -477,8 +494,18 @@ fn a_name_that_another_process_has_is_refused_as_long_as_that_lives() {
     assert_eq!(logged(&leads, taken).len(), 1, "and so does the leader");
     assert_eq!(std::fs::read_to_string(&first).expect("is read"), "");
 
+    // The next leader knows neither of them.
+    let next = cluster.standby();
+    leader.process.kill();
+    let leader = Leader::of(next);
+    let before = checkpoints(&after);
+    let after = leader
+        .asked
+        .wait_for(&job, |status| checkpoints(status) > before + 3);
+    assert!(nothing_restarted(&after), "{after}");
+
     owner.kill();
-    let last = cluster.completed(&leader.asked, &job, 24_000);
+    let last = cluster.completed(&leader.asked, &job, 48_000);
     assert_eq!(last["restarts"], 1, "{last}");
 }
 

@@ -30,6 +30,7 @@ mod iterate;
 mod job_pictures;
 mod kept;
 mod logs;
+mod metrics;
 mod mistakes;
 mod one_folder;
 mod operator_kit;

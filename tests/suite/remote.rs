@@ -334,7 +334,7 @@ fn an_etcd_that_is_not_there_is_told_in_one_line() {
         .arg(dir.path())
         .output()
         .expect("runs");
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(3));
     let said = String::from_utf8(refused.stderr).expect("is text");
     assert_eq!(
         said,

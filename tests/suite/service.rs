@@ -1,11 +1,14 @@
 //! The service as a process: asked by its own commands, killed, and gone on with by the next one.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::Path;
 
-use crate::processes::{Asked, Process, committed, expected, listening, rivus};
+use serde_json::json;
+
+use crate::cluster::checkpoints;
+use crate::processes::{Asked, Process, committed, expected, listening, logged, pause, rivus};
 
 /// A running service.
 pub(crate) struct Service {
@@ -104,7 +107,7 @@ fn a_job_outlives_its_service_and_goes_on_from_a_savepoint_at_another_parallelis
 fn what_a_service_cannot_do_is_refused_in_one_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let service = Service::start(dir.path(), &["--slots", "2"]);
-    let table: [(&[&str], &str); 7] = [
+    let table: [(&[&str], &str); 8] = [
         (
             &["submit", "klicks"],
             "there is no job named \"klicks\": there are: clicks, probe, windows, word_count",
@@ -133,6 +136,18 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
             ],
             "is no savepoint",
         ),
+        (
+            &[
+                "submit",
+                "word_count",
+                "--",
+                "--input",
+                "/no/*.txt",
+                "--out",
+                "x",
+            ],
+            "no file matches /no/*.txt",
+        ),
         (&["status", "nothing"], "there is no job \"nothing\""),
         (&["cancel", "nothing"], "there is no job \"nothing\""),
     ];
@@ -144,6 +159,7 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
         );
         assert_eq!(code, Some(1), "{said}");
     }
+    assert_eq!(service.answer(&["list"]), json!([]));
     let address = service.address.clone();
     drop(service);
     let nobody = rivus()
@@ -156,6 +172,40 @@ fn what_a_service_cannot_do_is_refused_in_one_line() {
         said.contains("no service answers") && said.lines().count() == 1,
         "{said}"
     );
+}
+
+#[test]
+fn a_storage_that_vanishes_is_told_once_not_made_anew_and_gone_on_with_when_it_is_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [storage, aside, log, out] =
+        ["storage", "aside", "log", "out"].map(|name| dir.path().join(name));
+    let mut command = rivus();
+    command.args(["cluster", "--address", "127.0.0.1:0", "--workers", "1"]);
+    command.arg("--storage").arg(&storage);
+    // What elects isn't in the storage, as with etcd: it goes on.
+    command
+        .arg("--coordination")
+        .arg(dir.path().join("leaders"));
+    let mut process = Process::start_logging(&mut command, &log);
+    let address = listening(&process.line());
+    let service = Asked { address };
+    let out = out.display().to_string();
+    let often = ["submit", "--checkpoint-interval", "50ms"];
+    let submitted = service.answer(&[&often[..], &["clicks", "--", "--out", &out]].concat());
+    let job = submitted["id"].as_str().expect("an id");
+    service.wait_for(job, |status| checkpoints(status) > 2);
+    std::fs::rename(&storage, &aside).expect("moves");
+    let says = format!(
+        "rivus_state::root: the storage {} has vanished",
+        storage.display()
+    );
+    logged(&log, &says);
+    assert!(!storage.exists());
+    std::fs::rename(&aside, &storage).expect("moves back");
+    let before = checkpoints(&service.answer(&["status", job]));
+    let after = service.wait_for(job, |status| checkpoints(status) > before + 2);
+    assert_eq!(after["restarts"], 0, "{after}");
+    assert_eq!(logged(&log, &says).len(), 1);
 }
 
 #[test]
@@ -178,6 +228,29 @@ fn a_job_is_canceled_and_a_service_told_to_stop_ends_by_itself() {
     half.write_all(begun).expect("is sent");
     service.process.signal("-TERM");
     assert!(service.process.child.wait().expect("ends").success());
+}
+
+#[test]
+fn a_service_that_is_told_to_stop_once_more_ends_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let mut service = Service::start(&dir.path().join("storage"), &[]);
+        // Half a request keeps it for ten seconds, once it has begun with that.
+        let mut half = TcpStream::connect(&service.address).expect("connects");
+        let begun = b"POST /v1/jobs HTTP/1.1\r\nhost: rivus\r\ncontent-type: application/json\r\n\
+                      content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+        half.write_all(begun).expect("is sent");
+        let mut goes_on = [0; 12];
+        half.read_exact(&mut goes_on).expect("is answered");
+        assert_eq!(&goes_on, b"HTTP/1.1 100");
+        service.process.signal(signal);
+        while TcpStream::connect(&service.address).is_ok() {
+            pause();
+        }
+        service.process.signal(signal);
+        let ended = service.process.child.wait().expect("ends");
+        assert_eq!(ended.code(), Some(code));
+    }
 }
 
 #[test]

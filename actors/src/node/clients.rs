@@ -108,7 +108,7 @@ impl NodeState {
         let is_over = |client: &Client| client.withdrawn && client.submission.is_some();
         for (job, _) in self.clients.extract_if(.., |_, client| is_over(client)) {
             self.node.programs.remove(job);
-            self.node.views.withdrawn(job);
+            self.node.views.never_was(job);
         }
     }
 

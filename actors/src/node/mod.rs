@@ -31,7 +31,7 @@ pub enum NodeMessage {
         /// What is asked for.
         submission: Submission,
     },
-    /// A job could not be logged.
+    /// A job was refused, or could not be logged: there is none.
     SubmitFailed {
         /// The job.
         job: JobId,
@@ -150,6 +150,7 @@ impl Actor for NodeActor {
             NodeMessage::SubmitFailed { job, error } => {
                 let failure = rivus_core::Failure::job(error);
                 state.job_ended(job, JobOutcome::Failed(failure), true);
+                state.node.views.never_was(job);
             }
             NodeMessage::Cancel(job) => {
                 state.client(job, Client::cancel);

@@ -12,6 +12,7 @@ use rivus_state::Leader;
 use rivus_wire::{Call, Connection, Outbox, Receive, link};
 
 use super::messages::{News, Purpose, ToLeader, ToTaskManager};
+use super::places::TAKEN;
 use super::refused::{LONGEST, Refused};
 use super::say;
 use super::stand_in::{Pass, StandIn};
@@ -78,7 +79,7 @@ pub(crate) struct LeaderLinkState {
     /// Whether a leader is being called.
     calling: bool,
     looks: Chain,
-    /// The one that has refused last.
+    /// The one that has refused last, if none has let it in since.
     refused: Refused,
     /// What was last said about why there is no leader: once is enough.
     complaint: String,
@@ -184,6 +185,9 @@ impl LeaderLinkState {
     }
 
     fn looked(&mut self, leader: Result<Option<Leader>, String>) {
+        if let Ok(Some(leader)) = &leader {
+            self.refused.sees(leader.term, self.args.node.now());
+        }
         let followed = self.followed.as_ref().map(|followed| followed.term);
         match leader {
             Ok(Some(leader))
@@ -206,7 +210,9 @@ impl LeaderLinkState {
 
     /// It is there, and won't have this TaskManager: told once, and tried again less and less often.
     fn refused(&mut self, term: u64, reason: String) {
-        self.refused.again(term, self.args.node.now());
+        let name_is_taken = reason.contains(TAKEN);
+        let now = self.args.node.now();
+        self.refused.again(term, name_is_taken, now);
         if self.complaint != reason {
             tracing::warn!(
                 task_manager = %self.args.id, reason,
@@ -240,8 +246,13 @@ impl LeaderLinkState {
                 "the leader of term {term} takes no TaskManagers: start it with the command jobmanager"
             ));
         }
-        let (id, life) = (self.args.id.clone(), self.args.life);
-        let about = match (Purpose::Control { id, life, term }).bytes() {
+        let purpose = Purpose::Control {
+            id: self.args.id.clone(),
+            life: self.args.life,
+            term,
+            storage: remote.storage.clone(),
+        };
+        let about = match purpose.bytes() {
             Ok(about) => about,
             Err(error) => return self.complain(error.to_string()),
         };
@@ -292,6 +303,7 @@ impl LeaderLinkState {
         self.leave();
         tracing::info!(task_manager = %self.args.id, term, "follows a leader");
         self.complaint.clear();
+        self.refused = Refused::default();
         let found = TaskManagerMessage::LeaderFound(resources.clone());
         let _ = self.args.task_manager.cast(found);
         self.followed = Some(Followed {

@@ -4,6 +4,7 @@ use rivus_core::job::JobReport;
 use rivus_core::{
     AttemptId, CodecError, Incarnation, JobId, LeaderEpoch, SubtaskFigures, TaskManagerId, codec,
 };
+use rivus_state::StorageIdentity;
 use serde::{Deserialize, Serialize};
 
 use crate::job_tasks::{JobCommand, TaskEvent};
@@ -20,6 +21,8 @@ pub(crate) enum Purpose {
         life: Incarnation,
         /// The leader of which term.
         term: u64,
+        /// Where it stores checkpoints.
+        storage: StorageIdentity,
     },
     /// A TaskManager receives from another.
     Data {

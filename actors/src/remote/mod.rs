@@ -45,6 +45,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rivus_core::{CodecError, Incarnation, codec};
+use rivus_state::StorageIdentity;
 use rivus_wire::{Credentials, Frame, Limits, Outbox};
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -60,6 +61,8 @@ use crate::context::{NodeContext, Shared};
 pub struct Remote {
     credentials: Credentials,
     limits: Limits,
+    /// Where checkpoints lie, which has to be the same for leaders and TaskManagers.
+    storage: StorageIdentity,
     /// Where others open data links to this process; empty if they don't.
     data_address: String,
     /// Where data links run: neither where leaders live nor where subtasks work.
@@ -87,12 +90,14 @@ impl Remote {
     pub fn new(
         credentials: Credentials,
         limits: Limits,
+        storage: StorageIdentity,
         data_address: String,
         runtime: Handle,
     ) -> Self {
         Self {
             credentials,
             limits,
+            storage,
             data_address,
             runtime,
             leading: AtomicU64::new(0),

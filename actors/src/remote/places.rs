@@ -1,6 +1,6 @@
 //! Which TaskManagers of other processes are connected to this one's leader, by name. A name has one place: who comes under a name that
 //! another process has, and whose link is alive, is refused. If it took the place, as a next life does, the other would come back and take it
-//! again, and neither would ever get on.
+//! again, and neither would ever get on. The next leader knows of no places: there whoever was refused for its name lets the other go first (`refused.rs`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -66,12 +66,13 @@ impl Places {
     }
 }
 
+/// By this whoever is refused knows that it is for its name.
+pub(super) const TAKEN: &str = "is taken by a TaskManager whose link from";
+
 fn refusal(id: &TaskManagerId, peer: SocketAddr) -> String {
     // "left/tm-0" is the only TaskManager of the process "left".
     let name = id.0.split('/').next().unwrap_or_default();
-    format!(
-        "the name {name} is taken by a TaskManager whose link from {peer} is alive: give each its own --name"
-    )
+    format!("the name {name} {TAKEN} {peer} is alive: give each its own --name")
 }
 
 impl Drop for Place {

@@ -50,6 +50,10 @@ impl Door for ControlDoor {
             Purpose::Control { term, .. } if term != leading => {
                 Err(format!("it leads in term {leading}, not {term}"))
             }
+            Purpose::Control { storage, .. } if !storage.is_same(&remote.storage) => Err(format!(
+                "its storage is {}, and the TaskManager's is {storage}: give all processes the same --storage",
+                remote.storage
+            )),
             Purpose::Control { id, life, .. } => remote.places.check(&id, life),
             Purpose::Data { .. } => Err("records don't go to a JobManager".to_owned()),
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, show};
@@ -21,6 +23,9 @@ use crate::wire::Door;
 
 /// How long a service may take to lead before it says that it stands by.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// To this a shell adds the number of the signal that has ended a process: its exit code.
+const BY_SIGNAL: i32 = 128;
 
 /// How a service runs.
 #[derive(Debug, Args)]
@@ -118,18 +123,14 @@ fn lead(
         settings.node.commands = told(address, &settings);
         let service = Service::start(jobs, settings).await?;
         let served = Arc::clone(&service).serve(listener, told_to_stop());
-        let leads = async {
-            until_leading(&service, address).await;
-            show::say(&format!(
-                "listening on {address}; storage in {}; {}; jobs: {names}",
-                config.get(&declared::STORAGE),
-                what(service.listens()),
-            ));
-            std::future::pending::<()>().await;
-        };
+        let leading = format!(
+            "listening on {address}; storage in {}; {}; jobs: {names}",
+            config.get(&declared::STORAGE),
+            what(service.listens()),
+        );
         tokio::select! {
             served = served => served.map_err(failed("the service failed")),
-            () = leads => Ok(()),
+            () = say_who_leads(&service, address, &leading) => Ok(()),
         }
     })
 }
@@ -155,29 +156,60 @@ fn told(address: SocketAddr, settings: &ProcessSettings) -> String {
     }
 }
 
-/// Waits until the service leads, and says that it stands by if that takes long.
-async fn until_leading(service: &Service, address: SocketAddr) {
-    if tokio::time::timeout(PATIENCE, service.leads())
-        .await
-        .is_err()
-    {
-        show::say(&format!(
-            "standing by at {address}: another process serves this storage, and commands are sent on to it"
-        ));
-        service.leads().await;
+/// Says that the service leads, and that it stands by, whenever that changes; that it doesn't lead yet only if that takes long.
+async fn say_who_leads(service: &Service, address: SocketAddr, leading: &str) {
+    loop {
+        if tokio::time::timeout(PATIENCE, service.leads())
+            .await
+            .is_err()
+        {
+            show::say(&format!(
+                "standing by at {address}: commands are sent on to the process that leads"
+            ));
+            service.leads().await;
+        }
+        show::say(leading);
+        service.stands_by().await;
     }
 }
 
-/// When the process is told to stop. Its jobs go on in other processes on the same storage.
+/// When the process is told to stop. Its jobs go on in other processes on the same storage. It is told by the operating system, and if that
+/// tells it once more, it ends at once, whatever it waits for: a thread of its own listens.
 async fn told_to_stop() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
+    let (tells, told) = oneshot::channel();
+    std::thread::spawn(move || -> Result<(), CommandError> {
+        runtime()?.block_on(async {
+            let mut signals = Signals::listen().map_err(failed("can't listen to signals"))?;
+            signals.next().await;
+            let _ = tells.send(());
+            let signal = signals.next().await.as_raw_value();
+            std::process::exit(BY_SIGNAL + signal);
+        })
+    });
+    if told.await.is_err() {
+        // It can't be told.
+        std::future::pending().await
+    }
+}
+
+/// What tells a process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }

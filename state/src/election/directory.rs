@@ -30,7 +30,7 @@ use bytes::Bytes;
 use super::{Campaign, Candidate, Election, ElectionError, Leader, Renewal};
 use crate::error::StorageError;
 use crate::frame::Frame;
-use crate::objects::open_directory;
+use crate::root::open_directory;
 
 const LEADERSHIP: Frame = Frame {
     magic: *b"RVLD",

@@ -85,6 +85,21 @@ pub enum EtcdError {
     },
 }
 
+impl EtcdError {
+    /// Whether it is etcd that isn't there at present, and nothing that is set up wrong, as far as can be seen from here.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NoQuorum { .. } | Self::Slow { .. } => true,
+            Self::Options { .. }
+            | Self::File { .. }
+            | Self::Threads { .. }
+            | Self::Refused { .. }
+            | Self::Failed { .. }
+            | Self::Content { .. } => false,
+        }
+    }
+}
+
 // Numbers of gRPC's codes; the client doesn't hand on the type.
 const INVALID_ARGUMENT: i32 = 3;
 const DEADLINE_EXCEEDED: i32 = 4;

@@ -318,6 +318,10 @@ impl JobLog {
         self.records.objects.on_disk(&format!("jobs/{job}"))
     }
 
+    pub(crate) fn check_root(&self) -> Result<(), StorageError> {
+        self.records.objects.check_root()
+    }
+
     /// Creates the object, or finds out who did. An error of the create is doubtful: the object itself is asked.
     fn claim(
         &self,

@@ -4,8 +4,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 
+use rivus_core::JobId;
 use rivus_state::{Blocking, Inline, JobLog, ObjectStorage, Pool, StorageError};
 use tokio::runtime::Builder;
+use uuid::Uuid;
+
+const JOB: JobId = JobId(Uuid::from_u128(7));
 
 /// A bit of everything, in one line.
 fn exercise(storage: &ObjectStorage) -> Result<Vec<String>, StorageError> {
@@ -108,6 +112,40 @@ fn writers_are_not_hurt_by_folders_that_vanish_under_them() {
             });
         }
     });
+}
+
+#[test]
+fn a_directory_that_vanishes_is_not_made_anew_and_is_used_again_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, aside] = ["storage", "aside"].map(|name| dir.path().join(name));
+    let storage = ObjectStorage::directory(&path).unwrap();
+    storage.put("a/b", "c".into()).unwrap();
+    let expect_vanished = || {
+        let refused = [
+            storage.put("a/b", "d".into()),
+            storage.create("a/c", "d".into()).map(drop),
+            storage.get("a/b").map(drop),
+            storage.list("").map(drop),
+            storage.folders("").map(drop),
+            storage.delete("a/b"),
+            storage.writer("a/d").finish().map(drop),
+            JobLog::new(storage.clone()).claim_job(JOB).map(drop),
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, StorageError::Vanished { .. }), "{error}");
+        }
+    };
+    std::fs::rename(&path, &aside).unwrap();
+    expect_vanished();
+    assert!(!path.exists());
+    // Where a disk was mounted there is an empty directory.
+    std::fs::create_dir(&path).unwrap();
+    expect_vanished();
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(storage.list("").unwrap(), ["a/b"]);
+    storage.put("a/b", "d".into()).unwrap();
 }
 
 #[test]

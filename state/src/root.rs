@@ -1,0 +1,94 @@
+//! The directory of a storage. It is made when the storage is opened, and never again: one that was deleted meanwhile, or whose mount
+//! fell away, would come back empty with the next write, and to whoever looks into an empty storage there are no jobs.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{self, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::StorageError;
+
+/// A directory as it was when it was opened.
+#[derive(Debug)]
+pub(crate) struct Root {
+    path: PathBuf,
+    identity: Identity,
+    /// Whether it has been told that it isn't there.
+    told: AtomicBool,
+}
+
+/// Device and number. They are the same again when a disk is mounted again.
+#[cfg(unix)]
+type Identity = (u64, u64);
+#[cfg(not(unix))]
+type Identity = ();
+
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let directory = fs::metadata(path)?;
+    Ok((directory.dev(), directory.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(drop)
+}
+
+impl Root {
+    /// Creates the directory durably if need be, and makes sure that it can be written.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        open_directory(path)?;
+        let path = path::absolute(path)?;
+        Ok(Self {
+            identity: identity(&path)?,
+            path,
+            told: AtomicBool::new(false),
+        })
+    }
+
+    /// Where it is, from the root of the file system.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses whatever is to be done if the directory isn't there any more, or is another one. It is told once, and again when it
+    /// has been there meanwhile.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        let is_there = match identity(&self.path) {
+            Ok(found) => found == self.identity,
+            // What else is wrong, whatever is to be done says itself.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        let was_told = self.told.swap(!is_there, Ordering::Relaxed);
+        if is_there {
+            return Ok(());
+        }
+        let vanished = StorageError::Vanished {
+            path: self.path.clone(),
+        };
+        if !was_told {
+            tracing::error!("{vanished}");
+        }
+        Err(vanished)
+    }
+}
+
+/// Creates the directory durably, and makes sure that it can be written.
+pub(crate) fn open_directory(path: &Path) -> io::Result<()> {
+    let path = path::absolute(path)?;
+    let new: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+    fs::create_dir_all(&path)?;
+    #[cfg(unix)]
+    for parent in new.iter().filter_map(|dir| dir.parent()) {
+        File::open(parent)?.sync_all()?;
+    }
+    // Files named so are scratch to the store: it never lists them.
+    let scratch = path.join("writable#0");
+    File::create(&scratch)?;
+    match fs::remove_file(&scratch) {
+        // Another process that opens the same directory was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
