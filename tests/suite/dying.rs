@@ -230,7 +230,7 @@ fn numbers(env: &StreamEnvironment, args: &JobArgs, refused: Option<u64>) -> Res
 }
 
 /// What so many numbers give.
-pub(crate) fn undisturbed(numbers: usize) -> Vec<String> {
+fn undisturbed(numbers: usize) -> Vec<String> {
     let lines = (0..numbers).map(|n| format!("{},{}", n % 10, n / 10 + 1));
     let mut lines: Vec<String> = lines.collect();
     lines.sort();
