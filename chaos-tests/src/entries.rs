@@ -171,6 +171,7 @@ fn midway(before: u32) -> Move {
         wide: 2,
         rescale_to: None,
         onto: None,
+        changed: None,
     }
 }
 

@@ -31,6 +31,16 @@
 //! them. A job that is stopped and goes on, with no other beside it, does so on another backend: from memory over RocksDB, or back.
 //! RocksDB merges files on threads of its own, when it gets round to it; a run over it is not just like the last one of its seed.
 //!
+//! # What becomes another
+//!
+//! A job that is stopped and goes on does so at another parallelism, and where its records come from one generator, often as another
+//! version of its program: an operator has gone, another is new and begins with nothing, and the state of a third has
+//! fields more and fewer, or a function makes it of what it was ([`Change`]). All three are counted without the engine, and what stays is
+//! the undisturbed run's.
+//!
+//! Before that, or before it is rescaled, savepoints are made of it while it goes on. When it has ended, another job begins at the last of
+//! them: together with what the first one had written for earlier checkpoints, it commits what the undisturbed run does.
+//!
 //! # What equality means
 //!
 //! A *committed* record is one that whoever reads the sink can see: what a collecting sink shows, or what
@@ -124,7 +134,10 @@ pub use coverage::{BEFORE_STATE, Directed, add_up, all_directed, effective, tabl
 pub use entries::{Entry, around_entries};
 pub use faults::Faults;
 pub use history::keep_everything;
-pub use jobs::{Barriers, Committed, JobSpec, Line, Reading, Region, Rows, SECOND, Shape, World};
+pub use jobs::{
+    Barriers, Change, Committed, JobSpec, Line, Reading, Region, Rows, SECOND, Shape, Version,
+    Versioned, World,
+};
 pub use oracle::{counted, judge};
 pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};

@@ -6,7 +6,7 @@ use rivus::connectors::SplitMix;
 use rivus::engine::{ActorKind, Fault, Step};
 
 use crate::entries::Entry;
-use crate::jobs::{JobSpec, Rows};
+use crate::jobs::{Change, JobSpec, Rows};
 
 /// From when on a fault may strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Arm {
     State(u32),
     /// As often as the plan's injection of this number has struck.
     After(usize),
+    /// Once the job is being moved.
+    Moving,
 }
 
 /// A fault at a step of a protocol.
@@ -117,7 +119,8 @@ pub enum Ending {
 pub struct Move {
     /// How long after its start.
     pub after: Duration,
-    /// How many savepoints are made before, with which nothing is done.
+    /// How many savepoints are made before, while the job goes on. Where that can be compared, another job is started from the last
+    /// of them when this one has ended.
     pub before: u32,
     /// Subtasks behind the sources of the job that goes on.
     pub wide: u32,
@@ -125,6 +128,8 @@ pub struct Move {
     pub rescale_to: Option<u32>,
     /// Where the rows of the job that goes on lie, if it goes on with another backend.
     pub onto: Option<Rows>,
+    /// What is another about the state of the job that goes on, if it is another version of the program.
+    pub changed: Option<Change>,
 }
 
 /// Actors whose death no running task may notice.
@@ -220,6 +225,11 @@ impl Plan {
             kills: kills.collect(),
             ..Self::default()
         }
+    }
+
+    /// What is another about the state of the job that goes on, if it is another version of the program.
+    pub fn changes(&self) -> Option<Change> {
+        self.moves.and_then(|moves| moves.changed)
     }
 
     /// Whether every fault hits the leader's side only, and only once the job runs, which is left where it is: then no task may
@@ -356,6 +366,7 @@ fn moves(seed: u64, spec: &JobSpec) -> Option<Move> {
             least + rng.below(u64::from(widest - least + 1)) as u32
         }),
         onto: None,
+        changed: None,
     };
     // Another backend is another environment's, and a job beside this one is at home in the first.
     if moves.rescale_to.is_none() && spec.neighbour.is_none() {
@@ -363,6 +374,10 @@ fn moves(seed: u64, spec: &JobSpec) -> Option<Move> {
             Rows::InMemory => Some(Rows::InRocksDb([1, 2_000][rng.below(2) as usize])),
             Rows::InRocksDb(_) | Rows::InStandIn(_) => Some(Rows::InMemory),
         };
+    }
+    if moves.rescale_to.is_none() && spec.may_change() {
+        let mut rng = SplitMix::of(seed, 8);
+        moves.changed = Change::ALL.get(rng.below(4) as usize).copied();
     }
     Some(moves)
 }

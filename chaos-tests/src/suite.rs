@@ -245,6 +245,10 @@ pub struct Summary {
     pub restored_locally: u64,
     /// Seeds in which a job went on on another backend.
     pub moved_over: u64,
+    /// Seeds in which a job went on as another version of its program.
+    pub changed: u64,
+    /// Seeds in which a job began at a savepoint of one that went on.
+    pub begun_again: u64,
     /// Seeds in which a region was restarted beside others, and those did not notice.
     pub confined: u64,
     /// Those that failed.
@@ -267,6 +271,9 @@ impl Summary {
                 self.answered.1 += outcome.answered.1;
                 self.restored_locally += u64::from(outcome.restored_locally > 0);
                 self.moved_over += u64::from(outcome.moved_over);
+                self.changed += u64::from(outcome.changed);
+                let begun_again = outcome.committed.begun_again.is_some();
+                self.begun_again += u64::from(begun_again);
                 self.spared += u64::from(outcome.spared);
                 self.confined += u64::from(outcome.confined);
             }
@@ -286,7 +293,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died, {} times only one of \
-             several regions was restarted, {put_back} subtasks went on with records in flight, {} jobs restored files of their own process, {} went on on another backend, {} answers, {} \
+             several regions was restarted, {put_back} subtasks went on with records in flight, {} jobs restored files of their own process, {} went on on another backend, {} as another program, {} began at a savepoint of one that went on, {} answers, {} \
              of them from RocksDB; {failed} failed",
             self.seeds,
             self.seen,
@@ -295,6 +302,8 @@ impl fmt::Display for Summary {
             self.confined,
             self.restored_locally,
             self.moved_over,
+            self.changed,
+            self.begun_again,
             self.answered.0,
             self.answered.1
         )

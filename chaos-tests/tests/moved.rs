@@ -38,6 +38,7 @@ fn moved(shape: Shape, rows: Rows, onto: Rows) -> (JobSpec, Plan) {
         wide: 3,
         rescale_to: None,
         onto: Some(onto),
+        changed: None,
     };
     let plan = Plan {
         seed: SEED,

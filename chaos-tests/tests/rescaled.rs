@@ -31,6 +31,7 @@ fn rescaled(rows: Rows, rescale_to: u32) -> (JobSpec, Plan) {
         wide: 4,
         rescale_to: Some(rescale_to),
         onto: None,
+        changed: None,
     };
     let plan = Plan {
         seed: 7,

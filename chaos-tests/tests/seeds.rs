@@ -44,6 +44,8 @@ fn whatever_a_seed_breaks_the_output_is_right() {
     assert!(all < 200 || summary.spared >= all / 25, "{summary}");
     assert!(all < 200 || summary.confined >= all / 25, "{summary}");
     assert!(all < 200 || summary.moved_over >= all / 25, "{summary}");
+    assert!(all < 200 || summary.changed >= all / 50, "{summary}");
+    assert!(all < 200 || summary.begun_again >= all / 50, "{summary}");
     assert!(
         all < 200 || summary.restored_locally >= all / 50,
         "{summary}"

@@ -41,6 +41,8 @@ pub(super) struct Inner {
     pub(super) queued: BTreeMap<usize, usize>,
     pub(super) passed: BTreeMap<Cell, u64>,
     pub(super) external: u32,
+    /// Whether the job is being moved, or has been.
+    pub(super) moving: bool,
     /// The process's present life.
     pub(super) life: usize,
     /// Whether it is over.
@@ -91,6 +93,7 @@ impl Inner {
             queued: BTreeMap::new(),
             passed: BTreeMap::new(),
             external: 0,
+            moving: false,
             life: 0,
             crashed: false,
             crash_at: None,
@@ -152,6 +155,7 @@ impl Inner {
     pub(super) fn is_armed(&self, arm: Arm) -> bool {
         match arm {
             Arm::Start => true,
+            Arm::Moving => self.moving,
             Arm::State(checkpoints) => self.state_checkpoints >= checkpoints,
             Arm::After(number) => self
                 .injections
@@ -176,7 +180,7 @@ impl Inner {
         let struck = |armed: &Armed| armed.injection.times - armed.left;
         match injection.injection.arm {
             Arm::After(number) => struck(injection) >= struck(&self.injections[number]),
-            Arm::Start | Arm::State(_) => false,
+            Arm::Start | Arm::State(_) | Arm::Moving => false,
         }
     }
 

@@ -171,6 +171,11 @@ impl Faults {
         };
     }
 
+    /// The job is about to be moved.
+    pub fn moves(&self) {
+        self.inner().moving = true;
+    }
+
     /// The process dies here and now.
     pub fn end_life(&self) {
         let mut inner = self.inner();

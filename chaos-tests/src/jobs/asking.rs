@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rivus::{
-    AsyncFunction, AsyncRequests, DataStream, Retry, StreamEnvironment, UserError, WindowAssigner,
-};
+use rivus::{AsyncFunction, AsyncRequests, DataStream, Retry, UserError, WindowAssigner};
 
 use super::functions::{Line, Members};
 use super::records::Reading;
@@ -58,8 +56,8 @@ impl AsyncFunction<Reading> for Unanswered {
 
 impl World {
     /// Which records a window holds follows from their times alone, so long as no watermark passes a record.
-    pub(super) fn asking(&self, env: &StreamEnvironment) {
-        let readings = self.timed(&self.generated(env, 0));
+    pub(super) fn asking(&self, readings: &DataStream<Reading>) {
+        let readings = self.timed(readings);
         let lines = self.gathered(&readings);
         self.sink(&lines, &self.main);
         // What was asked for in order is handed on in order, whatever has no answer.

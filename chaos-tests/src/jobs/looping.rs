@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rivus::{
-    AsyncRequests, Event, Keyed, KeyedProcessFunction, Output, SideOutputTag, StreamEnvironment,
+    AsyncRequests, DataStream, Event, Keyed, KeyedProcessFunction, Output, SideOutputTag,
     UserError, ValueState,
 };
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl KeyedProcessFunction<u64, Lap> for Visits {
 impl World {
     /// There is little room for requests, so that most of what goes round waits at the loop's head. What a record has seen
     /// follows from itself; the visits of a key are counted in order, whoever they are.
-    pub(super) fn looping(&self, env: &StreamEnvironment) {
+    pub(super) fn looping(&self, readings: &DataStream<Reading>) {
         let wide = self.wide();
         let capacity = 1 + self.spec.records as usize % 5;
         let requests = AsyncRequests::unordered(PATIENCE).capacity(capacity);
@@ -70,7 +70,7 @@ impl World {
         let function = Visits {
             visits: visits.clone(),
         };
-        let laps = self.generated(env, 0).map(|reading| Lap {
+        let laps = readings.map(|reading| Lap {
             left: reading.value % 6,
             seen: 0,
             reading,

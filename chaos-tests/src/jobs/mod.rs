@@ -2,6 +2,7 @@
 
 mod aligned;
 mod asking;
+mod changed;
 mod files;
 mod functions;
 mod lasting;
@@ -11,6 +12,7 @@ mod records;
 mod refiring;
 mod shape;
 mod shapes;
+mod shelf;
 mod spec;
 mod straight;
 mod together;
@@ -18,6 +20,7 @@ mod two_inputs;
 mod windows;
 mod world;
 
+pub use self::changed::{Change, Version, Versioned, versioned};
 pub use self::files::lines;
 pub use self::functions::{Line, SoFar, fold};
 pub use self::records::Reading;

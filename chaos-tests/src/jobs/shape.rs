@@ -118,6 +118,27 @@ impl Shape {
         )
     }
 
+    /// Whether its records come from one generator and from nowhere else.
+    pub fn is_generated(self) -> bool {
+        matches!(
+            self,
+            Self::Tumbling
+                | Self::Sliding
+                | Self::Rolling
+                | Self::Timers
+                | Self::MultiStage
+                | Self::Packed
+                | Self::Broadcast
+                | Self::Sessions
+                | Self::Evicted
+                | Self::CountWindows
+                | Self::Aggregates
+                | Self::Expiring
+                | Self::Async
+                | Self::Looping
+        )
+    }
+
     /// Whether one reader of all its splits gives their records in the order that several would.
     pub fn keeps_order(self) -> bool {
         matches!(

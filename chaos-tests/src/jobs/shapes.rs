@@ -1,5 +1,6 @@
 //! The shapes of jobs, each written as a user would write it.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use super::functions::{Buckets, InOrder, Line, Members, SoFar, fold};
 use super::lasting::{Gathering, Lanes};
 use super::records::{DISORDER, FIRST, Reading};
 use super::shape::Shape;
+use super::shelf::Shelf;
 use super::spec::{Inbox, Written};
-use super::world::{Shelf, World};
+use super::world::World;
 use crate::paced::{Pace, Paced};
 
 /// Name of the second pipeline's source.
@@ -31,19 +33,29 @@ pub const ASKED: &str = "rolling";
 impl World {
     /// Writes the job into an environment.
     pub fn build(&self, env: &StreamEnvironment) {
+        let read = OnceCell::new();
+        self.write_shape(env, &|| read.get_or_init(|| self.generated(env, 0)).clone());
+        // Behind the shape, whose operators are called by their places.
+        if let Some(readings) = read.get() {
+            self.write_version(env, readings);
+        }
+    }
+
+    /// `one` is the generator of those that read one and nothing else.
+    fn write_shape(&self, env: &StreamEnvironment, one: &dyn Fn() -> DataStream<Reading>) {
         let out = match self.spec.shape {
-            Shape::Tumbling => self.windowed(&self.timed(&self.generated(env, 0)), false),
-            Shape::Sliding => self.windowed(&self.timed(&self.generated(env, 0)), true),
-            Shape::Rolling => self.rolling(&self.generated(env, 0)),
-            Shape::Timers => self.timers(&self.timed(&self.generated(env, 0))),
-            Shape::MultiStage => return self.multi_stage(env),
+            Shape::Tumbling => self.windowed(&self.timed(&one()), false),
+            Shape::Sliding => self.windowed(&self.timed(&one()), true),
+            Shape::Rolling => self.rolling(&one()),
+            Shape::Timers => self.timers(&self.timed(&one())),
+            Shape::MultiStage => return self.multi_stage(&one()),
             Shape::Union => return self.union(env),
             Shape::Idle => return self.idle(env),
             Shape::TwoPipelines => return self.two_pipelines(env),
-            Shape::Sessions => return self.sessions(env),
-            Shape::CountWindows => return self.count_windows(env),
-            Shape::Evicted => self.evicted(&self.timed(&self.generated(env, 0))),
-            Shape::Broadcast => self.broadcast(env),
+            Shape::Sessions => return self.sessions(&one()),
+            Shape::CountWindows => return self.count_windows(&one()),
+            Shape::Evicted => self.evicted(&self.timed(&one())),
+            Shape::Broadcast => self.broadcast(&one()),
             Shape::ManySplits => self.windowed(&self.timed(&self.many_splits(env)), false),
             Shape::TextFiles => self.windowed(&self.timed(&self.text_files(env)), true),
             Shape::Connected => self.connected(env),
@@ -51,12 +63,12 @@ impl World {
             Shape::WindowJoin => self.window_join(env),
             Shape::IntervalJoin => self.interval_join(env),
             Shape::Partitioned => self.partitioned(env),
-            Shape::Aggregates => self.aggregates(&self.timed(&self.generated(env, 0))),
-            Shape::Async => return self.asking(env),
-            Shape::Expiring => self.expiring(&self.generated(env, 0)),
+            Shape::Aggregates => self.aggregates(&self.timed(&one())),
+            Shape::Async => return self.asking(&one()),
+            Shape::Expiring => self.expiring(&one()),
             Shape::Watched => self.windowed(&self.timed(&self.watched(env)), false),
-            Shape::Packed => return self.packed(env),
-            Shape::Looping => return self.looping(env),
+            Shape::Packed => return self.packed(&one()),
+            Shape::Looping => return self.looping(&one()),
             Shape::Fed => return self.fed(env),
             Shape::Socket => return self.socket(env),
             Shape::Parquet => return self.columns(env),
@@ -138,7 +150,7 @@ impl World {
         env.from_source(paced.arriving(Arc::clone(&self.arrivals)))
     }
 
-    fn packed(&self, env: &StreamEnvironment) {
+    fn packed(&self, readings: &DataStream<Reading>) {
         let compression = match self.spec.seed % 4 {
             0 | 1 => Compression::Gzip,
             _ => Compression::Zstd,
@@ -155,7 +167,7 @@ impl World {
             }
         };
         let sink = sink.rolling(rolling).compressed(compression);
-        let lines = self.rolling(&self.generated(env, 0));
+        let lines = self.rolling(readings);
         let _ = lines.sink_to(sink).parallelism(self.wide());
     }
 
@@ -203,10 +215,10 @@ impl World {
         keyed.process(Buckets).parallelism(self.wide())
     }
 
-    fn multi_stage(&self, env: &StreamEnvironment) {
+    fn multi_stage(&self, readings: &DataStream<Reading>) {
         let copies = |reading: Reading| vec![reading.clone(); 1 + (reading.value % 2) as usize];
         let windows = self
-            .timed(&self.generated(env, 0))
+            .timed(readings)
             .flat_map(copies)
             .rebalance()
             .map(|reading| reading)
@@ -283,9 +295,9 @@ impl World {
         self.sink(&second, &self.serial);
     }
 
-    fn broadcast(&self, env: &StreamEnvironment) -> DataStream<Line> {
+    fn broadcast(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
         let everywhere = self
-            .timed(&self.generated(env, 0))
+            .timed(readings)
             .broadcast()
             .filter(|reading| reading.ts >= FIRST - DISORDER)
             .parallelism(self.wide());

@@ -338,6 +338,17 @@ impl JobSpec {
         )
     }
 
+    /// Whether it may go on as another version of its program: what stands beside the shape then counts each record once.
+    pub fn may_change(&self) -> bool {
+        self.shape.is_generated() && self.barriers != Barriers::PassBy
+    }
+
+    /// Whether a job may be started from a savepoint of it and be compared with it: its input is all there again, and what it puts
+    /// out tells before which checkpoint's barrier it was written.
+    pub fn may_begin_again(&self) -> bool {
+        self.shape.is_generated() && !self.shape.writes_files()
+    }
+
     /// How many sources feed the job's first window.
     pub fn sources(&self) -> u64 {
         match self.shape {

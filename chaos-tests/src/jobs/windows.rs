@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use rivus::{
-    CountTrigger, DataStream, DeltaEvictor, Event, Evictor, EvictorContext, StreamEnvironment,
-    TimeEvictor, WindowAssigner, Windowed,
+    CountTrigger, DataStream, DeltaEvictor, Event, Evictor, EvictorContext, TimeEvictor,
+    WindowAssigner, Windowed,
 };
 
 use super::functions::{InOrder, Line, Members, SoFar};
@@ -29,8 +29,8 @@ impl Evictor<Reading> for Extremes {
 }
 
 impl World {
-    pub(super) fn sessions(&self, env: &StreamEnvironment) {
-        let readings = self.timed(&self.generated(env, 0));
+    pub(super) fn sessions(&self, readings: &DataStream<Reading>) {
+        let readings = self.timed(readings);
         let sessions = readings
             .key_by(|reading| reading.key)
             .window(WindowAssigner::session(Duration::from_millis(1)))
@@ -69,8 +69,7 @@ impl World {
     }
 
     /// By key and of all records, without watermarks.
-    pub(super) fn count_windows(&self, env: &StreamEnvironment) {
-        let readings = self.generated(env, 0);
+    pub(super) fn count_windows(&self, readings: &DataStream<Reading>) {
         let fives = readings
             .key_by(|reading| reading.key)
             .count_window(5)

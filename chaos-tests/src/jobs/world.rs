@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use rivus::connectors::{CollectCommittable, CollectSink, CollectWriter};
-use rivus::{Committer, ParallelInstance, Record, Sink, UserError};
+use rivus::CheckpointId;
 use tempfile::TempDir;
 
 use crate::outside::{Application, Arrivals, Deliveries, Folder, Server};
 
 use super::asking::Asked;
+use super::changed::{Versioned, Versions};
 use super::functions::Line;
 use super::records::Reading;
 use super::shape::Shape;
+use super::shelf::Shelf;
 use super::spec::JobSpec;
 
 /// What one run of a job is made of beside the job: outputs, files, a count of what was read. Survives a
@@ -31,6 +32,8 @@ pub struct World {
     pub(super) late: Shelf<Line>,
     pub(super) serial: Shelf<Line>,
     pub(super) came: Shelf<Line>,
+    /// Which version of its program it is, and what goes with that.
+    pub(super) versions: Versions,
     /// Input that comes while it runs.
     pub(super) arrivals: Arc<Arrivals>,
     /// Who feeds it and hears of it.
@@ -43,35 +46,6 @@ pub struct World {
     pub(crate) files: TempDir,
     /// Where its files go.
     pub(crate) out: Folder,
-}
-
-/// Takes what a job puts out, in all of its lives: the sink of each writes to the same one.
-#[derive(Default)]
-pub(super) struct Shelf<T>(Arc<CollectSink<T>>);
-
-impl<T> Shelf<T> {
-    pub(super) fn sink(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<T: Record> Sink for Shelf<T> {
-    type In = T;
-    type State = ();
-    type Committable = CollectCommittable<T>;
-    type Writer = CollectWriter<T>;
-
-    fn writer(
-        &self,
-        instance: ParallelInstance,
-        state: Option<()>,
-    ) -> Result<CollectWriter<T>, UserError> {
-        self.0.writer(instance, state)
-    }
-
-    fn committer(&self) -> Option<Arc<dyn Committer<CollectCommittable<T>>>> {
-        self.0.committer()
-    }
 }
 
 /// A directory that is in memory where the system has one: sinks sync every file, and disks are slow.
@@ -94,8 +68,12 @@ pub struct Committed {
     pub came: Vec<Line>,
     /// What the world outside says of that.
     pub outside: Deliveries,
+    /// What stands beside it if its program becomes another.
+    pub versions: Option<Versioned>,
     /// The output of the job beside it.
     pub neighbour: Vec<Line>,
+    /// What a job has committed that was started from a savepoint of this one, which went on; and this one, up to that savepoint.
+    pub begun_again: Option<Box<Committed>>,
 }
 
 impl World {
@@ -116,6 +94,7 @@ impl World {
             late: Shelf::default(),
             serial: Shelf::default(),
             came: Shelf::default(),
+            versions: Versions::default(),
             arrivals: Arc::default(),
             application: Arc::default(),
             asked: Asked::default(),
@@ -184,19 +163,35 @@ impl World {
     pub fn committed(&self) -> io::Result<Committed> {
         let main = match self.writes_files() {
             true => self.read_files()?,
-            false => self.main.0.collected().values(),
+            false => self.main.values(),
         };
         Ok(Committed {
             main,
             appeared: Vec::new(),
-            late: self.late.0.collected().values(),
-            serial: self.serial.0.collected().values(),
-            came: self.came.0.collected().values(),
+            late: self.late.values(),
+            serial: self.serial.values(),
+            came: self.came.values(),
             outside: match self.spec.shape {
                 Shape::Socket => self.server.deliveries(),
                 _ => self.application.deliveries(),
             },
+            versions: self.versions.committed(),
             neighbour: Vec::new(),
+            begun_again: None,
         })
+    }
+
+    /// This is of a job that began at a savepoint: adds what the one of which that is has committed of what it wrote for earlier
+    /// checkpoints.
+    pub fn add_before(&self, savepoint: CheckpointId, before: &Self) {
+        for (own, before) in [
+            (&self.main, &before.main),
+            (&self.late, &before.late),
+            (&self.serial, &before.serial),
+            (&self.versions.kept, &before.versions.kept),
+            (&self.versions.gone, &before.versions.gone),
+        ] {
+            own.add_before(savepoint, before);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What must be true of a run's output.
 
+mod changed;
 mod counted;
 mod outside;
 mod refired;
@@ -11,8 +12,8 @@ use rivus::connectors::SplitMix;
 
 pub use self::counted::counted;
 
-/// Compares a run with the undisturbed one. Returns what is wrong.
-pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
+/// Compares what the job alone has put out.
+fn judge_own(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
     let may_repeat = spec.barriers == Barriers::PassBy;
     let mut wrong = match spec.shape {
         Shape::Fed if spec.is_replayed() => outside::replayed(spec, undisturbed, run),
@@ -37,6 +38,19 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
             false => accepted_and_serial(spec, run),
         },
     };
+    if let Some(versions) = &run.versions {
+        wrong.extend(changed::judge_versions(spec, versions));
+    }
+    wrong
+}
+
+/// Compares a run with the undisturbed one. Returns what is wrong.
+pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<String> {
+    let mut wrong = judge_own(spec, undisturbed, run);
+    if let Some(begun_again) = &run.begun_again {
+        let again = judge_own(spec, undisturbed, begun_again).into_iter();
+        wrong.extend(again.map(|line| format!("the job from its savepoint: {line}")));
+    }
     if spec.shape.writes_files() {
         // So at each moment what was committed of a key was a first part of it.
         let appeared = same_by_key(&undisturbed.main, &run.appeared);
@@ -46,7 +60,7 @@ pub fn judge(spec: &JobSpec, undisturbed: &Committed, run: &Committed) -> Vec<St
                 .map(|line| format!("as it appeared, {line}")),
         );
     }
-    let beside = match may_repeat {
+    let beside = match spec.barriers == Barriers::PassBy {
         true => none_lost(&undisturbed.neighbour, &run.neighbour),
         false => same_by_key(&undisturbed.neighbour, &run.neighbour),
     };

@@ -1,6 +1,7 @@
 //! One run of one job under one plan: on one thread, with a virtual clock.
 
 mod aftermath;
+mod again;
 mod environment;
 mod onlookers;
 mod others;
@@ -22,10 +23,11 @@ use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use self::onlookers::{Answers, AskedJob};
+use self::others::Made;
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
 use crate::invariants::{over_budget, where_it_hangs};
-use crate::jobs::{Committed, JobSpec, World};
+use crate::jobs::{Committed, JobSpec, Version, World};
 use crate::plan::{Crash, Ending, Plan, Scope};
 
 /// A job that has not ended by then hangs: virtual time, then real time.
@@ -62,6 +64,8 @@ pub struct Outcome {
     pub restored_locally: u64,
     /// Whether it has gone on on another backend.
     pub moved_over: bool,
+    /// Whether it has gone on as another version of its program.
+    pub changed: bool,
     /// Whether only leaders were to die, so that no task was to notice.
     pub spared: bool,
     /// Whether one region was restarted beside others that were not to notice.
@@ -119,6 +123,7 @@ struct Run<'a> {
     violations: Vec<String>,
     /// Whether the job has gone on from a savepoint.
     moved: Arc<AtomicBool>,
+    savepoint: Made,
     asked: AskedJob,
     /// What it answered when it was asked for its state.
     answers: Arc<Mutex<Answers>>,
@@ -135,7 +140,7 @@ impl<'a> Run<'a> {
     fn new(worlds: (World, Option<World>), plan: &'a Plan, mode: RuntimeMode) -> Self {
         let (world, neighbour) = worlds;
         let faults = Arc::new(Faults::new(plan, Arc::clone(&world.emitted)));
-        Self {
+        let run = Self {
             world,
             neighbour,
             plan,
@@ -144,8 +149,19 @@ impl<'a> Run<'a> {
             objects: ObjectStorage::in_memory(),
             violations: Vec::new(),
             moved: Arc::default(),
+            savepoint: Arc::default(),
             asked: Arc::default(),
             answers: Arc::default(),
+        };
+        run.world.become_version(run.first_version());
+        run
+    }
+
+    /// Which version of its program the job is before it is moved.
+    fn first_version(&self) -> Version {
+        match self.plan.changes() {
+            Some(_) => Version::Earlier,
+            None => Version::Only,
         }
     }
 
@@ -161,14 +177,15 @@ impl<'a> Run<'a> {
         let observer = self.observer();
         let result = self.live(began).await;
         let lasted = began.elapsed();
-        let views = result.unwrap_or_else(|reason| {
+        let mut views = result.unwrap_or_else(|reason| {
             self.violations.push(reason);
             Vec::new()
         });
+        self.expect_gone().await;
+        let begun_again = self.begun_again(&mut views).await;
         let trace = self.faults.trace();
         let (hash, seen) = (self.faults.hash(), self.faults.seen());
         let hits = self.faults.hits();
-        self.expect_gone().await;
         self.expect_no_files(&views).await;
         let queued = self.faults.queued();
         self.violations
@@ -180,6 +197,7 @@ impl<'a> Run<'a> {
         let answered = (answers.right, answers.from_disk);
         drop(answers);
         let mut committed = self.world.committed()?;
+        committed.begun_again = begun_again;
         if let Some((observer, looking)) = observer {
             looking.abort();
             let observer = observer
@@ -210,6 +228,7 @@ impl<'a> Run<'a> {
             answered,
             restored_locally,
             moved_over: self.moved.load(Relaxed) && self.rows(true) != self.world.spec.rows,
+            changed: self.moved.load(Relaxed) && self.plan.changes().is_some(),
             spared: self.plan.spares_tasks(),
             confined: restarted && self.plan.scope == Scope::FirstRegion,
             view,
@@ -355,7 +374,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes on from a savepoint, at another parallelism and maybe on another backend. The storage may fail now and then.
+    /// Goes on from a savepoint, at another parallelism and maybe on another backend, or as another program.
     async fn go_on(
         &self,
         env: &StreamEnvironment,
@@ -366,14 +385,31 @@ impl<'a> Run<'a> {
             .moves
             .map_or(self.world.spec.wide, |moves| moves.wide);
         self.world.rescale(wide);
+        if let Some(change) = self.plan.changes() {
+            self.world.become_version(Version::Later(change));
+        }
+        let handle = self.begin(env, &self.world, savepoint).await?;
+        self.moved.store(true, Relaxed);
+        Ok(handle)
+    }
+
+    /// Starts a world's job from a savepoint, which the run is about from now on. The storage may fail now and then.
+    async fn begin(
+        &self,
+        env: &StreamEnvironment,
+        world: &World,
+        savepoint: &Savepoint,
+    ) -> Result<JobHandle, JobError> {
         let mut tries = 0;
         loop {
-            self.world.build(env);
-            match env.from_savepoint(savepoint).start("the job").await {
+            world.build(env);
+            let from = env.from_savepoint(savepoint);
+            let dropped = world.dropped().iter();
+            let from = dropped.fold(from, |from, uid| from.drop_state_of(uid));
+            match from.start("the job").await {
                 Ok(handle) => {
-                    let region = self.world.spec.first_region();
+                    let region = world.spec.first_region();
                     self.faults.follow(handle.id(), region);
-                    self.moved.store(true, Relaxed);
                     return Ok(handle);
                 }
                 Err(JobError::Savepoint(_)) if tries < 20 => {

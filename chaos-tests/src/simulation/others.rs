@@ -1,10 +1,10 @@
 //! Who does something about a job while it runs: reads its files, kills, stops and cancels.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rivus::{JobError, JobHandle};
+use rivus::{JobError, JobHandle, Savepoint};
 use tokio::task::JoinHandle;
 
 use super::Run;
@@ -13,6 +13,9 @@ use crate::plan::{Crash, Ending, Kill};
 
 /// From one look at the committed files to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(4);
+
+/// The last savepoint that was made while the job went on.
+pub(super) type Made = Arc<Mutex<Option<Savepoint>>>;
 
 /// Who reads committed files, and the task in which that is done.
 pub(super) type Observing = (Arc<Mutex<Option<Observer>>>, JoinHandle<()>);
@@ -38,11 +41,17 @@ impl Run<'_> {
             return None;
         }
         let (job, moved) = (job.clone(), Arc::clone(&self.moved));
+        let (faults, savepoint) = (Arc::downgrade(&self.faults), Arc::clone(&self.savepoint));
         Some(tokio::spawn(async move {
             tokio::time::sleep(moves.after).await;
             // Those that fail, as others make them fail, leave the job as it was.
             for _ in 0..moves.before {
-                let _ = job.savepoint().await;
+                if let Ok(made) = job.savepoint().await {
+                    *lock(&savepoint) = Some(made);
+                }
+            }
+            if let Some(faults) = faults.upgrade() {
+                faults.moves();
             }
             match moves.rescale_to {
                 Some(parallelism) => {
@@ -93,9 +102,12 @@ impl Run<'_> {
     }
 }
 
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn look(observer: &Mutex<Option<Observer>>, now: Duration) {
-    let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(observer) = &mut *observer {
+    if let Some(observer) = &mut *lock(observer) {
         observer.look(now);
     }
 }
