@@ -22,12 +22,14 @@ fn changed(shape: Shape, rows: Rows, change: Change) -> (JobSpec, Plan) {
     let spec = JobSpec {
         rows,
         records: 256,
+        // Not with the bursts: what the last one gave is still to be committed when the savepoint is made.
+        checkpoint_interval: Duration::from_millis(100),
         // Barriers wait behind requests, and behind what goes round in a loop.
         alignment_timeout: Duration::from_secs(5),
         ..JobSpec::directed(shape, SEED)
     };
     let moves = Move {
-        after: spec.lasts() / 4,
+        after: spec.lasts() / 4 + Duration::from_millis(5),
         before: 1,
         wide: 3,
         rescale_to: None,
