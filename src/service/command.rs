@@ -49,8 +49,8 @@ const REDRAW: Duration = Duration::from_millis(500);
 /// What can be done with a service, and with what it leaves behind: subcommands for a binary of one's own that has other
 /// commands too. One that has none calls [`Jobs::main`].
 ///
-/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 nothing was done since no service answers, or no leader, or no etcd: try
-/// again later. A process that is told to stop twice has 128 and the signal's number, 143 or 130.
+/// Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 as far as is known nothing was done, since no service answers, or no
+/// leader, or no etcd: try again later. A process that is told to stop twice has 128 and the signal's number, 143 or 130.
 ///
 /// ```
 /// use clap::Parser;

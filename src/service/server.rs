@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
+use ractor::ActorStatus;
 use rivus_actors::{Asked, JobStatus, JobView, ProgramFactories, Standing, Submission};
 use rivus_core::job::{JobOptions, JobOutcome, ProgramRef, SavepointRequest, StartState};
 use rivus_core::{CheckpointKind, Failure, JobGraph, JobId, OperatorUid};
@@ -210,8 +211,13 @@ impl Service {
     /// The plan of a job that is over. Its log says which program that was, and is kept for a while; so it is built once more.
     async fn graph_by_log(&self, job: JobId) -> Result<Arc<JobGraph>, Refused> {
         let (node, jobs) = (Arc::clone(self.cluster.context()), self.jobs.clone());
+        let log = self
+            .cluster
+            .blocking(move || rivus_actors::replay(&node.log, job));
+        let unread =
+            |failure: Failure| Refused(StatusCode::SERVICE_UNAVAILABLE, failure.to_string());
+        let log = log.await?.map_err(unread)?;
         let build = move || {
-            let log = rivus_actors::replay(&node.log, job).ok()?;
             let program = log.program?;
             let mut graph = Failure::caught(|| jobs.build(&program)).ok()?;
             if let Some(parallelism) = log.parallelism {
@@ -463,11 +469,16 @@ async fn leader(State(service): Shared) -> Answer<LeaderDetails> {
     }
 }
 
-async fn health(State(service): Shared) -> &'static str {
-    match *service.standing().borrow() {
+async fn health(State(service): Shared) -> (StatusCode, &'static str) {
+    if service.cluster.node().get_status() != ActorStatus::Running {
+        let ended = "its actors have ended: start it again\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, ended);
+    }
+    let standing = match *service.standing().borrow() {
         Standing::By => "ok standby\n",
         Standing::Looking { .. } | Standing::Leading { .. } => "ok leader\n",
-    }
+    };
+    (StatusCode::OK, standing)
 }
 
 async fn metrics(State(service): Shared) -> impl IntoResponse {

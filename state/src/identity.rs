@@ -4,7 +4,8 @@
 //! <directory>/id    a UUID; created if absent by whoever shares the storage with others, never changed or deleted
 //! ```
 //!
-//! A directory may be another one by the same path on another machine, or the same by another. A bucket is known by its name.
+//! A directory may be another one by the same path on another machine, or the same by another; a copy of one with all that is in it
+//! has its id, too. A bucket is known by its name.
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ use uuid::Uuid;
 use crate::error::StorageError;
 use crate::objects::ObjectStorage;
 
-const NAME: &str = "id";
+/// The object that says it.
+pub(crate) const NAME: &str = "id";
 
 /// A storage among others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +58,7 @@ impl ObjectStorage {
                 None => drop(self.create(NAME, new.to_string().into())?),
             }
         };
+        self.known_by(&id);
         Ok(StorageIdentity {
             place: place.display().to_string(),
             id: String::from_utf8_lossy(&id).trim().to_owned(),

@@ -177,7 +177,7 @@ impl ObjectStorage {
         };
         let path = self.path(name)?;
         let payload = PutPayload::from(bytes);
-        let put = despite_vanishing(|| {
+        let put = despite_vanishing(self, || {
             self.store
                 .put_opts(&path, payload.clone(), mode.clone().into())
         });
@@ -330,6 +330,13 @@ impl ObjectStorage {
         }
     }
 
+    /// From now on its directory is known by this id, whatever becomes of the disk that it is on.
+    pub(crate) fn known_by(&self, id: &Bytes) {
+        if let Some(disk) = &self.disk {
+            disk.root.known_by(id);
+        }
+    }
+
     /// The directory, if it is one.
     pub(crate) fn directory_path(&self) -> Option<&Directory> {
         self.disk.as_ref().map(|disk| disk.root.path())
@@ -341,7 +348,7 @@ impl ObjectStorage {
         disk.map_or(Ok(()), |disk| disk.root.check())
     }
 
-    /// Runs a call of the store to its end.
+    /// Runs a call of the store to its end. If its directory has vanished meanwhile, nobody knows what the call has seen of it.
     pub(crate) fn block<T: Send>(
         &self,
         op: StorageOp,
@@ -349,11 +356,16 @@ impl ObjectStorage {
         call: impl Future<Output = T> + Send,
     ) -> Result<T, StorageError> {
         self.check_root()?;
-        self.drive.run(call).map_err(|source| StorageError::Thread {
-            op,
-            name: name.to_owned(),
-            source,
-        })
+        let done = self
+            .drive
+            .run(call)
+            .map_err(|source| StorageError::Thread {
+                op,
+                name: name.to_owned(),
+                source,
+            })?;
+        self.check_root()?;
+        Ok(done)
     }
 
     pub(crate) fn failed(

@@ -5,33 +5,45 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{self, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use crate::error::StorageError;
+use crate::identity;
 
 /// A directory as it was when it was opened.
 #[derive(Debug)]
 pub(crate) struct Root {
     path: PathBuf,
-    identity: Identity,
+    seen: Mutex<Seen>,
     /// Whether it has been told that it isn't there.
     told: AtomicBool,
 }
 
-/// Device and number. They are the same again when a disk is mounted again.
+/// By what the directory is known again.
+#[derive(Debug)]
+struct Seen {
+    numbers: Numbers,
+    /// What stands in its `id`, if anything does.
+    id: Option<Bytes>,
+}
+
+/// Device and number. A disk that is mounted again has the same, a network's directory may have others.
 #[cfg(unix)]
-type Identity = (u64, u64);
+type Numbers = (u64, u64);
 #[cfg(not(unix))]
-type Identity = ();
+type Numbers = ();
 
 #[cfg(unix)]
-fn identity(path: &Path) -> io::Result<Identity> {
+fn numbers(path: &Path) -> io::Result<Numbers> {
     use std::os::unix::fs::MetadataExt;
     let directory = fs::metadata(path)?;
     Ok((directory.dev(), directory.ino()))
 }
 
 #[cfg(not(unix))]
-fn identity(path: &Path) -> io::Result<Identity> {
+fn numbers(path: &Path) -> io::Result<Numbers> {
     fs::metadata(path).map(drop)
 }
 
@@ -40,8 +52,12 @@ impl Root {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         open_directory(path)?;
         let path = path::absolute(path)?;
+        let seen = Seen {
+            numbers: numbers(&path)?,
+            id: fs::read(path.join(identity::NAME)).ok().map(Bytes::from),
+        };
         Ok(Self {
-            identity: identity(&path)?,
+            seen: Mutex::new(seen),
             path,
             told: AtomicBool::new(false),
         })
@@ -52,11 +68,30 @@ impl Root {
         &self.path
     }
 
+    /// This stands in its `id`.
+    pub(crate) fn known_by(&self, id: &Bytes) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.id = Some(id.clone());
+    }
+
+    /// Whether what is there now is the directory that was opened.
+    fn is_same(&self, found: Numbers) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if found != seen.numbers {
+            let id = fs::read(self.path.join(identity::NAME)).ok();
+            if id.is_none() || id.as_deref() != seen.id.as_deref() {
+                return false;
+            }
+            seen.numbers = found;
+        }
+        true
+    }
+
     /// Refuses whatever is to be done if the directory isn't there any more, or is another one. It is told once, and again when it
     /// has been there meanwhile.
     pub(crate) fn check(&self) -> Result<(), StorageError> {
-        let is_there = match identity(&self.path) {
-            Ok(found) => found == self.identity,
+        let is_there = match numbers(&self.path) {
+            Ok(found) => self.is_same(found),
             // What else is wrong, whatever is to be done says itself.
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         };

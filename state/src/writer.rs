@@ -188,9 +188,9 @@ impl ObjectWriter {
         let send = async {
             let upload = match upload {
                 Some(upload) => upload,
-                none => {
-                    none.insert(despite_vanishing(|| storage.store().put_multipart(&path)).await?)
-                }
+                none => none.insert(
+                    despite_vanishing(storage, || storage.store().put_multipart(&path)).await?,
+                ),
             };
             upload.put_part(part).await
         };
@@ -203,12 +203,12 @@ impl ObjectWriter {
         let op = StorageOp::Finish;
         let fault = self.storage.fault(op, &self.name)?;
         if let Some(file) = self.linked.take() {
-            self.storage.check_root()?;
             let object = self.storage.on_disk(&self.name);
             // What is torn is not linked: the file is another's, too.
             if fault != Some(Fault::Torn)
-                && object.is_some_and(|object| link(&file, &object).is_ok())
+                && object.is_some_and(|object| link(&self.storage, &file, &object).is_ok())
             {
+                self.storage.check_root()?;
                 return report(fault, op, &self.name);
             }
             self.append_file(op, &file)?;
@@ -230,7 +230,9 @@ impl ObjectWriter {
         let publish = async {
             match upload {
                 Some(upload) => upload.complete().await,
-                None => despite_vanishing(|| storage.store().put(&path, rest.clone())).await,
+                None => {
+                    despite_vanishing(storage, || storage.store().put(&path, rest.clone())).await
+                }
             }
         };
         storage

@@ -498,10 +498,12 @@ fn a_name_that_another_process_has_is_refused_as_long_as_that_lives() {
     let next = cluster.standby();
     leader.process.kill();
     let leader = Leader::of(next);
-    let before = checkpoints(&after);
+    let taken = leader
+        .asked
+        .wait_for(&job, |status| status["status"] == "running");
     let after = leader
         .asked
-        .wait_for(&job, |status| checkpoints(status) > before + 3);
+        .wait_for(&job, |status| checkpoints(status) > checkpoints(&taken) + 3);
     assert!(nothing_restarted(&after), "{after}");
 
     owner.kill();

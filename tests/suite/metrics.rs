@@ -51,17 +51,18 @@ fn figures(asked: &Asked) -> BTreeMap<String, f64> {
 #[test]
 fn job_managers_say_whether_they_lead_and_the_leader_shows_what_status_does() {
     let cluster = Cluster::new();
-    let leader = cluster.leader(&[]).asked;
+    let first = cluster.leader(&[]);
+    let leader = &first.asked;
     let _tasks = cluster.task_manager("3", &["--name", "tasks"]);
     let (_standby, standby) = cluster.asked_standby(&[]);
-    assert_eq!(get(&leader, "healthz"), "ok leader\n");
+    assert_eq!(get(leader, "healthz"), "ok leader\n");
     assert_eq!(get(&standby, "healthz"), "ok standby\n");
     let stands_by = [("rivus_leader".to_owned(), 0.0)];
     assert_eq!(figures(&standby), BTreeMap::from(stands_by));
 
-    let job = cluster.submit(&leader, 1_000_000);
+    let job = cluster.submit(leader, 1_000_000);
     let before = leader.wait_for(&job, |status| checkpoints(status) > 2);
-    let shown = figures(&leader);
+    let shown = figures(leader);
     let after = leader.answer(&["status", &job]);
     let named = format!(r#"job_name="clicks",job_id="{job}""#);
     assert_eq!(shown["rivus_leader"], 1.0);

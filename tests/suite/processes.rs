@@ -19,7 +19,12 @@ pub(crate) const S3_KEYS: [(&str, &str); 3] = [
 
 /// The binary, set up by nothing but what a test says.
 pub(crate) fn rivus() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rivus"));
+    by_itself(Path::new(env!("CARGO_BIN_EXE_rivus")))
+}
+
+/// A program whose environment says nothing to Rivus.
+pub(crate) fn by_itself(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         // Such as the number of seeds that the chaos tests are to try.
         if name.to_string_lossy().starts_with("RIVUS_") {

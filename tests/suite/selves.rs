@@ -7,7 +7,7 @@ use std::process::Command;
 use clap::Parser;
 use rivus::{Jobs, ServiceCommand};
 
-use crate::processes::Process;
+use crate::processes::{Process, by_itself};
 use crate::{dying, held, regions};
 
 /// What a process is told to be: words of a command line, a line each.
@@ -17,13 +17,11 @@ const WORDS: &str = "TEST_SELVES_WORDS";
 pub(crate) fn command(dir: &Path, words: &[&str]) -> Command {
     let storage = dir.join("storage").display().to_string();
     let words = [words, &["--storage", &storage, "--lease", "1s"]].concat();
-    let mut command = Command::new(env::current_exe().expect("is known"));
+    let mut command = by_itself(&env::current_exe().expect("is known"));
     command
         .args(["selves::a_process_is_what_it_is_told_to_be", "--exact"])
         .args(["--nocapture", "--test-threads=2"])
-        .env(WORDS, words.join("\n"))
-        .env_remove("RUST_LOG")
-        .env("RIVUS_LOG", "error");
+        .env(WORDS, words.join("\n"));
     command
 }
 

@@ -202,7 +202,10 @@ impl JobMasterState {
         if self.takeover.failures > RETRIES {
             return Err(Box::new(failure));
         }
-        tracing::warn!(job = %self.args.job, %failure, "the log can't be taken over, again soon");
+        let failures = self.takeover.failures;
+        if failures.is_power_of_two() {
+            tracing::warn!(job = %self.args.job, failures, %failure, "the log can't be taken over, again soon");
+        }
         let node = &self.args.node;
         node.send_later(&self.myself, RETRY, JobMasterMessage::FenceAgain);
         Ok(())

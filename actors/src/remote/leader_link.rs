@@ -197,6 +197,7 @@ impl LeaderLinkState {
             {
                 self.call(leader);
             }
+            Ok(Some(leader)) if Some(leader.term) == followed => self.complaint.clear(),
             Ok(Some(_)) => {}
             Ok(None) if followed.is_none() => self.complain("nobody leads".to_owned()),
             Ok(None) => {}
@@ -226,7 +227,7 @@ impl LeaderLinkState {
     fn complain(&mut self, reason: String) {
         if self.complaint != reason {
             let so = match self.followed {
-                Some(_) => "follows the leader it has, and can't look for another one",
+                Some(_) => "follows the leader it has, and finds no other one",
                 None => "no leader yet",
             };
             tracing::warn!(task_manager = %self.args.id, reason, "{so}");

@@ -156,22 +156,23 @@ impl Work {
         }
     }
 
-    /// The time is over in which a barrier is to come on all channels.
+    /// The time is over in which a barrier is to come on all channels. Whether barriers of this job might overtake, and don't.
     pub(super) fn alignment_timeout(
         &mut self,
         id: CheckpointId,
         timeout: Duration,
+        may_overtake: bool,
     ) -> Result<(), Failure> {
         let waits_for = self.inputs.alignment.waits_for();
         let Some(barrier) = waits_for.filter(|barrier| barrier.id == id) else {
             return Ok(());
         };
-        let or_overtake = match barrier.kind.is_always_aligned() || self.unaligned_after.is_some() {
-            true => "",
-            false => ", or set unaligned_after, so that barriers overtake records",
+        let or_overtake = match may_overtake && !barrier.kind.is_always_aligned() {
+            true => ", or set unaligned_after, so that barriers overtake records",
+            false => "",
         };
         let reason = format!(
-            "the barrier came on one input, and {timeout:?} later not yet on all, behind records that take longer to work on: raise \
+            "the barrier came on one input, and {timeout:?} later not yet on all: raise \
              alignment_timeout{or_overtake}"
         );
         let actions = self.inputs.alignment.on_decline(id);

@@ -35,6 +35,7 @@ mod wanted;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::job::JobOptions;
@@ -315,7 +316,8 @@ impl Actor for SubtaskActor {
             }
             SubtaskMessage::AlignmentTimeout(id) => {
                 let timeout = state.args.options.alignment_timeout;
-                state.work()?.alignment_timeout(id, timeout)?;
+                let may_overtake = state.might_overtake();
+                state.work()?.alignment_timeout(id, timeout, may_overtake)?;
                 state.step();
             }
             SubtaskMessage::Overtake(barrier) => {
@@ -378,6 +380,18 @@ impl SubtaskState {
             attempt: self.args.attempt,
             event,
         });
+    }
+
+    /// Whether the job's barriers could be told to overtake, and aren't.
+    fn might_overtake(&self) -> bool {
+        let SubtaskArgs { options, graph, .. } = &self.args;
+        let overtaking = JobOptions {
+            unaligned_after: Some(Duration::ZERO),
+            ..(**options).clone()
+        };
+        options.unaligned_after.is_none()
+            && overtaking.check().is_ok()
+            && graph.check_options(&overtaking).is_ok()
     }
 
     /// Says that it gives a checkpoint up, and who that is to people: they know operators, and no executions.

@@ -39,6 +39,12 @@ pub enum CodecError {
         /// What the operator takes.
         expected: &'static str,
     },
+    /// Bytes are of another version of what they are.
+    #[error("{what} was written by another version of Rivus")]
+    Version {
+        /// What was being read.
+        what: &'static str,
+    },
     /// Bytes end too early, or a checksum doesn't match.
     #[error("damaged bytes: {what}")]
     Damaged {

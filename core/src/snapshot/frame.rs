@@ -154,7 +154,7 @@ pub(super) fn check_beginning(snapshot: &[u8]) -> Result<usize, CodecError> {
         return damaged("a snapshot's beginning");
     }
     if snapshot[MAGIC.len()..BEGINNING] != VERSION.to_le_bytes() {
-        return damaged("a snapshot's version; it was written by another version of Rivus");
+        return Err(CodecError::Version { what: "a snapshot" });
     }
     Ok(BEGINNING)
 }

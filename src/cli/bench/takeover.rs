@@ -96,6 +96,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     }
     let last = leader.answer(&["status", &job])?;
     leader.answer(&["stop", &job])?;
+    let sent = records_sent(&leader.answer(&["status", &job])?);
 
     let told = told_in_all(&told).await?;
     let usual = told.p999(steady.0, steady.1);
@@ -154,7 +155,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         verdict(times <= MEDIAN_BAR),
         verdict(longest <= LONGEST_BAR)
     );
-    let came = told.each_once();
+    // What was lost at the very end only this shows.
+    let came = told.each_once().filter(|came| *came >= sent);
     println!(
         "  at the sink: {}",
         match came {
@@ -173,6 +175,18 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         "checkpoints resumed too late after a takeover"
     );
     Ok(())
+}
+
+/// Records that have gone out of the sources, by their last figures.
+fn records_sent(status: &Value) -> u64 {
+    let tasks = status["tasks"].as_array().into_iter().flatten();
+    let is_source = |task: &&Value| {
+        let name = task["task"].as_str();
+        name.is_some_and(|name| name.starts_with("v0["))
+    };
+    let sources = tasks.filter(is_source);
+    let sent = sources.filter_map(|task| task["records_out"].as_u64());
+    sent.sum()
 }
 
 /// What the probe has told when its job has ended.

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use signal_hook::flag::register_conditional_shutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, show};
@@ -174,42 +175,41 @@ async fn say_who_leads(service: &Service, address: SocketAddr, leading: &str) {
 }
 
 /// When the process is told to stop. Its jobs go on in other processes on the same storage. It is told by the operating system, and if that
-/// tells it once more, it ends at once, whatever it waits for: a thread of its own listens.
+/// tells it once more, it ends at once, whatever it waits for, as if it were killed.
 async fn told_to_stop() {
-    let (tells, told) = oneshot::channel();
-    std::thread::spawn(move || -> Result<(), CommandError> {
-        runtime()?.block_on(async {
-            let mut signals = Signals::listen().map_err(failed("can't listen to signals"))?;
-            signals.next().await;
-            let _ = tells.send(());
-            let signal = signals.next().await.as_raw_value();
-            std::process::exit(BY_SIGNAL + signal);
-        })
-    });
-    if told.await.is_err() {
-        // It can't be told.
-        std::future::pending().await
+    if let Ok(mut signals) = Signals::listen() {
+        return signals.next().await;
     }
+    // It can't be told.
+    std::future::pending().await
 }
 
 /// What tells a process to stop.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    was_told: Arc<AtomicBool>,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
+        let was_told = Arc::default();
+        for signal in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let signal = signal.as_raw_value();
+            register_conditional_shutdown(signal, BY_SIGNAL + signal, Arc::clone(&was_told))?;
+        }
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            was_told,
         })
     }
 
-    async fn next(&mut self) -> SignalKind {
+    async fn next(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
+        self.was_told.store(true, Ordering::Relaxed);
     }
 }

@@ -149,6 +149,47 @@ fn a_directory_that_vanishes_is_not_made_anew_and_is_used_again_when_it_is_back(
 }
 
 #[test]
+fn what_is_written_while_a_directory_vanishes_is_in_it_or_is_not_told_as_written() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, aside] = ["storage", "aside"].map(|name| dir.path().join(name));
+        let storage = ObjectStorage::directory(&path).unwrap();
+        let (began, begun) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            let mut written = 0;
+            let error = loop {
+                match storage.put(&format!("{written}/x"), "y".into()) {
+                    Ok(()) => written += 1,
+                    Err(error) => break error,
+                }
+                let _ = began.send(());
+            };
+            assert!(matches!(error, StorageError::Vanished { .. }), "{error}");
+            written
+        });
+        (0..3).for_each(|_| begun.recv().unwrap());
+        std::fs::rename(&path, &aside).unwrap();
+        for name in 0..writer.join().unwrap() {
+            assert!(aside.join(format!("{name}/x")).exists(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_another_number_is_given_to_is_known_by_its_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, aside] = ["storage", "aside"].map(|name| dir.path().join(name));
+    let storage = ObjectStorage::directory(&path).unwrap();
+    storage.identity(uuid::Uuid::from_u128(1)).unwrap();
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(storage.put("a", "b".into()).is_err());
+    // As a directory that is mounted again.
+    std::fs::copy(aside.join("id"), path.join("id")).unwrap();
+    storage.put("a", "b".into()).unwrap();
+}
+
+#[test]
 fn a_directory_that_can_not_be_is_named_with_the_mend() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
