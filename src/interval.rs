@@ -139,7 +139,7 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> IntervalJoined<A, B, S>
         self
     }
 
-    /// The upper bound itself is out.
+    /// The upper bound itself is out, as in the example of [`lower_bound_exclusive`](Self::lower_bound_exclusive).
     pub fn upper_bound_exclusive(mut self) -> Self {
         self.interval = self.interval.upper_bound_exclusive();
         self

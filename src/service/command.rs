@@ -125,6 +125,9 @@ pub enum ServiceCommand {
     Stop {
         /// The job's id, the beginning of one, or its name
         job: String,
+        /// With a savepoint, which it is in any case
+        #[arg(long)]
+        savepoint: bool,
         /// End event time first: every window and timer fires
         #[arg(long)]
         drain: bool,
@@ -237,7 +240,12 @@ impl ServiceCommand {
             Self::Status { job, once, at } => status(&job, once, &at),
             Self::Logs { job, follow, at } => logs::logs(&job, follow, &at),
             Self::Cancel { job, at } => cancel(&job, &at),
-            Self::Stop { job, drain, at } => {
+            Self::Stop {
+                job,
+                savepoint: _,
+                drain,
+                at,
+            } => {
                 let options = SavepointOptions {
                     stop: true,
                     drain,

@@ -7,18 +7,23 @@ use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
 use rivus::{
-    AsyncRequests, OnError, Rejected, Retry, RuntimeMode, SideOutputTag, StreamEnvironment,
-    WatermarkStrategy, WindowAssigner,
+    AsyncRequests, EnvironmentBuilder, OnError, Rejected, Retry, RuntimeMode, SideOutputTag,
+    StreamEnvironment, WatermarkStrategy, WindowAssigner,
 };
+
+use crate::backends::{Backend, backends};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-fn environment() -> StreamEnvironment {
+fn builder() -> EnvironmentBuilder {
     StreamEnvironment::builder()
         .runtime(RuntimeMode::Current)
         .checkpoint_interval(MS(20))
         .seed(1)
-        .build()
+}
+
+fn environment() -> StreamEnvironment {
+    builder().build()
 }
 
 /// Answers after so many milliseconds.
@@ -146,7 +151,7 @@ async fn a_future_that_panics_fails_the_attempt_even_if_errors_are_skipped() {
 }
 
 /// Runs a job that fails once behind its requests. Returns how often it asked, for records that it asked for twice.
-async fn restarted(requests: AsyncRequests<u64>) -> usize {
+async fn restarted(requests: AsyncRequests<u64>, backend: &Backend) -> usize {
     const RECORDS: u64 = 600;
     let asked: Arc<Mutex<BTreeMap<u64, u32>>> = Arc::default();
     let ask = {
@@ -164,7 +169,7 @@ async fn restarted(requests: AsyncRequests<u64>) -> usize {
         true => Err("the one failure"),
         false => Ok(n),
     };
-    let env = environment();
+    let env = backend.set(builder()).build();
     let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(1_000);
     let answers = env
         .from_source(numbers)
@@ -190,16 +195,18 @@ async fn restarted(requests: AsyncRequests<u64>) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn records_under_way_are_asked_for_again_after_a_failure_and_none_is_lost_or_repeated() {
-    for requests in [
-        AsyncRequests::ordered(MS(500)),
-        AsyncRequests::unordered(MS(500)),
-    ] {
-        // What was under way at the checkpoint, about fifty records, and what came between it and the failure.
-        let twice = restarted(requests.clone()).await;
-        assert!(
-            (40..200).contains(&twice),
-            "{twice} asked twice, {requests:?}"
-        );
+    for backend in backends() {
+        for requests in [
+            AsyncRequests::ordered(MS(500)),
+            AsyncRequests::unordered(MS(500)),
+        ] {
+            // What was under way at the checkpoint, about fifty records, and what came between it and the failure.
+            let twice = restarted(requests.clone(), &backend).await;
+            assert!(
+                (40..200).contains(&twice),
+                "{twice} asked twice, {requests:?}"
+            );
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The same job with all its state in memory, and with most of it on disk.
+//! The same job with all its state in memory, and with most of it on disk. And what has jobs of other tests run on either.
 
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,9 +12,42 @@ use rivus::{
     Sum, UserError, ValueState, WatermarkStrategy, WindowAssigner,
 };
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::resume::{assert_each_record_is_written_once, life_in};
 use crate::waits::checkpoint_after;
+
+/// Where a run keeps its state: in memory, or in RocksDB in a directory. A run that fails says which it was.
+pub(crate) struct Backend(Option<TempDir>);
+
+/// Memory, then RocksDB.
+pub(crate) fn backends() -> impl Iterator<Item = Backend> {
+    let rows = || tempfile::tempdir().expect("a directory");
+    let on_disk = [false, true].into_iter();
+    on_disk.map(move |on_disk| Backend(on_disk.then(rows)))
+}
+
+impl Backend {
+    /// However few rows RocksDB has, its checkpoints are files.
+    pub(crate) fn set(&self, builder: EnvironmentBuilder) -> EnvironmentBuilder {
+        match &self.0 {
+            None => builder,
+            Some(dir) => {
+                let rocks = RocksDbBackend::new(dir.path()).expect("a backend");
+                builder.state_backend(rocks.memory(1 << 20).files_from(0))
+            }
+        }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let place = self.0.as_ref().map_or("memory", |_| "RocksDB");
+            eprintln!("that was with state in {place}");
+        }
+    }
+}
 
 /// Records of each key.
 const EACH: u64 = 5;

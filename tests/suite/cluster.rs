@@ -336,7 +336,7 @@ fn has_entries(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-fn has_files(storage: &Path) -> bool {
+pub(crate) fn has_files(storage: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(storage) else {
         return false;
     };

@@ -16,6 +16,7 @@ use rivus::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::backends::backends;
 use crate::written::csv_lines;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -285,22 +286,28 @@ fn restored(view: &JobView) -> u64 {
     restored.sum()
 }
 
+/// Fails once with much under way in so many subtasks, and no walk is lost or repeated.
+async fn expect_walks_after_a_failure(builder: EnvironmentBuilder, wide: u32) {
+    let env = builder.build();
+    let dies = Arc::new(AtomicU32::new(2_000));
+    let found = slow_walks(&env, wide, &dies).collect();
+    let view = env.execute("walks").await.expect("completes").view;
+    assert_eq!(view.restarts, 1);
+    assert!(restored(&view) > 50, "{} were restored", restored(&view));
+    let mut found = found.values();
+    found.sort_unstable();
+    assert_eq!(found, collatz(1..=150), "{wide} subtasks");
+}
+
 #[tokio::test(start_paused = true)]
 async fn records_under_way_survive_a_failure() {
-    for (wide, cache_bytes) in [(1, None), (2, None), (3, Some(1)), (2, Some(1 << 20))] {
-        let mut builder = builder(1, None);
-        if let Some(cache_bytes) = cache_bytes {
-            builder = builder.state_backend(MemoryStores { cache_bytes });
-        }
-        let env = builder.build();
-        let dies = Arc::new(AtomicU32::new(2_000));
-        let found = slow_walks(&env, wide, &dies).collect();
-        let view = env.execute("walks").await.expect("completes").view;
-        assert_eq!(view.restarts, 1);
-        assert!(restored(&view) > 50, "{} were restored", restored(&view));
-        let mut found = found.values();
-        found.sort_unstable();
-        assert_eq!(found, collatz(1..=150), "{wide} subtasks");
+    expect_walks_after_a_failure(builder(1, None), 1).await;
+    for backend in backends() {
+        expect_walks_after_a_failure(backend.set(builder(1, None)), 2).await;
+    }
+    for (wide, cache_bytes) in [(3, 1), (2, 1 << 20)] {
+        let stored = builder(1, None).state_backend(MemoryStores { cache_bytes });
+        expect_walks_after_a_failure(stored, wide).await;
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rivus::testing::JobPictures;
 use rivus::{DataStream, Either, RestartStrategy, WindowAssigner};
 
+use crate::backends::backends;
+
 type Pair = (String, u64);
 
 fn pair(word: &str) -> Pair {
@@ -55,24 +57,27 @@ async fn committed_records_are_what_they_are_undisturbed_at_every_parallelism() 
 
 #[tokio::test(start_paused = true)]
 async fn two_inputs_have_one_event_time() {
-    JobPictures::of_two(|orders: &DataStream<Pair>, payments: &DataStream<Pair>| {
-        orders
-            .join(payments)
-            .on(|order| order.0.clone(), |payment| payment.0.clone())
-            .window(tens())
-            .apply(|order, payment| (order.0.clone(), order.1 + payment.1))
-            .map(|joined| joined.value)
-    })
-    .reads(|word| match word.strip_prefix('~') {
-        Some(word) => Either::Second(pair(word)),
-        None => Either::First(pair(word)),
-    })
-    .shows(show)
-    .check(
-        "a=1@1 ~a=2@2 ~b=1@2 | x a=5@3 !9 | end",
-        "| { a=3@9 a=7@9 } | end",
-    )
-    .await;
+    for backend in backends() {
+        JobPictures::of_two(|orders: &DataStream<Pair>, payments: &DataStream<Pair>| {
+            orders
+                .join(payments)
+                .on(|order| order.0.clone(), |payment| payment.0.clone())
+                .window(tens())
+                .apply(|order, payment| (order.0.clone(), order.1 + payment.1))
+                .map(|joined| joined.value)
+        })
+        .reads(|word| match word.strip_prefix('~') {
+            Some(word) => Either::Second(pair(word)),
+            None => Either::First(pair(word)),
+        })
+        .shows(show)
+        .settings(|settings| backend.set(settings))
+        .check(
+            "a=1@1 ~a=2@2 ~b=1@2 | x a=5@3 !9 | end",
+            "| { a=3@9 a=7@9 } | end",
+        )
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,8 @@ use rivus::{
     StreamEnvironment, UserError,
 };
 
+use crate::backends::{Backend, backends};
+
 /// A subtask's place, and how many records it has seen.
 type Seen = (u32, u64);
 
@@ -60,13 +62,13 @@ impl StatefulProcessFunction<u64> for Counting {
 }
 
 /// Runs a job of two subtasks. Returns what each restored one was given.
-async fn restored(how: Redistribution) -> Vec<Vec<Seen>> {
-    let env = StreamEnvironment::builder()
+async fn restored(how: Redistribution, backend: &Backend) -> Vec<Vec<Seen>> {
+    let builder = StreamEnvironment::builder()
         .runtime(RuntimeMode::Current)
         .parallelism(2)
         .checkpoint_interval(Duration::from_millis(50))
-        .seed(1)
-        .build();
+        .seed(1);
+    let env = backend.set(builder).build();
     let counting = Counting {
         how,
         place: u32::MAX,
@@ -91,17 +93,21 @@ async fn restored(how: Redistribution) -> Vec<Vec<Seen>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_subtask_that_restarts_gets_its_own_items_back() {
-    let restored = restored(Redistribution::Split).await;
-    assert_eq!(restored.len(), 1, "{restored:?}");
-    assert!(matches!(restored[0][..], [(1, 1..400)]), "{restored:?}");
+    for backend in backends() {
+        let restored = restored(Redistribution::Split, &backend).await;
+        assert_eq!(restored.len(), 1, "{restored:?}");
+        assert!(matches!(restored[0][..], [(1, 1..400)]), "{restored:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_union_gives_a_subtask_that_restarts_the_items_of_all() {
-    let restored = restored(Redistribution::Union).await;
-    assert_eq!(restored.len(), 1, "{restored:?}");
-    assert!(
-        matches!(restored[0][..], [(0, 1..), (1, 1..400)]),
-        "{restored:?}"
-    );
+    for backend in backends() {
+        let restored = restored(Redistribution::Union, &backend).await;
+        assert_eq!(restored.len(), 1, "{restored:?}");
+        assert!(
+            matches!(restored[0][..], [(0, 1..), (1, 1..400)]),
+            "{restored:?}"
+        );
+    }
 }

@@ -354,9 +354,16 @@ async fn damage_is_found_and_named() {
     let path = folder.join(&largest.name);
     let mut bytes = std::fs::read(&path).expect("is read");
     let shown = inspect(&folder, &["--verify"]).expect("is whole");
+    let schema = savepoint.inspect(false).expect("is whole").operators;
+    let schema = schema.iter().flat_map(|operator| &operator.states);
+    let schema = schema.filter_map(|state| state.schema.as_ref()).next();
+    let schema = schema.expect("a state has one").to_string();
     for line in [
         "stop of job \"numbers\"",
         " keys, ",
+        &schema,
+        &largest.name,
+        &format!("crc32c {}", largest.crc32c),
         "every length, checksum and row",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");
@@ -364,6 +371,11 @@ async fn damage_is_found_and_named() {
     let json = inspect(&folder, &["--json"]).expect("is whole");
     let json: serde_json::Value = serde_json::from_str(&json).expect("is JSON");
     assert_eq!(json["operators"][0]["uid"], "numbers");
+    let files = json["files"].as_array().expect("a list");
+    let shown = files.iter().find(|file| file["name"] == *largest.name);
+    let shown = shown.expect("is listed");
+    assert_eq!(shown["bytes"], largest.bytes);
+    assert_eq!(shown["crc32c"], largest.crc32c.to_string());
     let last = bytes.len() - 40;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).expect("is written");

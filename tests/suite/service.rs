@@ -68,7 +68,7 @@ fn a_job_outlives_its_service_and_goes_on_from_a_savepoint_at_another_parallelis
     assert_eq!(status["takeovers"], 1, "{status}");
     let made = second.answer(&["savepoint", "create", "clicks"]);
     let kept = Path::new(made["path"].as_str().expect("a path")).to_owned();
-    let stopped = second.answer(&["stop", "clicks"]);
+    let stopped = second.answer(&["stop", "--savepoint", "clicks"]);
     let savepoint = stopped["path"].as_str().expect("a path");
     assert_eq!(second.answer(&["status", &job])["status"], "stopped");
     assert!(kept.join("savepoint").is_file());

@@ -13,6 +13,8 @@ use rivus::{
     WatermarkStrategy,
 };
 
+use crate::backends::backends;
+
 /// A job of a few virtual seconds: counts by key, with a checkpoint every 100 ms.
 fn environment() -> StreamEnvironment {
     builder().build()
@@ -41,19 +43,21 @@ fn write(env: &StreamEnvironment) -> rivus::connectors::Collected<(u64, u64)> {
 
 #[tokio::test(start_paused = true)]
 async fn a_leaders_death_restarts_nothing_and_replays_nothing() {
-    let env = environment();
-    let out = write(&env);
-    let job = env.start("numbers").await.expect("starts");
-    for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(900)).await;
-        assert_eq!(job.status(), JobStatus::Running);
-        job.kill_leader();
+    for backend in backends() {
+        let env = backend.set(builder()).build();
+        let out = write(&env);
+        let job = env.start("numbers").await.expect("starts");
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            assert_eq!(job.status(), JobStatus::Running);
+            job.kill_leader();
+        }
+        let view = job.wait().await.expect("completes").view;
+        assert_eq!(out.len() as u64, RECORDS);
+        assert_eq!((view.takeovers, view.restarts), (4, 0));
+        assert_eq!(view.restarted_by_takeover, 0);
+        assert!(view.checkpoints > 10, "{}", view.checkpoints);
     }
-    let view = job.wait().await.expect("completes").view;
-    assert_eq!(out.len() as u64, RECORDS);
-    assert_eq!((view.takeovers, view.restarts), (4, 0));
-    assert_eq!(view.restarted_by_takeover, 0);
-    assert!(view.checkpoints > 10, "{}", view.checkpoints);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,8 @@ use rivus::{
     UserError, ValueState, WatermarkStrategy, WindowAssigner,
 };
 
+use crate::backends::backends;
+
 fn builder() -> EnvironmentBuilder {
     StreamEnvironment::builder()
         .runtime(RuntimeMode::Current)
@@ -171,29 +173,31 @@ impl KeyedCoProcessFunction<u64, u64, u64> for FailsOnce {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_of_two_streams_goes_on_after_a_failure_and_every_record_counts_once() {
-    let env = builder()
-        .parallelism(2)
-        .checkpoint_interval(Duration::from_millis(50))
-        .build();
-    let source = || GeneratorSource::new(|n, _| n).count(1_000).rate(1_000);
-    let (first, second) = (env.from_source(source()), env.from_source(source()));
-    let function = FailsOnce(Arc::default());
-    // A union on one side: three edges into one operator of two inputs.
-    let more = env.from_collection((1_000..1_100).collect::<Vec<u64>>());
-    let first = first.union(&more).key_by(|n| n % 10);
-    let sums = first
-        .connect(&second.key_by(|n| n % 10))
-        .process(function.clone());
-    let sums = sums.parallelism(3).collect();
-    let result = env.execute("sums").await.unwrap();
-    assert_eq!(result.view.restarts, 1);
-    assert!(function.0.load(Relaxed));
-    let sums = sums.values();
-    assert_eq!(sums.len(), 2_100);
-    assert_eq!(
-        sums.iter().map(|(_, n)| n).sum::<i64>(),
-        (1_000..1_100).sum::<i64>()
-    );
+    for backend in backends() {
+        let builder = builder()
+            .parallelism(2)
+            .checkpoint_interval(Duration::from_millis(50));
+        let env = backend.set(builder).build();
+        let source = || GeneratorSource::new(|n, _| n).count(1_000).rate(1_000);
+        let (first, second) = (env.from_source(source()), env.from_source(source()));
+        let function = FailsOnce(Arc::default());
+        // A union on one side: three edges into one operator of two inputs.
+        let more = env.from_collection((1_000..1_100).collect::<Vec<u64>>());
+        let first = first.union(&more).key_by(|n| n % 10);
+        let sums = first
+            .connect(&second.key_by(|n| n % 10))
+            .process(function.clone());
+        let sums = sums.parallelism(3).collect();
+        let result = env.execute("sums").await.unwrap();
+        assert_eq!(result.view.restarts, 1);
+        assert!(function.0.load(Relaxed));
+        let sums = sums.values();
+        assert_eq!(sums.len(), 2_100);
+        assert_eq!(
+            sums.iter().map(|(_, n)| n).sum::<i64>(),
+            (1_000..1_100).sum::<i64>()
+        );
+    }
 }
 
 /// Says which side a record came on.

@@ -15,6 +15,7 @@ use rivus::{
     RuntimeMode, StreamEnvironment,
 };
 
+use crate::backends::backends;
 use crate::waits::checkpoints;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -122,40 +123,44 @@ async fn aligned_checkpoints_time_out_behind_records_and_unaligned_ones_do_not()
     }
 }
 
+/// Fails three times, and nothing that barriers have overtaken is lost or repeated.
+async fn expect_exact_after_failures(builder: EnvironmentBuilder) {
+    let (fail, put_back) = (Arc::new(AtomicBool::new(false)), Arc::<PutBack>::default());
+    let env = builder.probe(put_back.clone()).build();
+    let out = write(&env, &fail, 2);
+    let mut job = env.start("failing").await.expect("starts");
+    for (failures, seen) in [(1, 3), (2, 6), (3, 9)] {
+        let view = checkpoints(&mut job, seen).await;
+        assert!(view.last_checkpoint_in_flight > Some(1_000), "{view:?}");
+        fail.store(true, Relaxed);
+        let view = job.wait_until(|view| view.restarts >= failures).await;
+        view.expect("goes on");
+    }
+    let view = job.wait().await.expect("ends").view;
+    assert_eq!(view.restarts, 3);
+    // Senders and receivers of both exchanges.
+    let put_back = put_back.0.load(Relaxed);
+    assert!(put_back >= 3 * 2, "{put_back} times");
+    expect_exact(&out);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_barriers_have_overtaken_comes_back_after_a_failure() {
-    // In memory, from snapshots that are read at once and from such as are streamed; and over a store.
-    for (in_store, read_at_once) in [(false, 4 << 20), (false, 0), (true, 0)] {
-        for wait in [MS(0), MS(100)] {
-            let (fail, put_back) = (Arc::new(AtomicBool::new(false)), Arc::<PutBack>::default());
+    for wait in [MS(0), MS(100)] {
+        let builder = |read_at_once| {
             let node = NodeConfig {
                 read_at_once,
                 ..NodeConfig::default()
             };
-            let builder = builder().node(node).unaligned_after(wait);
-            let builder = builder.probe(put_back.clone());
-            let env = match in_store {
-                true => builder
-                    .state_backend(MemoryStores { cache_bytes: 1 })
-                    .build(),
-                false => builder.build(),
-            };
-            let out = write(&env, &fail, 2);
-            let mut job = env.start("failing").await.expect("starts");
-            for (failures, seen) in [(1, 3), (2, 6), (3, 9)] {
-                let view = checkpoints(&mut job, seen).await;
-                assert!(view.last_checkpoint_in_flight > Some(1_000), "{view:?}");
-                fail.store(true, Relaxed);
-                let view = job.wait_until(|view| view.restarts >= failures).await;
-                view.expect("goes on");
-            }
-            let view = job.wait().await.expect("ends").view;
-            assert_eq!(view.restarts, 3);
-            // Senders and receivers of both exchanges.
-            let put_back = put_back.0.load(Relaxed);
-            assert!(put_back >= 3 * 2, "{put_back} times");
-            expect_exact(&out);
+            builder().node(node).unaligned_after(wait)
+        };
+        // From snapshots that are read at once; and from such as are streamed, over a store without room too.
+        expect_exact_after_failures(builder(4 << 20)).await;
+        for backend in backends() {
+            expect_exact_after_failures(backend.set(builder(0))).await;
         }
+        let cramped = builder(0).state_backend(MemoryStores { cache_bytes: 1 });
+        expect_exact_after_failures(cramped).await;
     }
 }
 
@@ -208,34 +213,39 @@ async fn savepoints_are_aligned_and_go_on_at_another_parallelism() {
 
 #[tokio::test(start_paused = true)]
 async fn at_least_once_loses_nothing_and_may_repeat() {
-    let fail = Arc::new(AtomicBool::new(false));
-    let options = JobOptions {
-        batch_records: 4,
-        ..JobOptions::default()
-    };
-    let mode = CheckpointMode::AtLeastOnce;
-    let env = builder().options(options).checkpoint_mode(mode).build();
-    let told = Arc::clone(&fail);
-    // Of the second source subtask's numbers few are left, so its barriers come long before the first one's.
-    let kept = |n: &u64| n.is_multiple_of(2) || n % 20 == 1;
-    let out = numbers(&env)
-        .filter(kept)
-        .rebalance()
-        .async_map(slowly, AsyncRequests::ordered(MS(60_000)).capacity(1))
-        .map(move |n| {
-            if told.swap(false, Relaxed) {
-                panic!("as it was told to");
-            }
-            n
-        })
-        .collect();
-    let mut job = env.start("repeating").await.expect("starts");
-    checkpoints(&mut job, 3).await;
-    fail.store(true, Relaxed);
-    let view = job.wait().await.expect("ends").view;
-    assert_eq!(view.restarts, 1);
-    let all: BTreeSet<u64> = out.values().into_iter().collect();
-    let expected: BTreeSet<u64> = (0..RECORDS).filter(kept).collect();
-    assert_eq!(all, expected);
-    assert!(out.len() > expected.len(), "{} records", out.len());
+    for backend in backends() {
+        let fail = Arc::new(AtomicBool::new(false));
+        let options = JobOptions {
+            batch_records: 4,
+            ..JobOptions::default()
+        };
+        let mode = CheckpointMode::AtLeastOnce;
+        let builder = builder().options(options).checkpoint_mode(mode);
+        let env = backend.set(builder).build();
+        let told = Arc::clone(&fail);
+        // Of the second source subtask's numbers few are left, so its barriers come long before the first one's.
+        let kept = |n: &u64| n.is_multiple_of(2) || n % 20 == 1;
+        let out = numbers(&env)
+            .filter(kept)
+            .rebalance()
+            .async_map(slowly, AsyncRequests::ordered(MS(60_000)).capacity(1))
+            .map(move |n| {
+                if told.swap(false, Relaxed) {
+                    panic!("as it was told to");
+                }
+                n
+            })
+            .key_by(|n| *n)
+            .count()
+            .collect();
+        let mut job = env.start("repeating").await.expect("starts");
+        checkpoints(&mut job, 3).await;
+        fail.store(true, Relaxed);
+        let view = job.wait().await.expect("ends").view;
+        assert_eq!(view.restarts, 1);
+        let all: BTreeSet<u64> = out.values().into_iter().map(|(n, _)| n).collect();
+        let expected: BTreeSet<u64> = (0..RECORDS).filter(kept).collect();
+        assert_eq!(all, expected);
+        assert!(out.len() > expected.len(), "{} records", out.len());
+    }
 }

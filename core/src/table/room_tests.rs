@@ -16,7 +16,9 @@ const ROOM: usize = 1_000;
 /// A store that notes what it is asked for.
 struct Noting {
     store: Arc<dyn StateStore>,
+    /// Keys that it was asked for, and in how many questions.
     asked: AtomicUsize,
+    questions: AtomicUsize,
     /// Bytes that have room.
     room: AtomicUsize,
     /// How often rows were loaded.
@@ -28,6 +30,7 @@ struct Noting {
 impl StateStore for Noting {
     fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure> {
         self.asked.fetch_add(keys.len(), Relaxed);
+        self.questions.fetch_add(1, Relaxed);
         self.store.get_many(keys, each)
     }
 
@@ -85,6 +88,7 @@ impl Rows {
         let store = Arc::new(Noting {
             store: stores.open(&op, None).unwrap(),
             asked: AtomicUsize::new(0),
+            questions: AtomicUsize::new(0),
             room: AtomicUsize::default(),
             loads: AtomicUsize::new(0),
             written: Mutex::default(),
@@ -158,8 +162,11 @@ fn rows_that_are_needed_all_the_time_are_never_read_again() {
         let cold = 10_000 + 100 * round;
         asked += rows.count((0..200).chain(cold..cold + 100));
     }
-    // Twenty times as many cold rows as have room came by.
+    // Twenty times as many cold rows as have room came by, each run in one question.
     assert_eq!(asked, 200 * 100);
+    let all_new = 200 / 10;
+    let questions = rows.store.questions.load(Relaxed);
+    assert_eq!(questions, all_new + 200 * 100 / 10);
     assert!(rows.table.len <= ROOM, "{} rows", rows.table.len);
 }
 

@@ -13,6 +13,9 @@ use super::processes::{Directory, JobManager, Process};
 /// Resident memory at the end may be so many times that after the first jobs.
 const MEMORY_BAR: f64 = 1.05;
 
+/// Fewer jobs than these say nothing about memory: what a process needs once is most of what it grows by.
+const ENOUGH: u64 = 500;
+
 /// Jobs that have ended of which the log is kept, as a file each.
 const KEPT: u64 = 100;
 
@@ -244,6 +247,10 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         (grown[1] - 1.0) * 100.0,
         (MEMORY_BAR - 1.0) * 100.0,
         if met { "met" } else { "missed" }
+    );
+    anyhow::ensure!(
+        met || cycles < ENOUGH,
+        "jobs have left memory: more than is allowed"
     );
     anyhow::ensure!(
         is_expected(&late),

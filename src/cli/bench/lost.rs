@@ -170,5 +170,6 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         number(&last["restarts"]) == args.kills,
         "something else has restarted: {last}"
     );
+    anyhow::ensure!(longest <= BAR, "new output came too late");
     Ok(())
 }

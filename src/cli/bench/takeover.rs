@@ -169,6 +169,10 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         "a takeover has restarted something: {last}"
     );
     anyhow::ensure!(came.is_some(), "the output isn't the undisturbed run's");
+    anyhow::ensure!(
+        times <= MEDIAN_BAR && longest <= LONGEST_BAR,
+        "a takeover is heard at the sink"
+    );
     anyhow::ensure!(leads_in_time, "a next leader came too late");
     anyhow::ensure!(
         resumes_in_time,
