@@ -222,7 +222,7 @@ fn a_leader_that_nobody_hears_is_left_for_one_that_is_heard() {
 }
 
 #[test]
-fn a_peer_that_knows_the_secret_and_speaks_nonsense_is_dropped_and_nothing_else_happens() {
+fn a_peer_that_knows_the_secret_and_speaks_nonsense_is_dropped_and_no_record_is_lost() {
     let (cluster, ways) = (Cluster::new(), [Way::new(), Way::new()]);
     let [control, data] = &ways;
     let leader = leader_at_the_end_of(control, &cluster);
