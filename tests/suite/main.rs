@@ -24,6 +24,7 @@ mod end_to_end;
 mod ending;
 mod example_services;
 mod examples;
+mod heard;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod held;
 mod iterate;

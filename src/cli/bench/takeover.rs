@@ -22,6 +22,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// The next leader leads so soon: the lease, three seconds, and one more.
 const LEADS_BAR: Duration = Duration::from_secs(4);
 
+/// How long a checkpoint is waited for after a takeover, and the probe's ledger after the job.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How takeovers are measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,6 +40,13 @@ pub(crate) struct Args {
     /// Milliseconds between checkpoints.
     #[arg(long, default_value_t = 1_000, value_parser = at_least_one::<u64>())]
     checkpoint_ms: u64,
+    /// Records a second; without it as many as it can.
+    #[arg(long, value_parser = at_least_one::<u64>())]
+    rate: Option<u64>,
+    /// Tell times without holding them against their bars, as on a machine that does other things too. What is lost, comes twice or
+    /// is restarted fails all the same.
+    #[arg(long)]
+    untimed: bool,
     /// Where the processes keep their storage, and the probe's file lies.
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -49,6 +59,8 @@ impl Default for Args {
             apart: 4,
             steady: 20,
             checkpoint_ms: 1_000,
+            rate: None,
+            untimed: false,
             directory: None,
         }
     }
@@ -61,8 +73,12 @@ fn is_first_life(task: &Value) -> bool {
 }
 
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
+    let load = match args.rate {
+        Some(rate) => format!("{rate} records/s"),
+        None => "full load".to_owned(),
+    };
     println!(
-        "\ntakeover: source -> key_by -> count -> probe, 2x2, full load, in a TaskManager of its own; a checkpoint each {} ms; \
+        "\ntakeover: source -> key_by -> count -> probe, 2x2, {load}, in a TaskManager of its own; a checkpoint each {} ms; \
          the leader of two JobManagers is killed {} times, {} s apart",
         args.checkpoint_ms, args.kills, args.apart
     );
@@ -72,7 +88,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let _tasks = Process::start("taskmanager", &storage, &["--slots", "2"])?;
     let mut next = JobManager::standing_by(&storage)?;
     let interval = format!("{}ms", args.checkpoint_ms);
-    let probe = ["probe", "--", "--to", told.to_str().context("a path")?];
+    let rate = args.rate.map(|rate| format!("--rate={rate}"));
+    let mut probe = vec!["probe", "--", "--to", told.to_str().context("a path")?];
+    probe.extend(rate.as_deref());
     let job = leader.submit(&interval, &probe)?;
 
     // Until it is under way.
@@ -92,7 +110,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         let apart = Duration::from_secs(args.apart);
         tokio::time::sleep(apart.saturating_sub(passed)).await;
         kills.push((killed, led));
-        resumed.push(until_a_checkpoint(&leader.answer(&["logs", &job])?)?);
+        resumed.push(until_a_checkpoint(&leader, &job, killed).await?);
     }
     let last = leader.answer(&["status", &job])?;
     leader.answer(&["stop", &job])?;
@@ -169,15 +187,17 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         "a takeover has restarted something: {last}"
     );
     anyhow::ensure!(came.is_some(), "the output isn't the undisturbed run's");
-    anyhow::ensure!(
-        times <= MEDIAN_BAR && longest <= LONGEST_BAR,
-        "a takeover is heard at the sink"
-    );
-    anyhow::ensure!(leads_in_time, "a next leader came too late");
-    anyhow::ensure!(
-        resumes_in_time,
-        "checkpoints resumed too late after a takeover"
-    );
+    let is_unheard = times <= MEDIAN_BAR && longest <= LONGEST_BAR;
+    for (met, missed) in [
+        (is_unheard, "a takeover is heard at the sink"),
+        (leads_in_time, "a next leader came too late"),
+        (
+            resumes_in_time,
+            "checkpoints resumed too late after a takeover",
+        ),
+    ] {
+        anyhow::ensure!(met || args.untimed, "{missed}");
+    }
     Ok(())
 }
 
@@ -195,7 +215,7 @@ fn records_sent(status: &Value) -> u64 {
 
 /// What the probe has told when its job has ended.
 async fn told_in_all(path: &Path) -> anyhow::Result<Told> {
-    let patience = now() + Duration::from_secs(30).as_nanos() as u64;
+    let patience = now() + PATIENCE.as_nanos() as u64;
     loop {
         let told = Told::read(path)?;
         if told.is_whole() {
@@ -206,16 +226,35 @@ async fn told_in_all(path: &Path) -> anyhow::Result<Told> {
     }
 }
 
-/// Nanoseconds from the last takeover to the first checkpoint after it, by the job's log.
-fn until_a_checkpoint(log: &Value) -> anyhow::Result<u64> {
-    let events = log.as_array().context("a list of events")?;
-    let is = |event: &Value, word: &str| event["event"] == word;
+/// Nanoseconds from the takeover that followed a kill to the next checkpoint, when that is complete.
+async fn until_a_checkpoint(leader: &JobManager, job: &str, killed: u64) -> anyhow::Result<u64> {
+    let patience = now() + PATIENCE.as_nanos() as u64;
+    loop {
+        if let Some(took) = resumed_after(killed, &leader.answer(&["logs", job])?)? {
+            return Ok(took);
+        }
+        anyhow::ensure!(
+            now() < patience,
+            "no checkpoint is complete since the takeover"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The same, by the job's log; none if there is none yet.
+fn resumed_after(killed: u64, log: &Value) -> anyhow::Result<Option<u64>> {
     let at = |event: &Value| event["at"].as_u64().context("a time");
-    let last = events.iter().rposition(|event| is(event, "takeover"));
-    let since = &events[last.context("there was no takeover")?..];
-    let next = since.iter().find(|event| is(event, "checkpoint"));
-    let next = next.context("no checkpoint is complete since the takeover")?;
-    Ok((at(next)? - at(&since[0])?) * 1_000_000)
+    let events = log.as_array().context("a list of events")?;
+    let mut events = events
+        .iter()
+        .skip_while(|event| event["at"].as_u64() < Some(killed / 1_000_000));
+    let mut next = |word: &str| events.find(|event| event["event"] == word);
+    match (next("takeover"), next("checkpoint")) {
+        (Some(takeover), Some(checkpoint)) => {
+            Ok(Some((at(checkpoint)? - at(takeover)?) * 1_000_000))
+        }
+        _ => Ok(None),
+    }
 }
 
 pub(super) fn verdict(met: bool) -> &'static str {
