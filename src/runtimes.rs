@@ -178,6 +178,7 @@ fn worker(index: usize, threads: &Threads) -> Result<(Handle, Worker), JobError>
         .map_err(refused)?;
     let runtime = Builder::new_current_thread()
         .enable_time()
+        .on_thread_park(rivus_actors::worker_sleeps)
         .build()
         .map_err(refused)?;
     let handle = runtime.handle().clone();

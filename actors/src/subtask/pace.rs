@@ -4,6 +4,9 @@
 //! when this one has nothing to do. A slice ends where rows end and not where its time does, and records may have had rows written
 //! ahead of their turn, which is part of the same share. What was too much is owed, and the slices of the turns that follow
 //! are left out until it is paid back: over some turns the share is kept to the microsecond.
+//!
+//! A worker that has gone to sleep since the last slice has time that nobody asks for: slices then follow one another for a while, each as
+//! short as ever, with everybody's turns between them. So a checkpoint of a job that has little to do is over long before the next one.
 
 use std::time::Duration;
 
@@ -23,6 +26,9 @@ const IDLE_SLICE: Duration = Duration::from_micros(150);
 /// Time between two slices without work, while records still come now and then.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// How long slices without work follow one another where the worker has slept since the last one.
+const BURST: Duration = Duration::from_millis(3);
+
 /// After this time without work a subtask writes its slices one after the other.
 const QUIET: Duration = Duration::from_millis(10);
 
@@ -38,6 +44,10 @@ pub(super) struct Pace {
     owed: Duration,
     /// How long the last turn with work took.
     turn: Duration,
+    /// How often the worker had slept when the last pause began.
+    slept: u64,
+    /// What is left of slices that follow one another.
+    burst: Duration,
 }
 
 impl Pace {
@@ -49,6 +59,8 @@ impl Pace {
             due: Duration::ZERO,
             owed: Duration::ZERO,
             turn: Duration::ZERO,
+            slept: 0,
+            burst: Duration::ZERO,
         }
     }
 
@@ -62,9 +74,14 @@ impl Pace {
         allowed
     }
 
-    /// The same after a turn that had nothing to do.
-    pub(super) fn without_work(&self, now: Duration) -> Option<Duration> {
-        (self.is_quiet(now) || now >= self.due).then_some(IDLE_SLICE)
+    /// The same after a turn that had nothing to do, on a worker that has slept so often.
+    pub(super) fn without_work(&mut self, now: Duration, slept: u64) -> Option<Duration> {
+        if now >= self.due && slept != self.slept {
+            self.slept = slept;
+            self.burst = BURST;
+        }
+        let may = now >= self.due || self.is_quiet(now) || self.goes_on();
+        may.then_some(IDLE_SLICE)
     }
 
     /// A slice took so long, what records had written ahead included. Time without work pays for all.
@@ -76,6 +93,14 @@ impl Pace {
             Duration::ZERO
         };
         self.owed = took.saturating_sub(allowed).min(most);
+        if !worked {
+            self.burst = self.burst.saturating_sub(took);
+        }
+    }
+
+    /// Whether the next slice without work follows at once.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.burst.is_zero()
     }
 
     /// Whether no record has come for a while.
@@ -84,8 +109,9 @@ impl Pace {
     }
 
     /// The next slice without work comes after a pause, which is returned.
-    pub(super) fn pause(&mut self, now: Duration) -> Duration {
+    pub(super) fn pause(&mut self, now: Duration, slept: u64) -> Duration {
         self.due = now + PAUSE;
+        self.slept = slept;
         PAUSE
     }
 
@@ -141,16 +167,36 @@ mod tests {
         assert_eq!(allowed, Some(us(600) / SHARE));
         pace.took(us(500), us(75), true);
         assert_eq!(pace.after_work(us(1_100), us(1_700)), None);
-        assert_eq!(pace.without_work(us(1_800)), Some(IDLE_SLICE));
+        assert_eq!(pace.without_work(us(1_800), 0), Some(IDLE_SLICE));
         pace.took(IDLE_SLICE, IDLE_SLICE, false);
-        assert_eq!(pace.pause(us(2_000)), PAUSE);
-        assert_eq!(pace.without_work(us(2_900)), None);
-        assert_eq!(pace.without_work(us(3_000)), Some(IDLE_SLICE));
+        assert_eq!(pace.pause(us(2_000), 0), PAUSE);
+        assert_eq!(pace.without_work(us(2_900), 0), None);
+        assert_eq!(pace.without_work(us(3_000), 0), Some(IDLE_SLICE));
         assert_eq!(pace.after_work(us(3_000), us(3_600)), Some(us(600) / SHARE));
         assert!(!pace.is_quiet(us(13_599)));
         assert!(pace.is_quiet(us(13_600)));
-        pace.pause(us(13_600));
-        assert_eq!(pace.without_work(us(13_601)), Some(IDLE_SLICE));
+        pace.pause(us(13_600), 0);
+        assert_eq!(pace.without_work(us(13_601), 0), Some(IDLE_SLICE));
+    }
+
+    #[test]
+    fn slices_follow_one_another_for_a_while_where_the_worker_has_slept() {
+        let mut pace = Pace::new(false);
+        pace.after_work(us(0), us(100));
+        pace.pause(us(100), 7);
+        assert_eq!(pace.without_work(us(900), 8), None, "it is a pause");
+        let slices = (BURST.as_micros() / IDLE_SLICE.as_micros()) as u64;
+        for n in 0..slices {
+            let now = us(1_100 + 200 * n);
+            // Records that come in between hold nothing up.
+            pace.after_work(now, now);
+            assert_eq!(pace.without_work(now, 8), Some(IDLE_SLICE));
+            pace.took(IDLE_SLICE, IDLE_SLICE, false);
+        }
+        assert!(!pace.goes_on());
+        pace.pause(us(6_000), 8);
+        assert_eq!(pace.without_work(us(7_000), 8), Some(IDLE_SLICE));
+        assert!(!pace.goes_on(), "the worker has had others to work for");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::work::{Effect, Then, Turn, Work};
 use super::{SubtaskArgs, SubtaskMessage, SubtaskState};
 use crate::job_tasks::TaskEvent;
 use crate::probe::Step;
+use crate::sleep;
 
 /// Rows that a slice writes at a time, between two looks at the clock.
 const SLICE_ROWS: usize = 32;
@@ -78,32 +79,34 @@ impl Work {
         let allowed = if worked {
             self.pace.after_work(self.turn_began, now)
         } else {
-            self.pace.without_work(now)
+            self.pace.without_work(now, sleep::times())
         };
         let Some(allowed) = allowed else {
             // Where there is no work, the end of a pause is on its way.
-            if worked && turn != Turn::Again {
-                self.slice_later(now);
-            }
-            return Ok(turn);
+            return Ok(self.slice_next(turn, worked, now));
         };
         if waiting_bytes > WAITING_BYTES {
             // A message comes when the storage has caught up.
             return Ok(turn);
         }
-        if self.slice(now, allowed, worked)? || turn == Turn::Again {
+        if self.slice(now, allowed, worked)? {
             return Ok(turn);
         }
-        if turn == Turn::Dry && self.pace.is_quiet(now) {
-            return Ok(Turn::Again);
-        }
-        self.slice_later(now);
-        Ok(turn)
+        Ok(self.slice_next(turn, true, now))
     }
 
-    fn slice_later(&mut self, now: Duration) {
-        let pause = self.pace.pause(now);
+    /// Sees to it that the next slice gets its turn: with the next work, at once, or after a pause. Where neither work nor a
+    /// slice was done, the end of a pause is on its way.
+    fn slice_next(&mut self, turn: Turn, did: bool, now: Duration) -> Turn {
+        if turn == Turn::Again || !did {
+            return turn;
+        }
+        if turn == Turn::Dry && (self.pace.is_quiet(now) || self.pace.goes_on()) {
+            return Turn::Again;
+        }
+        let pause = self.pace.pause(now, sleep::times());
         self.effects.push(Effect::SliceLater(pause));
+        turn
     }
 
     /// Writes a slice of frozen state. Returns whether it was the last.
