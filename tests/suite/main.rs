@@ -61,6 +61,7 @@ mod standby;
 mod store_files;
 mod takeover;
 mod telemetry;
+mod terminal;
 mod tls;
 mod two_inputs;
 mod unaligned;
