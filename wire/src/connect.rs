@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::frame::{Frame, FrameDecoder, FrameError};
-use crate::handshake::{Answering, Dialing, HandshakeError, Listening, Secret, welcomed};
+use crate::handshake::{Answering, Dialing, HandshakeError, Listening, Refusal, Secret, welcomed};
 use crate::link::Limits;
 use crate::refusals::Refusals;
 use crate::tls::{self, Tls};
@@ -54,6 +54,14 @@ impl ConnectError {
     /// Whether somebody is there who won't have it, rather than nobody: it is no use to try again soon.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Frame(_) | Self::Tls(_) | Self::Handshake(_))
+    }
+
+    /// What the listener's owner says, if it is that who won't have it.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Handshake(HandshakeError::Refused(refusal)) => Some(refusal),
+            _ => None,
+        }
     }
 
     /// With its cause, in one line.
@@ -246,7 +254,7 @@ pub trait Door: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why not, in one line that is told to the peer.
-    fn admit(&self, about: &[u8]) -> Result<(), String>;
+    fn admit(&self, about: &[u8]) -> Result<(), Refusal>;
 
     /// Somebody has come in.
     fn connected(&self, connection: Connection);
@@ -352,6 +360,6 @@ async fn greet(
     talking.say(Answering::welcome(&admitted)).await?;
     match admitted {
         Ok(()) => Ok(talking.connection(about)),
-        Err(reason) => Err(HandshakeError::Refused(reason).into()),
+        Err(refusal) => Err(HandshakeError::Refused(refusal).into()),
     }
 }

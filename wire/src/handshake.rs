@@ -4,7 +4,7 @@
 //! Hello      "rivus" version:u16 nonce:16 about
 //! Challenge  nonce:16 proof:32       proof = HMAC-SHA256(secret, "L" dialer's nonce, listener's nonce, about)
 //! Proof      proof:32                the same with "D"
-//! Welcome    0, or 1 and why not
+//! Welcome    0; or 1 and why not; or 2 and who has the place already
 //! ```
 //!
 //! A proof holds for its two nonces, its role and what the dialer says it comes about, so none can be used again, turned
@@ -20,7 +20,8 @@ use crate::frame::Frame;
 /// What a conversation begins with.
 const MAGIC: &[u8; 5] = b"rivus";
 
-/// What is spoken. Processes that speak different versions don't talk to each other.
+/// What is spoken, here and on links. Processes that speak different versions don't talk to each other. Whatever changes what is said
+/// raises it, once a release speaks this one.
 const VERSION: u16 = 1;
 
 const NONCE: usize = 16;
@@ -50,7 +51,18 @@ pub enum HandshakeError {
     Unproven,
     /// The peer won't have it.
     #[error("the peer refuses: {0}")]
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// Why a listener's owner won't have somebody who belongs to us: in one line for people, and of a kind for programs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// What whoever comes wants to be, another one is, and will be until it goes.
+    #[error("{0}")]
+    Taken(String),
+    /// For whatever other reason.
+    #[error("{0}")]
+    Other(String),
 }
 
 /// What all processes of a cluster know and nobody else.
@@ -165,16 +177,15 @@ impl Dialing {
 /// # Errors
 /// If the dialer isn't welcome.
 pub fn welcomed(welcome: &[u8]) -> Result<(), HandshakeError> {
-    match welcome.split_first() {
-        Some((0, [])) => Ok(()),
-        Some((1, reason)) => {
-            // Whatever a peer says is one line here.
-            let reason = String::from_utf8_lossy(reason);
-            let reason = reason.replace(char::is_control, " ");
-            Err(HandshakeError::Refused(reason))
-        }
-        _ => Err(HandshakeError::Stranger),
-    }
+    // Whatever a peer says is one line here.
+    let line = |reason: &[u8]| String::from_utf8_lossy(reason).replace(char::is_control, " ");
+    let refusal = match welcome.split_first() {
+        Some((0, [])) => return Ok(()),
+        Some((1, reason)) => Refusal::Other(line(reason)),
+        Some((2, reason)) => Refusal::Taken(line(reason)),
+        _ => return Err(HandshakeError::Stranger),
+    };
+    Err(HandshakeError::Refused(refusal))
 }
 
 /// The listener's end, which waits for a hello.
@@ -240,15 +251,15 @@ impl Answering {
     }
 
     /// The last word of the handshake.
-    pub fn welcome(admitted: &Result<(), String>) -> Frame {
-        match admitted {
-            Ok(()) => Frame::of(&[0]),
-            Err(reason) => {
-                let mut frame = Frame::of(&[1]);
-                frame.body().extend_from_slice(reason.as_bytes());
-                frame
-            }
-        }
+    pub fn welcome(admitted: &Result<(), Refusal>) -> Frame {
+        let (kind, reason) = match admitted {
+            Ok(()) => (0, ""),
+            Err(Refusal::Other(reason)) => (1, reason.as_str()),
+            Err(Refusal::Taken(reason)) => (2, reason.as_str()),
+        };
+        let mut frame = Frame::of(&[kind]);
+        frame.body().extend_from_slice(reason.as_bytes());
+        frame
     }
 }
 
@@ -319,10 +330,15 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_arrives_on_one_line() {
-        let refused = Answering::welcome(&Err("it doesn't\nlead".into()));
-        let error = welcomed(&payload(refused)).unwrap_err();
+    fn a_reason_arrives_on_one_line_as_what_it_is() {
+        let heard = |said: &Result<(), Refusal>| welcomed(&payload(Answering::welcome(said)));
+        let error = heard(&Err(Refusal::Other("it doesn't\nlead".into()))).unwrap_err();
         assert_eq!(error.to_string(), "the peer refuses: it doesn't lead");
-        assert_eq!(welcomed(&payload(Answering::welcome(&Ok(())))), Ok(()));
+        assert_eq!(heard(&Ok(())), Ok(()));
+        for said in [Refusal::Taken("left".into()), Refusal::Other("left".into())] {
+            let refused = HandshakeError::Refused(said.clone());
+            assert_eq!(heard(&Err(said)), Err(refused));
+        }
+        assert_eq!(welcomed(b"\x03left"), Err(HandshakeError::Stranger));
     }
 }

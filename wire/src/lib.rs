@@ -27,6 +27,6 @@ mod tls;
 
 pub use connect::{Call, ConnectError, Connection, Credentials, Door, Listener};
 pub use frame::{Frame, FrameDecoder, FrameError};
-pub use handshake::{Answering, Dialing, HandshakeError, Listening, Secret, welcomed};
+pub use handshake::{Answering, Dialing, HandshakeError, Listening, Refusal, Secret, welcomed};
 pub use link::{Limits, Link, Outbox, Receive, link};
 pub use tls::{Tls, TlsError};

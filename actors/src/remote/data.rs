@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use ractor::ActorRef;
 use rivus_core::{AttemptId, Element, Failure, Incarnation, JobId, codec};
-use rivus_wire::{Call, Connection, Door, Frame, Link, Outbox, Receive, link};
+use rivus_wire::{Call, Connection, Door, Frame, Link, Outbox, Receive, Refusal, link};
 use serde::{Deserialize, Serialize};
 
 use super::messages::Purpose;
@@ -203,15 +203,16 @@ impl DataDoor {
 }
 
 impl Door for DataDoor {
-    fn admit(&self, about: &[u8]) -> Result<(), String> {
+    fn admit(&self, about: &[u8]) -> Result<(), Refusal> {
         let remote = self.0.remote.as_ref();
-        match Purpose::read(about)? {
-            Purpose::Data { to, .. } if remote.is_some_and(|remote| remote.is_alive(to)) => Ok(()),
-            Purpose::Data { .. } => {
-                Err("that life of the TaskManager is over, or was never here".to_owned())
+        let refusal = match Purpose::read(about).map_err(Refusal::Other)? {
+            Purpose::Data { to, .. } if remote.is_some_and(|remote| remote.is_alive(to)) => {
+                return Ok(());
             }
-            Purpose::Control { .. } => Err("nobody leads at a data address".to_owned()),
-        }
+            Purpose::Data { .. } => "that life of the TaskManager is over, or was never here",
+            Purpose::Control { .. } => "nobody leads at a data address",
+        };
+        Err(Refusal::Other(refusal.to_owned()))
     }
 
     fn connected(&self, connection: Connection) {

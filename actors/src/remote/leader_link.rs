@@ -9,10 +9,9 @@ use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rivus_core::{Failure, Incarnation, JobId, LeaderEpoch, TaskManagerId, codec};
 use rivus_state::Leader;
-use rivus_wire::{Call, Connection, Outbox, Receive, link};
+use rivus_wire::{Call, ConnectError, Connection, Outbox, Receive, Refusal, link};
 
 use super::messages::{News, Purpose, ToLeader, ToTaskManager};
-use super::places::TAKEN;
 use super::refused::{LONGEST, Refused};
 use super::say;
 use super::stand_in::{Pass, StandIn};
@@ -44,9 +43,31 @@ pub(crate) struct Chain(u64);
 
 /// Why there is no connection to a leader.
 pub(crate) struct NotConnected {
+    why: WhyNot,
+    /// In one line.
     reason: String,
-    /// Whether the leader is there, and won't have it.
-    is_refusal: bool,
+}
+
+/// The same for whoever decides when to call again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhyNot {
+    /// It isn't there.
+    Absent,
+    /// It is there, and won't have this TaskManager.
+    Refuses,
+    /// It won't have it by its name, which another one has.
+    NameTaken,
+}
+
+impl WhyNot {
+    fn of(error: &ConnectError) -> Self {
+        match error.refusal() {
+            Some(Refusal::Taken(_)) => Self::NameTaken,
+            Some(Refusal::Other(_)) => Self::Refuses,
+            None if error.is_refusal() => Self::Refuses,
+            None => Self::Absent,
+        }
+    }
 }
 
 /// What the actor is started with.
@@ -127,8 +148,8 @@ impl Actor for LeaderLinkActor {
                 state.calling = false;
                 match called {
                     Ok(connection) => state.follow(term, *connection).await?,
-                    Err(not) if not.is_refusal => state.refused(term, not.reason),
-                    Err(not) => state.complain(not.reason),
+                    Err(not) if not.why == WhyNot::Absent => state.complain(not.reason),
+                    Err(not) => state.refused(term, not),
                 }
             }
             LeaderLinkMessage::Told(term, told) => state.told(term, *told).await?,
@@ -210,10 +231,10 @@ impl LeaderLinkState {
     }
 
     /// It is there, and won't have this TaskManager: told once, and tried again less and less often.
-    fn refused(&mut self, term: u64, reason: String) {
-        let name_is_taken = reason.contains(TAKEN);
+    fn refused(&mut self, term: u64, not: NotConnected) {
+        let NotConnected { why, reason } = not;
         let now = self.args.node.now();
-        self.refused.again(term, name_is_taken, now);
+        self.refused.again(term, why == WhyNot::NameTaken, now);
         if self.complaint != reason {
             tracing::warn!(
                 task_manager = %self.args.id, reason,
@@ -269,8 +290,8 @@ impl LeaderLinkState {
         node.runtimes.control.spawn(async move {
             let called = call.dial(&limits).await;
             let called = called.map(Box::new).map_err(|error| NotConnected {
+                why: WhyNot::of(&error),
                 reason: format!("the leader of term {term} at {address}: {}", error.line()),
-                is_refusal: error.is_refusal(),
             });
             let _ = myself.cast(LeaderLinkMessage::Called(term, called));
         });

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rivus_core::{Incarnation, TaskManagerId};
+use rivus_wire::Refusal;
 
 /// The places that are taken.
 #[derive(Default)]
@@ -34,7 +35,7 @@ pub(super) struct Place {
 
 impl Places {
     /// Whether a life of a TaskManager may have the place of its name. One that has it already and connects again may.
-    pub(super) fn check(&self, id: &TaskManagerId, life: Incarnation) -> Result<(), String> {
+    pub(super) fn check(&self, id: &TaskManagerId, life: Incarnation) -> Result<(), Refusal> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match taken.by_name.get(id) {
             Some(holder) if holder.life != life => Err(refusal(id, holder.peer)),
@@ -48,7 +49,7 @@ impl Places {
         id: &TaskManagerId,
         life: Incarnation,
         peer: SocketAddr,
-    ) -> Result<Place, String> {
+    ) -> Result<Place, Refusal> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         taken.count += 1;
         let number = taken.count;
@@ -66,13 +67,12 @@ impl Places {
     }
 }
 
-/// By this whoever is refused knows that it is for its name.
-pub(super) const TAKEN: &str = "is taken by a TaskManager whose link from";
-
-fn refusal(id: &TaskManagerId, peer: SocketAddr) -> String {
+fn refusal(id: &TaskManagerId, peer: SocketAddr) -> Refusal {
     // "left/tm-0" is the only TaskManager of the process "left".
     let name = id.0.split('/').next().unwrap_or_default();
-    format!("the name {name} {TAKEN} {peer} is alive: give each its own --name")
+    Refusal::Taken(format!(
+        "the name {name} is taken by a TaskManager whose link from {peer} is alive: give each its own --name"
+    ))
 }
 
 impl Drop for Place {
@@ -99,16 +99,17 @@ mod tests {
         let peer: SocketAddr = "10.0.0.1:40000".parse().unwrap();
         let refused = "the name left is taken by a TaskManager whose link from 10.0.0.1:40000 is alive: \
                        give each its own --name";
+        let refused = Refusal::Taken(refused.to_owned());
         let take = |life| places.take(&left, life, peer);
 
         let old = take(first).unwrap();
-        assert_eq!(places.check(&left, second).unwrap_err(), refused);
-        assert_eq!(take(second).err().as_deref(), Some(refused));
+        assert_eq!(places.check(&left, second), Err(refused.clone()));
+        assert_eq!(take(second).err(), Some(refused.clone()));
         // The same life over another link, while the old one is not known to be gone.
         places.check(&left, first).unwrap();
         let new = take(first).unwrap();
         drop(old);
-        assert_eq!(places.check(&left, second).unwrap_err(), refused);
+        assert_eq!(places.check(&left, second), Err(refused));
         drop(new);
         places.check(&left, second).unwrap();
         assert!(take(second).is_ok());

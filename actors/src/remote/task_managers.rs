@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use rivus_core::{JobId, LeaderEpoch, codec};
-use rivus_wire::{Connection, Door, Outbox, Receive, link};
+use rivus_wire::{Connection, Door, Outbox, Receive, Refusal, link};
 
 use super::messages::{News, Purpose, ToLeader, ToTaskManager};
 use super::places::Place;
@@ -38,25 +38,26 @@ pub struct Caller {
 }
 
 impl Door for ControlDoor {
-    fn admit(&self, about: &[u8]) -> Result<(), String> {
+    fn admit(&self, about: &[u8]) -> Result<(), Refusal> {
         let Some(remote) = &self.node.remote else {
-            return Err("it is alone".to_owned());
+            return Err(Refusal::Other("it is alone".to_owned()));
         };
         let leading = remote.leading.load(Ordering::Relaxed);
-        match Purpose::read(about)? {
-            Purpose::Control { term, .. } if leading == 0 => Err(format!(
-                "it doesn't lead, in term {term} or any other at present"
-            )),
-            Purpose::Control { term, .. } if term != leading => {
-                Err(format!("it leads in term {leading}, not {term}"))
+        let refusal = match Purpose::read(about).map_err(Refusal::Other)? {
+            Purpose::Control { term, .. } if leading == 0 => {
+                format!("it doesn't lead, in term {term} or any other at present")
             }
-            Purpose::Control { storage, .. } if !storage.is_same(&remote.storage) => Err(format!(
+            Purpose::Control { term, .. } if term != leading => {
+                format!("it leads in term {leading}, not {term}")
+            }
+            Purpose::Control { storage, .. } if !storage.is_same(&remote.storage) => format!(
                 "its storage is {}, and the TaskManager's is {storage}: give all processes the same --storage",
                 remote.storage
-            )),
-            Purpose::Control { id, life, .. } => remote.places.check(&id, life),
-            Purpose::Data { .. } => Err("records don't go to a JobManager".to_owned()),
-        }
+            ),
+            Purpose::Control { id, life, .. } => return remote.places.check(&id, life),
+            Purpose::Data { .. } => "records don't go to a JobManager".to_owned(),
+        };
+        Err(Refusal::Other(refusal))
     }
 
     fn connected(&self, connection: Connection) {
@@ -71,7 +72,7 @@ impl Door for ControlDoor {
                 let _ = self.root.cast(NodeMessage::TaskManagerCalled(caller));
             }
             // Two came at the same moment; it is told why when it comes again.
-            Err(reason) => tracing::warn!(peer = %connection.peer, reason, "a peer is dropped"),
+            Err(reason) => tracing::warn!(peer = %connection.peer, %reason, "a peer is dropped"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rivus_wire::{
     Call, ConnectError, Connection, Credentials, Door, Frame, Limits, Listener, Outbox, Receive,
-    Secret, Tls, link,
+    Refusal, Secret, Tls, link,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -58,10 +58,10 @@ impl Receive for Echo {
 }
 
 impl Door for Echoes {
-    fn admit(&self, about: &[u8]) -> Result<(), String> {
+    fn admit(&self, about: &[u8]) -> Result<(), Refusal> {
         match about {
             b"echo" => Ok(()),
-            _ => Err("there is only an echo here".into()),
+            _ => Err(Refusal::Other("there is only an echo here".into())),
         }
     }
 
