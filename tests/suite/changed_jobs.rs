@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rivus::connectors::FileSink;
 use rivus::{DataStream, Storage, StreamEnvironment};
 
-use crate::savepoints::{KEYS, Life, assert_rows, expected, rows};
-use crate::waits::checkpoints;
+use crate::savepoints::{KEYS, Life, RECORDS, assert_rows, expected, rows};
+use crate::waits::under_way;
 use crate::written::csv_lines;
 
 #[tokio::test]
@@ -23,6 +23,7 @@ async fn a_job_that_does_not_fit(on_disk: bool) {
         ..Life::in_memory(dir.path())
     };
     let savepoint = life.begun_and_stopped().await;
+    let life = life.last();
     let without_bursts = |env: &StreamEnvironment| {
         let by_key = life.numbers(env).key_by(|n| n % KEYS);
         let counts = by_key.count().uid("counts");
@@ -78,6 +79,7 @@ async fn an_operator_that_is_new_starts_with_nothing_beside_those_that_go_on() {
             ..Life::in_memory(dir.path())
         };
         let savepoint = life.begun_and_stopped().await;
+        let life = life.last();
         let env = life.env();
         let numbers = life.numbers(&env);
         life.write_from(&numbers);
@@ -183,7 +185,8 @@ async fn state_follows_its_type(on_disk: bool) {
         on_disk,
         ..Life::in_memory(dir.path())
     };
-    let write = |env: &StreamEnvironment, version: u32| {
+    let write = |env: &StreamEnvironment, version: u32, until: u64| {
+        let life = Life { until, ..life };
         let by_key = life.numbers(env).key_by(|n| n % KEYS);
         let counts = match version {
             1 => by_key.process(versions::first::Count),
@@ -199,9 +202,10 @@ async fn state_follows_its_type(on_disk: bool) {
             .uid("out");
     };
     let env = life.env();
-    write(&env, 1);
+    let quarter = RECORDS / 4;
+    write(&env, 1, quarter);
     let mut job = env.start("first").await.expect("starts");
-    checkpoints(&mut job, 2).await;
+    under_way(&mut job, 2).await;
     let savepoint = job.stop_with_savepoint().await.expect("stops");
 
     let contents = savepoint.inspect(true).expect("is whole");
@@ -219,7 +223,7 @@ async fn state_follows_its_type(on_disk: bool) {
         "{schema}"
     );
 
-    write(&env, 4);
+    write(&env, 4, RECORDS);
     let refused = env.from_savepoint(&savepoint).execute("other").await;
     let refusal = refused.expect_err("is of another form").to_string();
     assert!(
@@ -227,13 +231,13 @@ async fn state_follows_its_type(on_disk: bool) {
         "{refusal}"
     );
 
-    write(&env, 2);
+    write(&env, 2, 2 * quarter);
     let job = env.from_savepoint(&savepoint).start("second").await;
     let mut job = job.expect("starts");
-    checkpoints(&mut job, 2).await;
+    under_way(&mut job, 2).await;
     let savepoint = job.stop_with_savepoint().await.expect("stops");
 
-    write(&env, 3);
+    write(&env, 3, RECORDS);
     env.migrate("Sene", |old: versions::second::Seen| migrated(old));
     let refusal = env.from_savepoint(&savepoint).start("third").await;
     let refusal = refusal.err().expect("is mistyped").to_string();
@@ -241,15 +245,15 @@ async fn state_follows_its_type(on_disk: bool) {
         refusal.contains("such as \"Seen\"") && !refusal.contains('\n'),
         "{refusal}"
     );
-    write(&env, 3);
+    write(&env, 3, 3 * quarter);
     env.migrate_state_of("counts", "Seen", migrated);
     let third = env.from_savepoint(&savepoint).start("third").await;
     let mut third = third.expect("starts");
-    checkpoints(&mut third, 2).await;
+    under_way(&mut third, 2).await;
     let savepoint = third.stop_with_savepoint().await.expect("stops");
 
     // The function is part of the program, and what has the present form stays as it is.
-    write(&env, 3);
+    write(&env, 3, RECORDS);
     env.migrate_state_of("counts", "Seen", migrated);
     let again = env.from_savepoint(&savepoint);
     again.execute("third, again").await.expect("completes");
@@ -279,8 +283,9 @@ async fn an_operator_of_the_same_uid_that_keeps_no_such_state(on_disk: bool) {
     let env = life.env();
     out(life.numbers(&env).key_by(|n| n % KEYS).count());
     let mut job = env.start("counts").await.expect("starts");
-    checkpoints(&mut job, 2).await;
+    under_way(&mut job, 2).await;
     let savepoint = job.stop_with_savepoint().await.expect("stops");
+    let life = life.last();
     let other = |env: &StreamEnvironment| out(life.numbers(env).map(|n| (n % KEYS, 1)));
     other(&env);
     let refused = env.from_savepoint(&savepoint).execute("other").await;

@@ -27,6 +27,7 @@ mod examples;
 mod heard;
 #[cfg(all(feature = "etcd", feature = "s3"))]
 mod held;
+mod held_back;
 mod iterate;
 mod job_pictures;
 mod kept;

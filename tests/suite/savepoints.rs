@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rivus::connectors::{FileSink, GeneratorSource, RollingPolicy};
@@ -13,19 +13,23 @@ use rivus::{
     StreamEnvironment, Timer, UserError, WatermarkStrategy, WindowAssigner,
 };
 
-use crate::waits::checkpoints;
+use crate::held_back::HeldBack;
+use crate::waits::under_way;
 use crate::written::csv_lines;
 
 pub const RECORDS: u64 = 4_000;
 pub const KEYS: u64 = 200;
 
-/// Where a test's job keeps its state and writes, and how it runs.
+/// Where a test's job keeps its state and writes, how it runs, and how far it comes.
+#[derive(Clone, Copy)]
 pub struct Life<'a> {
     pub dir: &'a Path,
     pub parallelism: u32,
     pub on_disk: bool,
     /// Whether records of windows are gathered before the exchange.
     pub pre_aggregate: bool,
+    /// Numbers from here on don't come in this life. It is the last one, and ends, if that is none of them.
+    pub until: u64,
 }
 
 /// Says after each 500 ms of event time how many records of the key there were.
@@ -67,6 +71,15 @@ impl<'a> Life<'a> {
             parallelism: 2,
             on_disk: false,
             pre_aggregate: true,
+            until: RECORDS / 2,
+        }
+    }
+
+    /// This one, but with all that is left.
+    pub fn last(self) -> Self {
+        Self {
+            until: RECORDS,
+            ..self
         }
     }
 
@@ -83,8 +96,8 @@ impl<'a> Life<'a> {
     }
 
     pub fn numbers(&self, env: &StreamEnvironment) -> DataStream<u64> {
-        // So long that there is something left in each life, however slow the machine.
-        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(1_000);
+        let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
+        let numbers = HeldBack::new(numbers, &Arc::new(AtomicU64::new(self.until)));
         // Two always: one reader of both splits would find those of the one behind late.
         env.from_source(numbers)
             .uid("numbers")
@@ -137,7 +150,7 @@ impl<'a> Life<'a> {
     /// Begins the job, and stops it behind its first checkpoint.
     pub async fn begun_and_stopped(&self) -> Savepoint {
         let mut job = self.start().await;
-        checkpoints(&mut job, 1).await;
+        under_way(&mut job, 1).await;
         job.stop_with_savepoint().await.expect("stops")
     }
 
@@ -206,32 +219,28 @@ pub fn assert_rows(actual: &[String], expected: &[String]) {
 #[tokio::test]
 async fn a_stopped_job_goes_on_at_another_parallelism_and_on_the_other_backend() {
     let dir = tempfile::tempdir().expect("a directory");
-    let life = |parallelism, on_disk, pre_aggregate| Life {
+    let share = RECORDS / 5;
+    let life = |number, parallelism, on_disk, pre_aggregate| Life {
         dir: dir.path(),
         parallelism,
         on_disk,
         pre_aggregate,
+        until: number * share,
     };
-    let mut job = life(2, false, false).start().await;
+    let mut job = life(1, 2, false, false).start().await;
     let lives = [
-        (3, true, true),
-        (1, true, true),
-        (4, false, false),
-        (2, true, true),
+        life(2, 3, true, true),
+        life(3, 1, true, true),
+        life(4, 4, false, false),
+        life(5, 2, true, true),
     ];
-    let mut lives = lives.into_iter();
-    loop {
-        checkpoints(&mut job, 2).await;
-        let Some((parallelism, on_disk, pre_aggregate)) = lives.next() else {
-            break;
-        };
+    for next in lives {
+        under_way(&mut job, 2).await;
         let savepoint = job.stop_with_savepoint().await.expect("stops");
         let JobStatus::Ended(JobOutcome::Stopped { .. }) = job.status() else {
             panic!("{:?}", job.status());
         };
-        job = life(parallelism, on_disk, pre_aggregate)
-            .go_on(&savepoint)
-            .await;
+        job = next.go_on(&savepoint).await;
     }
     let view = job.wait().await.expect("completes").view;
     assert_eq!(view.restarts, 0);
@@ -243,7 +252,7 @@ async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
     let dir = tempfile::tempdir().expect("a directory");
     let life = Life::in_memory(dir.path());
     let mut job = life.start().await;
-    checkpoints(&mut job, 2).await;
+    under_way(&mut job, 2).await;
     let savepoint = job.savepoint().await.expect("is made");
     assert_eq!(job.status(), JobStatus::Running);
     job.cancel();
@@ -260,7 +269,7 @@ async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
     let job = Life {
         parallelism: 3,
         on_disk: true,
-        ..life
+        ..life.last()
     };
     let refused = {
         let env = job.env();
@@ -298,7 +307,7 @@ async fn a_job_that_is_drained_fires_what_was_not_due() {
     let dir = tempfile::tempdir().expect("a directory");
     let life = Life::in_memory(dir.path());
     let mut job = life.start().await;
-    checkpoints(&mut job, 2).await;
+    under_way(&mut job, 2).await;
     job.drain_with_savepoint().await.expect("stops");
     let rows = rows(dir.path());
     let count = |name: &str| -> u64 {
@@ -316,11 +325,11 @@ async fn a_request_outlives_the_leader_that_it_was_told_to() {
     let dir = tempfile::tempdir().expect("a directory");
     let life = Life::in_memory(dir.path());
     let mut job = life.start().await;
-    checkpoints(&mut job, 1).await;
+    under_way(&mut job, 1).await;
     let (savepoint, ()) = tokio::join!(job.stop_with_savepoint(), async { job.kill_leader() });
     let savepoint = savepoint.expect("is made all the same");
     assert_eq!(job.view().restarts, 0);
-    let job = life.go_on(&savepoint).await;
+    let job = life.last().go_on(&savepoint).await;
     job.wait().await.expect("completes");
     assert_rows(&rows(dir.path()), &expected());
 }
@@ -392,17 +401,18 @@ async fn what_a_stopped_job_has_shown_the_next_one_does_not_show_again() {
     let env = StreamEnvironment::builder()
         .checkpoint_interval(Duration::from_millis(30))
         .build();
-    let numbers = || {
+    let numbers = |until| {
         let numbers = GeneratorSource::new(|n, _| n).count(600).rate(2_000);
+        let numbers = HeldBack::new(numbers, &Arc::new(AtomicU64::new(until)));
         env.from_source(numbers).uid("numbers").parallelism(1)
     };
-    let first = numbers().collect();
+    let first = numbers(300).collect();
     let mut job = env.start("first").await.expect("starts");
-    checkpoints(&mut job, 2).await;
+    under_way(&mut job, 2).await;
     let savepoint = job.stop_with_savepoint().await.expect("stops");
     let before = first.values();
     assert!(!before.is_empty());
-    let second = numbers().collect();
+    let second = numbers(600).collect();
     let job = env.from_savepoint(&savepoint).execute("second").await;
     job.expect("completes");
     assert_eq!(
@@ -413,10 +423,15 @@ async fn what_a_stopped_job_has_shown_the_next_one_does_not_show_again() {
 
 /// Numbers by key, in files that stay open over checkpoints, of a job that makes none of its own accord. It fails once when it is told
 /// to.
-fn write_counted(env: &StreamEnvironment, dir: &Path, fails: &Arc<AtomicBool>) {
+fn write_counted(
+    env: &StreamEnvironment,
+    dir: &Path,
+    until: &Arc<AtomicU64>,
+    fails: &Arc<AtomicBool>,
+) {
     let fails = Arc::clone(fails);
     let numbers = GeneratorSource::new(|n, _| n).count(RECORDS).rate(2_000);
-    env.from_source(numbers)
+    env.from_source(HeldBack::new(numbers, until))
         .uid("numbers")
         .map(move |n| {
             assert!(!fails.swap(false, Ordering::Relaxed), "told to fail");
@@ -454,7 +469,8 @@ async fn a_savepoint_of_a_job_that_went_back_behind_it_is_gone_on_from_and_each_
             builder.build()
         };
         let (env, fails) = (process(), Arc::default());
-        write_counted(&env, dir.path(), &fails);
+        let until = Arc::new(AtomicU64::new(RECORDS / 2));
+        write_counted(&env, dir.path(), &until, &fails);
         let mut job = env.start("numbers").await.expect("starts");
         let written = |view: &JobView| {
             let subtasks = view.subtasks.iter();
@@ -463,6 +479,8 @@ async fn a_savepoint_of_a_job_that_went_back_behind_it_is_gone_on_from_and_each_
         job.wait_until(written).await.expect("writes");
         let savepoint = job.savepoint().await.expect("is made");
         fails.store(true, Ordering::Relaxed);
+        // All that were there may be through by now: others must come to fail with.
+        until.store(RECORDS - 1, Ordering::Relaxed);
         let again = |view: &JobView| view.restarts == 1 && written(view);
         let view = job.wait_until(again).await.expect("writes again");
         assert_eq!(view.last_checkpoint, None, "it goes back to its beginning");
@@ -471,7 +489,8 @@ async fn a_savepoint_of_a_job_that_went_back_behind_it_is_gone_on_from_and_each_
         drop(env);
 
         let env = process();
-        write_counted(&env, dir.path(), &Arc::default());
+        until.store(RECORDS, Ordering::Relaxed);
+        write_counted(&env, dir.path(), &until, &Arc::default());
         let job = env.from_savepoint(&savepoint).execute("numbers").await;
         job.expect("completes");
         let mut expected: Vec<String> = (0..RECORDS)
