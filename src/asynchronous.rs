@@ -32,6 +32,30 @@ impl<T: Record> DataStream<T> {
     /// assert_eq!(names.values(), [(2, "customer 2".to_owned()), (1, "customer 1".to_owned())]);
     /// # Ok(()) }
     /// ```
+    ///
+    /// A request that fails is made again as often as it should be. Then its record goes aside, if that is wanted:
+    ///
+    /// ```
+    /// use rivus::{AsyncRequests, OnError, Retry, SideOutputTag};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let unknown = SideOutputTag::new("unknown");
+    /// let requests = AsyncRequests::unordered(Duration::from_secs(5))
+    ///     .retry(Retry::fixed(1, Duration::from_millis(10)))
+    ///     .on_error(OnError::SideOutput(unknown.clone()));
+    /// let name_of = |id: u32| async move {
+    ///     let name = (id < 100).then(|| format!("customer {id}"));
+    ///     name.ok_or_else(|| format!("there is no customer {id}"))
+    /// };
+    /// let names = env.from_collection(vec![700, 7]).async_map(name_of, requests);
+    /// let (unknown, names) = (names.side_output(&unknown).collect(), names.collect());
+    /// env.execute("names").await?;
+    /// assert_eq!(names.values(), ["customer 7"]);
+    /// assert_eq!(unknown.values()[0].error, "there is no customer 700");
+    /// # Ok(()) }
+    /// ```
     pub fn async_map<Out, E, Fut, F>(&self, map: F, requests: AsyncRequests<T>) -> DataStream<Out>
     where
         Out: Record,

@@ -176,6 +176,26 @@ impl<A: Record, B: Record, S: KeySelector<Either<A, B>>> IntervalJoined<A, B, S>
     }
 
     /// Where late records of the second stream go; see [`late_first`](Self::late_first).
+    ///
+    /// ```
+    /// use rivus::connectors::GeneratorSource;
+    /// use rivus::{SideOutputTag, WatermarkStrategy};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::builder().runtime(rivus::RuntimeMode::Current).build();
+    /// # let times = |times: [i64; 3]| {
+    /// #     env.from_source(GeneratorSource::new(move |n, _| times[n as usize]).count(3).rate(1))
+    /// #         .assign_watermarks(WatermarkStrategy::monotonous().with_timestamps(|ms: &i64| *ms))
+    /// #         .key_by(|_| ())
+    /// # };
+    /// let (orders, payments) = (times([1_100, 9_100, 9_200]), times([1_000, 9_000, 1_500]));
+    /// let late = SideOutputTag::new("late");
+    /// let pairs = orders.interval_join(&payments).between(-500, 500).late_second(&late).apply(|a, b| (*a, *b));
+    /// let (late, pairs) = (pairs.side_output(&late).collect(), pairs.collect());
+    /// env.execute("pairs").await?;
+    /// assert_eq!((late.values(), pairs.len()), (vec![1_500], 3));
+    /// # Ok(()) }
+    /// ```
     pub fn late_second(mut self, tag: &SideOutputTag<B>) -> Self {
         self.late_second = Some(tag.clone());
         self

@@ -181,6 +181,42 @@ impl JobHandle {
     ///
     /// # Errors
     /// As [`query`](Self::query).
+    ///
+    /// ```
+    /// use rivus::testing::JobTest;
+    /// use rivus::{
+    ///     Event, KeyTimers, Keyed, KeyedProcessFunction, Output, UserError, WatermarkStrategy, connectors::DiscardSink,
+    /// };
+    ///
+    /// /// Has something to say to a customer a minute after each order.
+    /// #[derive(Clone)]
+    /// struct Remind;
+    ///
+    /// impl KeyedProcessFunction<u64, u64> for Remind {
+    ///     type Out = ();
+    ///     type State = ();
+    ///     fn process(
+    ///         &mut self, order: Event<u64>, customer: &mut Keyed<'_, u64, ()>, _: &mut Output<'_, ()>,
+    ///     ) -> Result<(), UserError> {
+    ///         customer.register_event_timer(order.ts + 60_000);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let test = JobTest::new(7);
+    /// let (orders, feed) = test.input::<u64>();
+    /// let timed = orders.assign_watermarks(WatermarkStrategy::monotonous());
+    /// timed.key_by(|customer| *customer).process(Remind).uid("reminders").sink_to(DiscardSink::new());
+    /// let job = test.start().await?;
+    /// feed.send_at(1_000, 7).await?;
+    /// feed.send_at(2_000, 7).await?;
+    /// job.settle().await;
+    /// let timers = job.handle().query_timers("reminders", &7_u64).await?;
+    /// assert_eq!(timers.event, [61_000, 62_000]);
+    /// assert_eq!(job.handle().query_timers("reminders", &8_u64).await?, KeyTimers::default());
+    /// # Ok(()) }
+    /// ```
     pub async fn query_timers<K>(&self, uid: &str, key: &K) -> Result<KeyTimers, QueryError>
     where
         K: Serialize + ?Sized,
@@ -195,6 +231,47 @@ impl JobHandle {
     ///
     /// # Errors
     /// As [`query`](Self::query).
+    ///
+    /// ```
+    /// use rivus::testing::JobTest;
+    /// use rivus::{BroadcastProcessFunction, Event, MapState, Output, UserError, connectors::DiscardSink};
+    ///
+    /// /// Passes on words that aren't forbidden.
+    /// #[derive(Clone)]
+    /// struct Polite;
+    ///
+    /// impl BroadcastProcessFunction<String, String> for Polite {
+    ///     type Out = String;
+    ///     type Broadcast = MapState<String, ()>;
+    ///     fn process(
+    ///         &mut self, word: Event<String>, forbidden: &Self::Broadcast, out: &mut Output<'_, String>,
+    ///     ) -> Result<(), UserError> {
+    ///         if !forbidden.contains_key(&word.value) {
+    ///             out.emit(word.value);
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///     fn process_broadcast(
+    ///         &mut self, word: Event<String>, forbidden: &mut Self::Broadcast, _: &mut Output<'_, String>,
+    ///     ) -> Result<(), UserError> {
+    ///         forbidden.insert(word.value, ());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let test = JobTest::new(7);
+    /// let (words, _said) = test.input::<String>();
+    /// let (rules, rule) = test.input::<String>();
+    /// let polite = words.connect_broadcast(&rules.broadcast()).process(Polite);
+    /// polite.uid("polite").sink_to(DiscardSink::new());
+    /// let job = test.start().await?;
+    /// rule.send("darn".to_owned()).await?;
+    /// job.settle().await;
+    /// let forbidden: MapState<String, ()> = job.handle().query_broadcast("polite").await?;
+    /// assert!(forbidden.contains_key("darn"));
+    /// # Ok(()) }
+    /// ```
     pub async fn query_broadcast<S: DeserializeOwned>(&self, uid: &str) -> Result<S, QueryError> {
         let query = StateQuery::of_broadcast::<S>(OperatorUid(uid.to_owned()));
         let query = query.map_err(QueryError::unreadable)?;
