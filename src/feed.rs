@@ -267,6 +267,21 @@ impl<T> ActorFeed<T> {
 
     /// How many records a completed checkpoint covers: the job can't lose those any more, and a client that sent one may
     /// be told so.
+    ///
+    /// ```
+    /// use rivus::{connectors::DiscardSink, testing::JobTest};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let test = JobTest::new(7);
+    /// let (orders, feed) = test.input::<String>();
+    /// orders.sink_to(DiscardSink::new());
+    /// let mut job = test.start().await?;
+    /// feed.send("a book".to_owned()).await?;
+    /// assert_eq!(feed.settled(), 0);
+    /// job.checkpoint().await?;
+    /// assert_eq!(feed.settled(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn settled(&self) -> u64 {
         self.shared.buffer().settled
     }

@@ -78,6 +78,18 @@ impl JobHandle {
     }
 
     /// Where the job stands.
+    ///
+    /// ```
+    /// use rivus::{JobOutcome, JobStatus};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).print();
+    /// let mut job = env.start("numbers").await?;
+    /// job.wait_until(|view| matches!(view.status, JobStatus::Ended(_))).await?;
+    /// assert_eq!(job.status(), JobStatus::Ended(JobOutcome::Completed));
+    /// # Ok(()) }
+    /// ```
     pub fn status(&self) -> JobStatus {
         self.view.borrow().status.clone()
     }

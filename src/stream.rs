@@ -83,13 +83,36 @@ impl<T: Record> DataStream<T> {
     }
 
     /// The operator's name, for people.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).map(|n| n * 2).name("doubled").print();
+    /// let tasks = env.execute("numbers").await?.view.subtasks;
+    /// assert!(tasks.iter().any(|task| task.name.contains("doubled")));
+    /// # Ok(()) }
+    /// ```
     pub fn name(self, name: &str) -> Self {
         let set = |node: &mut crate::program::NodeSettings<'_>| name.clone_into(node.name);
         self.program.set(&self.origins, "name", set);
         self
     }
 
-    /// The operator's stable name, by which its state is found again when the program has changed.
+    /// The operator's stable name, by which its state is found again when the program has changed, and asked for while it runs.
+    ///
+    /// ```
+    /// use rivus::testing::JobTest;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let test = JobTest::new(7);
+    /// let (words, feed) = test.input::<String>();
+    /// let _counts = words.key_by_ref(|word| word.as_str()).count().uid("counts").collect();
+    /// let job = test.start().await?;
+    /// feed.send("to".to_owned()).await?;
+    /// job.settle().await;
+    /// assert_eq!(job.handle().query::<str, u64>("counts", "to").await?, Some(1));
+    /// # Ok(()) }
+    /// ```
     pub fn uid(self, uid: &str) -> Self {
         self.program.set(&self.origins, "uid", |node| {
             *node.uid = Some(uid.to_owned())
@@ -98,6 +121,15 @@ impl<T: Record> DataStream<T> {
     }
 
     /// How many subtasks the operator has.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// env.from_collection(vec![1, 2, 3]).map(|n| n * 2).name("doubled").parallelism(3).print();
+    /// let tasks = env.execute("numbers").await?.view.subtasks;
+    /// assert_eq!(tasks.iter().filter(|task| task.name.contains("doubled")).count(), 3);
+    /// # Ok(()) }
+    /// ```
     pub fn parallelism(self, parallelism: u32) -> Self {
         self.program.set(&self.origins, "parallelism", |node| {
             *node.parallelism = Some(parallelism);

@@ -103,6 +103,16 @@ impl EnvironmentBuilder {
     }
 
     /// Subtasks of every operator that doesn't say otherwise. Default 1.
+    ///
+    /// ```
+    /// use rivus::{StreamEnvironment, connectors::DiscardSink};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().parallelism(2).build();
+    /// env.from_collection(vec![1, 2, 3]).map(|n| n + 1).sink_to(DiscardSink::new());
+    /// assert_eq!(env.execute("numbers").await?.view.subtasks.len(), 2);
+    /// # Ok(()) }
+    /// ```
     pub fn parallelism(mut self, parallelism: u32) -> Self {
         self.parallelism = parallelism;
         self
@@ -110,6 +120,17 @@ impl EnvironmentBuilder {
 
     /// Number of key groups, and so the most subtasks that can ever share keyed state. Default 128. It
     /// can't change once a job has state.
+    ///
+    /// ```
+    /// use rivus::StreamEnvironment;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().max_parallelism(4).build();
+    /// env.from_collection(vec![1, 2, 3]).map(|n| n + 1).parallelism(8).print();
+    /// let refused = env.execute("numbers").await.unwrap_err().to_string();
+    /// assert!(refused.contains("has parallelism 8, above the job's max_parallelism 4"));
+    /// # Ok(()) }
+    /// ```
     pub fn max_parallelism(mut self, max_parallelism: u32) -> Self {
         self.max_parallelism = Some(max_parallelism);
         self
@@ -135,6 +156,17 @@ impl EnvironmentBuilder {
 
     /// Slots of each TaskManager. A job needs as many in all as its widest operator has subtasks, and holds them to its
     /// end. Default: what the environment's first job needs, at least what [`node`](Self::node) says.
+    ///
+    /// ```
+    /// use rivus::StreamEnvironment;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().slots(2).build();
+    /// env.from_collection(vec![1, 2, 3]).map(|n| n + 1).parallelism(3).print();
+    /// let refused = env.execute("numbers").await.unwrap_err().to_string();
+    /// assert!(refused.contains("parallelism 3 needs as many slots, and the environment has 2"));
+    /// # Ok(()) }
+    /// ```
     pub fn slots(mut self, slots: u32) -> Self {
         self.slots = Some(slots);
         self
@@ -153,6 +185,20 @@ impl EnvironmentBuilder {
     }
 
     /// Time from one checkpoint's start to the next. Default 10 s.
+    ///
+    /// ```
+    /// use rivus::{StreamEnvironment, connectors::{DiscardSink, GeneratorSource}};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// let env = StreamEnvironment::builder().checkpoint_interval(Duration::from_millis(20)).build();
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(100)).sink_to(DiscardSink::new());
+    /// let mut job = env.start("numbers").await?;
+    /// let view = job.wait_until(|view| view.checkpoints >= 2).await?;
+    /// assert!(view.last_checkpoint.is_some());
+    /// job.cancel();
+    /// # Ok(()) }
+    /// ```
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.checkpoint_interval = Some(Some(interval));
         self
@@ -210,6 +256,23 @@ impl EnvironmentBuilder {
     }
 
     /// What happens after a failure. Default: exponential delay.
+    ///
+    /// ```
+    /// use rivus::{OnError, RestartStrategy, StreamEnvironment};
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// static IS_BACK: AtomicBool = AtomicBool::new(false);
+    /// let ask = |n: u32| IS_BACK.swap(true, Ordering::Relaxed).then_some(n).ok_or("the service is away");
+    ///
+    /// let twice = RestartStrategy::FixedDelay { attempts: 2, delay: Duration::from_millis(10) };
+    /// let env = StreamEnvironment::builder().restart(twice).build();
+    /// let numbers = env.from_collection(vec![1, 2, 3]).try_map(ask, OnError::Fail).collect();
+    /// let view = env.execute("numbers").await?.view;
+    /// assert_eq!((view.restarts, numbers.values()), (1, vec![1, 2, 3]));
+    /// # Ok(()) }
+    /// ```
     pub fn restart(mut self, strategy: RestartStrategy) -> Self {
         self.restart = Some(strategy);
         self
@@ -254,6 +317,19 @@ impl EnvironmentBuilder {
     }
 
     /// On which threads the actors run. Default: their own, a worker per core.
+    ///
+    /// ```
+    /// use rivus::{RuntimeMode, StreamEnvironment, connectors::{DiscardSink, GeneratorSource}};
+    /// use std::time::Duration;
+    ///
+    /// // On this one, by tokio's clock: while that is paused, time goes on when everything waits.
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), rivus::JobError> {
+    /// let (begun, env) = (tokio::time::Instant::now(), StreamEnvironment::builder().runtime(RuntimeMode::Current).build());
+    /// env.from_source(GeneratorSource::new(|n, _| n).rate(1).count(60)).sink_to(DiscardSink::new());
+    /// env.execute("a minute").await?; // at once
+    /// assert!(begun.elapsed() >= Duration::from_secs(59));
+    /// # Ok(()) }
+    /// ```
     pub fn runtime(mut self, mode: RuntimeMode) -> Self {
         self.settings.mode = mode;
         self

@@ -204,6 +204,18 @@ impl<T> ParsedFileSource<T> {
 
 impl<D> FileSource<D> {
     /// Cuts files into splits of this many bytes; a line belongs to the split in which it begins.
+    ///
+    /// ```
+    /// use rivus_connectors::TextFileSource;
+    /// use rivus_core::Source;
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("numbers.txt");
+    /// std::fs::write(&path, "one\ntwo\nthree\n")?;
+    /// let source = TextFileSource::new(&path).split_bytes(7);
+    /// assert_eq!(source.splits(1)?.len(), 2); // of fourteen bytes
+    /// # Ok::<(), rivus_core::UserError>(())
+    /// ```
     pub fn split_bytes(mut self, bytes: u64) -> Self {
         self.split_bytes = bytes;
         self
