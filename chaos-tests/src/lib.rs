@@ -95,6 +95,7 @@
 //! | `RIVUS_SEED=7 cargo test -p rivus-chaos --test seeds -- --nocapture` | one seed, with all that happened |
 //! | `RIVUS_CELL=Subtask/Commit/Kill/10003 cargo test -p rivus-chaos --test coverage -- --nocapture` | one cell's run, with all that happened |
 //! | `RIVUS_CELL=JobMaster/AfterAppend/Deployed/Kill/20302 cargo test -p rivus-chaos --test coverage -- --nocapture` | one around an entry |
+//! | `RIVUS_RUN='once/TaskManager' cargo test -p rivus-chaos --test straight -- --nocapture` | one run of a shape's own tests, with all that happened |
 //! | `cargo run -p rivus-chaos -- --from 1000 --seeds 5000` | the same from a program, with progress |
 //! | `cargo test -p rivus-chaos --test planted -- --nocapture` | the defects that must be caught |
 //!
@@ -110,7 +111,7 @@
 //! | `outside/` | who feeds a process, whom it sends to, what comes while it runs, and who reads its files |
 //! | `oracle/`, `invariants.rs` | the verdict on its output, and on the rest |
 //! | `coverage.rs`, `entries.rs` | directed runs for every cell, and around every entry of the log |
-//! | `suite.rs` | many seeds on all cores |
+//! | `suite.rs`, `named.rs` | many seeds on all cores, and runs by name |
 
 mod cells;
 mod coverage;
@@ -120,6 +121,7 @@ mod faults;
 mod history;
 mod invariants;
 mod jobs;
+mod named;
 mod oracle;
 mod outside;
 mod paced;
@@ -138,6 +140,7 @@ pub use jobs::{
     Barriers, Change, Committed, JobSpec, Line, Reading, Region, Rows, SECOND, Shape, Version,
     Versioned, World,
 };
+pub use named::{NamedRun, all_go_well, one_alone};
 pub use oracle::{counted, judge};
 pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};
@@ -146,6 +149,5 @@ pub use plan::{
 };
 pub use simulation::{Outcome, run_on_threads, simulate};
 pub use suite::{
-    Failed, References, Summary, all_go_well, check, hush, on_all_cores, replay_command, run_seeds,
-    runs,
+    Failed, References, Summary, check, hush, on_all_cores, replay_command, run_seeds, runs,
 };

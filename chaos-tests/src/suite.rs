@@ -198,29 +198,6 @@ fn watch(name: String) -> mpsc::Sender<()> {
     alive
 }
 
-/// Runs jobs under plans on all cores, all of which go well.
-///
-/// # Panics
-/// If one doesn't, with what is wrong.
-pub fn all_go_well(runs: Vec<(JobSpec, Plan)>) -> Vec<Outcome> {
-    let name = |(spec, _): &(JobSpec, Plan)| format!("{:?} {}", spec.shape, spec.seed);
-    let run = |(spec, plan): (JobSpec, Plan)| {
-        let run = References::default().check(&spec, &plan);
-        run.map_err(|failed| {
-            let violations = failed.violations.join("\n");
-            format!(
-                "{:?} {}: {violations}\n{}",
-                spec.shape, spec.seed, failed.story
-            )
-        })
-    };
-    let results = on_all_cores(runs, name, run).into_iter();
-    let (went_well, failed): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
-    let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    went_well.into_iter().flatten().collect()
-}
-
 /// How a failing seed is run again.
 pub fn replay_command(seed: u64) -> String {
     format!("RIVUS_SEED={seed} cargo test -p rivus-chaos --test seeds -- --nocapture")

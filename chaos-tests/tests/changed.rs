@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use rivus::engine::{ActorKind, Step};
 use rivus_chaos::{
-    Arm, Change, FAULTS, Injection, JobSpec, Move, Outcome, Plan, References, Rows, Shape, hush,
-    on_all_cores,
+    Arm, Change, FAULTS, Injection, JobSpec, Move, NamedRun, Plan, Rows, Shape, all_go_well,
 };
 
 const SEED: u64 = 5;
 
 /// Where rows lie.
 const PLACES: [Rows; 3] = [Rows::InMemory, Rows::InRocksDb(1), Rows::InStandIn(1)];
-
-/// A run, and what it is called.
-type Named = (String, JobSpec, Plan);
 
 /// A short job that is stopped after about a quarter of its time, behind a savepoint with which it goes on.
 fn changed(shape: Shape, rows: Rows, change: Change) -> (JobSpec, Plan) {
@@ -44,30 +40,6 @@ fn changed(shape: Shape, rows: Rows, change: Change) -> (JobSpec, Plan) {
     (spec, plan)
 }
 
-/// Runs them all; says which of them went wrong, and how.
-fn all_right(runs: Vec<Named>) -> Vec<(Named, Outcome)> {
-    hush();
-    let references = References::default();
-    let results = on_all_cores(
-        runs,
-        |run| run.0.clone(),
-        |run| {
-            let (name, spec, plan) = &run;
-            match references.check(spec, plan) {
-                Ok(outcome) => Ok((run, outcome)),
-                Err(failed) => {
-                    let violations = failed.violations.join("; ");
-                    Err(format!("{name}: {violations}\n{}", failed.story))
-                }
-            }
-        },
-    );
-    let (right, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-    let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-    right.into_iter().flatten().collect()
-}
-
 #[test]
 fn a_job_of_every_shape_with_one_generator_goes_on_as_another_program() {
     let mut runs = Vec::new();
@@ -76,15 +48,16 @@ fn a_job_of_every_shape_with_one_generator_goes_on_as_another_program() {
     for (at, shape) in shapes.enumerate() {
         let (rows, change) = (PLACES[at % 2], Change::ALL[at % Change::ALL.len()]);
         let (spec, plan) = changed(shape, rows, change);
-        runs.push((format!("{shape:?}, {rows:?}, {change:?}"), spec, plan));
+        let name = format!("{shape:?}/{rows:?}/{change:?}");
+        runs.push(NamedRun::new(module_path!(), name, spec, plan));
     }
-    for ((name, spec, _), outcome) in all_right(runs) {
-        assert!(outcome.changed, "{name} is the same as ever");
+    for (run, outcome) in all_go_well(runs) {
+        assert!(outcome.changed, "it is the same as ever: {run}");
         let versions = outcome.committed.versions.expect("there are several");
-        assert!(!versions.gone.is_empty(), "{name}: nothing came before");
-        assert!(!versions.new.is_empty(), "{name}: nothing came after");
+        assert!(!versions.gone.is_empty(), "nothing came before: {run}");
+        assert!(!versions.new.is_empty(), "nothing came after: {run}");
         let begun_again = outcome.committed.begun_again.is_some();
-        assert_eq!(begun_again, spec.may_begin_again(), "{name}");
+        assert_eq!(begun_again, run.spec.may_begin_again(), "{run}");
     }
 }
 
@@ -113,11 +86,11 @@ fn whoever_dies_while_a_job_becomes_another_program_nothing_is_lost() {
             every,
             times: 2,
         }];
-        let name = format!("{kind:?}/{step:?}/{fault:?}/{every}, {change:?}");
-        runs.push((name, spec, plan));
+        let name = format!("{kind:?}/{step:?}/{fault:?}/{every}/{change:?}");
+        runs.push(NamedRun::new(module_path!(), name, spec, plan));
     }
-    let all = runs.len();
-    let outcomes = all_right(runs);
+    let outcomes = all_go_well(runs);
+    let all = outcomes.len();
     let struck = outcomes.iter().filter(|run| !run.1.hits.is_empty()).count();
     let changed = outcomes.iter().filter(|run| run.1.changed).count();
     assert!(struck >= all * 3 / 4, "{struck} of {all} were struck");

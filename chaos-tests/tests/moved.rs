@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rivus_chaos::{JobSpec, Move, Plan, Rows, Shape, all_go_well, on_all_cores};
+use rivus_chaos::{JobSpec, Move, NamedRun, Plan, Rows, Shape, all_go_well};
 
 const SEED: u64 = 5;
 
@@ -12,19 +12,13 @@ fn a_job_of_every_shape_goes_on_on_the_other_backend() {
     let both = [(memory, disk), (disk, memory)];
     let shapes = Shape::ALL.into_iter();
     let runs = shapes.flat_map(|shape| both.map(|(rows, onto)| moved(shape, rows, onto)));
-    let name = |(spec, _): &(JobSpec, Plan)| format!("{:?}, {:?}", spec.shape, spec.rows);
-    let ended = on_all_cores(runs.collect(), name, |run| {
-        let name = name(&run);
-        let outcomes = all_go_well(vec![run]);
-        let stayed = outcomes.iter().any(|outcome| !outcome.moved_over);
-        stayed.then_some(name)
-    });
-    let stayed: Vec<String> = ended.into_iter().flatten().collect();
-    assert_eq!(stayed, Vec::<String>::new(), "these didn't move");
+    for (run, outcome) in all_go_well(runs.collect()) {
+        assert!(outcome.moved_over, "it didn't move: {run}");
+    }
 }
 
 /// A short job that is stopped after about a quarter of its time.
-fn moved(shape: Shape, rows: Rows, onto: Rows) -> (JobSpec, Plan) {
+fn moved(shape: Shape, rows: Rows, onto: Rows) -> NamedRun {
     let spec = JobSpec {
         rows,
         records: 600,
@@ -45,5 +39,5 @@ fn moved(shape: Shape, rows: Rows, onto: Rows) -> (JobSpec, Plan) {
         moves: Some(moves),
         ..Plan::default()
     };
-    (spec, plan)
+    NamedRun::new(module_path!(), format!("{shape:?}/{rows:?}"), spec, plan)
 }

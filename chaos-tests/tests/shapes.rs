@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use rivus_chaos::{
-    Committed, JobSpec, Outcome, Plan, References, SECOND, Shape, counted, on_all_cores, runs,
-    simulate,
+    Committed, JobSpec, NamedRun, Outcome, Plan, SECOND, Shape, all_go_well, counted, on_all_cores,
+    runs, simulate,
 };
 
 fn undisturbed(spec: &JobSpec) -> Outcome {
@@ -191,11 +191,6 @@ fn whatever_a_seed_breaks_each_of_these_shapes_keeps_its_promise() {
     let specs = shapes
         .iter()
         .flat_map(|shape| (0..runs(6)).map(|seed| JobSpec::shaped(*shape, seed)));
-    let name = |spec: &JobSpec| format!("{:?} {}", spec.shape, spec.seed);
-    let failed = on_all_cores(specs.collect(), name, |spec| {
-        let run = References::default().check(&spec, &Plan::of(spec.seed, &spec));
-        run.map_err(|failed| format!("{}: {:?}\n{}", name(&spec), failed.violations, failed.story))
-    });
-    let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    let runs = specs.map(|spec| NamedRun::of_seed(module_path!(), spec));
+    all_go_well(runs.collect());
 }
