@@ -187,8 +187,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     let p99 = Duration::from_nanos(seen.from_source.value_at_quantile(0.99));
     let verdict = |met: bool| if met { "met" } else { "missed" };
     println!("  p99 {p99:.2?}; bar {BAR:?}: {}", verdict(p99 <= BAR));
-    if args.checkpoint_ms > 0 {
-        let due = args.seconds * 1_000 / args.checkpoint_ms;
+    if let Some(due) = (args.seconds * 1_000).checked_div(args.checkpoint_ms) {
         let made = view.checkpoints - before.checkpoints;
         // One may have begun before, and one be under way.
         let in_time = made + 1 >= due;
