@@ -14,6 +14,7 @@ mod sessions;
 mod source_and_sink;
 mod stateless;
 mod triggers;
+mod turns;
 mod two_inputs;
 mod watermarks;
 mod windowed_aggregates;

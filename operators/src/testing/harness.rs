@@ -217,6 +217,8 @@ pub struct Harness<'a, In> {
     pub slice: usize,
     /// How much time passes between two turns of one piece of work.
     pub drift: Duration,
+    /// How often work was left to other turns, with nothing in its way.
+    pub yields: usize,
     /// Batches that were given back to their senders.
     pub given_back: usize,
     watermark: Timestamp,
@@ -277,6 +279,7 @@ impl<'a, In> Harness<'a, In> {
             log: Log::default(),
             slice: usize::MAX / 2,
             drift: Duration::ZERO,
+            yields: 0,
             given_back: 0,
             watermark: MIN_TIMESTAMP,
             open: None,
@@ -358,6 +361,7 @@ impl<'a, In> Harness<'a, In> {
         let mut progress = begun.map_err(|failure| self.subtasks[index].cx.locate(failure))?;
         let (mut idle_turns, mut came) = (0, self.log.len());
         while !progress.is_done() {
+            self.yields += usize::from(progress == Progress::Yielded);
             self.settings.clock.advance(self.drift);
             // Rows are written between two turns, whatever is kept inside.
             self.write_slices()?;
