@@ -16,7 +16,11 @@
 //! - Storage: operations that fail, that happen and say they failed, or that write half ([`StoragePlan`]);
 //!   and those that take up to a tenth of a second, while everything else goes on.
 //! - The whole process, at a time or at a step ([`Crash`]): nothing that it still does has an effect on
-//!   storage; the next life resumes the job from its log.
+//!   storage; the next life resumes the job from its log. It stands for the root of a process's actors, `Node`, which is no
+//!   [`ActorKind`](rivus::engine::ActorKind): with it dies all that there is.
+//!
+//! All of it is in one process. A TaskManager's link to a leader elsewhere is no `ActorKind` either: it breaks where processes are
+//! killed and stopped, in `tests/suite/dying.rs` and `tests/suite/cluster.rs`.
 //!
 //! Most faults wait until a checkpoint is complete that *holds state*: records had been read when it was
 //! triggered, so they precede its barriers and are in its snapshots. In the directed runs a fault counts when its victim has
@@ -50,9 +54,21 @@
 //!   late for no window, and what a key's results depend on in order comes over one channel. Then the
 //!   committed output is the undisturbed run's: the same as a multiset, and each key's results in the same
 //!   order.
-//! - The **union** with watermarks that are too bold is not. There, accepted plus late records are the input,
-//!   each exactly once and in its own window; and each key's rolling results follow from its records in
-//!   *some* serial order, in which every source's records stand in their own order.
+//! - [`Straight`](Shape::Straight) is, and needs no undisturbed run: which subtask reads a file doesn't matter, so each file's records
+//!   come in their order, each with a digest of those before it that is worked out from the input alone.
+//!
+//! Four shapes are not, and are compared with their input:
+//!
+//! - [`Union`](Shape::Union), with watermarks that are too bold: accepted plus late records are the input, each exactly once and in its
+//!   own window; and each key's rolling results follow from its records in *some* serial order, in which every source's records stand
+//!   in their own order.
+//! - [`Idle`](Shape::Idle), which waits for no subtask that sleeps: the same, of one source. How many are late when it wakes up is open.
+//! - [`Clocked`](Shape::Clocked), which fires by processing time: each key's records come in their order, once. What still waits when
+//!   the input ends gives nothing, so a key's last ones may be missing; a fourth of all records has to come.
+//! - [`Refiring`](Shape::Refiring), whose windows fire again and again: whatever a window gives begins with what it gave before, and
+//!   what it gives last is all of its records.
+//!
+//! Of any shape:
 //!
 //! - What comes from **outside** and can't be read again has the guarantee of its connector, no more and no less. A
 //!   *replayed feed* is read exactly once by the process that it was handed to; whoever feeds hands over again what no
@@ -65,7 +81,7 @@
 //!   has counted at least the records that it should, and each record is accepted or late somewhere.
 //!
 //! The undisturbed run is the engine's own, so it is counted first: each shape says how many records, groups, pairs or
-//! firings it has to put out, by its input alone.
+//! firings it has to put out, by its input alone; of `Clocked` and `Refiring`, only that each output has some.
 //!
 //! Files are read while the job runs, every few milliseconds: a committed file holds for ever what it held when it was first
 //! seen, and in the order in which files appear each key's lines are the reference's. So at each moment there is a first
