@@ -45,6 +45,7 @@ use rivus_core::{
 };
 use tokio::sync::oneshot;
 
+use self::channels::Receivers;
 pub use self::channels::{Peer, Receiver, Sender};
 use self::files::FilesResult;
 pub use self::restore::{BuiltTask, Restore};
@@ -193,7 +194,7 @@ pub struct SubtaskActor;
 pub struct SubtaskState {
     args: SubtaskArgs,
     myself: ActorRef<SubtaskMessage>,
-    receivers: Vec<Option<Receiver>>,
+    receivers: Receivers,
     senders: Vec<Sender>,
     /// None until the chain has been built.
     work: Option<Work>,
@@ -221,7 +222,7 @@ impl Actor for SubtaskActor {
         let lanes = args.graph.receivers(args.attempt.subtask).len();
         let state = SubtaskState {
             uploads: Uploads::new(&args, myself.clone()),
-            receivers: (0..lanes).map(|_| None).collect(),
+            receivers: Receivers::closed(args.attempt, lanes),
             senders: Vec::new(),
             work: None,
             stepping: false,
@@ -264,7 +265,7 @@ impl Actor for SubtaskActor {
                 granted,
                 given_back,
             } => {
-                if lane < state.receivers.len() {
+                if lane < state.receivers.lanes() {
                     let work = state.work()?;
                     work.credit(lane, granted);
                     work.came_home.extend(given_back);
@@ -294,8 +295,7 @@ impl Actor for SubtaskActor {
                 granted,
             } => {
                 state.pass(Step::Open, &myself)?;
-                if producer == state.args.attempt && lane < state.receivers.len() {
-                    state.receivers[lane] = Some(receiver);
+                if state.receivers.open(lane, producer, receiver) {
                     state.work()?.credit(lane, granted);
                     state.step();
                 }

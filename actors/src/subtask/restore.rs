@@ -141,7 +141,7 @@ impl SubtaskState {
         if options.checkpoint_mode == CheckpointMode::AtLeastOnce {
             inputs.alignment.allow_duplicates();
         }
-        let mut outputs = Outputs::new(self.receivers.len());
+        let mut outputs = Outputs::new(self.receivers.lanes());
         for (channel, elements) in built.in_flight.inputs.into_iter().enumerate() {
             if elements.is_empty() || !planted::loses_queue() {
                 inputs.put_back(channel, elements);
