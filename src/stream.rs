@@ -249,7 +249,7 @@ impl<T: Record> DataStream<T> {
     ///
     /// It has no timers: those need a key.
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0599
     /// # use rivus::*;
     /// # fn f(stream: DataStream<u32>) {
     /// #[derive(Clone)]
