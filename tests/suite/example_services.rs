@@ -10,14 +10,14 @@ use crate::examples::logs;
 
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/embedded_actor/main.rs"]
-mod embedded_actor;
+pub(crate) mod embedded_actor;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/enrich_async.rs"]
-mod enrich_async;
+pub(crate) mod enrich_async;
 #[cfg(feature = "parquet")]
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/etl_mask.rs"]
-mod etl_mask;
+pub(crate) mod etl_mask;
 
 /// Asks the service as a browser would; the status and the body.
 async fn http(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> String {

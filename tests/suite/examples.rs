@@ -18,10 +18,10 @@ use crate::written::csv_lines;
 
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/daily_pv_uv.rs"]
-mod daily_pv_uv;
+pub(crate) mod daily_pv_uv;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/fraud_rules.rs"]
-mod fraud_rules;
+pub(crate) mod fraud_rules;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/own_connectors.rs"]
 mod own_connectors;
@@ -29,13 +29,13 @@ mod own_connectors;
 mod screen;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/ssh_bruteforce.rs"]
-mod ssh_bruteforce;
+pub(crate) mod ssh_bruteforce;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/top_pages.rs"]
-mod top_pages;
+pub(crate) mod top_pages;
 #[allow(dead_code)] // its `main`
 #[path = "../../examples/word_count.rs"]
-mod word_count;
+pub(crate) mod word_count;
 
 const MINUTE: i64 = 60_000;
 

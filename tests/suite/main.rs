@@ -22,6 +22,7 @@ mod dying;
 mod embedded;
 mod end_to_end;
 mod ending;
+mod example_help;
 mod example_services;
 mod examples;
 mod heard;
