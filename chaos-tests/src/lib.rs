@@ -96,8 +96,8 @@
 //!   gone by a takeover, no execution started twice.
 //! - If workers died in one region of one job only, no other region and no job beside it noticed.
 //! - What waits at a subtask's inputs stays within the job's budget.
-//! - Whoever asks for a key's state while a job of rolling aggregates runs hears what a first part of the key's records makes, or that there is nobody to
-//!   answer at the moment.
+//! - Whoever asks for a key's state while a job runs, or the one beside it, hears what a first part of the key's records makes, or that there is
+//!   nobody to answer at the moment: of rolling aggregates, of windows that are open, and, by its name, of one of several states.
 //! - An actor of the application's that has the job under it hears of its end, once, and of nothing else.
 //! - An ended job leaves no actor behind in a process that goes on; a process that ends leaves nothing.
 //! - An ended job leaves no file of a store behind, unless storage failed, was late, or its process died.
@@ -163,7 +163,7 @@ pub use paced::{Pace, Paced};
 pub use plan::{
     Arm, Crash, Ending, FAULTS, Injection, Kill, LEADERS, Move, Plan, Scope, StoragePlan, WORKERS,
 };
-pub use simulation::{Outcome, run_on_threads, simulate};
+pub use simulation::{Answered, Outcome, run_on_threads, simulate};
 pub use suite::{
     Failed, References, Summary, check, hush, on_all_cores, replay_command, run_seeds, runs,
 };

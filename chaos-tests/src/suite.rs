@@ -15,7 +15,7 @@ use crate::history;
 use crate::jobs::{Committed, JobSpec};
 use crate::oracle::{counted, judge, judge_begun};
 use crate::plan::{Ending, Plan};
-use crate::simulation::{Outcome, simulate};
+use crate::simulation::{Answered, Outcome, simulate};
 
 /// A run that takes longer in real time has stopped letting time pass: it can't be waited for.
 const STUCK: Duration = Duration::from_secs(120);
@@ -216,8 +216,10 @@ pub struct Summary {
     pub passed: BTreeMap<Cell, u64>,
     /// Seeds in which only leaders were to die, and no task noticed.
     pub spared: u64,
-    /// How often a job said what its state was, and how often from RocksDB.
-    pub answered: (u64, u64),
+    /// How often jobs said what their state was.
+    pub answered: Answered,
+    /// Seeds in which a job was restarted whose rows lay in RocksDB.
+    pub restarted_on_disk: u64,
     /// Seeds whose last tasks began with files of their own process.
     pub restored_locally: u64,
     /// Seeds in which a job went on on another backend.
@@ -228,6 +230,8 @@ pub struct Summary {
     pub begun_again: u64,
     /// Seeds in which a region was restarted beside others, and those did not notice.
     pub confined: u64,
+    /// Those of them in which its rows lay in RocksDB.
+    pub confined_on_disk: u64,
     /// Those that failed.
     pub failed: Vec<Failed>,
 }
@@ -244,8 +248,9 @@ impl Summary {
                     *self.passed.entry(cell).or_default() += times;
                 }
                 self.deadly += u64::from(hits + outcome.kills);
-                self.answered.0 += outcome.answered.0;
-                self.answered.1 += outcome.answered.1;
+                self.answered = self.answered.and(outcome.answered);
+                let restarted = outcome.view.is_some_and(|view| view.restarts > 0);
+                self.restarted_on_disk += u64::from(restarted && outcome.on_disk);
                 self.restored_locally += u64::from(outcome.restored_locally > 0);
                 self.moved_over += u64::from(outcome.moved_over);
                 self.changed += u64::from(outcome.changed);
@@ -253,6 +258,7 @@ impl Summary {
                 self.begun_again += u64::from(begun_again);
                 self.spared += u64::from(outcome.spared);
                 self.confined += u64::from(outcome.confined);
+                self.confined_on_disk += u64::from(outcome.confined && outcome.on_disk);
             }
             Err(failed) => {
                 tell(&failed);
@@ -267,22 +273,30 @@ impl fmt::Display for Summary {
         let failed = self.failed.len();
         let put_back = (ActorKind::Subtask, Step::PutBack);
         let put_back = self.passed.get(&put_back).copied().unwrap_or_default();
+        let Answered {
+            times,
+            from_disk,
+            by_name,
+            beside_from_disk,
+        } = self.answered;
         write!(
             f,
             "{} seeds: {} steps seen, {} deadly faults, {} times only leaders died, {} times only one of \
-             several regions was restarted, {put_back} subtasks went on with records in flight, {} jobs restored files of their own process, {} went on on another backend, {} as another program, {} began at a savepoint of one that went on, {} answers, {} \
-             of them from RocksDB; {failed} failed",
+             several regions was restarted, {} times over RocksDB, {} jobs restarted over RocksDB, {put_back} subtasks went on with records in \
+             flight, {} jobs restored files of their own process, {} went on on another backend, {} as another program, {} began at a \
+             savepoint of one that went on, {times} answers, {by_name} of them by a state's name, {from_disk} from RocksDB, \
+             {beside_from_disk} of those by the job beside; {failed} failed",
             self.seeds,
             self.seen,
             self.deadly,
             self.spared,
             self.confined,
+            self.confined_on_disk,
+            self.restarted_on_disk,
             self.restored_locally,
             self.moved_over,
             self.changed,
             self.begun_again,
-            self.answered.0,
-            self.answered.1
         )
     }
 }

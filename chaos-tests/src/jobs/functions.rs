@@ -87,6 +87,11 @@ impl WindowFunction<u64, Reading> for Members {
 /// How much event time a bucket of [`Buckets`] gathers.
 const BUCKET: Timestamp = 150;
 
+/// The last moment of the bucket of a time.
+pub fn bucket_end(ts: Timestamp) -> Timestamp {
+    ts.div_euclid(BUCKET) * BUCKET + BUCKET - 1
+}
+
 /// State of [`Buckets`].
 #[derive(Default, Clone, Debug, Serialize, Deserialize, StateSet)]
 pub struct BucketState {
@@ -110,7 +115,7 @@ impl KeyedProcessFunction<u64, Reading> for Buckets {
         state: &mut Keyed<'_, u64, BucketState>,
         _out: &mut Output<'_, Line>,
     ) -> Result<(), UserError> {
-        let end = event.ts.div_euclid(BUCKET) * BUCKET + BUCKET - 1;
+        let end = bucket_end(event.ts);
         state.register_event_timer(end);
         state.open.entry(end).or_default().push(event.value);
         Ok(())

@@ -22,11 +22,11 @@ mod world;
 
 pub use self::changed::{Change, Version, Versioned, versioned};
 pub use self::files::lines;
-pub use self::functions::{Line, SoFar, fold};
+pub use self::functions::{Line, SoFar, bucket_end, fold};
 pub use self::records::Reading;
 pub use self::refiring::REFIRED;
 pub use self::shape::Shape;
-pub use self::shapes::{ASKED, SECOND};
+pub use self::shapes::{ASKED, BUCKETS, SECOND, WINDOW, WINDOWS};
 pub use self::spec::{Barriers, JobSpec, Region, Rows};
 pub use self::straight::straightened;
 pub use self::world::{Committed, World};

@@ -12,7 +12,7 @@ use rivus::connectors::{
 };
 use rivus::{
     Avg, DataStream, Event, Max, MinBy, Redistribution, SideOutputTag, Source, StreamEnvironment,
-    Sum, WatermarkStrategy, WindowAssigner, Windowed,
+    Sum, Timestamp, WatermarkStrategy, WindowAssigner, Windowed,
 };
 
 use super::functions::{Buckets, InOrder, Line, Members, SoFar, fold};
@@ -29,6 +29,15 @@ pub const SECOND: &str = "second";
 
 /// Uid of the rolling aggregate, whose state is asked for.
 pub const ASKED: &str = "rolling";
+
+/// Uid of the function that keeps buckets, one of whose states is asked for by its name.
+pub const BUCKETS: &str = "buckets";
+
+/// Uid of the windows that are asked for.
+pub const WINDOWS: &str = "windows";
+
+/// How much event time one of them gathers, in milliseconds.
+pub const WINDOW: Timestamp = 400;
 
 impl World {
     /// Writes the job into an environment.
@@ -185,7 +194,7 @@ impl World {
         readings: &DataStream<Reading>,
         sliding: bool,
     ) -> DataStream<Line> {
-        let size = Duration::from_millis(400);
+        let size = Duration::from_millis(WINDOW as u64);
         let assigner = match sliding {
             true => WindowAssigner::sliding(size, Duration::from_millis(100)),
             false => WindowAssigner::tumbling(size),
@@ -193,7 +202,7 @@ impl World {
         let windows = readings.key_by(|reading| reading.key).window(assigner);
         // Some are gathered before the exchange, as between processes; most are under way one by one, where there is more to lose.
         let windows = windows.pre_aggregate(self.spec.seed % 4 == 1);
-        let counts = windows.count().parallelism(self.wide());
+        let counts = windows.count().uid(WINDOWS).parallelism(self.wide());
         counts.map(line).parallelism(self.wide())
     }
 
@@ -212,7 +221,8 @@ impl World {
 
     fn timers(&self, readings: &DataStream<Reading>) -> DataStream<Line> {
         let keyed = readings.key_by(|reading| reading.key);
-        keyed.process(Buckets).parallelism(self.wide())
+        let buckets = keyed.process(Buckets).uid(BUCKETS);
+        buckets.parallelism(self.wide())
     }
 
     fn multi_stage(&self, readings: &DataStream<Reading>) {
@@ -321,6 +331,10 @@ impl World {
                 (format!("all {key}"), format!("{sum} {least:?} {greatest}"))
             })
             .parallelism(wide);
+        let greatest = keyed.max_by(value).parallelism(wide);
+        let greatest = greatest
+            .map(|(key, reading)| (format!("greatest {key}"), reading.id.to_string()))
+            .parallelism(wide);
         let top = keyed.top_n(3, value).parallelism(wide);
         let top = top
             .map(|(key, top)| (format!("top {key}"), ids(&top)))
@@ -348,6 +362,7 @@ impl World {
             })
             .parallelism(wide);
         of_all
+            .union(&greatest)
             .union(&top)
             .union(&first)
             .union(&windows)

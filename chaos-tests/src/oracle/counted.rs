@@ -93,6 +93,7 @@ fn claims(spec: &JobSpec, run: &Committed) -> Vec<(&'static str, u64, u64)> {
             let distinct = grouped(&first(), |reading| (reading.key, reading.value % 8));
             vec![
                 ("aggregates of all", len(&under(main, "all ")), n),
+                ("greatest ones", len(&under(main, "greatest ")), n),
                 ("other aggregates", len(&under(main, "rolled ")), n),
                 (
                     "first ones",
@@ -152,8 +153,8 @@ fn never_empty(spec: &JobSpec, run: &Committed) -> Vec<(&'static str, Vec<Line>)
     let told = run.outside.told.iter().map(|(_, line)| line.clone());
     match spec.shape {
         Shape::Aggregates => vec![
-            ("the greatest", under(main, "top ")),
-            ("the greatest in windows", under(main, "window ")),
+            ("the three greatest", under(main, "top ")),
+            ("the two least in windows", under(main, "window ")),
             ("aggregates in windows", under(main, "within ")),
         ],
         Shape::Fed => vec![("what the actor was told", told.collect())],

@@ -23,6 +23,11 @@ impl Run<'_> {
         onto.unwrap_or(self.world.spec.rows)
     }
 
+    /// Whether those are in RocksDB.
+    pub(super) fn is_on_disk(&self, moved: bool) -> bool {
+        matches!(self.rows(moved), Rows::InRocksDb(_))
+    }
+
     /// The one of a life of the process, or the one of it that the job has moved onto.
     pub(super) fn environment(&self, life: usize, moved: bool) -> io::Result<StreamEnvironment> {
         let spec = &self.world.spec;

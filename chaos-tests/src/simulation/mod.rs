@@ -5,6 +5,7 @@ mod again;
 mod environment;
 mod onlookers;
 mod others;
+mod sayings;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +23,8 @@ use rivus::{
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use self::onlookers::{Answers, AskedJob};
+pub use self::onlookers::Answered;
+use self::onlookers::{Answers, Asked};
 use self::others::Made;
 use crate::cells::{Cell, Hits};
 use crate::faults::Faults;
@@ -58,8 +60,10 @@ pub struct Outcome {
     pub lasted: Duration,
     /// Checkpoints that held state.
     pub state_checkpoints: u32,
-    /// How often it said what its state was, and how often from RocksDB.
-    pub answered: (u64, u64),
+    /// How often it, and the job beside it, said what their state was.
+    pub answered: Answered,
+    /// Whether the rows of the job lay in RocksDB when it was seen last.
+    pub on_disk: bool,
     /// Files of stores that its present tasks began with and that were their process's own.
     pub restored_locally: u64,
     /// Whether it has gone on on another backend.
@@ -124,8 +128,8 @@ struct Run<'a> {
     /// Whether the job has gone on from a savepoint.
     moved: Arc<AtomicBool>,
     savepoint: Made,
-    asked: AskedJob,
-    /// What it answered when it was asked for its state.
+    asked: Arc<Mutex<Asked>>,
+    /// What was answered to questions for state.
     answers: Arc<Mutex<Answers>>,
 }
 
@@ -194,7 +198,7 @@ impl<'a> Run<'a> {
         self.world.application.hear_all().await;
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         self.violations.append(&mut answers.wrong);
-        let answered = (answers.right, answers.from_disk);
+        let answered = answers.right;
         drop(answers);
         let mut committed = self.world.committed()?;
         committed.begun_again = begun_again;
@@ -226,6 +230,7 @@ impl<'a> Run<'a> {
             lasted,
             state_checkpoints: self.faults.state_checkpoints(),
             answered,
+            on_disk: self.is_on_disk(self.moved.load(Relaxed)),
             restored_locally,
             moved_over: self.moved.load(Relaxed) && self.rows(true) != self.world.spec.rows,
             changed: self.moved.load(Relaxed) && self.plan.changes().is_some(),
@@ -280,8 +285,8 @@ impl<'a> Run<'a> {
         let mut elsewhere = None;
         let mover = self.mover(&handles[0]);
         let canceler = self.canceler(&handles[0]);
-        self.ask(&handles[0], self.moved.load(Relaxed));
-        let asker = self.asker();
+        self.ask(&handles, self.moved.load(Relaxed));
+        let askers = self.askers();
         let supervised = self.supervised(&handles[0]).await;
         let left = self.bound().saturating_sub(began.elapsed());
         let ended = tokio::select! {
@@ -290,7 +295,7 @@ impl<'a> Run<'a> {
             ended = self.all_end(life, (&env, &mut elsewhere), &mut handles, jobs) => Life::Ended(ended),
             () = tokio::time::sleep(left) => Life::Hung,
         };
-        let others = mover.iter().chain(&canceler).chain(&asker);
+        let others = mover.iter().chain(&canceler).chain(&askers);
         killers.iter().chain(others).for_each(|task| task.abort());
         self.ask_nobody();
         match &ended {
@@ -354,7 +359,7 @@ impl<'a> Run<'a> {
             let gone_on = self.go_on(env, &savepoint).await;
             handles[0] = gone_on.map_err(|error| format!("the job did not go on: {error}"))?;
             jobs[0] = handles[0].id();
-            self.ask(&handles[0], true);
+            self.ask(handles, true);
         }
         let mut views = Vec::new();
         for job in handles {

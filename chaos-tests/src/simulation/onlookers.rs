@@ -1,6 +1,6 @@
 //! An application around the job that leaves it alone: it asks for its state while it runs, and has it among its own actors.
 
-use std::collections::BTreeMap;
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Run;
 use super::aftermath::in_time;
-use crate::jobs::{ASKED, Reading, Rows, Shape, SoFar};
+use super::sayings::Sayings;
 use crate::plan::Ending;
 
 /// From one question to the next.
@@ -19,65 +19,72 @@ const ASK_EVERY: Duration = Duration::from_millis(7);
 /// No answer takes so long.
 const ANSWERED_IN: Duration = Duration::from_secs(30);
 
+/// How often jobs have said what their state was, and were right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// In all.
+    pub times: u64,
+    /// Of those, how often rows lay in RocksDB.
+    pub from_disk: u64,
+    /// How often a state was asked for by its name.
+    pub by_name: u64,
+    /// How often it was the job beside the first, with its rows in RocksDB.
+    pub beside_from_disk: u64,
+}
+
+impl Answered {
+    /// With those of another run.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            times: self.times + other.times,
+            from_disk: self.from_disk + other.from_disk,
+            by_name: self.by_name + other.by_name,
+            beside_from_disk: self.beside_from_disk + other.beside_from_disk,
+        }
+    }
+}
+
 /// What was wrong, and how often an answer was right.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     pub(super) wrong: Vec<String>,
-    pub(super) right: u64,
-    /// Of those, how often rows lay in RocksDB.
-    pub(super) from_disk: u64,
+    pub(super) right: Answered,
 }
 
-/// The job that is asked, which may go on as another, and whether its rows lie in RocksDB.
-pub(super) type AskedJob = Arc<Mutex<Option<(JobHandle, bool)>>>;
+/// The jobs that are asked, of which the first may go on as another, and whether their rows lie in RocksDB.
+#[derive(Default)]
+pub(super) struct Asked {
+    jobs: Vec<JobHandle>,
+    on_disk: bool,
+}
 
 /// What a supervisor has heard of a job's end.
 pub(super) type Heard = Arc<Mutex<Vec<String>>>;
 
 impl Run<'_> {
-    /// Whom is to be asked from now on.
-    pub(super) fn ask(&self, job: &JobHandle, moved: bool) {
-        let on_disk = matches!(self.rows(moved), Rows::InRocksDb(_));
-        let mut asked = lock(&self.asked);
-        *asked = Some((job.clone(), on_disk));
+    /// Who is to be asked from now on.
+    pub(super) fn ask(&self, jobs: &[JobHandle], moved: bool) {
+        *lock(&self.asked) = Asked {
+            jobs: jobs.to_vec(),
+            on_disk: self.is_on_disk(moved),
+        };
     }
 
     /// The process ends, and nothing may be held any more.
     pub(super) fn ask_nobody(&self) {
-        *lock(&self.asked) = None;
+        *lock(&self.asked) = Asked::default();
     }
 
-    /// Somebody asks for the state of one key after the other, where a key's records have an order: whatever fails, an
-    /// answer is what a first part of them makes.
-    pub(super) fn asker(&self) -> Option<JoinHandle<()>> {
-        let spec = &self.world.spec;
-        if !matches!(spec.shape, Shape::Rolling | Shape::Packed) {
-            return None;
-        }
-        let parts = first_parts(&Reading::all(spec));
-        let (asked, answers) = (Arc::clone(&self.asked), Arc::clone(&self.answers));
-        Some(tokio::spawn(async move {
-            for key in parts.keys().cycle() {
-                tokio::time::sleep(ASK_EVERY).await;
-                let Some((job, on_disk)) = lock(&asked).clone() else {
-                    continue;
-                };
-                let answer = job.query::<u64, SoFar>(ASKED, key);
-                let answer = tokio::time::timeout(ANSWERED_IN, answer).await;
-                let mut answers = lock(&answers);
-                match answer {
-                    Ok(Ok(None) | Err(QueryError::Restarting(_) | QueryError::Ended)) => {}
-                    Ok(Ok(Some(state))) if parts[key].contains(&state) => {
-                        answers.right += 1;
-                        answers.from_disk += u64::from(on_disk);
-                    }
-                    answer => {
-                        let wrong = format!("asked for key {key}: {answer:?}");
-                        answers.wrong.push(wrong);
-                    }
-                }
-            }
-        }))
+    /// Somebody asks the job, and somebody the one beside it, for the state of one key after the other, where it is known what is
+    /// right.
+    pub(super) fn askers(&self) -> Vec<JoinHandle<()>> {
+        let worlds = iter::once(&self.world).chain(&self.neighbour);
+        let askers = worlds.enumerate().filter_map(|(number, world)| {
+            let sayings = Sayings::of(&world.spec)?;
+            let (asked, answers) = (Arc::clone(&self.asked), Arc::clone(&self.answers));
+            Some(tokio::spawn(keep_asking(number, sayings, asked, answers)))
+        });
+        askers.collect()
     }
 
     /// An actor of the application's has the job under it, in half of the runs in which the process lives to the end.
@@ -153,13 +160,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the first records of each key make, however many.
-fn first_parts(readings: &[Reading]) -> BTreeMap<u64, Vec<SoFar>> {
-    let mut parts: BTreeMap<u64, Vec<SoFar>> = BTreeMap::new();
-    for reading in readings {
-        let parts = parts.entry(reading.key).or_default();
-        let next = parts.last().cloned().unwrap_or_default().and(reading);
-        parts.push(next);
+/// Asks one of the jobs for one key after the other, for ever.
+async fn keep_asking(
+    number: usize,
+    sayings: Sayings,
+    asked: Arc<Mutex<Asked>>,
+    answers: Arc<Mutex<Answers>>,
+) {
+    for key in sayings.keys().into_iter().cycle() {
+        tokio::time::sleep(ASK_EVERY).await;
+        let (job, on_disk) = {
+            let asked = lock(&asked);
+            (asked.jobs.get(number).cloned(), asked.on_disk)
+        };
+        let Some(job) = job else {
+            continue;
+        };
+        let answer = tokio::time::timeout(ANSWERED_IN, sayings.ask(&job, key)).await;
+        let mut answers = lock(&answers);
+        match answer {
+            Ok(Ok(None) | Err(QueryError::Restarting(_) | QueryError::Ended)) => {}
+            Ok(Ok(Some(Ok(())))) => {
+                answers.right = answers.right.and(Answered {
+                    times: 1,
+                    from_disk: u64::from(on_disk),
+                    by_name: u64::from(sayings.are_by_name()),
+                    beside_from_disk: u64::from(on_disk && number > 0),
+                });
+            }
+            answer => {
+                let wrong = format!("job {number}, asked for key {key}: {answer:?}");
+                answers.wrong.push(wrong);
+            }
+        }
     }
-    parts
 }
