@@ -208,10 +208,10 @@ impl JobHandle {
     /// let (orders, feed) = test.input::<u64>();
     /// let timed = orders.assign_watermarks(WatermarkStrategy::monotonous());
     /// timed.key_by(|customer| *customer).process(Remind).uid("reminders").sink_to(DiscardSink::new());
-    /// let job = test.start().await?;
+    /// let mut job = test.start().await?;
     /// feed.send_at(1_000, 7).await?;
     /// feed.send_at(2_000, 7).await?;
-    /// job.settle().await;
+    /// job.checkpoint().await?;
     /// let timers = job.handle().query_timers("reminders", &7_u64).await?;
     /// assert_eq!(timers.event, [61_000, 62_000]);
     /// assert_eq!(job.handle().query_timers("reminders", &8_u64).await?, KeyTimers::default());
@@ -265,9 +265,9 @@ impl JobHandle {
     /// let (rules, rule) = test.input::<String>();
     /// let polite = words.connect_broadcast(&rules.broadcast()).process(Polite);
     /// polite.uid("polite").sink_to(DiscardSink::new());
-    /// let job = test.start().await?;
+    /// let mut job = test.start().await?;
     /// rule.send("darn".to_owned()).await?;
-    /// job.settle().await;
+    /// job.checkpoint().await?;
     /// let forbidden: MapState<String, ()> = job.handle().query_broadcast("polite").await?;
     /// assert!(forbidden.contains_key("darn"));
     /// # Ok(()) }

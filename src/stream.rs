@@ -107,9 +107,9 @@ impl<T: Record> DataStream<T> {
     /// let test = JobTest::new(7);
     /// let (words, feed) = test.input::<String>();
     /// let _counts = words.key_by_ref(|word| word.as_str()).count().uid("counts").collect();
-    /// let job = test.start().await?;
+    /// let mut job = test.start().await?;
     /// feed.send("to".to_owned()).await?;
-    /// job.settle().await;
+    /// job.checkpoint().await?;
     /// assert_eq!(job.handle().query::<str, u64>("counts", "to").await?, Some(1));
     /// # Ok(()) }
     /// ```
