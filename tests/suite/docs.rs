@@ -15,18 +15,52 @@ fn links(page: &str) -> Vec<&str> {
 
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guide = std::fs::read_dir(root.join("docs/guide")).expect("the guide is there");
-    let mut pages: Vec<PathBuf> = guide.map(|page| page.expect("is listed").path()).collect();
+    let folders = ["docs/guide", "docs/adr"].map(|folder| root.join(folder));
+    let listed = folders.map(|folder| std::fs::read_dir(folder).expect("it is there"));
+    let listed = listed.into_iter().flatten();
+    let mut pages: Vec<PathBuf> = listed.map(|page| page.expect("is listed").path()).collect();
     pages.extend(
         [
             "README.md",
+            "ARCHITECTURE.md",
+            "docs/benchmarks.md",
             "docs/features.md",
             "docs/configuration.md",
             "docs/operating.md",
+            "docs/verification/README.md",
         ]
         .map(|page| root.join(page)),
     );
     pages
+}
+
+/// The files and folders of the repository, as they are called from its root.
+fn tree() -> BTreeSet<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tree = BTreeSet::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("is a folder") {
+            let path = entry.expect("is listed").path();
+            let name = path.strip_prefix(root).expect("lies in it").to_owned();
+            if name == Path::new(".git") || name == Path::new("target") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            }
+            tree.insert(name);
+        }
+    }
+    tree
+}
+
+/// What looks like a path in a page, wherever it begins.
+fn paths(page: &str) -> impl Iterator<Item = &Path> {
+    let words = page.split(|letter: char| {
+        !letter.is_ascii_alphanumeric() && !['_', '-', '.', '/'].contains(&letter)
+    });
+    words.map(|word| Path::new(word.trim_start_matches(['.', '/']).trim_end_matches('.')))
 }
 
 #[test]
@@ -41,6 +75,30 @@ fn every_link_leads_to_something_that_exists() {
         }
     }
     assert!(checked > 80, "only {checked} links were found");
+}
+
+#[test]
+fn every_file_that_a_page_names_exists() {
+    let tree = tree();
+    let mut checked = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("is read");
+        for path in paths(&text) {
+            let mut parts = path.components();
+            let first = parts.next().map(|part| Path::new(part.as_os_str()));
+            let is_whole = parts.next().is_some() && first.is_some_and(|of| tree.contains(of));
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            let is_there = match ending {
+                _ if is_whole => tree.contains(path),
+                // Without the folders that were named before it.
+                Some("rs" | "sh" | "sql") => tree.iter().any(|file| file.ends_with(path)),
+                _ => continue,
+            };
+            checked += 1;
+            assert!(is_there, "{}: {}", page.display(), path.display());
+        }
+    }
+    assert!(checked > 400, "only {checked} files are named");
 }
 
 #[test]

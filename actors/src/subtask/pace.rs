@@ -112,6 +112,7 @@ impl Pace {
     pub(super) fn pause(&mut self, now: Duration, slept: u64) -> Duration {
         self.due = now + PAUSE;
         self.slept = slept;
+        self.burst = Duration::ZERO;
         PAUSE
     }
 
@@ -191,12 +192,16 @@ mod tests {
             // Records that come in between hold nothing up.
             pace.after_work(now, now);
             assert_eq!(pace.without_work(now, 8), Some(IDLE_SLICE));
+            assert!(pace.goes_on(), "slice {n}");
             pace.took(IDLE_SLICE, IDLE_SLICE, false);
         }
         assert!(!pace.goes_on());
         pace.pause(us(6_000), 8);
         assert_eq!(pace.without_work(us(7_000), 8), Some(IDLE_SLICE));
         assert!(!pace.goes_on(), "the worker has had others to work for");
+        assert!(pace.without_work(us(7_100), 9).is_some() && pace.goes_on());
+        pace.pause(us(7_200), 9);
+        assert!(!pace.goes_on(), "a pause ends it");
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Work {
     /// Writes a slice of frozen state. Returns whether it was the last.
     fn slice(&mut self, began: Duration, allowed: Duration, worked: bool) -> Result<bool, Failure> {
         let mut ahead = Duration::ZERO;
+        let mut took = Duration::ZERO;
         for _ in 0..SLICE_LOOKS {
             if self.task.slice(SLICE_ROWS, &mut self.cx)? {
                 // What comes round until the barrier does is still to be added.
@@ -123,12 +124,12 @@ impl Work {
             if let Some(snapshot) = &mut self.cx.snapshot {
                 ahead += Duration::from_nanos(snapshot.take_written_ahead() * NANOS_A_BYTE);
             }
-            let took = self.cx.monotonic().saturating_sub(began) + ahead;
+            took = self.cx.monotonic().saturating_sub(began) + ahead;
             if took >= allowed {
-                self.pace.took(took, allowed, worked);
                 break;
             }
         }
+        self.pace.took(took, allowed, worked);
         Ok(false)
     }
 }

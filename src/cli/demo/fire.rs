@@ -24,8 +24,8 @@ pub(super) struct Run {
     pub kills: BTreeMap<String, u32>,
 }
 
-/// Kills until the job is over. Of the nominal time's thirds the first two end with the leader's death;
-/// between those, ten times in all, it hits somebody at random.
+/// Kills until the job is over: every three seconds, or nine times where that would be fewer, as it would by default. The first of
+/// those after each of the first two thirds of the nominal time is the leader; the others are somebody at random.
 pub(super) async fn watch(
     handle: &JobHandle,
     plan: Plan,

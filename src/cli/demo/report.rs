@@ -111,6 +111,7 @@ lost {}, duplicated {}
 
 Where to go next:
   README.md                                  what Rivus is, and a first job of your own
+  docs/guide/                                how to write a job, chapter by chapter
   cargo run --example top_pages -- --help    a job on an access log
   docs/                                      decisions, and results checked against SQL",
             self.records,
