@@ -259,12 +259,9 @@ impl Cluster {
 
     /// The plan of a job that isn't over.
     pub(crate) fn graph(&self, job: JobId) -> Option<Arc<JobGraph>> {
-        let written = self.context.programs.get(job)?;
         let view = self.context.views.watch(job);
-        match view.and_then(|view| view.borrow().parallelism) {
-            None => Some(written),
-            Some(parallelism) => written.rescaled(parallelism).ok().map(Arc::new),
-        }
+        let parallelism = view.and_then(|view| view.borrow().parallelism);
+        self.context.programs.at(job, parallelism).ok().flatten()
     }
 
     /// The actor of an execution that is there.

@@ -71,7 +71,7 @@ impl LateRecords {
 mod tests {
     use super::*;
     use rivus_actors::SubtaskView;
-    use rivus_core::{AttemptId, JobId, SubtaskId, SubtaskMetrics};
+    use rivus_core::{AttemptId, JobId, SubtaskId, SubtaskMetrics, TaskManagerId};
 
     use crate::{SideOutputTag, StreamEnvironment, WatermarkStrategy, WindowAssigner};
 
@@ -113,6 +113,7 @@ mod tests {
                     attempt: 1,
                 },
                 name: "count".to_owned(),
+                task_manager: TaskManagerId("here".to_owned()),
                 figures: metrics.figures(),
             });
             let said = told.look(&view, &graph);

@@ -1,9 +1,9 @@
 //! The programs that a process can run: those that were handed to it, and those that it builds by their names.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rivus_core::job::ProgramRef;
-use rivus_core::{Failure, JobGraph, JobId};
+use rivus_core::{Failure, GraphError, JobGraph, JobId};
 
 use crate::context::Shared;
 
@@ -16,10 +16,38 @@ pub trait ProgramFactories: Send + Sync {
     fn build(&self, program: &ProgramRef) -> Result<JobGraph, Failure>;
 }
 
+/// A plan as it was written, and at the last other parallelism that it was asked for: whoever asks for state asks often.
+#[derive(Clone)]
+struct Program {
+    written: Arc<JobGraph>,
+    rescaled: Arc<Mutex<Option<(u32, Arc<JobGraph>)>>>,
+}
+
+impl Program {
+    fn new(written: Arc<JobGraph>) -> Self {
+        Self {
+            written,
+            rescaled: Arc::default(),
+        }
+    }
+
+    fn at(self, parallelism: u32) -> Result<Arc<JobGraph>, GraphError> {
+        let mut rescaled = self.rescaled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, graph)) = &*rescaled
+            && *of == parallelism
+        {
+            return Ok(Arc::clone(graph));
+        }
+        let graph = Arc::new(self.written.rescaled(parallelism)?);
+        *rescaled = Some((parallelism, Arc::clone(&graph)));
+        Ok(graph)
+    }
+}
+
 /// The programs of a process.
 #[derive(Default)]
 pub struct Programs {
-    known: Shared<JobId, Arc<JobGraph>>,
+    known: Shared<JobId, Program>,
     factories: Option<Arc<dyn ProgramFactories>>,
 }
 
@@ -27,19 +55,34 @@ impl Programs {
     /// None so far, and factories for those that have names.
     pub fn with_factories(factories: Arc<dyn ProgramFactories>) -> Self {
         Self {
-            known: Shared::default(),
             factories: Some(factories),
+            ..Self::default()
         }
     }
 
     /// A job's plan, if it is at hand.
     pub fn get(&self, job: JobId) -> Option<Arc<JobGraph>> {
-        self.known.get(&job)
+        self.known.get(&job).map(|program| program.written)
+    }
+
+    /// A job's plan at the parallelism that the job was given, if it was given one.
+    ///
+    /// # Errors
+    /// If it can't run so.
+    pub fn at(
+        &self,
+        job: JobId,
+        parallelism: Option<u32>,
+    ) -> Result<Option<Arc<JobGraph>>, GraphError> {
+        match (self.known.get(&job), parallelism) {
+            (Some(program), Some(parallelism)) => program.at(parallelism).map(Some),
+            (program, _) => Ok(program.map(|program| program.written)),
+        }
     }
 
     /// Takes a job's plan.
     pub fn insert(&self, job: JobId, graph: JobGraph) {
-        self.known.insert(job, Arc::new(graph));
+        self.known.insert(job, Program::new(Arc::new(graph)));
     }
 
     /// Forgets a job.
@@ -74,7 +117,7 @@ impl Programs {
         let graph = Failure::caught(|| factories.build(program))
             .map_err(|failure| Failure::job(failure.to_string()))?;
         let graph = Arc::new(graph);
-        self.known.insert(job, Arc::clone(&graph));
+        self.known.insert(job, Program::new(Arc::clone(&graph)));
         Ok(graph)
     }
 }

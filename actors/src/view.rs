@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::job::{JobHistory, JobOutcome, JobState, SavepointStatus};
-use rivus_core::{AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures, Timestamp};
+use rivus_core::{
+    AttemptId, CheckpointId, JobId, LeaderEpoch, SubtaskFigures, TaskManagerId, Timestamp,
+};
 
 /// Where a job stands.
 ///
@@ -74,6 +76,8 @@ pub struct SubtaskView {
     pub attempt: AttemptId,
     /// Names of its operators.
     pub name: String,
+    /// Where it runs.
+    pub task_manager: TaskManagerId,
     /// Its counters, from the start of this attempt: after a restart they begin at 0 again, and what the attempts
     /// before have counted (records in and out, late, skipped) is not in them.
     pub figures: SubtaskFigures,

@@ -156,7 +156,7 @@ pub use jobs::{
     Barriers, Change, Committed, JobSpec, Line, Reading, Region, Rows, SECOND, Shape, Version,
     Versioned, World,
 };
-pub use named::{NamedRun, all_go_well, one_alone};
+pub use named::{NamedRun, all_go_well, one_alone, run_all};
 pub use oracle::{counted, judge};
 pub use outside::{Deliveries, Observer};
 pub use paced::{Pace, Paced};

@@ -73,17 +73,29 @@ pub fn one_alone() -> bool {
     env::var_os(CHOSEN).is_some()
 }
 
-/// Makes the runs on all cores, all of which go well.
+/// Makes the runs on all cores, all of which go well; or the one that is chosen.
 ///
 /// # Panics
 /// If one doesn't, with what is wrong and how that one is made again.
 pub fn all_go_well(runs: Vec<NamedRun>) -> Vec<(NamedRun, Outcome)> {
-    let runs = match env::var(CHOSEN) {
-        Ok(name) => {
-            keep_everything();
-            only(runs, &name)
-        }
-        Err(_) => runs,
+    let chosen = env::var(CHOSEN).ok();
+    if chosen.is_some() {
+        keep_everything();
+    }
+    run_all(runs, chosen.as_deref()).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+/// Makes the runs on all cores, or the one of this name.
+///
+/// # Errors
+/// What is wrong with those that don't go well, and how each is made again.
+pub fn run_all(
+    runs: Vec<NamedRun>,
+    chosen: Option<&str>,
+) -> Result<Vec<(NamedRun, Outcome)>, String> {
+    let runs = match chosen {
+        Some(name) => only(runs, name),
+        None => runs,
     };
     let references = References::default();
     let results = on_all_cores(runs, NamedRun::replay_command, |run| {
@@ -91,8 +103,10 @@ pub fn all_go_well(runs: Vec<NamedRun>) -> Vec<(NamedRun, Outcome)> {
     });
     let (went_well, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
     let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
-    went_well.into_iter().flatten().collect()
+    match failed.is_empty() {
+        true => Ok(went_well.into_iter().flatten().collect()),
+        false => Err(failed.join("\n\n")),
+    }
 }
 
 /// The run of that name. It may be another test's of the same file.
@@ -105,41 +119,4 @@ fn only(runs: Vec<NamedRun>, name: &str) -> Vec<NamedRun> {
         );
     }
     chosen
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jobs::Shape;
-    use crate::plan::Ending;
-
-    /// Nothing is broken, and yet it is to fail.
-    fn a_run_that_goes_wrong(name: &str) -> NamedRun {
-        let spec = JobSpec::directed(Shape::Tumbling, 1);
-        let plan = Plan {
-            ending: Ending::Failed,
-            ..Plan::undisturbed()
-        };
-        NamedRun::new("straight", name.to_owned(), spec, plan)
-    }
-
-    #[test]
-    fn a_run_that_goes_wrong_prints_the_command_that_makes_it_again() {
-        let run = a_run_that_goes_wrong("never/7");
-        let told = run.checked(&References::default()).expect_err("completes");
-        let (_, command) = told.rsplit_once("replay with: ").expect("a command");
-        assert_eq!(
-            command,
-            "RIVUS_RUN='never/7' cargo test -p rivus-chaos --test straight -- --nocapture"
-        );
-    }
-
-    #[test]
-    fn the_run_that_a_command_names_is_made_and_no_other() {
-        let runs = ["never/7", "never/70", "ever/7"].map(a_run_that_goes_wrong);
-        let chosen = only(runs.to_vec(), "never/7");
-        let names: Vec<&str> = chosen.iter().map(|run| run.name.as_str()).collect();
-        assert_eq!(names, ["never/7"]);
-        assert!(only(chosen, "never/8").is_empty());
-    }
 }

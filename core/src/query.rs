@@ -167,7 +167,7 @@ impl StateQuery {
     ///
     /// # Errors
     /// One line that names both.
-    pub fn wants<S: DeserializeOwned>(&self) -> Result<Cut, String> {
+    pub fn wants<S: DeserializeOwned + 'static>(&self) -> Result<Cut, String> {
         let whole = Cut { field: None };
         let (schema, cut) = match &self.asked {
             // The usual case; to look into a type costs more.
@@ -177,10 +177,10 @@ impl StateQuery {
                 return Ok(whole);
             }
             Asked::Field(name) => {
-                let (place, field) = Schema::of::<S>().field(name)?;
+                let (place, field) = Schema::known_of::<S>().field(name)?;
                 (field, Cut { field: Some(place) })
             }
-            _ => (Schema::of::<S>(), whole),
+            _ => (Schema::known_of::<S>(), whole),
         };
         let asked: Schema = codec::decode(&self.schema).map_err(|error| error.to_string())?;
         if schema.reads_as(&asked) {

@@ -85,6 +85,8 @@ pub(crate) struct TaskDetails {
     /// Vertex, subtask and attempt.
     pub(crate) task: String,
     pub(crate) name: String,
+    /// Where it runs.
+    pub(crate) task_manager: String,
     pub(crate) records_in: u64,
     pub(crate) records_out: u64,
     pub(crate) late: u64,
@@ -287,6 +289,7 @@ impl JobDetails {
             TaskDetails {
                 task: task.attempt.to_string(),
                 name: task.name.clone(),
+                task_manager: task.task_manager.to_string(),
                 records_in: figures.records_in,
                 records_out: figures.records_out,
                 late: figures.late,

@@ -304,6 +304,7 @@ mod tests {
                     attempt: 2,
                 },
                 name: "count".to_owned(),
+                task_manager: TaskManagerId("tm1/tm-0".to_owned()),
                 figures,
             }],
             ..JobView::new(JobId(uuid::Uuid::from_u128(number)), name.to_owned())

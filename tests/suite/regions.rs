@@ -69,18 +69,29 @@ fn counted(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
     Ok(())
 }
 
-/// The last view of a job that ran in two TaskManagers of one slot and a store of its own each, and what it wrote. It fails once, after some
-/// checkpoints behind a moment.
-fn run(job: &str, is_moment: fn(&Path) -> bool) -> (Value, Vec<String>) {
+/// What fails.
+#[derive(PartialEq)]
+enum Fails {
+    /// Whoever comes to an odd number.
+    Subtask,
+    /// Whoever runs the subtask of this index.
+    TaskManager(usize),
+}
+
+/// The last view of a job that ran in two TaskManagers of one slot and a store of its own each, beside a spare one, and what it wrote.
+/// Something fails once, after some checkpoints behind a moment.
+fn run(job: &str, is_moment: fn(&Path) -> bool, fails: Fails) -> (Value, Vec<String>) {
     let dir: TempDir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).display().to_string();
     let start = |words: &[&str]| Process::start(&mut selves::command(dir.path(), words));
     let leader = Leader::of(start(&["jobmanager", "--address", "127.0.0.1:0"]));
-    let _tasks = ["one", "other"].map(|store| {
+    let task_manager = |name: &str| {
         let words = ["taskmanager", "--slots", "1", "--workers", "1"];
-        let store = ["--rocksdb-directory", &path(store)];
-        start(&[&words[..], &store].concat())
-    });
+        let own = ["--name", name, "--rocksdb-directory", &path(name)];
+        start(&[&words[..], &own].concat())
+    };
+    // Slots are given in the order of names.
+    let mut tasks = ["a", "b"].map(|name| Some(task_manager(name)));
     let asked = &leader.asked;
     let submit = ["submit", "-p", "2", job, "--", &path("out"), &path("when")];
     let submitted = asked.answer(&submit);
@@ -89,7 +100,11 @@ fn run(job: &str, is_moment: fn(&Path) -> bool) -> (Value, Vec<String>) {
     let begun = asked.wait_for(id, |_| is_moment(&storage));
     let more = |status: &Value, than: &Value| checkpoints(status) > checkpoints(than) + 2;
     asked.wait_for(id, |status| more(status, &begun));
-    fs::write(path("when"), "now").expect("is written");
+    let _spare = task_manager("spare");
+    match fails {
+        Fails::Subtask => fs::write(path("when"), "now").expect("is written"),
+        Fails::TaskManager(index) => tasks[index].take().expect("lives").kill(),
+    }
     let failed = asked.wait_for(id, |status| status["restarts"] == 1);
     let last = asked.wait_for(id, |status| more(status, &failed));
     assert_eq!(last["restarts"], 1, "{last}");
@@ -101,12 +116,24 @@ fn tasks(view: &Value) -> &[Value] {
     view["tasks"].as_array().expect("a list")
 }
 
-#[test]
-fn a_subtask_that_fails_restarts_its_region_and_no_other() {
-    let (last, written) = run("straight", |_| true);
-    let attempts = tasks(&last).iter().filter_map(|task| task["task"].as_str());
-    let attempts: Vec<&str> = attempts.collect();
-    assert_eq!(attempts, ["v0[0]#1", "v0[1]#2"], "{last}");
+/// Each task, and where it runs.
+fn places(view: &Value) -> Vec<String> {
+    let places = tasks(view).iter().map(|task| {
+        let of = |what: &str| task[what].as_str().expect("is text").to_owned();
+        let process = of("task_manager");
+        let process = process.split('/').next().unwrap_or_default();
+        format!("{} {process}", of("task"))
+    });
+    places.collect()
+}
+
+fn restored(view: &Value, figure: &str) -> u64 {
+    let of_tasks = tasks(view).iter().filter_map(|task| task[figure].as_u64());
+    of_tasks.sum()
+}
+
+/// Whether the numbers of both splits are all there, up to some.
+fn judge_splits(last: &Value, written: &[String]) {
     let mut numbers: Vec<u64> = written.iter().map(|n| n.parse().expect("one")).collect();
     numbers.sort_unstable();
     // One split may have been read further.
@@ -119,13 +146,40 @@ fn a_subtask_that_fails_restarts_its_region_and_no_other() {
 }
 
 #[test]
+fn a_subtask_that_fails_restarts_its_region_and_no_other() {
+    let (last, written) = run("straight", |_| true, Fails::Subtask);
+    assert_eq!(places(&last), ["v0[0]#1 a", "v0[1]#2 b"], "{last}");
+    judge_splits(&last, &written);
+}
+
+#[test]
+fn a_task_manager_that_dies_restarts_its_region_on_a_spare_and_no_other() {
+    for (index, expected) in [
+        (0, ["v0[0]#2 spare", "v0[1]#1 b"]),
+        (1, ["v0[0]#1 a", "v0[1]#2 spare"]),
+    ] {
+        let (last, written) = run("straight", |_| true, Fails::TaskManager(index));
+        assert_eq!(places(&last), expected, "{last}");
+        judge_splits(&last, &written);
+    }
+}
+
+#[test]
 fn a_region_that_restarts_where_it_was_begins_with_files_of_its_own_processes() {
-    let (last, written) = run("counted", has_files);
-    let bytes = |figure: &str| -> u64 {
-        let of_tasks = tasks(&last).iter().filter_map(|task| task[figure].as_u64());
-        of_tasks.sum()
-    };
-    assert!(bytes("restored_locally") > 0, "{last}");
-    assert_eq!(bytes("restored_remotely"), 0, "{last}");
+    let (last, written) = run("counted", has_files, Fails::Subtask);
+    assert!(restored(&last, "restored_locally") > 0, "{last}");
+    assert_eq!(restored(&last, "restored_remotely"), 0, "{last}");
+    assert!(all_counted(&written) > Some(0), "{last}");
+}
+
+#[test]
+fn who_survives_a_task_manager_begins_with_its_own_files_and_the_spare_with_those_of_the_storage() {
+    let (last, written) = run("counted", has_files, Fails::TaskManager(0));
+    let (dead, alive): (Vec<String>, _) =
+        places(&last).into_iter().partition(|of| of.contains("[0]"));
+    let runs_in = |of: &[String], process: &str| of.iter().all(|of| of.ends_with(process));
+    assert!(runs_in(&dead, " spare") && runs_in(&alive, " b"), "{last}");
+    assert!(restored(&last, "restored_locally") > 0, "{last}");
+    assert!(restored(&last, "restored_remotely") > 0, "{last}");
     assert!(all_counted(&written) > Some(0), "{last}");
 }

@@ -1,5 +1,6 @@
 //! The job as it is seen from outside, and what it leaves.
 
+use rivus_core::SubtaskMetrics;
 use rivus_core::job::{JobMachine, JobOutcome};
 
 use super::JobMasterState;
@@ -32,14 +33,17 @@ impl JobMasterState {
         } else {
             self.short_of_slots.clone().unwrap_or(JobStatus::Starting)
         };
-        let subtasks = state.executions.values().filter_map(|execution| {
-            let figures = self.figures.get(&execution.attempt)?;
+        // One that has not been measured yet has counted nothing.
+        let nothing = SubtaskMetrics::default().figures();
+        let subtasks = state.executions.values().map(|execution| {
             let vertex = self.args.graph.vertex(execution.attempt.subtask.vertex);
-            Some(SubtaskView {
+            let figures = self.figures.get(&execution.attempt);
+            SubtaskView {
                 attempt: execution.attempt,
                 name: vertex.name.clone(),
-                figures: *figures,
-            })
+                task_manager: execution.slot.task_manager.clone(),
+                figures: *figures.unwrap_or(&nothing),
+            }
         });
         JobView {
             status,

@@ -24,17 +24,15 @@ impl JobTasksState {
         } = &command
             && !self.has_plan(*fingerprint)
         {
-            let Some(written) = self.args.node.programs.get(self.args.job) else {
+            let (programs, job) = (&self.args.node.programs, self.args.job);
+            // One that can't run at that parallelism is refused as any other plan.
+            let graph = programs.at(job, *parallelism);
+            let Some(graph) = graph.unwrap_or_else(|_| programs.get(job)) else {
                 self.build_program(program.as_deref());
                 self.waiting = Some(VecDeque::from([command]));
                 return Ok(());
             };
-            // One that can't run at that parallelism is refused as any other plan.
-            let rescaled = parallelism.map(|parallelism| written.rescaled(parallelism));
-            self.graph = Some(match rescaled {
-                Some(Ok(graph)) => Arc::new(graph),
-                Some(Err(_)) | None => written,
-            });
+            self.graph = Some(graph);
         }
         self.command(command)
     }

@@ -50,7 +50,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
     }
 
     /// Answers a question about them. `look` encodes what is to be seen of a row, an `S`, if it is to be seen at all.
-    pub(crate) fn query<S: DeserializeOwned>(
+    pub(crate) fn query<S: DeserializeOwned + 'static>(
         &mut self,
         query: &StateQuery,
         look: impl FnOnce(&V) -> Result<Option<Vec<u8>>, CodecError>,

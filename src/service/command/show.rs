@@ -144,7 +144,7 @@ pub(super) fn job(job: &JobDetails) -> String {
         text.push_str(&format!("\nended at {}", moment(at)));
     }
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    let rows: Vec<[String; 8]> = job
+    let rows: Vec<[String; 9]> = job
         .tasks
         .iter()
         .map(|task| {
@@ -156,6 +156,7 @@ pub(super) fn job(job: &JobDetails) -> String {
                 percent(task.busy),
                 percent(task.backpressured),
                 task.state_rows.to_string(),
+                task.task_manager.clone(),
                 task.name.clone(),
             ]
         })
@@ -168,6 +169,7 @@ pub(super) fn job(job: &JobDetails) -> String {
         "BUSY",
         "BACKPRESSURED",
         "ROWS",
+        "TASKMANAGER",
         "NAME",
     ];
     format!("{text}\n\n{}", table(heads, &rows))

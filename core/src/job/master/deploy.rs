@@ -1,6 +1,8 @@
 //! From slots to running regions, and splits to their readers.
 
-use crate::ids::{AttemptId, VertexId};
+use std::collections::VecDeque;
+
+use crate::ids::{AttemptId, Slot, VertexId};
 use crate::job::LogEntry;
 
 use super::{Checkpoints, JobAction, JobMachine, Region, RegionPhase};
@@ -66,6 +68,7 @@ impl JobMachine {
         if self.ends_tasks() {
             return;
         }
+        let places = self.places();
         for region in &mut self.regions {
             if region.phase != RegionPhase::Allocating {
                 continue;
@@ -81,11 +84,28 @@ impl JobMachine {
                     };
                     let execution = self.state.executions.get(subtask);
                     let attempt = execution.map_or(first, |execution| execution.attempt.next());
-                    (attempt, self.slots[subtask.index as usize].clone())
+                    (attempt, places[subtask.index as usize].clone())
                 })
                 .collect();
             actions.push(JobAction::Append(LogEntry::Deployed { attempts, restore }));
         }
+    }
+
+    /// The slot of each index: the one it has, for that is where its files are and where other regions go on; or else one that no
+    /// index has.
+    fn places(&self) -> Vec<Slot> {
+        let mut left: VecDeque<&Slot> = self.slots.iter().collect();
+        let mut places = vec![None; self.slots_needed];
+        for (subtask, execution) in &self.state.executions {
+            if let Some(place @ None) = places.get_mut(subtask.index as usize)
+                && let Some(at) = left.iter().position(|slot| **slot == execution.slot)
+            {
+                *place = left.remove(at);
+            }
+        }
+        let places = places.into_iter();
+        let places = places.filter_map(|place| place.or_else(|| left.pop_front()));
+        places.cloned().collect()
     }
 
     pub(super) fn ready(&mut self, attempt: AttemptId, actions: &mut Vec<JobAction>) {

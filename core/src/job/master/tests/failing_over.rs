@@ -228,8 +228,8 @@ fn a_lost_task_manager_takes_its_tasks_with_it() {
          slots-but t0  | log deployed a0#2 a1#2 b0#2
          written       | deploy a0#2 a1#2 b0#2",
     );
-    let places = job.machine.state.executions.values().map(|e| e.slot.index);
-    assert_eq!(places.collect::<Vec<_>>(), [1, 2, 1]);
+    // What still has its place keeps it.
+    assert_eq!(job.places(), [2, 1, 2]);
     Job::running(ONE).play(
         "lost t9       |
          failed a1#1   | log failover a0 a1 b0 (boom)
@@ -245,6 +245,23 @@ fn a_lost_task_manager_takes_its_tasks_with_it() {
          canceled b0#1 |
          lost t1       | wake 0 in 1s",
     );
+}
+
+#[test]
+fn a_region_that_lost_its_slot_does_not_take_that_of_a_region_that_goes_on() {
+    for (lost, places) in [("t0", [2, 1]), ("t1", [0, 2])] {
+        let index = lost.trim_start_matches('t');
+        let mut job = Job::running(WIDE);
+        job.quietly(&format!("lost {lost}"));
+        job.write_all();
+        for event in ["quiesced", &format!("wake {index}")] {
+            job.quietly(event);
+        }
+        let deployed = format!("log deployed a{index}#2");
+        job.play(&format!("slots-but {lost} | {deployed}"));
+        job.write_all();
+        assert_eq!(job.places(), places, "{lost}");
+    }
 }
 
 #[test]

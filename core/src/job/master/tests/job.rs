@@ -99,6 +99,12 @@ impl Job {
         self.happens(event);
     }
 
+    /// The slot of each subtask.
+    pub(super) fn places(&self) -> Vec<u32> {
+        let executions = self.machine.state.executions.values();
+        executions.map(|execution| execution.slot.index).collect()
+    }
+
     /// Completes a checkpoint in which every reader has been given these splits.
     pub(super) fn checkpoint(&mut self, id: u64, received: &[u32]) {
         let (id, kind) = (CheckpointId(id), CheckpointKind::Checkpoint);
