@@ -1,6 +1,6 @@
 //! Savepoints, and jobs that go on from them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use rivus_actors::NodeContext;
 use rivus_core::job::{SavepointManifest, StartState};
 use rivus_core::{
-    Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, Schema, SnapshotBytes, codec,
+    Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, SnapshotBytes,
+    WrittenStates, codec,
 };
 use rivus_state::{
     CheckpointStorage, ObjectStorage, SAVEPOINTS, StorageError, StoredSnapshot, checkpoint_folder,
@@ -253,11 +254,10 @@ pub(crate) fn prepare(
     let (start, mut manifest) = saved
         .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
-    if !graph.migrations.is_empty() {
-        let schemas = schemas(&saved, place, &there)?;
-        let checked = graph.migrations.check(&schemas);
-        checked.map_err(JobError::Savepoint)?;
-    }
+    let written = written_states(&saved, place, &there)?;
+    graph
+        .check_states(&written, dropped)
+        .map_err(JobError::Savepoint)?;
     if let Some(elsewhere) = &elsewhere {
         let parts = saved.parts().map(|part| &part.snapshot);
         parts
@@ -274,20 +274,19 @@ pub(crate) fn prepare(
     Ok((job, start))
 }
 
-/// The schemas of each operator's state, which the heads of a savepoint's files tell.
-fn schemas(
+/// The forms of each operator's states, which the heads of a savepoint's files tell.
+fn written_states(
     saved: &SavepointManifest,
     storage: &CheckpointStorage,
     folder: &str,
-) -> Result<BTreeMap<OperatorUid, Vec<Schema>>, JobError> {
+) -> Result<WrittenStates, JobError> {
     let failed = |failure: Failure| JobError::Savepoint(failure.message);
-    let mut found: BTreeMap<OperatorUid, Vec<Schema>> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
+    let mut found = WrittenStates::new();
     for part in saved.parts() {
         let mut unseen = part
             .sections
             .iter()
-            .filter(|section| !seen.contains(&(section.operator.clone(), section.state.clone())));
+            .filter(|of| !found.contains_key(&(of.operator.clone(), of.state.clone())));
         if unseen.next().is_none() {
             // Subtasks of one program have one schema.
             continue;
@@ -301,9 +300,9 @@ fn schemas(
         let added = restored.add(&head, true, |_, _| true);
         added.map_err(|what| failed(file.damaged(what)))?;
         for state in restored.states().map_err(failed)? {
-            seen.insert((state.operator.clone(), state.state.to_owned()));
-            let of_operator = found.entry(state.operator.clone()).or_default();
-            of_operator.extend(state.schemas.iter().map(|schema| (*schema).clone()));
+            let forms = found.entry((state.operator.clone(), state.state.to_owned()));
+            let forms = forms.or_default();
+            forms.extend(state.schemas.iter().map(|schema| (*schema).clone()));
         }
     }
     Ok(found)

@@ -80,7 +80,8 @@ pub use schema::{Schema, Shape};
 pub use sink::{CommitRequest, Committer, Sink, SinkWriter};
 pub use snapshot::{
     RestoredState, RowFrames, SectionHeader, SectionId, SectionSummary, SnapshotBuilder,
-    SnapshotBytes, SnapshotChunk, SnapshotEnd, StateView, concat_chunks, encode_row, read_head,
+    SnapshotBytes, SnapshotChunk, SnapshotEnd, StateType, StateView, WrittenStates, concat_chunks,
+    encode_row, read_head,
 };
 pub use source::{
     DISCOVERY_TRIES, Discovered, EncodedSplit, FoundSplit, KnownSplits, ParallelInstance,

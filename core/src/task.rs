@@ -14,7 +14,7 @@ use crate::event::Timestamp;
 use crate::failure::{Failure, UserError};
 use crate::ids::OperatorUid;
 use crate::query::{StateAnswer, StateQuery};
-use crate::snapshot::RestoredState;
+use crate::snapshot::{RestoredState, StateType};
 use crate::source::{
     EncodedSplit, FoundSplit, KnownSplits, ParallelInstance, SplitEnumerator, SplitId,
 };
@@ -216,6 +216,12 @@ pub trait OperatorFactory: Send + Sync {
         no_side_outputs(read)
     }
 
+    /// What it keeps, all of it, with the program's types: a job that is to go on from a savepoint is compared with that before it is
+    /// one. If it says nothing, it is when it is built.
+    fn states(&self) -> Vec<StateType> {
+        Vec::new()
+    }
+
     /// Whether each of its subtasks starts from what all of them wrote, and not only from what itself did.
     fn restores_all(&self) -> bool {
         false
@@ -268,6 +274,11 @@ pub trait SourceFactory: Send + Sync {
     /// One line that says what is wrong and the mend.
     fn check(&self, read: &SidesRead) -> Result<(), String> {
         no_side_outputs(read)
+    }
+
+    /// As [`OperatorFactory::states`].
+    fn states(&self) -> Vec<StateType> {
+        Vec::new()
     }
 
     /// The splits, encoded, in the order in which they are to be handed out. May block.

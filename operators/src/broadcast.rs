@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use rivus_core::{
     AnyStage, Asked, BuildContext, Chain, Control, Either, Event, Failure, MIN_TIMESTAMP,
     OperatorFactory, OperatorUid, Outlets, Record, SidesRead, StateAnswer, StateQuery, StateSet,
-    Task, TaskContext, Timestamp, UserError, codec,
+    StateType, Task, TaskContext, Timestamp, UserError, codec,
 };
 
 use crate::driver::{Driver, Work};
@@ -35,6 +35,11 @@ pub(crate) struct BroadcastCopy<C> {
 }
 
 impl<C: StateSet> BroadcastCopy<C> {
+    /// What it is in a snapshot.
+    pub(crate) fn state() -> StateType {
+        StateType::of::<C>(STATE)
+    }
+
     /// The copy that the attempt starts from.
     pub(crate) fn restore(cx: &BuildContext<'_>) -> Result<Self, Failure> {
         let mut copies: Vec<C> = cx.restored.blobs(cx.uid, STATE)?;
@@ -258,6 +263,10 @@ where
     /// The function may write to any tag.
     fn check(&self, _read: &SidesRead) -> Result<(), String> {
         Ok(())
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![BroadcastCopy::<P::Broadcast>::state()]
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use rivus_core::{
     AnyStage, Asked, BuildContext, Chain, CheckpointId, Control, Event, Failure, MIN_TIMESTAMP,
     OperatorFactory, OperatorUid, Outlets, ParallelInstance, Record, SidesRead, StateAnswer,
-    StateQuery, Task, TaskContext, Timestamp, UserError, codec,
+    StateQuery, StateType, Task, TaskContext, Timestamp, UserError, codec,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -315,6 +315,10 @@ impl<In: Record, P: StatefulProcessFunction<In>> OperatorFactory
 
     fn restores_all(&self) -> bool {
         self.function.redistribution() == Redistribution::Union
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![StateType::of::<Items<P::Item>>(STATE)]
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rivus_core::{
     AnyStage, Barrier, BuildContext, Chain, CheckpointId, CheckpointKind, CommitRequest, Committer,
     Control, Event, Failure, OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress,
-    SidesRead, Sink, SinkWriter, Stage, SubtaskMetrics, Task, TaskContext, Timestamp, UserError,
+    SidesRead, Sink, SinkWriter, Stage, StateType, SubtaskMetrics, Task, TaskContext, Timestamp,
+    UserError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +136,10 @@ impl<S: Sink> OperatorFactory for SinkOperator<S> {
 
     fn target(&self) -> Option<String> {
         self.sink.target()
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![StateType::of::<OwnedState<S>>(STATE)]
     }
 
     fn stage(&self, cx: &BuildContext<'_>, _outlets: Outlets) -> Result<AnyStage, Failure> {

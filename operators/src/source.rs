@@ -19,8 +19,8 @@ use rivus_core::{
     AnyEnumerator, Batch, BuildContext, CheckpointId, Control, Discovered, EncodedSplit, Event,
     Failure, FoundSplit, KnownSplits, MAX_TIMESTAMP, OperatorIndex, OperatorUid, Outlets, Progress,
     SidesRead, Source, SourceFactory, SourceReader, SourceTask, SourceTurn, SplitEnumerator,
-    SplitId, StateAnswer, StateQuery, SubtaskMetrics, Task, TaskContext, Timestamp, UserError,
-    codec, no_side_outputs, record_bytes, run_records,
+    SplitId, StateAnswer, StateQuery, StateType, SubtaskMetrics, Task, TaskContext, Timestamp,
+    UserError, codec, no_side_outputs, record_bytes, run_records,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,10 @@ impl<S: Source> SourceFactory for SourceOperator<S> {
         let checked = self.source.check();
         checked.map_err(|error| Failure::user(&error).message)?;
         no_side_outputs(read)
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![StateType::of::<SourceState<S::Split>>(STATE)]
     }
 
     fn splits(&self, parallelism: u32) -> Result<Vec<EncodedSplit>, UserError> {

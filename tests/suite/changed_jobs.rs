@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rivus::connectors::FileSink;
-use rivus::{DataStream, Storage, StreamEnvironment};
+use rivus::{DataStream, JobError, Storage, StreamEnvironment};
 
 use crate::savepoints::{KEYS, Life, RECORDS, assert_rows, expected, rows};
 use crate::waits::under_way;
@@ -224,8 +224,10 @@ async fn state_follows_its_type(on_disk: bool) {
     );
 
     write(&env, 4, RECORDS);
-    let refused = env.from_savepoint(&savepoint).execute("other").await;
-    let refusal = refused.expect_err("is of another form").to_string();
+    let refused = env.from_savepoint(&savepoint).start("other").await;
+    let Some(JobError::Savepoint(refusal)) = refused.err() else {
+        panic!("it is a job");
+    };
     assert!(
         refusal.contains("field \"count\" of Seen was u32 and is bool") && !refusal.contains('\n'),
         "{refusal}"

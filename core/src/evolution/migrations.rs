@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::compare;
 use crate::ids::OperatorUid;
 use crate::schema::Schema;
+use crate::snapshot::WrittenStates;
 
 /// Makes a value's present form of its old one, both with the names of their fields.
 type Migrate = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync;
@@ -123,15 +124,14 @@ impl Migrations {
         [of(Some(operator)), of(None)].concat()
     }
 
-    /// Refuses functions for types that aren't there, neither as they were nor as they are; `schemas` are those of each operator's
-    /// state.
+    /// Refuses functions for types that aren't there, neither as they were nor as they are.
     ///
     /// # Errors
     /// One line that names the function, and what there is.
-    pub fn check(&self, schemas: &BTreeMap<OperatorUid, Vec<Schema>>) -> Result<(), String> {
+    pub(crate) fn check(&self, written: &WrittenStates) -> Result<(), String> {
         for ((of, name), functions) in &self.0 {
-            let states = schemas.iter();
-            let states = states.filter(|(uid, _)| of.as_ref().is_none_or(|of| of == *uid));
+            let states = written.iter();
+            let states = states.filter(|((uid, _), _)| of.as_ref().is_none_or(|of| of == uid));
             let states: Vec<&Schema> = states.flat_map(|(_, schemas)| schemas).collect();
             let names: BTreeSet<String> = states.iter().flat_map(|of| of.names()).collect();
             // What it gives is there, or an older form that becomes the same.

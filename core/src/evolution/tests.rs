@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::codec;
-use crate::ids::OperatorUid;
+use crate::snapshot::WrittenStates;
 
 /// The state as it was.
 mod before {
@@ -455,10 +455,13 @@ fn a_function_for_one_operator_is_no_other_operators() {
 fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown_first() {
     #[derive(Serialize, Deserialize)]
     struct Account(versions::first::Total);
-    let schemas: BTreeMap<OperatorUid, Vec<Schema>> = BTreeMap::from([
-        ("sums".into(), vec![Schema::of::<Account>()]),
+    let written = WrittenStates::from([
         (
-            "visits".into(),
+            ("sums".into(), "items".to_owned()),
+            vec![Schema::of::<Account>()],
+        ),
+        (
+            ("visits".into(), "rows".to_owned()),
             vec![Schema::of_rows::<u32, before::Page>()],
         ),
     ]);
@@ -466,7 +469,7 @@ fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown
         let mut migrations = Migrations::default();
         let added = migrations.add(operator.map(Into::into), name, |old: u32| u64::from(old));
         added.unwrap();
-        migrations.check(&schemas)
+        migrations.check(&written)
     };
     assert_eq!(check(None, "Total"), Ok(()));
     assert_eq!(check(Some("sums"), "Total"), Ok(()));
@@ -489,7 +492,7 @@ fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown
         how: before::How::Typed,
     };
     migrations.add(None, "Path", page).unwrap();
-    assert_eq!(migrations.check(&schemas), Ok(()));
+    assert_eq!(migrations.check(&written), Ok(()));
     assert!(
         check(Some("vists"), "Page")
             .unwrap_err()

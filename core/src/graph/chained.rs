@@ -1,6 +1,6 @@
 //! The plan: operators chained into vertices, joined by edges that cross subtasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ use super::loops::in_loop;
 use super::written::{Exchange, GraphError, NodeId, Operator, StreamEdge, StreamGraph, StreamNode};
 use crate::evolution::Migrations;
 use crate::ids::{OperatorUid, SubtaskId, VertexId};
+use crate::job::is_of_channels;
 use crate::key::key_hash;
+use crate::snapshot::WrittenStates;
 use crate::task::RouteFactory;
 
 /// Operators that run in one subtask: a tree, its head first.
@@ -114,6 +116,38 @@ impl JobGraph {
             migrations: self.migrations.clone(),
             ..Self::new(written)?
         })
+    }
+
+    /// Refuses a program whose state has forms that those that were written can't be read as, and functions for types that weren't
+    /// written. State of the operators in `dropped` is let go.
+    ///
+    /// # Errors
+    /// One line that names what differs, and the mend.
+    pub fn check_states(
+        &self,
+        written: &WrittenStates,
+        dropped: &BTreeSet<OperatorUid>,
+    ) -> Result<(), String> {
+        self.migrations.check(written)?;
+        let nodes = self.written.nodes.iter();
+        for node in nodes.filter(|node| !dropped.contains(&node.uid)) {
+            let own = node.operator.states();
+            let of_node = written
+                .iter()
+                .filter(|((uid, state), _)| *uid == node.uid && !is_of_channels(state));
+            // One that had other states was of another kind, which it says itself when it is built.
+            let pairs: Option<Vec<_>> = of_node
+                .map(|((_, state), forms)| {
+                    let own = own.iter().find(|own| own.name() == state)?;
+                    Some((own, forms))
+                })
+                .collect();
+            for (own, forms) in pairs.into_iter().flatten() {
+                let mut forms = forms.iter();
+                forms.try_for_each(|form| own.check(&node.uid, form, &self.migrations))?;
+            }
+        }
+        Ok(())
     }
 
     /// A vertex.

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::drift::WatermarkAlignment;
 use crate::ids::OperatorUid;
 use crate::key::MAX_PARALLELISM_LIMIT;
+use crate::snapshot::StateType;
 use crate::task::{
     OperatorFactory, OutputFactory, RouteFactory, SideTag, SidesRead, SourceFactory,
 };
@@ -98,6 +99,14 @@ impl Operator {
         match self {
             Self::Source(source) => source.check(read),
             Self::Transform(operator) => operator.check(read),
+        }
+    }
+
+    /// What it keeps, if it says so.
+    pub(super) fn states(&self) -> Vec<StateType> {
+        match self {
+            Self::Source(source) => source.states(),
+            Self::Transform(operator) => operator.states(),
         }
     }
 

@@ -23,12 +23,14 @@
 //! | `rows.rs` | rows, and the frames that they fill |
 //! | `builder.rs` | writing a snapshot, chunk by chunk |
 //! | `restored.rs` | what was read of snapshots, by operator and state |
+//! | `state_type.rs` | what operators keep, to be compared before anything is read |
 //! | `streamed.rs` | snapshots whose rows are read when they are needed |
 
 mod builder;
 mod frame;
 mod restored;
 mod rows;
+mod state_type;
 mod streamed;
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,7 @@ pub use self::builder::{SnapshotBuilder, SnapshotChunk, SnapshotEnd, concat_chun
 pub use self::restored::{RestoredState, StateView};
 pub(crate) use self::restored::{StoredRows, evolve};
 pub use self::rows::{RowFrames, encode_row};
+pub use self::state_type::{StateType, WrittenStates};
 pub use self::streamed::{SnapshotBytes, read_head};
 use crate::ids::OperatorUid;
 use crate::schema::Schema;

@@ -389,14 +389,14 @@ pub(crate) fn evolve(
 }
 
 /// What to do about a type that was another one.
-const MIGRATE: &str = "give an env.migrate(..) from what it was";
+pub(super) const MIGRATE: &str = "give an env.migrate(..) from what it was";
 
 /// What to do about something that isn't read as it was written anew.
 const NEW_FIELDS: &str =
     "give a new field #[serde(default)], or an env.migrate(..) from what it was";
 
 /// State that can't be read, in one line.
-fn refused(operator: &OperatorUid, state: &str, what: &str, mend: &str) -> Failure {
+pub(super) fn refused(operator: &OperatorUid, state: &str, what: &str, mend: &str) -> Failure {
     Failure::job(format!(
         "state \"{state}\" of operator {operator}: {what}; {mend}, or let the state go by .drop_state_of(\"{operator}\")"
     ))

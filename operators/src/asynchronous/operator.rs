@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, MAX_TIMESTAMP, OperatorFactory,
-    OperatorUid, Outlets, Progress, Record, SidesRead, Stage, SubtaskMetrics, Task, TaskContext,
-    Timestamp,
+    OperatorUid, Outlets, Progress, Record, SidesRead, Stage, StateType, SubtaskMetrics, Task,
+    TaskContext, Timestamp,
 };
 
 use super::function::AsyncFunction;
@@ -259,6 +259,10 @@ impl<In: Record, F: AsyncFunction<In>> OperatorFactory for AsyncOperator<In, F> 
             OnError::Fail | OnError::Skip => None,
         };
         check_only(written, read)
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![StateType::of::<Items<Event<In>>>(STATE)]
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

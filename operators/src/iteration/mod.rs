@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 use rivus_core::{
     AnyStage, Batch, BuildContext, Chain, CheckpointId, Control, Event, Failure, LoopHead,
     LoopWaiting, MAX_TIMESTAMP, OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress,
-    Record, Rows, Stage, StateAnswer, StateQuery, Task, TaskContext, Timestamp,
+    Record, Rows, Stage, StateAnswer, StateQuery, StateType, Task, TaskContext, Timestamp,
 };
 
 use self::queue::LoopQueue;
@@ -133,6 +133,10 @@ impl<T: Record> LoopHead for Looping<T> {
 }
 
 impl<T: Record> OperatorFactory for IterationOperator<T> {
+    fn states(&self) -> Vec<StateType> {
+        vec![StateType::of::<Items<Event<T>>>(STATE)]
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let items: Vec<Items<Event<T>>> = cx.restored.blobs(cx.uid, STATE)?;
         let store = cx

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Either, Event, Failure, Hashed, Key, OperatorFactory,
-    OperatorUid, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, StateSet, TableWalk,
-    Task, TaskContext, Timestamp, UserError,
+    OperatorUid, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, StateSet, StateType,
+    TableWalk, Task, TaskContext, Timestamp, UserError,
 };
 
 use super::process::KeyedProcessing;
@@ -400,6 +400,12 @@ where
     /// The function may write to any tag.
     fn check(&self, _read: &SidesRead) -> Result<(), String> {
         Ok(())
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        let mut states = KeyedProcessing::<A, S, Inner<A, B, S, P>>::states();
+        states.push(BroadcastCopy::<CopyOf<A, B, S, P>>::state());
+        states
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

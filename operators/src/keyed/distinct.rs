@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
-    Record, StateAnswer, StateQuery, Task, TaskContext, Timestamp, codec,
+    Record, StateAnswer, StateQuery, StateType, Task, TaskContext, Timestamp, codec,
 };
 
 use super::Rows;
@@ -119,6 +119,10 @@ impl<In: Record, S: KeySelector<In>> Work<Hashed<In>> for Distinct<In, S> {
 }
 
 impl<In: Record, S: KeySelector<In>> OperatorFactory for DistinctOperator<In, S> {
+    fn states(&self) -> Vec<StateType> {
+        vec![Rows::<S::Key, ()>::state()]
+    }
+
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         let work: Distinct<In, S> = Distinct {
             selector: self.selector.clone(),

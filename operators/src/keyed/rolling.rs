@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
-    Record, SidesRead, StateAnswer, StateQuery, Task, TaskContext, Timestamp, ValueState, codec,
-    no_side_outputs,
+    Record, SidesRead, StateAnswer, StateQuery, StateType, Task, TaskContext, Timestamp,
+    ValueState, codec, no_side_outputs,
 };
 
 use super::{AggregateFunction, Rows};
@@ -228,6 +228,10 @@ impl<In: Record, S: KeySelector<In>, R: Rolling<In>> OperatorFactory for Rolling
     fn check(&self, read: &SidesRead) -> Result<(), String> {
         self.rolling.check()?;
         no_side_outputs(read)
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![Rows::<S::Key, R::Acc>::state()]
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rivus_core::{
     Asked, BuildContext, CheckpointId, CodecError, Failure, Key, OperatorUid, RowOrder, Sharing,
-    StateAnswer, StateQuery, Table, TaskContext,
+    StateAnswer, StateQuery, StateType, Table, TaskContext,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,11 @@ pub(crate) struct Rows<K, V> {
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned> Rows<K, V> {
+    /// What they are in a snapshot.
+    pub(crate) fn state() -> StateType {
+        StateType::of_rows::<K, V>(ROWS)
+    }
+
     /// The rows that the attempt starts from.
     pub(crate) fn restore(cx: &BuildContext<'_>) -> Result<Self, Failure> {
         let table = Table::restore(

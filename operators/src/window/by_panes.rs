@@ -2,7 +2,7 @@
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Failure, Hashed, OperatorFactory, Outlets, Record, SidesRead,
-    Task,
+    StateType, Task,
 };
 
 use super::WindowAssigner;
@@ -37,6 +37,10 @@ where
 
     fn is_single(&self) -> bool {
         self.is_single
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        PanedWindows::<In, S, L>::states()
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rivus_core::{AnyStage, BuildContext, Failure, Outlets, Record};
+use rivus_core::{AnyStage, BuildContext, Failure, Outlets, Record, StateType};
 
 use super::contents::{Evicted, Folded};
 use super::evictor::Evictor;
+use super::live::LiveWindows;
 use super::logic::WindowLogic;
 use super::operator::WindowOperator;
 use super::trigger::Trigger;
@@ -46,6 +47,15 @@ pub trait MaybeEvictor<In>: sealed::Sealed + Send + Sync + Sized + 'static {
     /// One line with the mend.
     fn check(&self) -> Result<(), String>;
 
+    /// What windows one by one keep.
+    #[doc(hidden)]
+    fn states<S, L, G>() -> Vec<StateType>
+    where
+        In: Record,
+        S: KeySelector<In>,
+        L: WindowLogic<S::Key, In = In>,
+        G: Trigger<In>;
+
     /// The stage of windows one by one.
     #[doc(hidden)]
     fn stage<S, L, G>(
@@ -66,6 +76,16 @@ impl<In> MaybeEvictor<In> for () {
 
     fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn states<S, L, G>() -> Vec<StateType>
+    where
+        In: Record,
+        S: KeySelector<In>,
+        L: WindowLogic<S::Key, In = In>,
+        G: Trigger<In>,
+    {
+        LiveWindows::<In, S, Folded<L>, G>::states()
     }
 
     fn stage<S, L, G>(
@@ -89,6 +109,16 @@ impl<In: 'static> MaybeEvictor<In> for Evicting<In> {
 
     fn check(&self) -> Result<(), String> {
         self.0.check()
+    }
+
+    fn states<S, L, G>() -> Vec<StateType>
+    where
+        In: Record,
+        S: KeySelector<In>,
+        L: WindowLogic<S::Key, In = In>,
+        G: Trigger<In>,
+    {
+        LiveWindows::<In, S, Evicted<In, L>, G>::states()
     }
 
     fn stage<S, L, G>(

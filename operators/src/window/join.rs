@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Either, Failure, Hashed, Key, OperatorFactory, Outlets, Record,
-    SidesRead, Task, UserError,
+    SidesRead, StateType, Task, UserError,
 };
 
 use super::evicting::MaybeEvictor;
@@ -114,6 +114,10 @@ where
             );
         }
         self.window.check(read)
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        self.window.states()
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rivus_core::{
     BuildContext, Control, Event, Failure, Hashed, KeyGroupRange, Record, RowId, StateAnswer,
-    StateQuery, SubtaskMetrics, TaskContext, Timestamp, codec,
+    StateQuery, StateType, SubtaskMetrics, TaskContext, Timestamp, codec,
 };
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -146,6 +146,13 @@ where
     C: Contents<S::Key, In = In>,
     G: Trigger<In>,
 {
+    pub(super) fn states() -> Vec<StateType> {
+        vec![
+            Rows::<S::Key, Row<In, S, C, G>>::state(),
+            StateType::of::<LiveState>(STATE),
+        ]
+    }
+
     pub(super) fn new(
         selector: S,
         settings: LiveSettings<In, C, G>,

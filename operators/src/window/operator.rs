@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Failure, Hashed, OperatorFactory, Outlets, Record, SidesRead,
-    Task,
+    StateType, Task,
 };
 
 use super::assigner::WindowKind;
@@ -358,6 +358,13 @@ where
 
     fn is_single(&self) -> bool {
         self.windows.is_single
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        match self.is_by_panes() {
+            true => self.windows.states(),
+            false => E::states::<S, L, G>(),
+        }
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

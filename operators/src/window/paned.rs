@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 
 use rivus_core::{
     BuildContext, Control, Event, Failure, Hashed, Key, KeyGroupRange, Record, RowId, StateAnswer,
-    StateQuery, SubtaskMetrics, TaskContext, Timestamp, codec,
+    StateQuery, StateType, SubtaskMetrics, TaskContext, Timestamp, codec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +107,13 @@ where
     S: KeySelector<In>,
     L: WindowLogic<S::Key, In = In>,
 {
+    pub(super) fn states() -> Vec<StateType> {
+        vec![
+            Rows::<S::Key, PaneRing<L::Acc>>::state(),
+            StateType::of::<WindowsState>(STATE),
+        ]
+    }
+
     pub(super) fn new(
         selector: S,
         logic: L,

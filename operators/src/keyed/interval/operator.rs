@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Either, Event, Failure, Hashed, MIN_TIMESTAMP,
-    OperatorFactory, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, SubtaskMetrics,
-    Task, TaskContext, Timestamp, codec,
+    OperatorFactory, Outlets, Record, RowId, SidesRead, StateAnswer, StateQuery, StateType,
+    SubtaskMetrics, Task, TaskContext, Timestamp, codec,
 };
 
 use super::kept::{Waiting, drop_expired, events, some_of};
@@ -369,6 +369,13 @@ where
         }
         self.late.first.iter().try_for_each(|tag| tag.check(read))?;
         self.late.second.iter().try_for_each(|tag| tag.check(read))
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![
+            Rows::<S::Key, Waiting<A, B>>::state(),
+            StateType::of::<Timestamp>(STATE),
+        ]
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use rivus_core::{
     AnyStage, Asked, BuildContext, Chain, Control, Event, Failure, Hashed, KeyTimers,
     MIN_TIMESTAMP, OperatorFactory, Outlets, Record, RowId, Sharing, SidesRead, StateAnswer,
-    StateQuery, StateSet, TableWalk, Task, TaskContext, Timestamp, UserError, codec,
+    StateQuery, StateSet, StateType, TableWalk, Task, TaskContext, Timestamp, UserError, codec,
 };
 
 use super::KeyedProcessFunction;
@@ -72,6 +72,13 @@ where
     S: KeySelector<In>,
     P: KeyedProcessFunction<S::Key, In>,
 {
+    pub(in crate::keyed) fn states() -> Vec<StateType> {
+        vec![
+            Rows::<S::Key, ProcessRow<P::State>>::state(),
+            StateType::of::<Timestamp>(STATE),
+        ]
+    }
+
     /// A function with the rows that the attempt starts from.
     pub(in crate::keyed) fn restore(
         selector: S,
@@ -391,6 +398,10 @@ where
     /// The function may write to any tag.
     fn check(&self, _read: &SidesRead) -> Result<(), String> {
         Ok(())
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        KeyedProcessing::<In, S, P>::states()
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
