@@ -220,7 +220,7 @@ pub fn assert_rows(actual: &[String], expected: &[String]) {
 async fn a_stopped_job_goes_on_at_another_parallelism_and_on_the_other_backend() {
     let dir = tempfile::tempdir().expect("a directory");
     let share = RECORDS / 5;
-    let life = |number, parallelism, on_disk, pre_aggregate| Life {
+    let life = |number: u64, parallelism, on_disk, pre_aggregate| Life {
         dir: dir.path(),
         parallelism,
         on_disk,
