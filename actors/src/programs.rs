@@ -16,11 +16,14 @@ pub trait ProgramFactories: Send + Sync {
     fn build(&self, program: &ProgramRef) -> Result<JobGraph, Failure>;
 }
 
+/// A parallelism, and the plan at it.
+type Rescaled = (u32, Arc<JobGraph>);
+
 /// A plan as it was written, and at the last other parallelism that it was asked for: whoever asks for state asks often.
 #[derive(Clone)]
 struct Program {
     written: Arc<JobGraph>,
-    rescaled: Arc<Mutex<Option<(u32, Arc<JobGraph>)>>>,
+    rescaled: Arc<Mutex<Option<Rescaled>>>,
 }
 
 impl Program {

@@ -1,6 +1,6 @@
 //! Commands to any JobManager: the one that leads answers, however often that changes.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
@@ -9,17 +9,24 @@ use crate::cluster::{Cluster, Leader, checkpoints};
 use crate::partitions::{Passes, Way};
 use crate::processes::{Asked, pause};
 
-/// Says something to an address as a program of one's own would, and hangs up if it doesn't wait for the answer.
-pub(crate) fn say(address: &str, request: &str, waits: bool) -> String {
-    let mut stream = TcpStream::connect(address).expect("connects");
-    stream.write_all(request.as_bytes()).expect("is said");
+/// Says something to an address as a program of one's own would.
+fn say(address: &str, request: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(request.as_bytes())?;
+    Ok(stream)
+}
+
+/// What is answered.
+pub(crate) fn answer(address: &str, request: &str) -> io::Result<String> {
     let mut answer = String::new();
-    if waits {
-        stream.read_to_string(&mut answer).expect("is answered");
-    } else {
-        stream.shutdown(Shutdown::Both).expect("hangs up");
-    }
-    answer
+    say(address, request)?.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Says something and doesn't wait for the answer.
+fn say_and_leave(address: &str, request: &str) {
+    let stream = say(address, request).expect("is said");
+    stream.shutdown(Shutdown::Both).expect("hangs up");
 }
 
 /// A request for a job, as it goes over the wire.
@@ -68,7 +75,7 @@ fn a_standby_sends_every_command_on_to_the_leader() {
         .wait_for(&job, |status| status["status"] == "canceled");
 
     // A program of one's own follows what HTTP has for that.
-    let answer = say(&asked.address, &submission(&cluster, "other"), true);
+    let answer = answer(&asked.address, &submission(&cluster, "other")).expect("is answered");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let place = format!("location: http://{}/v1/jobs\r\n", leader.asked.address);
     assert!(head.starts_with("HTTP/1.1 307 "), "{head}");
@@ -129,12 +136,11 @@ fn a_command_whose_connection_is_closed_is_not_run_by_a_leader_that_wakes_nor_la
     let (second, asked) = cluster.asked_standby(&[]);
     let job = cluster.submit(&asked, 40_000);
     asked.wait_for(&job, |status| checkpoints(status) > 1);
-    say(&asked.address, &submission(&cluster, "to a standby"), false);
+    say_and_leave(&asked.address, &submission(&cluster, "to a standby"));
     first.process.signal("-STOP");
-    say(
+    say_and_leave(
         &first.asked.address,
         &submission(&cluster, "to one that sleeps"),
-        false,
     );
     let second = Leader::of(second);
     assert_eq!(names(&second.asked), ["clicks"]);

@@ -7,7 +7,6 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::net::TcpStream;
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ use tempfile::TempDir;
 pub(crate) use self::jobs::{all_counted, jobs};
 use self::table::{Stage, steps};
 use crate::certificates::loopback;
-use crate::commands::say;
+use crate::commands::answer;
 use crate::processes::{Asked, Process, pause};
 use crate::remote::servers::EtcdCluster;
 use crate::selves;
@@ -167,9 +166,9 @@ impl JobManager {
 
     fn leads(&self) -> bool {
         let question = "GET /v1/leader HTTP/1.1\r\nhost: rivus\r\nconnection: close\r\n\r\n";
-        // It may not listen yet.
-        TcpStream::connect(&self.address).is_ok()
-            && say(&self.address, question, true).starts_with("HTTP/1.1 200 ")
+        // It may not listen yet, or die as it is asked.
+        let answered = answer(&self.address, question);
+        answered.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
     }
 }
 

@@ -278,3 +278,14 @@ fn too_little_memory_for_rocksdb_is_refused_by_the_name_of_its_flag() {
         "{said}"
     );
 }
+
+#[test]
+fn who_takes_commands_from_other_machines_is_warned_that_anybody_may_give_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("log");
+    let mut command = rivus();
+    command.args(["cluster", "--address", "0.0.0.0:0", "--storage"]);
+    let _process = Process::start_logging(command.arg(dir.path().join("storage")), &log);
+    let said = logged(&log, "commands come to 0.0.0.0:");
+    assert_eq!(said.len(), 1, "{said:?}");
+}

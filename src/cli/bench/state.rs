@@ -20,7 +20,14 @@ use super::bid::key_of;
 use super::meter::{self, Reading, Used};
 use super::observed::ObservedSink;
 use super::rocks_loop::Loop;
+use super::takeover::verdict;
 use super::{Setup, at_least_one};
+
+/// Read-modify-writes per CPU-second, of any key.
+const BAR_UNIFORM: f64 = 200e3;
+
+/// The same with nine of ten on hot keys.
+const BAR_HOT: f64 = 2e6;
 
 /// How state beyond memory is measured.
 #[derive(Debug, clap::Args)]
@@ -133,7 +140,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
          no checkpoints; the loop with {} rows in memory",
         args.keys, args.value_bytes, args.memory, args.loop_rows
     );
-    for hot_keys in [0, args.hot_keys] {
+    for (hot_keys, bar) in [(0, BAR_UNIFORM), (args.hot_keys, BAR_HOT)] {
         println!(
             "  {}:",
             match hot_keys {
@@ -141,10 +148,19 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
                 hot => format!("90 % of {hot} hot keys"),
             }
         );
-        if !args.no_loop {
-            by_hand(args, hot_keys).await?;
-        }
-        by_engine(setup, args, hot_keys).await?;
+        let by_hand = match args.no_loop {
+            true => None,
+            false => Some(by_hand(args, hot_keys).await?),
+        };
+        let pace = by_engine(setup, args, hot_keys).await?;
+        let of_loop =
+            by_hand.map(|by_hand| format!("{:.0} % of the loop; ", 100.0 * pace / by_hand));
+        println!(
+            "    {}bar {:.0} thousand per CPU-second: {}",
+            of_loop.unwrap_or_default(),
+            bar / 1e3,
+            verdict(pace >= bar)
+        );
     }
     Ok(())
 }
@@ -179,17 +195,20 @@ fn key(number: u64, keys: u64, hot_keys: u64) -> u64 {
     }
 }
 
-fn report(who: &str, keys: u64, filled: Used, records: u64, used: Used) {
+/// Prints a pace, and returns it: read-modify-writes per CPU-second.
+fn report(who: &str, keys: u64, filled: Used, records: u64, used: Used) -> f64 {
+    let pace = records as f64 / used.cpu.as_secs_f64();
     println!(
         "    {who}: {:.0} thousand read-modify-writes per CPU-second, {:.0} a second; filled with {:.0} thousand per CPU-second",
-        records as f64 / used.cpu.as_secs_f64() / 1e3,
+        pace / 1e3,
         records as f64 / used.wall.as_secs_f64() / 1e3,
         keys as f64 / filled.cpu.as_secs_f64() / 1e3,
     );
+    pace
 }
 
 /// The loop's pace.
-async fn by_hand(args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+async fn by_hand(args: &Args, hot_keys: u64) -> anyhow::Result<f64> {
     let own = args
         .directory()
         .join(format!("rivus-loop-{}", std::process::id()));
@@ -212,11 +231,11 @@ async fn by_hand(args: &Args, hot_keys: u64) -> anyhow::Result<()> {
             records += by_hand.count(&mut keys)?;
         }
     }
-    report("by hand  ", args.keys, filling, records, reading.used());
+    let pace = report("by hand  ", args.keys, filling, records, reading.used());
     drop(by_hand);
     std::fs::remove_dir_all(&own)?;
     meter::quiet().await;
-    Ok(())
+    Ok(pace)
 }
 
 /// What filling leaves behind is settled before anything is measured.
@@ -299,14 +318,14 @@ impl Filled {
 }
 
 /// The engine's pace.
-async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<()> {
+async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<f64> {
     let filled = filled(setup, args, hot_keys, None).await?;
     let arrived = &filled.arrived;
     tokio::time::sleep(SETTLING).await;
     let (reading, before) = (Reading::take(), arrived.load(Relaxed));
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let (used, records) = (reading.used(), arrived.load(Relaxed) - before);
-    report("by engine", args.keys, filled.filling, records, used);
+    let pace = report("by engine", args.keys, filled.filling, records, used);
     let RocksDbMemory {
         rows,
         memtables,
@@ -325,5 +344,5 @@ async fn by_engine(setup: &Setup, args: &Args, hot_keys: u64) -> anyhow::Result<
         meter::resident_bytes() >> 20,
     );
     filled.end().await;
-    Ok(())
+    Ok(pace)
 }

@@ -120,6 +120,11 @@ fn lead(
             .await
             .map_err(failed(cant_listen()))?;
         let address = listener.local_addr().map_err(failed(cant_listen()))?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                "commands come to {address} from whoever reaches it: let only your own in, by a firewall or a proxy that knows them"
+            );
+        }
         let names = jobs.names().collect::<Vec<_>>().join(", ");
         settings.node.commands = told(address, &settings);
         let service = Service::start(jobs, settings).await?;
