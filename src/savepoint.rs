@@ -254,10 +254,13 @@ pub(crate) fn prepare(
     let (start, mut manifest) = saved
         .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
-    let written = written_states(&saved, place, &there)?;
-    graph
-        .check_states(&written, dropped)
-        .map_err(JobError::Savepoint)?;
+    let written = written_states(&saved, dropped, place, &there)?;
+    // Types are looked at by their own code.
+    let checked = Failure::caught(|| {
+        let checked = graph.check_states(&written, dropped);
+        checked.map_err(Failure::job)
+    });
+    checked.map_err(|failure| JobError::Savepoint(failure.message))?;
     if let Some(elsewhere) = &elsewhere {
         let parts = saved.parts().map(|part| &part.snapshot);
         parts
@@ -274,9 +277,10 @@ pub(crate) fn prepare(
     Ok((job, start))
 }
 
-/// The forms of each operator's states, which the heads of a savepoint's files tell.
+/// The forms of each operator's states that are to be gone on from, which the heads of a savepoint's files tell.
 fn written_states(
     saved: &SavepointManifest,
+    dropped: &BTreeSet<OperatorUid>,
     storage: &CheckpointStorage,
     folder: &str,
 ) -> Result<WrittenStates, JobError> {
@@ -286,6 +290,7 @@ fn written_states(
         let mut unseen = part
             .sections
             .iter()
+            .filter(|of| !dropped.contains(&of.operator))
             .filter(|of| !found.contains_key(&(of.operator.clone(), of.state.clone())));
         if unseen.next().is_none() {
             // Subtasks of one program have one schema.
@@ -297,7 +302,7 @@ fn written_states(
         }
         let head = file.head(part, HEAD_AT_ONCE).map_err(failed)?;
         let mut restored = RestoredState::default();
-        let added = restored.add(&head, true, |_, _| true);
+        let added = restored.add(&head, true, |operator, _| !dropped.contains(operator));
         added.map_err(|what| failed(file.damaged(what)))?;
         for state in restored.states().map_err(failed)? {
             let forms = found.entry((state.operator.clone(), state.state.to_owned()));

@@ -81,7 +81,7 @@ impl JobHandle {
                 .with_unit(unit)
                 .with_callback(move |observer| {
                     let view = view.borrow();
-                    for task in &view.subtasks {
+                    for task in measured(&view) {
                         observer.observe(figure(task), &attributes(&view, task));
                     }
                 })
@@ -104,7 +104,7 @@ impl JobHandle {
             .with_callback(move |observer| {
                 let view = view.borrow();
                 let known = |task: &&SubtaskView| task.figures.watermark > MIN_TIMESTAMP;
-                for task in view.subtasks.iter().filter(known) {
+                for task in measured(&view).filter(known) {
                     observer.observe(task.figures.watermark, &attributes(&view, task));
                 }
             })
@@ -116,13 +116,18 @@ impl JobHandle {
                 .with_unit(unit)
                 .with_callback(move |observer| {
                     let view = view.borrow();
-                    for task in &view.subtasks {
+                    for task in measured(&view) {
                         observer.observe(figure(task), &attributes(&view, task));
                     }
                 })
                 .build();
         }
     }
+}
+
+/// A counter that fell to 0 and came back would be counted twice.
+fn measured(view: &JobView) -> impl Iterator<Item = &SubtaskView> {
+    view.subtasks.iter().filter(|task| task.is_measured)
 }
 
 /// Names of jobs may be the same, their ids are not.

@@ -114,6 +114,7 @@ mod tests {
                 },
                 name: "count".to_owned(),
                 task_manager: TaskManagerId("here".to_owned()),
+                is_measured: true,
                 figures: metrics.figures(),
             });
             let said = told.look(&view, &graph);

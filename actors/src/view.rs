@@ -76,8 +76,10 @@ pub struct SubtaskView {
     pub attempt: AttemptId,
     /// Names of its operators.
     pub name: String,
-    /// Where it runs.
+    /// Where this attempt was deployed.
     pub task_manager: TaskManagerId,
+    /// Whether its figures have come to whoever leads, which takes a moment after a start and after a takeover. Until then they are 0.
+    pub is_measured: bool,
     /// Its counters, from the start of this attempt: after a restart they begin at 0 again, and what the attempts
     /// before have counted (records in and out, late, skipped) is not in them.
     pub figures: SubtaskFigures,

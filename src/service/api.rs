@@ -85,7 +85,7 @@ pub(crate) struct TaskDetails {
     /// Vertex, subtask and attempt.
     pub(crate) task: String,
     pub(crate) name: String,
-    /// Where it runs.
+    /// Where this attempt was deployed.
     pub(crate) task_manager: String,
     pub(crate) records_in: u64,
     pub(crate) records_out: u64,

@@ -215,9 +215,10 @@ impl Shown {
     }
 }
 
-/// A job's subtasks, each with what tells it from all others, in its next attempts too.
+/// A job's subtasks as far as they have been measured, each with what tells it from all others, in its next attempts too.
 fn subtasks(view: &JobView) -> impl Iterator<Item = (&SubtaskView, String)> {
-    view.subtasks.iter().map(|task| {
+    let measured = view.subtasks.iter().filter(|task| task.is_measured);
+    measured.map(|task| {
         let subtask = task.attempt.subtask;
         let labels = labels(&[
             ("job_name", &view.name),
@@ -305,6 +306,7 @@ mod tests {
                 },
                 name: "count".to_owned(),
                 task_manager: TaskManagerId("tm1/tm-0".to_owned()),
+                is_measured: true,
                 figures,
             }],
             ..JobView::new(JobId(uuid::Uuid::from_u128(number)), name.to_owned())

@@ -70,7 +70,6 @@ fn counted(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserError> {
 }
 
 /// What fails.
-#[derive(PartialEq)]
 enum Fails {
     /// Whoever comes to an odd number.
     Subtask,

@@ -33,7 +33,6 @@ impl JobMasterState {
         } else {
             self.short_of_slots.clone().unwrap_or(JobStatus::Starting)
         };
-        // One that has not been measured yet has counted nothing.
         let nothing = SubtaskMetrics::default().figures();
         let subtasks = state.executions.values().map(|execution| {
             let vertex = self.args.graph.vertex(execution.attempt.subtask.vertex);
@@ -42,6 +41,7 @@ impl JobMasterState {
                 attempt: execution.attempt,
                 name: vertex.name.clone(),
                 task_manager: execution.slot.task_manager.clone(),
+                is_measured: figures.is_some(),
                 figures: *figures.unwrap_or(&nothing),
             }
         });

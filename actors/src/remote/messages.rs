@@ -54,7 +54,7 @@ pub(crate) enum ToTaskManager {
         epoch: LeaderEpoch,
         command: JobCommand,
     },
-    /// A job has ended: forget it. It needs no epoch: an end that is in the log is true whoever says it, and however late.
+    /// A job has ended: forget it.
     ForgetJob(JobId),
     /// Say again who you are.
     Register,

@@ -51,8 +51,11 @@ impl StateType {
         self.name
     }
 
-    /// Refuses a form that can't be read as this type, in the line that a restore would fail with.
-    pub(crate) fn check(
+    /// Refuses a form that can't be read as this type.
+    ///
+    /// # Errors
+    /// The line that a restore would fail with.
+    pub fn check(
         &self,
         operator: &OperatorUid,
         written: &Schema,

@@ -10,9 +10,9 @@ use std::fmt::Debug;
 use std::sync::{Arc, LazyLock};
 
 use rivus_core::{
-    BuildContext, Either, Event, Failure, GivenBack, Hashed, ManualClock, OperatorFactory,
-    OperatorIndex, OperatorUid, Outlets, Record, RestoredState, Rows, Stores, SubtaskInfo, Task,
-    TaskContext, key_hash,
+    BuildContext, Either, Event, Failure, GivenBack, Hashed, ManualClock, Migrations,
+    OperatorFactory, OperatorIndex, OperatorUid, Outlets, Record, RestoredState, Rows, Stores,
+    SubtaskInfo, Task, TaskContext, key_hash,
 };
 
 use crate::testing::{Backend, Capture, Delivery, HarnessSettings, Plan, steps};
@@ -127,6 +127,22 @@ struct Bare<'a> {
     only: u32,
 }
 
+impl Bare<'_> {
+    /// What is gone on from is what the operator has said that it keeps.
+    fn expect_said(&self, restored: &RestoredState) -> Result<(), Failure> {
+        let said = self.factory.states();
+        for state in restored.states()? {
+            let own = said.iter().find(|own| own.name() == state.state);
+            let own = own.unwrap_or_else(|| panic!("\"{}\" is kept and not said", state.state));
+            for form in state.schemas {
+                let readable = own.check(state.operator, form, &Migrations::default());
+                readable.expect("is read");
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<In: Record> Plan<In> for Bare<'_> {
     fn uids(&self) -> Vec<OperatorUid> {
         vec![UID.into()]
@@ -155,6 +171,7 @@ impl<In: Record> Plan<In> for Bare<'_> {
             unmarked_source: None,
         };
         let stage = self.factory.stage(&build, (self.outlets)(log, seed))?;
+        self.expect_said(restored)?;
         self.factory.head(stage)
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rivus_core::{
     AnyStage, BuildContext, Chain, Control, Event, Failure, MAX_TIMESTAMP, MIN_TIMESTAMP,
     OperatorFactory, OperatorIndex, OperatorUid, Outlets, Progress, Reached, Record, SidesRead,
-    Stage, StateAnswer, StateQuery, Task, TaskContext, Timestamp, no_side_outputs,
+    Stage, StateAnswer, StateQuery, StateType, Task, TaskContext, Timestamp, no_side_outputs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -284,6 +284,10 @@ where
             ));
         }
         no_side_outputs(read)
+    }
+
+    fn states(&self) -> Vec<StateType> {
+        vec![StateType::of::<Seen>(STATE)]
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {

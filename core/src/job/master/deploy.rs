@@ -69,6 +69,7 @@ impl JobMachine {
             return;
         }
         let places = self.places();
+        self.places = (0..).zip(places.iter().cloned()).collect();
         for region in &mut self.regions {
             if region.phase != RegionPhase::Allocating {
                 continue;
@@ -92,13 +93,16 @@ impl JobMachine {
     }
 
     /// The slot of each index: the one it has, for that is where its files are and where other regions go on; or else one that no
-    /// index has.
+    /// index has. What is on its way to the log counts as had.
     fn places(&self) -> Vec<Slot> {
         let mut left: VecDeque<&Slot> = self.slots.iter().collect();
         let mut places = vec![None; self.slots_needed];
-        for (subtask, execution) in &self.state.executions {
-            if let Some(place @ None) = places.get_mut(subtask.index as usize)
-                && let Some(at) = left.iter().position(|slot| **slot == execution.slot)
+        let executions = self.state.executions.iter();
+        let had = executions.map(|(subtask, execution)| (subtask.index, &execution.slot));
+        let promised = self.places.iter().map(|(index, slot)| (*index, slot));
+        for (index, had) in promised.chain(had) {
+            if let Some(place @ None) = places.get_mut(index as usize)
+                && let Some(at) = left.iter().position(|slot| *slot == had)
             {
                 *place = left.remove(at);
             }

@@ -237,6 +237,8 @@ pub struct JobMachine {
     sources: BTreeMap<VertexId, u32>,
     slots_needed: usize,
     slots: Vec<Slot>,
+    /// The slot of each index, as regions were last deployed.
+    places: BTreeMap<u32, Slot>,
     manifest: Option<Manifest>,
     checkpoints: Checkpoints,
     /// Executions that are known to be over.
@@ -302,6 +304,7 @@ impl JobMachine {
                 .collect(),
             slots_needed: widest as usize,
             slots: Vec::new(),
+            places: BTreeMap::new(),
             manifest: None,
             checkpoints: Checkpoints::Quiet,
             over: BTreeSet::new(),

@@ -265,6 +265,27 @@ fn a_region_that_lost_its_slot_does_not_take_that_of_a_region_that_goes_on() {
 }
 
 #[test]
+fn a_slot_that_is_given_away_is_not_given_again_before_that_is_written() {
+    let mut job = Job::running(WIDE);
+    for lost in ["lost t0", "lost t1"] {
+        job.quietly(lost);
+        job.write_all();
+    }
+    // The second grant comes while the first region's deployment is on its way to the log.
+    for event in [
+        "quiesced",
+        "wake 0",
+        "slots-but t0",
+        "wake 1",
+        "slots-but t1",
+    ] {
+        job.quietly(event);
+    }
+    job.write_all();
+    assert_eq!(job.places(), [2, 0]);
+}
+
+#[test]
 fn regions_that_are_lost_in_one_event_are_one_failure() {
     for delay in [Duration::ZERO, Duration::from_secs(5)] {
         let restart = RestartStrategy::FixedDelay { attempts: 1, delay };
