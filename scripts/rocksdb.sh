@@ -20,10 +20,11 @@ crate_sources() {
 
 # compile_rocksdb SOURCES LZ4 WORK: the library, in the directory WORK
 compile_rocksdb() {
-    # In their order: neighbours share most headers.
-    sort "$1/rocksdb_lib_sources.txt" | grep -vx 'util/build_version.cc' |
-        awk -v root="$1/rocksdb" -v into="$3" '{ file[NR] = $1 } END { for (i = 1; i <= NR; i++)
-            printf "#include \"%s/%s\"\n", root, file[i] > sprintf("%s/part%02d.cc", into, (i - 1) * 12 / NR) }' &&
+    # In their order: neighbours share most headers. Each part has about as many bytes, so that no core waits long for the last one.
+    sort "$1/rocksdb_lib_sources.txt" | grep -vx 'util/build_version.cc' | (cd "$1/rocksdb" && xargs wc -c) | grep -v ' total$' |
+        awk -v root="$1/rocksdb" -v into="$3" '{ size[NR] = $1; file[NR] = $2; all += $1 } END { for (i = 1; i <= NR; i++) {
+            printf "#include \"%s/%s\"\n", root, file[i] > sprintf("%s/part%02d.cc", into, before * 12 / all)
+            before += size[i] } }' &&
         cp "$1/build_version.cc" "$3" &&
         printf '%s\n' "$3"/*.cc | xargs -P "$(nproc)" -I{} \
             c++ "${rocksdb_flags[@]}" -I"$1/rocksdb/include" -I"$1/rocksdb" -I"$1" -I"$2/liblz4/lib" -c {} -o {}.o &&

@@ -10,6 +10,7 @@
 //! was. A claim is made before its job has a log: if the process dies in between, the next one goes on *as that job*, whose log then lets
 //! one of them begin, however many there are. A savepoint is nobody's, and claimed by none.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rivus_actors::{JobStatus, NodeContext};
@@ -19,6 +20,7 @@ use rivus_state::StorageError;
 use uuid::Uuid;
 
 use crate::error::JobError;
+use crate::savepoint;
 
 /// The job's checkpoint in a folder, by its path: `jobs/<job>/checkpoints/<n>`.
 pub(crate) fn checkpoint_in(folder: &Path) -> Option<(JobId, CheckpointId)> {
@@ -88,6 +90,9 @@ pub(crate) fn prepare(
     let manifest = storage.read_manifest(before, checkpoint).map_err(failed)?;
     let manifest: Manifest =
         codec::decode(&manifest).map_err(|error| refused(error.to_string()))?;
+    let parts = manifest.subtasks.values().flat_map(|of| &of.parts);
+    savepoint::check_states(graph, &BTreeSet::new(), parts, storage, "")
+        .map_err(|failure| refused(failure.message))?;
     let by = storage.claim_checkpoint(before, checkpoint, job);
     let by = by.map_err(failed)?;
     if by != job

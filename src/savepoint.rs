@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rivus_actors::NodeContext;
-use rivus_core::job::{SavepointManifest, StartState};
+use rivus_core::job::{SavepointManifest, SnapshotPart, StartState};
 use rivus_core::{
     Failure, JobGraph, JobId, LeaderEpoch, OperatorUid, RestoredState, SnapshotBytes,
     WrittenStates, codec,
@@ -254,13 +254,8 @@ pub(crate) fn prepare(
     let (start, mut manifest) = saved
         .start(graph, dropped, &name, &folder)
         .map_err(JobError::Savepoint)?;
-    let written = written_states(&saved, dropped, place, &there)?;
-    // Types are looked at by their own code.
-    let checked = Failure::caught(|| {
-        let checked = graph.check_states(&written, dropped);
-        checked.map_err(Failure::job)
-    });
-    checked.map_err(|failure| JobError::Savepoint(failure.message))?;
+    check_states(graph, dropped, saved.parts(), place, &there)
+        .map_err(|failure| JobError::Savepoint(failure.message))?;
     if let Some(elsewhere) = &elsewhere {
         let parts = saved.parts().map(|part| &part.snapshot);
         parts
@@ -277,16 +272,32 @@ pub(crate) fn prepare(
     Ok((job, start))
 }
 
-/// The forms of each operator's states that are to be gone on from, which the heads of a savepoint's files tell.
-fn written_states(
-    saved: &SavepointManifest,
+/// Refuses a plan that can't read what is to be gone on from, which lies in a folder of a storage or, if that has no name, where its
+/// files say.
+pub(crate) fn check_states<'a>(
+    graph: &JobGraph,
+    dropped: &BTreeSet<OperatorUid>,
+    parts: impl Iterator<Item = &'a SnapshotPart>,
+    storage: &CheckpointStorage,
+    folder: &str,
+) -> Result<(), Failure> {
+    let written = written_states(parts, dropped, storage, folder)?;
+    // Types are looked at by their own code.
+    Failure::caught(|| {
+        let checked = graph.check_states(&written, dropped);
+        checked.map_err(Failure::job)
+    })
+}
+
+/// The forms of each operator's states, which the heads of files tell.
+fn written_states<'a>(
+    parts: impl Iterator<Item = &'a SnapshotPart>,
     dropped: &BTreeSet<OperatorUid>,
     storage: &CheckpointStorage,
     folder: &str,
-) -> Result<WrittenStates, JobError> {
-    let failed = |failure: Failure| JobError::Savepoint(failure.message);
+) -> Result<WrittenStates, Failure> {
     let mut found = WrittenStates::new();
-    for part in saved.parts() {
+    for part in parts {
         let mut unseen = part
             .sections
             .iter()
@@ -300,11 +311,11 @@ fn written_states(
         if !folder.is_empty() {
             file.handle.name = format!("{folder}/{}", file.handle.name);
         }
-        let head = file.head(part, HEAD_AT_ONCE).map_err(failed)?;
+        let head = file.head(part, HEAD_AT_ONCE)?;
         let mut restored = RestoredState::default();
         let added = restored.add(&head, true, |operator, _| !dropped.contains(operator));
-        added.map_err(|what| failed(file.damaged(what)))?;
-        for state in restored.states().map_err(failed)? {
+        added.map_err(|what| file.damaged(what))?;
+        for state in restored.states()? {
             let forms = found.entry((state.operator.clone(), state.state.to_owned()));
             let forms = forms.or_default();
             forms.extend(state.schemas.iter().map(|schema| (*schema).clone()));

@@ -17,9 +17,12 @@ fn undisturbed(shape: Shape, seed: u64) -> (JobSpec, Outcome) {
 
 #[test]
 fn a_feed_of_either_kind_hands_over_everything_if_nothing_happens() {
-    for (seed, replayed) in [(1, true), (3, false)] {
+    for (seed, is_replayed, is_acknowledged) in
+        [(1, true, false), (0, false, false), (3, false, true)]
+    {
         let (spec, outcome) = undisturbed(Shape::Fed, seed);
-        assert_eq!(spec.is_replayed(), replayed);
+        let kind = (spec.is_replayed(), spec.is_acknowledged());
+        assert_eq!(kind, (is_replayed, is_acknowledged));
         let Outcome { committed, .. } = outcome;
         let ids = committed.came.iter().map(|(delivery, id)| {
             assert_eq!(delivery, "1");

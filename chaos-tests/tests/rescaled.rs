@@ -22,6 +22,8 @@ fn rescaled(rows: Rows, rescale_to: u32) -> (JobSpec, Plan) {
     let spec = JobSpec {
         wide: 4,
         rows,
+        // As long again as it takes until it is rescaled, and longer.
+        records: 800,
         ..JobSpec::directed(Shape::Tumbling, 7)
     };
     let moves = Move {
@@ -56,7 +58,7 @@ fn check(runs: Vec<NamedRun>) -> Vec<(NamedRun, u32)> {
 fn a_leader_dies_before_and_after_each_write_around_a_rescale() {
     let mut runs = Vec::new();
     for (at, (kind, step)) in STEPS.into_iter().enumerate() {
-        for every in 1..=30 {
+        for every in 1..=24 {
             let fault = FAULTS[(at + every as usize) % FAULTS.len()];
             let rows = [Rows::InStandIn(1), Rows::InMemory][every as usize % 2];
             let (spec, mut plan) = rescaled(rows, [1, 4][every as usize / 2 % 2]);

@@ -1,5 +1,6 @@
 //! The directory of a storage. It is made when the storage is opened, and never again: one that was deleted meanwhile, or whose mount
-//! fell away, would come back empty with the next write, and to whoever looks into an empty storage there are no jobs.
+//! fell away, would come back empty with the next write, and to whoever looks into an empty storage there are no jobs. Only a write that
+//! is under way as it vanishes may still leave folders in its place; that write is not told as done, and nothing is read from them.
 
 use std::fs::{self, File};
 use std::io;

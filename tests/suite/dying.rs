@@ -3,23 +3,24 @@
 //! checkpoint, a savepoint, a rescale. However that is, the next one goes on, and the output is what it would have been.
 
 mod jobs;
+mod mortal;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
-use rivus::engine::core::job::LogEntry;
-use rivus::engine::{ActorKind, Fault, Probe, Step};
+use rivus::engine::Step;
 use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use self::jobs::{all_counted, jobs};
+pub(crate) use self::mortal::probe;
+use self::mortal::{DEATH, LOST, STEPS};
 use self::table::{Stage, steps};
 use crate::certificates::loopback;
 use crate::commands::answer;
@@ -27,104 +28,6 @@ use crate::processes::{Asked, Process, pause};
 use crate::remote::servers::EtcdCluster;
 use crate::selves;
 use crate::written::csv_lines;
-
-/// The file that says at which step the next process is to die that takes it.
-const DEATH: &str = "TEST_DYING_DEATH";
-
-/// The directory in which each process tells the steps that it has taken, in a file of its own.
-const STEPS: &str = "TEST_DYING_STEPS";
-
-/// What is beside the file of a death when a savepoint is to be lost that its job has stopped with.
-const LOST: &str = "lost";
-
-/// Dies where it is told to, if nobody else has, and tells where it has been.
-struct Mortal {
-    death: PathBuf,
-    steps: PathBuf,
-    life: Mutex<Life>,
-}
-
-struct Life {
-    /// What it leads the job for, as in the table.
-    who: &'static str,
-    entry: String,
-    taken: BTreeSet<String>,
-}
-
-fn name_of(entry: &LogEntry) -> String {
-    let whole = format!("{entry:?}");
-    let word: String = whole.chars().take_while(|c| c.is_alphanumeric()).collect();
-    match entry {
-        LogEntry::CheckpointTriggered { kind, .. } | LogEntry::CheckpointCompleted { kind, .. } => {
-            match format!("{kind:?}").split(' ').next() {
-                Some("Stop") => format!("{word} to stop"),
-                Some("Final") => format!("{word} at last"),
-                _ => word,
-            }
-        }
-        _ => word,
-    }
-}
-
-impl Mortal {
-    /// Loses what a savepoint says of itself, if it is to be. A job's own checkpoints have nothing there.
-    fn lose(&self, savepoint: &str) {
-        if self.death.with_file_name(LOST).exists() {
-            let savepoint = format!("storage/savepoints/{savepoint}/savepoint");
-            let _ = fs::remove_file(self.death.with_file_name(savepoint));
-        }
-    }
-}
-
-impl Probe for Mortal {
-    fn entry(&self, job: &dyn Display, entry: &LogEntry) {
-        if let LogEntry::CheckpointCommitted { id } = entry {
-            self.lose(&format!("{job}-{id}"));
-        }
-        self.life.lock().expect("whole").entry = name_of(entry);
-    }
-
-    fn at(&self, _kind: ActorKind, _label: &dyn Display, step: Step) -> Option<Fault> {
-        let mut life = self.life.lock().expect("whole");
-        match step {
-            Step::Recover => life.who = "takes over",
-            Step::Submit => life.who = "submitted",
-            _ => {}
-        }
-        let here = match step {
-            Step::BeforeAppend | Step::AfterAppend => {
-                format!("{}: {step:?} {}", life.who, life.entry)
-            }
-            _ => format!("{}: {step:?}", life.who),
-        };
-        if step == Step::AfterAppend && life.entry == "Rescaled" {
-            life.who = "rescaled";
-        }
-        let is_it = fs::read_to_string(&self.death).is_ok_and(|death| death == here);
-        if is_it && fs::remove_file(&self.death).is_ok() {
-            std::process::abort();
-        }
-        if life.taken.insert(here) {
-            let taken: Vec<&str> = life.taken.iter().map(String::as_str).collect();
-            let _ = fs::write(&self.steps, taken.join("\n"));
-        }
-        None
-    }
-}
-
-/// What a process of these tests has in it.
-pub(crate) fn probe() -> Option<Arc<dyn Probe>> {
-    let (death, steps) = (env::var_os(DEATH)?, env::var_os(STEPS)?);
-    Some(Arc::new(Mortal {
-        death: death.into(),
-        steps: Path::new(&steps).join(std::process::id().to_string()),
-        life: Mutex::new(Life {
-            who: "takes over",
-            entry: String::new(),
-            taken: BTreeSet::new(),
-        }),
-    }))
-}
 
 /// A JobManager that waits for its turn, or leads.
 struct JobManager {

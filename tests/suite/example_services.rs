@@ -177,6 +177,11 @@ async fn no_address_and_no_name_is_left_in_masked_events() {
         env.execute("mask").await.unwrap();
 
         let files = format!("{dir}/events/*.parquet");
+        let written = std::fs::read_dir(format!("{dir}/events")).unwrap().count();
+        assert!(
+            written > parallelism as usize,
+            "{written}: one full file after the other"
+        );
         let rows = env
             .from_source(ParquetSource::<etl_mask::Shown>::glob(files))
             .collect();

@@ -275,8 +275,27 @@ async fn a_checkpoint_is_gone_on_from_by_the_same_plan_in_its_storage_when_its_j
     shows.store(true, Ordering::Relaxed);
     job.clone().wait().await.expect_err("has a mistake");
     let kept = job.kept_checkpoint().expect("is kept");
-    let another = refusal(&wider, kept).await;
+    let another = refusal(&wider, kept.clone()).await;
     assert!(another.contains("is of another plan"), "{another}");
+
+    let numbers = GeneratorSource::new(|n, _| n).count(2_000).rate(2_000);
+    env.from_source(numbers)
+        .uid("numbers")
+        .map(|n| n)
+        .uid("checked")
+        .key_by(|n| (n % 10).to_string())
+        .count()
+        .uid("counts")
+        .sink_to(FileSink::csv(dir.path().join("out")))
+        .uid("out");
+    let unread = go_on(&env, &kept).await.expect_err("is refused");
+    let says =
+        "\"rows\" of operator counts: its key was u64 and is String, and state is found by its key";
+    assert!(unread.to_string().contains(says), "{unread}");
+    // Nobody has claimed it by that.
+    write(&env, dir.path(), None);
+    go_on(&env, &kept).await.expect("completes");
+    assert_each_record_is_written_once(dir.path(), 10);
 }
 
 #[tokio::test]

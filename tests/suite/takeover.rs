@@ -1,5 +1,6 @@
 //! The leader dies and the job doesn't notice.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -65,6 +66,36 @@ async fn a_leaders_death_restarts_nothing_and_replays_nothing() {
         }
         assert!(view.checkpoints > 10, "{}", view.checkpoints);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn figures_never_fall_when_a_leader_dies_and_those_that_have_not_come_yet_are_marked() {
+    let env = environment();
+    write(&env);
+    let mut job = env.start("numbers").await.expect("starts");
+    let (mut kills, mut unmeasured) = (0, 0);
+    let mut known = BTreeMap::new();
+    while !matches!(job.status(), JobStatus::Ended(_)) {
+        job.changed().await.expect("is led");
+        let view = job.view();
+        for task in &view.subtasks {
+            let figures = &task.figures;
+            let records = figures.records_in + figures.records_out;
+            if task.is_measured {
+                let before = known.insert(task.attempt, records).unwrap_or(0);
+                assert!(before <= records, "{}: {before}, {records}", task.name);
+            } else {
+                assert_eq!(records, 0, "{}", task.name);
+                unmeasured += u32::from(known.contains_key(&task.attempt));
+            }
+        }
+        if kills < 3 && view.takeovers == kills && view.checkpoints > 8 * u64::from(kills + 1) {
+            job.kill_leader();
+            kills += 1;
+        }
+    }
+    assert_eq!((kills, job.view().takeovers), (3, 3));
+    assert!(unmeasured > 0, "nobody saw a job between two leaders");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,9 @@ use super::world::World;
 use crate::outside::Told;
 use crate::paced::Paced;
 
+/// How many lines a job tells before it waits for the actor that is to handle them.
+const UNHANDLED: usize = 3;
+
 /// A line of output as a row of a Parquet file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
@@ -50,7 +53,7 @@ impl KeyedProcessFunction<u64, Reading> for Once {
 
 impl World {
     /// A feed that is replayed, before functions that drop what comes again and an actor that is told what is committed; or
-    /// one that is not, and an actor that is told at once.
+    /// one that is not, and an actor that is told at once, whom some wait for.
     pub(super) fn fed(&self, env: &StreamEnvironment) {
         let capacity = self.spec.feed_capacity();
         let (source, actor) = self.application.begin(Reading::all(&self.spec), capacity);
@@ -65,10 +68,13 @@ impl World {
             let once = readings.map(|(_, reading)| reading);
             let once = once.key_by(|reading| reading.key).process(Once);
             let told = self.rolling(&once.parallelism(self.wide()));
-            let sink = ActorSink::batches(actor, Told).committed();
+            let sink = ActorSink::batches(actor, unanswered).committed();
             let _ = told.sink_to(sink).parallelism(self.wide());
+        } else if self.spec.is_acknowledged() {
+            let one = |line, handled| Told(vec![line], Some(handled));
+            let _ = came.sink_to(ActorSink::acknowledged(actor, UNHANDLED, one));
         } else {
-            let _ = came.sink_to(ActorSink::batches(actor, Told));
+            let _ = came.sink_to(ActorSink::batches(actor, unanswered));
         }
     }
 
@@ -111,6 +117,10 @@ impl World {
         let sink = FileSink::parquet(self.out_dir()).rolling(rolling);
         let _ = rows.sink_to(sink).parallelism(self.wide());
     }
+}
+
+fn unanswered(lines: Vec<Line>) -> Told {
+    Told(lines, None)
 }
 
 /// A line of the server: the connection's number, and a reading.

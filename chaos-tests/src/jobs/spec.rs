@@ -330,6 +330,11 @@ impl JobSpec {
         self.kind(3) > 0
     }
 
+    /// Whether it waits for what its application's actor has handled, where it tells that at once.
+    pub fn is_acknowledged(&self) -> bool {
+        self.kind(6) == 3
+    }
+
     /// Whether the undisturbed run's output is the only right one.
     pub fn is_confluent(&self) -> bool {
         !matches!(

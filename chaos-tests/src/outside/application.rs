@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
-use rivus::{ActorFeed, ActorSource};
+use rivus::{ActorFeed, ActorSource, Handled};
 
 use super::Deliveries;
 use crate::jobs::{Line, Reading};
@@ -24,9 +24,9 @@ struct Memory {
     actors: Vec<ActorRef<Told>>,
 }
 
-/// What the application's actor is told.
+/// What the application's actor is told; some jobs wait until it has handled that.
 #[derive(Debug)]
-pub struct Told(pub Vec<Line>);
+pub struct Told(pub Vec<Line>, pub Option<Handled>);
 
 /// The application's actor, as long as a process lives.
 struct Listener;
@@ -47,7 +47,7 @@ impl Actor for Listener {
     async fn handle(
         &self,
         _: ActorRef<Told>,
-        Told(lines): Told,
+        Told(lines, _handled): Told,
         (delivery, application): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let lines = lines.into_iter().map(|line| (*delivery, line));

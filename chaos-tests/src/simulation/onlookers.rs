@@ -14,7 +14,7 @@ use super::sayings::Sayings;
 use crate::plan::Ending;
 
 /// From one question to the next.
-const ASK_EVERY: Duration = Duration::from_millis(7);
+const ASK_EVERY: Duration = Duration::from_millis(17);
 
 /// No answer takes so long.
 const ANSWERED_IN: Duration = Duration::from_secs(30);

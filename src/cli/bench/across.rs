@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use super::at_least_one;
 use super::bid::{Bid, Draft, key_of};
+use super::comparison::verdict;
 use super::meter;
 use super::observed::ObservedSink;
 use super::processes::{Directory, JobManager, Process};
-use super::takeover::verdict;
 
 /// Two processes must do so many percent of what one does.
 const BAR: f64 = 60.0;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rivus::{Count, Event, JobOptions};
 
+use super::comparison::verdict;
 use super::job;
 use super::meter;
 use super::observed::ObservedSink;
@@ -99,7 +100,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
         print("running");
     }
     let grown = during.saturating_sub(before);
-    let verdict = if grown <= budget { "met" } else { "missed" };
+    let verdict = verdict(grown <= budget);
     println!(
         "  budget of what may be under way {:.1} MB ({receivers} receivers of {} KiB, a batch of at most {} KiB on each \
          of {channels} channels); resident memory has grown by {:.1} MB since the sink stopped: {verdict}",

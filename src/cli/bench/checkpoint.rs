@@ -7,6 +7,7 @@ use std::time::Duration;
 use rivus::{DataStream, Event};
 
 use super::bid::Bid;
+use super::comparison::verdict;
 use super::copies;
 use super::document::{Document, Documents, HasDocument, WholeDocument};
 use super::job;
@@ -299,7 +300,6 @@ fn report(
         "    % of the pace before, by tenths of a second: {}",
         tenths.join(" ")
     );
-    let verdict = |met| if met { "met" } else { "missed" };
     println!(
         "    bars: pause {BAR_PAUSE:?}: {}; every second {:.0} % per CPU-second: {}, by the clock: {}",
         verdict(longest <= BAR_PAUSE),

@@ -2,6 +2,11 @@
 
 use super::meter::Used;
 
+/// What is said of a bar.
+pub(super) fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "missed" }
+}
+
 /// Records and what they took.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {

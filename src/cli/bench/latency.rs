@@ -9,6 +9,7 @@ use rivus::{AggregateFunction, Event};
 use serde::{Deserialize, Serialize};
 
 use super::bid::Bid;
+use super::comparison::verdict;
 use super::job;
 use super::meter::{self, Reading};
 use super::observed::ObservedSink;
@@ -185,7 +186,6 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
     print_latency("from source to sink", &seen.from_source);
     print_latency("from when it was due", &seen.from_due);
     let p99 = Duration::from_nanos(seen.from_source.value_at_quantile(0.99));
-    let verdict = |met: bool| if met { "met" } else { "missed" };
     println!("  p99 {p99:.2?}; bar {BAR:?}: {}", verdict(p99 <= BAR));
     if let Some(due) = (args.seconds * 1_000).checked_div(args.checkpoint_ms) {
         let made = view.checkpoints - before.checkpoints;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::at_least_one;
 use super::probe::{Told, now};
 use super::processes::{Directory, JobManager, Process};
-use super::takeover::{sorted, spread, verdict};
+use super::takeover::{sorted, spread};
 
 /// New output must come so soon.
 const BAR: Duration = Duration::from_secs(2);

@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::at_least_one;
+use super::comparison::verdict;
 use super::probe::{Told, now};
 use super::processes::{Directory, JobManager, Process};
 
@@ -255,10 +256,6 @@ fn resumed_after(killed: u64, log: &Value) -> anyhow::Result<Option<u64>> {
         }
         _ => Ok(None),
     }
-}
-
-pub(super) fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "missed" }
 }
 
 pub(super) fn sorted(all: impl Iterator<Item = u64>) -> Vec<u64> {

@@ -75,7 +75,7 @@ const TABLE: &[(Stage, &str, &[&str], &[&str])] = &[
             "SavepointRequested",
             "CheckpointTriggered to stop",
             "CheckpointCompleted to stop",
-            "CheckpointCommitted",
+            "CheckpointCommitted to stop",
             "Finished",
         ],
     ),
@@ -86,6 +86,7 @@ const TABLE: &[(Stage, &str, &[&str], &[&str])] = &[
         &[
             "CheckpointTriggered at last",
             "CheckpointCompleted at last",
+            "CheckpointCommitted at last",
             "Finished",
         ],
     ),

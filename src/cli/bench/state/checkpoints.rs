@@ -1,4 +1,7 @@
 //! What checkpoints of a store's files cost: the same job with them and without, in turns.
+//!
+//! Both are filled once. While one has its turn, the source of the other stands still, and a turn lasts until all that it
+//! has set off is done, compactions too.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -6,17 +9,15 @@ use std::time::Duration;
 use rivus::Storage;
 
 use super::super::Setup;
-use super::super::meter::Reading;
-use super::{Args, Scratch, filled};
+use super::super::comparison::verdict;
+use super::super::meter::{self, Reading};
+use super::{Args, Filled, Scratch, filled, total};
 
 /// A checkpoint each ten seconds may cost so much of the pace per CPU-second.
 const BAR: f64 = 0.97;
 
-/// What one turn came to.
-struct Turn {
-    per_cpu: f64,
-    per_second: f64,
-}
+/// From one look at the memory to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(setup: &Setup, args: &Args, interval: Duration) -> anyhow::Result<()> {
     println!(
@@ -30,22 +31,24 @@ pub(crate) async fn run(setup: &Setup, args: &Args, interval: Duration) -> anyho
             hot => format!("90 % of {hot} hot keys"),
         };
         println!("  {name}");
+        let storage = Scratch::new(args, "checkpoints")?;
+        let checkpoints = (interval, Storage::Directory(storage.path.clone()));
+        let without = filled(setup, args, hot_keys, None).await?;
+        without.stand(true).await;
+        let with = filled(setup, args, hot_keys, Some(checkpoints)).await?;
+        with.stand(true).await;
         let mut shares = Vec::new();
         for round in 0..args.rounds {
-            let order = [round % 2 == 0, round % 2 == 1];
             let mut paces = [0.0; 2];
-            for with in order {
-                let turn = one(setup, args, hot_keys, with.then_some(interval)).await?;
-                paces[usize::from(with)] = turn.per_cpu;
-                println!(
-                    "    {} {:.1} thousand per CPU-second, {:.1} a second",
-                    if with { "with   " } else { "without" },
-                    turn.per_cpu / 1e3,
-                    turn.per_second / 1e3,
-                );
+            for turn in [round % 2, 1 - round % 2] {
+                let name = ["without", "with   "][turn as usize];
+                let job = [&without, &with][turn as usize];
+                paces[turn as usize] = pace(name, job, args).await?;
             }
             shares.push(paces[1] / paces[0]);
         }
+        with.end().await;
+        without.end().await;
         shares.sort_by(f64::total_cmp);
         let median = shares[shares.len() / 2];
         println!(
@@ -54,68 +57,65 @@ pub(crate) async fn run(setup: &Setup, args: &Args, interval: Duration) -> anyho
             shares[0] * 100.0,
             shares[shares.len() - 1] * 100.0,
             BAR * 100.0,
-            if median >= BAR { "met" } else { "missed" }
+            verdict(median >= BAR)
         );
     }
     Ok(())
 }
 
-async fn one(
-    setup: &Setup,
-    args: &Args,
-    hot_keys: u64,
-    interval: Option<Duration>,
-) -> anyhow::Result<Turn> {
-    let storage = Scratch::new(args, "checkpoints")?;
-    let checkpoints = interval.map(|interval| {
-        let storage = Storage::Directory(storage.path.clone());
-        (interval, storage)
-    });
-    let filled = filled(setup, args, hot_keys, checkpoints).await?;
-    // What the filling left behind is settled first; with checkpoints, a whole one is stored.
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let mut job = filled.job.clone();
-    let begun = job.view().checkpoints;
-    while interval.is_some() && job.view().checkpoints < begun + 2 {
-        job.changed().await?;
+impl Filled {
+    /// Lets its source stand still, or go on. Who stands has nothing left to do when this returns.
+    async fn stand(&self, stands: bool) {
+        self.stands.store(stands, Relaxed);
+        if stands {
+            meter::quiet().await;
+        }
     }
-    let (reading, before) = (Reading::take(), filled.arrived.load(Relaxed));
+}
+
+/// Records per CPU-second of a turn.
+async fn pace(name: &str, of: &Filled, args: &Args) -> anyhow::Result<f64> {
+    let mut job = of.job.clone();
+    let (reading, before) = (Reading::take(), of.arrived.load(Relaxed));
     let completed = job.view().checkpoints;
-    let (mut stored, mut all) = (Vec::new(), 0);
-    let ends = tokio::time::Instant::now() + Duration::from_secs(args.seconds);
+    let (mut stored, mut all, mut most) = (Vec::new(), 0, 0);
     let mut last = completed;
-    while let Ok(changed) = tokio::time::timeout_at(ends, job.changed()).await {
-        changed?;
+    let ends = tokio::time::Instant::now() + Duration::from_secs(args.seconds);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    of.stand(false).await;
+    while tokio::time::Instant::now() < ends {
+        tokio::select! {
+            changed = job.changed() => changed?,
+            _ = looks.tick() => most = most.max(total(of.backend.memory_used())),
+        }
         let view = job.view();
         if view.checkpoints > last {
             last = view.checkpoints;
             // The figures of this very checkpoint come a little later.
             let figures = view.subtasks.iter().map(|subtask| subtask.figures);
-            stored.push(
-                figures
-                    .clone()
-                    .map(|figures| figures.uploaded_bytes)
-                    .sum::<u64>(),
-            );
+            let uploaded: u64 = figures.clone().map(|figures| figures.uploaded_bytes).sum();
+            stored.push(format!("{}", uploaded >> 20));
             all = figures.map(|figures| figures.snapshot_bytes).sum();
         }
     }
-    let (used, records) = (reading.used(), filled.arrived.load(Relaxed) - before);
-    if interval.is_some() {
-        let stored: Vec<String> = stored
-            .iter()
-            .map(|bytes| format!("{}", bytes >> 20))
-            .collect();
-        println!(
-            "      {} checkpoints; of {} MiB there were stored, in MiB: {}",
-            last - completed,
-            all >> 20,
-            stored.join(" ")
-        );
-    }
-    filled.end().await;
-    Ok(Turn {
-        per_cpu: records as f64 / used.cpu.as_secs_f64(),
-        per_second: records as f64 / used.wall.as_secs_f64(),
-    })
+    of.stand(true).await;
+    let (used, records) = (reading.used(), of.arrived.load(Relaxed) - before);
+    let per_cpu = records as f64 / used.cpu.as_secs_f64();
+    println!(
+        "    {name} {:.1} thousand per CPU-second, {:.1} a second; memory at the most {} MiB of {}{}",
+        per_cpu / 1e3,
+        records as f64 / used.wall.as_secs_f64() / 1e3,
+        most >> 20,
+        args.memory,
+        match stored.is_empty() {
+            true => String::new(),
+            false => format!(
+                "; {} checkpoints, of {} MiB stored {}",
+                last - completed,
+                all >> 20,
+                stored.join(" ")
+            ),
+        }
+    );
+    Ok(per_cpu)
 }

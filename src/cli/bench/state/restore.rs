@@ -12,6 +12,7 @@ use rivus::engine::state::{CheckpointStorage, ObjectStorage, StateBackend, Store
 use rivus::{RocksDbBackend, Storage};
 
 use super::super::Setup;
+use super::super::comparison::verdict;
 use super::super::meter::{self, Reading};
 use super::{Args, Scratch, filled};
 
@@ -78,11 +79,7 @@ pub(crate) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<()> {
             once.as_secs_f64(),
             restored.as_secs_f64(),
             restored.as_secs_f64() / (2.0 * once.as_secs_f64()) * 100.0,
-            if restored <= 2 * once {
-                "met"
-            } else {
-                "missed"
-            }
+            verdict(restored <= 2 * once)
         );
         drop(backend);
         meter::quiet().await;
