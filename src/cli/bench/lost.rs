@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::at_least_one;
+use super::comparison::verdict;
 use super::probe::{Told, now};
 use super::processes::{Directory, JobManager, Process};
 use super::takeover::{sorted, spread};
