@@ -260,17 +260,13 @@ impl JobLog {
         let mut snapshot = self.newest_snapshot(job)?;
         loop {
             let start = snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
-            match self.entries(job, start) {
-                Ok(entries) => return Ok(LogContents { snapshot, entries }),
-                Err(error) => {
-                    // The leader may have compacted the log while we read. Then, and only then, try again.
-                    let newer = self.newest_snapshot(job)?;
-                    if newer.as_ref().is_none_or(|newer| newer.index <= start) {
-                        return Err(error);
-                    }
-                    snapshot = newer;
-                }
+            let entries = self.entries(job, start);
+            let upto = start + entries.as_ref().map_or(0, |entries| entries.len() as u64);
+            // The leader may have compacted the log while we read, and what we looked for was gone: a part of it, or all.
+            if self.newest_floor(job)?.is_none_or(|floor| floor <= upto) {
+                return entries.map(|entries| LogContents { snapshot, entries });
             }
+            snapshot = self.newest_snapshot(job)?;
         }
     }
 
@@ -359,7 +355,7 @@ impl JobLog {
         for index in from.. {
             match self.records.read(job, RecordKind::Entry, index)? {
                 Some(entry) => entries.push(entry),
-                None if last.is_some_and(|last| index < last) => {
+                None if last.is_some_and(|last| index <= last) => {
                     let name = name(job, RecordKind::Entry, index);
                     return Err(StorageError::Gap { job, name });
                 }

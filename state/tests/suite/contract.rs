@@ -507,16 +507,39 @@ pub(crate) fn a_second_fold_of_the_same_entries_loses_to_the_first(storage: Obje
 pub(crate) fn a_log_compacted_under_a_reader_is_read_anew(storage: ObjectStorage) {
     let log = log_of(&storage, 50);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            for upto in 1..50 {
+        let compacting = scope.spawn(|| {
+            for upto in 1..=50 {
                 let _ = log.write_snapshot(job(), upto, OURS, b"fold").unwrap();
                 log.truncate_before(job(), upto).unwrap();
             }
         });
-        for _ in 0..30 {
+        while !compacting.is_finished() {
             assert_eq!(log.read_all(job()).unwrap().next_index(), 50);
         }
     });
+}
+
+pub(crate) fn a_log_compacted_to_its_end_under_a_reader_is_not_taken_for_none(
+    storage: ObjectStorage,
+) {
+    for round in 0..10 {
+        let (log, job) = (
+            JobLog::new(storage.clone()),
+            JobId(Uuid::from_u128(0xdef + round)),
+        );
+        for index in 0..4 {
+            let _ = log.append(job, index, OURS, b"entry").unwrap();
+        }
+        thread::scope(|scope| {
+            let compacting = scope.spawn(|| {
+                let _ = log.write_snapshot(job, 4, OURS, b"fold").unwrap();
+                log.truncate_before(job, 4).unwrap();
+            });
+            while !compacting.is_finished() {
+                assert_eq!(log.read_all(job).unwrap().next_index(), 4);
+            }
+        });
+    }
 }
 
 fn with_large(storage: &ObjectStorage, beside: &ObjectStorage) -> JobLog {
@@ -639,6 +662,7 @@ macro_rules! log {
             nothing_is_folded_or_deleted_too_far,
             a_second_fold_of_the_same_entries_loses_to_the_first,
             a_log_compacted_under_a_reader_is_read_anew,
+            a_log_compacted_to_its_end_under_a_reader_is_not_taken_for_none,
             large_payloads_lie_in_the_other_storage_and_go_with_their_records,
             a_large_payload_that_is_damaged_or_gone_is_named,
             the_probe_accepts_a_store_that_honours_create_if_absent,
