@@ -166,7 +166,8 @@ async fn masked_events_go_into_one_full_file_after_the_other() {
     let text = std::fs::read_to_string(log).unwrap();
     std::fs::write(&many, text.repeat(200)).unwrap();
     let (many, dir) = (many.to_str().unwrap(), out.to_str().unwrap());
-    let args = ["etl_mask", many, dir, "--max-bytes", "1"];
+    let key = "000102030405060708090a0b0c0d0e0f";
+    let args = ["etl_mask", many, dir, "--max-bytes", "1", "--key", key];
     let env = environment(1);
     etl_mask::etl_mask(&env, &etl_mask::Args::try_parse_from(args).unwrap());
     env.execute("mask").await.unwrap();
