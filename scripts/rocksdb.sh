@@ -22,7 +22,9 @@ crate_sources() {
 compile_rocksdb() {
     # In their order: neighbours share most headers. Each part has about as many bytes, so that no core waits long for the last one.
     sort "$1/rocksdb_lib_sources.txt" | grep -vx 'util/build_version.cc' | (cd "$1/rocksdb" && xargs wc -c) | grep -v ' total$' |
-        awk -v root="$1/rocksdb" -v into="$3" '{ size[NR] = $1; file[NR] = $2; all += $1 } END { for (i = 1; i <= NR; i++) {
+        awk -v root="$1/rocksdb" -v into="$3" -v files="$(grep -cvx 'util/build_version.cc' "$1/rocksdb_lib_sources.txt")" '{ size[NR] = $1; file[NR] = $2; all += $1 } END {
+            if (NR != files) exit 1
+            for (i = 1; i <= NR; i++) {
             printf "#include \"%s/%s\"\n", root, file[i] > sprintf("%s/part%02d.cc", into, before * 12 / all)
             before += size[i] } }' &&
         cp "$1/build_version.cc" "$3" &&

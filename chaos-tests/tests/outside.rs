@@ -89,6 +89,9 @@ fn what_a_checkpoint_covers_that_nobody_heard_of_is_sent_again() {
 #[test]
 fn whatever_a_seed_breaks_each_connector_keeps_its_word() {
     let fed = seeds(Shape::Fed, runs(48));
+    let is_awaited = |spec: &JobSpec| spec.is_acknowledged() && !spec.is_replayed();
+    let awaited = fed.iter().filter(|(run, _)| is_awaited(&run.spec));
+    assert!(one_alone() || awaited.count() > 4, "few jobs wait");
     let lost = fed.iter().filter(|(_, run)| run.committed.outside.lost > 0);
     assert!(
         one_alone() || lost.count() > 2,

@@ -292,7 +292,8 @@ async fn a_checkpoint_is_gone_on_from_by_the_same_plan_in_its_storage_when_its_j
     let says =
         "\"rows\" of operator counts: its key was u64 and is String, and state is found by its key";
     assert!(unread.to_string().contains(says), "{unread}");
-    // Nobody has claimed it by that.
+    let claim = kept.path().expect("has a folder").join("claimed");
+    assert!(!claim.exists(), "nobody has claimed it by that");
     write(&env, dir.path(), None);
     go_on(&env, &kept).await.expect("completes");
     assert_each_record_is_written_once(dir.path(), 10);

@@ -85,7 +85,6 @@ async fn figures_never_fall_when_a_leader_dies_and_those_that_have_not_come_yet_
                 let before = known.insert(task.attempt, records).unwrap_or(0);
                 assert!(before <= records, "{}: {before}, {records}", task.name);
             } else {
-                assert_eq!(records, 0, "{}", task.name);
                 unmeasured += u32::from(known.contains_key(&task.attempt));
             }
         }

@@ -165,7 +165,7 @@ impl Migrations {
                 ),
             };
             return Err(format!(
-                "{}: no type in {state} of the savepoint has that name: {mend}",
+                "{}: no type in {state} of what was written has that name: {mend}",
                 call(of.as_ref(), name)
             ));
         }

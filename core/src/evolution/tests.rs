@@ -475,7 +475,7 @@ fn a_function_for_a_type_that_is_not_there_is_refused_and_the_nearest_name_shown
     assert_eq!(check(Some("sums"), "Total"), Ok(()));
     assert_eq!(
         check(None, "Totla").unwrap_err(),
-        ".migrate(\"Totla\", ..): no type in state of the savepoint has that name: name one of those that are \
+        ".migrate(\"Totla\", ..): no type in state of what was written has that name: name one of those that are \
          there, such as \"Total\", \"How\", \"Page\", \"Account\""
     );
     let refused = check(Some("visits"), "Total").unwrap_err();

@@ -14,8 +14,8 @@
 //!   mean that an earlier put, reported as failed, succeeded; anything else means that another leads, and it steps down.
 //! - **Deleting** is for [`truncate_before`](JobLog::truncate_before), by the leader: entries that the newest
 //!   snapshot covers, and all snapshots but the newest two. It writes nothing, so a stale leader may do it as well. And for
-//!   [`delete`](JobLog::delete), when a job is over and need not be known any more: the newest snapshot goes last, so that what
-//!   is left of an interrupted one is a job that is over.
+//!   [`delete`](JobLog::delete), when a job is over and need not be known any more: what says so goes last, so that nothing
+//!   that is left of an interrupted one is a job that runs.
 //! - **A freed slot must not be won.** A leader that slept through a truncation finds its next slot empty and creates it;
 //!   so `append` looks for a snapshot beyond the slot *afterwards*, and if there is one it has lost. That is sound,
 //!   because the snapshot was there before the slot was freed. (The second newest is kept so that a listing that runs
@@ -242,12 +242,17 @@ impl JobLog {
     pub fn delete(&self, job: JobId) -> Result<(), StorageError> {
         let entries = self.records.indexes(job, RecordKind::Entry)?;
         let snapshots = self.records.indexes(job, RecordKind::Snapshot)?;
-        // Without a snapshot the last entry is what says that the job is over.
-        for index in entries {
-            self.records.delete(job, RecordKind::Entry, index)?;
-        }
-        for index in snapshots {
-            self.records.delete(job, RecordKind::Snapshot, index)?;
+        let entries = (RecordKind::Entry, entries);
+        let snapshots = (RecordKind::Snapshot, snapshots);
+        // What says that the job is over goes last: without that it would run again.
+        let order = match snapshots.1.last() > entries.1.last() {
+            true => [entries, snapshots],
+            false => [snapshots, entries],
+        };
+        for (kind, indexes) in order {
+            for index in indexes {
+                self.records.delete(job, kind, index)?;
+            }
         }
         self.records.delete_large(job, u64::MAX, u64::MAX)
     }
@@ -261,9 +266,8 @@ impl JobLog {
         loop {
             let start = snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
             let entries = self.entries(job, start);
-            let upto = start + entries.as_ref().map_or(0, |entries| entries.len() as u64);
-            // The leader may have compacted the log while we read, and what we looked for was gone: a part of it, or all.
-            if self.newest_floor(job)?.is_none_or(|floor| floor <= upto) {
+            // The leader may have compacted the log while we read: what we looked for was gone, or another has written where it was.
+            if self.newest_floor(job)?.is_none_or(|floor| floor <= start) {
                 return entries.map(|entries| LogContents { snapshot, entries });
             }
             snapshot = self.newest_snapshot(job)?;
@@ -380,9 +384,9 @@ impl JobLog {
             if let Some(snapshot) = self.records.read(job, RecordKind::Snapshot, upto)? {
                 return Ok(Some(snapshot));
             }
-            // Deleted since it was listed, so two newer ones must be there by now.
+            // Deleted since it was listed, so two newer ones must be there by now; or none, if the job's log goes.
             floor = self.newest_floor(job)?;
-            if floor.is_none_or(|newer| newer <= upto) {
+            if floor.is_some_and(|newer| newer <= upto) {
                 return Err(StorageError::Missing {
                     name: name(job, RecordKind::Snapshot, upto),
                 });

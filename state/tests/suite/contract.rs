@@ -506,39 +506,100 @@ pub(crate) fn a_second_fold_of_the_same_entries_loses_to_the_first(storage: Obje
 
 pub(crate) fn a_log_compacted_under_a_reader_is_read_anew(storage: ObjectStorage) {
     let log = log_of(&storage, 50);
+    let begin = Barrier::new(2);
     thread::scope(|scope| {
         let compacting = scope.spawn(|| {
+            begin.wait();
             for upto in 1..=50 {
                 let _ = log.write_snapshot(job(), upto, OURS, b"fold").unwrap();
                 log.truncate_before(job(), upto).unwrap();
             }
         });
+        begin.wait();
         while !compacting.is_finished() {
             assert_eq!(log.read_all(job()).unwrap().next_index(), 50);
         }
     });
 }
 
-pub(crate) fn a_log_compacted_to_its_end_under_a_reader_is_not_taken_for_none(
+/// Does something, once, before the operation of a number; or fails it.
+struct Before<F> {
+    operation: u32,
+    operations: AtomicU32,
+    does: F,
+}
+
+impl<F: Fn() -> Option<Fault> + Send + Sync> StorageFaults for Before<F> {
+    fn before(&self, _: StorageOp, _: &str) -> Option<Fault> {
+        match self.operations.fetch_add(1, Ordering::Relaxed) == self.operation {
+            true => (self.does)(),
+            false => None,
+        }
+    }
+}
+
+/// A log of four entries, and before one of the next operations on it something happens.
+fn log_with<F>(storage: &ObjectStorage, job: JobId, operation: u32, does: F) -> JobLog
+where
+    F: Fn() -> Option<Fault> + Send + Sync + 'static,
+{
+    let log = JobLog::new(storage.clone());
+    for index in 0..4 {
+        let _ = log.append(job, index, OURS, b"entry").unwrap();
+    }
+    let operations = AtomicU32::new(0);
+    let before = Before {
+        operation,
+        operations,
+        does,
+    };
+    JobLog::new(storage.clone().with_faults(Arc::new(before)))
+}
+
+pub(crate) fn a_log_compacted_to_its_end_while_it_is_read_is_not_taken_for_none(
     storage: ObjectStorage,
 ) {
-    for round in 0..10 {
-        let (log, job) = (
-            JobLog::new(storage.clone()),
-            JobId(Uuid::from_u128(0xdef + round)),
-        );
-        for index in 0..4 {
-            let _ = log.append(job, index, OURS, b"entry").unwrap();
+    for operation in 0..12 {
+        for upto in [2, 4] {
+            let job = JobId(Uuid::from_u128(
+                u128::from(operation) << 8 | u128::from(upto),
+            ));
+            let leader = JobLog::new(storage.clone());
+            let compact = move || {
+                let _ = leader.write_snapshot(job, upto, OURS, b"fold").unwrap();
+                leader.truncate_before(job, upto).unwrap();
+                None
+            };
+            let read = log_with(&storage, job, operation, compact).read_all(job);
+            let next = read.map(|read| read.next_index());
+            assert_eq!(next.unwrap(), 4, "before operation {operation}");
         }
-        thread::scope(|scope| {
-            let compacting = scope.spawn(|| {
-                let _ = log.write_snapshot(job, 4, OURS, b"fold").unwrap();
-                log.truncate_before(job, 4).unwrap();
-            });
-            while !compacting.is_finished() {
-                assert_eq!(log.read_all(job).unwrap().next_index(), 4);
+    }
+}
+
+pub(crate) fn whatever_is_left_of_a_log_whose_deletion_broke_off_says_that_its_job_is_over(
+    storage: ObjectStorage,
+) {
+    for operation in 0..12 {
+        // The last entry is the job's end, which the newest snapshot may hold or not.
+        for upto in [0, 2, 4] {
+            let job = JobId(Uuid::from_u128(
+                u128::from(operation) << 8 | u128::from(upto),
+            ));
+            let fails = || Some(Fault::Fail);
+            let failing = log_with(&storage, job, operation, fails);
+            let log = JobLog::new(storage.clone());
+            if upto > 0 {
+                let _ = log.write_snapshot(job, upto, OURS, b"fold").unwrap();
             }
-        });
+            let _ = failing.delete(job);
+            if let Ok(left) = log.read_all(job) {
+                let next = left.next_index();
+                assert!([0, 4].contains(&next), "{upto}, {operation}: {left:?}");
+            }
+            log.delete(job).unwrap();
+            assert_eq!(log.read_all(job).unwrap().next_index(), 0);
+        }
     }
 }
 
@@ -662,7 +723,8 @@ macro_rules! log {
             nothing_is_folded_or_deleted_too_far,
             a_second_fold_of_the_same_entries_loses_to_the_first,
             a_log_compacted_under_a_reader_is_read_anew,
-            a_log_compacted_to_its_end_under_a_reader_is_not_taken_for_none,
+            a_log_compacted_to_its_end_while_it_is_read_is_not_taken_for_none,
+            whatever_is_left_of_a_log_whose_deletion_broke_off_says_that_its_job_is_over,
             large_payloads_lie_in_the_other_storage_and_go_with_their_records,
             a_large_payload_that_is_damaged_or_gone_is_named,
             the_probe_accepts_a_store_that_honours_create_if_absent,
