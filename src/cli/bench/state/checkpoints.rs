@@ -40,6 +40,11 @@ pub(crate) async fn run(setup: &Setup, args: &Args, interval: Duration) -> anyho
         without.stand(false).await?;
         let with = filled(setup, args, hot_keys, Some(checkpoints)).await?;
         with.stand(true).await?;
+        // What filling has left is still merged as each has its first turn.
+        for (job, has_checkpoints) in [(&without, false), (&with, true)] {
+            pace(job, has_checkpoints, args).await?;
+        }
+        println!("    those were the first turns, from here on it counts");
         let mut shares = Vec::new();
         for round in 0..args.rounds {
             let share = match round % 2 {
