@@ -213,6 +213,8 @@ impl Stored {
 
     pub(super) fn write(&mut self) -> Result<(), Failure> {
         if !self.changes.is_empty() {
+            // What leaves is in order by groups; what a checkpoint writes isn't.
+            self.changes.sort();
             self.store.write(&self.changes)?;
             self.changes.clear();
         }

@@ -458,7 +458,7 @@ impl StateStore for RocksStore {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        // What leaves a table comes in the order of its keys.
+        // They come in the order of their keys.
         options.set_memtable_insert_hint_per_batch(true);
         let written = self.open.db.write_opt(batch, &options);
         if self
