@@ -41,7 +41,7 @@ pub struct NodeConfig {
     pub slots: u32,
     /// JobManagers in this process: one leads, the others stand by; 0 in one that only runs tasks.
     pub job_managers: u32,
-    /// How long a lease lasts; a candidate looks again after a third of it.
+    /// How long a lease lasts; a leader renews it after a third, others look each twelfth.
     pub lease: Duration,
     /// How often TaskManagers tell that they live.
     pub heartbeat_interval: Duration,

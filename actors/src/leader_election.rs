@@ -132,8 +132,14 @@ impl LeaderElectionState {
     }
 
     /// A third of the lease: a renewal may fail twice before the lease is lost.
-    fn rhythm(&self) -> Duration {
+    fn renewal_interval(&self) -> Duration {
         self.args.node.config.lease / 3
+    }
+
+    /// How often who stands by looks: a twelfth of the lease. A look is one read, and every job waits for the next leader
+    /// as long as nobody has looked.
+    fn look_interval(&self) -> Duration {
+        self.args.node.config.lease / 12
     }
 
     fn tick(&mut self) -> Result<(), ActorProcessingErr> {
@@ -176,13 +182,13 @@ impl LeaderElectionState {
                     candidate: self.args.candidate.name.clone(),
                     term,
                 });
-                self.tick_later(self.rhythm());
+                self.tick_later(self.renewal_interval());
             }
             Ok(Campaign::Following { .. }) if once_more == Campaigning::OnceMore => {
                 self.tick_later(Duration::ZERO);
             }
             Ok(Campaign::Following { until, .. }) => {
-                let wait = until.saturating_sub(now).min(self.rhythm());
+                let wait = until.saturating_sub(now).min(self.look_interval());
                 self.tick_later(wait.max(Duration::from_millis(10)));
             }
             Err(error) => {
@@ -192,7 +198,7 @@ impl LeaderElectionState {
                     let (candidate, failures) = (&self.args.candidate.name, self.failures);
                     tracing::warn!(%candidate, failures, %error, "can't campaign, again soon");
                 }
-                self.tick_later(self.rhythm());
+                self.tick_later(self.look_interval());
             }
         }
     }
@@ -211,7 +217,7 @@ impl LeaderElectionState {
             }
             Err(_) => {}
         }
-        self.tick_later(self.rhythm());
+        self.tick_later(self.renewal_interval());
     }
 
     /// A leader that can't renew ends itself.

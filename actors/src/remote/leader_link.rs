@@ -198,7 +198,7 @@ impl LeaderLinkState {
         let refused = self.refused_for(term.unwrap_or_default());
         let wait = match &self.followed {
             Some(_) => rhythm,
-            None if refused.is_zero() => rhythm.min(LOOK),
+            None if refused.is_zero() => LOOK.min(rhythm / 4),
             None => rhythm.min(refused),
         };
         let node = &self.args.node;
