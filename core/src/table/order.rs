@@ -1,11 +1,14 @@
 //! Rows in an order that follows from them: by the time of a timer, by the number of a pane.
 //!
 //! An order is not part of a snapshot's rows. In memory it is a set of places. Over a store it lies in the store too: what
-//! changed lately is kept beside it ([`StoredOrder::pending`]), what comes next is read ahead ([`StoredOrder::head`]),
-//! and both together are what is true. Where a snapshot is the store's files the order is in them: it is written to the
-//! store at the barrier, and then not again before the files are made.
+//! changed lately is kept beside it ([`StoredOrder::added`], [`StoredOrder::removed`]), what comes next is read ahead
+//! ([`StoredOrder::heads`]), and all together are what is true. Where a snapshot is the store's files the order is in them: it
+//! is written to the store at the barrier, and then not again before the files are made.
+//!
+//! A store takes its time to forget: whoever reads from its beginning on passes everything that has been taken out. So
+//! it is never read before [`StoredOrder::lowest`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
@@ -22,6 +25,9 @@ const PENDING: usize = if cfg!(test) { 5 } else { 8_192 };
 
 /// Entries that are read ahead.
 const HEAD: usize = if cfg!(test) { 3 } else { 1_024 };
+
+/// Places from which entries are read ahead at once: windows fire at one while others expire at the beginning.
+const HEADS: usize = 2;
 
 /// Bytes before the row's key: the list and the place.
 const PREFIX: usize = 9;
@@ -58,9 +64,12 @@ struct StoredOrder {
     /// Whether changes have to wait.
     hold: Arc<Hold>,
     list: u8,
-    /// By entry, what the store doesn't know yet: `true` is one that it lacks, `false` one that it still has.
-    pending: BTreeMap<Vec<u8>, bool>,
-    head: Option<Head>,
+    /// Entries that the store lacks.
+    added: BTreeSet<Vec<u8>>,
+    /// Entries that the store still has.
+    removed: BTreeSet<Vec<u8>>,
+    /// The one that answered last comes first.
+    heads: Vec<Head>,
     /// The store has no entry before this one.
     lowest: Vec<u8>,
 }
@@ -112,9 +121,10 @@ impl RowOrder {
                 store: Arc::clone(&stored.store),
                 hold: Arc::clone(&stored.hold),
                 list,
-                pending: BTreeMap::new(),
-                head: None,
-                lowest: vec![list],
+                added: BTreeSet::new(),
+                removed: BTreeSet::new(),
+                heads: Vec::new(),
+                lowest: entry(list, i64::MIN, &[]),
             }),
         };
         Self { kind }
@@ -187,8 +197,7 @@ impl RowOrder {
                 Ok(first.map(|(place, _)| *place))
             }
             Kind::Stored(order) => {
-                let from = order.entry(from, &[]);
-                let first = order.next(&from, false)?;
+                let first = order.first(entry(order.list, from, &[]))?;
                 Ok(first.map(|entry| place_of(&entry)))
             }
         }
@@ -231,7 +240,7 @@ impl RowOrder {
                     let last = entries.last();
                     entries.len() < limit || last.map(|last| group(last)) == Some(group(next))
                 })?;
-                order.take_out(place, &entries)?;
+                order.take_out(&entries)?;
                 find_all(place, &entries, table, |id| into.push((place, id)))
             }
         }
@@ -262,7 +271,7 @@ impl RowOrder {
             }
             Kind::Stored(order) => {
                 let entries = order.of_place(place, None, |entries, _| entries.len() < limit)?;
-                order.take_out(place, &entries)?;
+                order.take_out(&entries)?;
                 find_all(place, &entries, table, |id| into.push(id))
             }
         }
@@ -324,7 +333,7 @@ impl RowOrder {
     pub fn in_memory(&self) -> usize {
         match &self.kind {
             Kind::Memory(set) => set.len(),
-            Kind::Stored(order) => order.pending.len(),
+            Kind::Stored(order) => order.added.len() + order.removed.len(),
         }
     }
 }
@@ -356,61 +365,74 @@ fn place_of(entry: &[u8]) -> i64 {
     (u64::from_be_bytes(place) ^ (1 << 63)) as i64
 }
 
+/// An entry of the store: list, place, and the row's key there.
+fn entry(list: u8, place: i64, key: &[u8]) -> Vec<u8> {
+    let mut entry = Vec::with_capacity(PREFIX + key.len());
+    entry.push(list);
+    entry.extend_from_slice(&(place as u64 ^ (1 << 63)).to_be_bytes());
+    entry.extend_from_slice(key);
+    entry
+}
+
 impl StoredOrder {
-    /// An entry: list, place, and the row's key in the store.
-    fn entry(&self, place: i64, key: &[u8]) -> Vec<u8> {
-        let mut entry = Vec::with_capacity(PREFIX + key.len());
-        entry.push(self.list);
-        entry.extend_from_slice(&(place as u64 ^ (1 << 63)).to_be_bytes());
-        entry.extend_from_slice(key);
-        entry
+    /// Puts a row in at a place where it isn't, or takes it out where it is.
+    fn change(&mut self, place: i64, key: &[u8], there: bool) -> Result<(), Failure> {
+        self.change_entry(entry(self.list, place, key), there)
     }
 
-    /// Puts an entry in that isn't there, or takes one out that is.
-    fn change(&mut self, place: i64, key: &[u8], there: bool) -> Result<(), Failure> {
-        let entry = self.entry(place, key);
+    fn change_entry(&mut self, entry: Vec<u8>, there: bool) -> Result<(), Failure> {
+        let (same, other) = match there {
+            true => (&mut self.added, &mut self.removed),
+            false => (&mut self.removed, &mut self.added),
+        };
         // What takes back a change that the store hasn't heard of leaves nothing to tell it.
-        let takes_back = self.pending.get(&entry) == Some(&!there);
-        // The head holds entries of the store.
-        if let Some(head) = &mut self.head
-            && takes_back == there
-        {
-            head.change(&entry, there);
+        let takes_back = other.remove(&entry);
+        // Heads hold entries of the store.
+        if takes_back == there {
+            for head in &mut self.heads {
+                head.change(&entry, there);
+            }
         }
         if takes_back {
-            self.pending.remove(&entry);
             if there && entry < self.lowest {
                 self.lowest = entry;
             }
             return Ok(());
         }
-        self.pending.insert(entry, there);
-        if self.pending.len() >= PENDING && !self.hold.is_held() {
+        same.insert(entry);
+        if self.added.len() + self.removed.len() >= PENDING && !self.hold.is_held() {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        if self.pending.is_empty() {
+        let (added, removed) = (
+            std::mem::take(&mut self.added),
+            std::mem::take(&mut self.removed),
+        );
+        if added.is_empty() && removed.is_empty() {
             return Ok(());
         }
         let mut changes = Changes::default();
-        for (entry, there) in std::mem::take(&mut self.pending) {
-            if !there {
-                changes.delete(Space::Order, &entry);
-                continue;
-            }
-            if entry < self.lowest {
-                self.lowest.clone_from(&entry);
-            }
+        for entry in &removed {
+            changes.delete(Space::Order, entry);
+        }
+        for entry in &added {
             let key = |out: &mut Vec<u8>| {
-                out.extend_from_slice(&entry);
+                out.extend_from_slice(entry);
                 Ok::<_, Failure>(())
             };
             changes.put(Space::Order, key, |_| Ok(()))?;
         }
-        self.head = None;
+        changes.sort();
+        if let Some(first) = added.first() {
+            // What was removed they didn't hold any more.
+            self.heads.clear();
+            if *first < self.lowest {
+                self.lowest.clone_from(first);
+            }
+        }
         self.store.write(&changes)
     }
 
@@ -418,20 +440,19 @@ impl StoredOrder {
     fn read_head(&mut self, from: &[u8]) -> Result<Head, Failure> {
         let mut entries = VecDeque::new();
         let start = self.lowest.as_slice().max(from);
-        let (list, pending) = (self.list, &self.pending);
+        let (list, removed) = (self.list, &self.removed);
         let mut ended = false;
         let more = self
             .store
             .scan(Space::Order, start)?
             .read(&mut |entry, _| {
                 ended = entry.first() != Some(&list);
-                if !ended && pending.get(entry) != Some(&false) {
+                if !ended && !removed.contains(entry) {
                     entries.push_back(entry.to_vec());
                 }
                 Ok(!ended && entries.len() < HEAD)
             })?;
         if from <= self.lowest.as_slice() {
-            // What lies before the first has been taken out; a store takes its time to forget.
             self.lowest = match entries.front() {
                 Some(first) => first.clone(),
                 None => vec![list + 1],
@@ -444,40 +465,44 @@ impl StoredOrder {
         })
     }
 
-    /// The store's first entry from `from` on, or after it.
-    fn stored(&mut self, from: &[u8], after: bool) -> Result<Option<Vec<u8>>, Failure> {
-        let behind = |entry: &Vec<u8>| match after {
-            true => entry.as_slice() > from,
-            false => entry.as_slice() >= from,
+    /// Sees to it that the first head holds the store's first entry from `from` on, or after it, and says where. It has none
+    /// there if it is the last and the store has none.
+    fn look(&mut self, from: &[u8], after: bool) -> Result<usize, Failure> {
+        let is_before = |entry: &Vec<u8>| match after {
+            true => entry.as_slice() <= from,
+            false => entry.as_slice() < from,
         };
-        let head = self.head.take();
-        let head = match head.filter(|head| {
-            head.covers(from) && (head.is_last || head.entries.back().is_some_and(behind))
-        }) {
-            Some(head) => head,
-            None => self.read_head(from)?,
+        let knows = |head: &Head| {
+            let reaches = head.entries.back().is_some_and(|last| !is_before(last));
+            head.covers(from) && (head.is_last || reaches)
         };
-        let at = head.entries.partition_point(|entry| !behind(entry));
-        let found = head.entries.get(at).cloned();
-        self.head = Some(head);
-        Ok(found)
+        match self.heads.iter().position(knows) {
+            Some(at) => self.heads[..=at].rotate_right(1),
+            None => {
+                let head = self.read_head(from)?;
+                // One that has been read to its end is of no more use.
+                let is_used_up = |head: &Head| {
+                    let last = head.entries.back();
+                    !head.is_last && last.is_none_or(|last| after && last == from)
+                };
+                self.heads.retain(|head| !is_used_up(head));
+                self.heads.truncate(HEADS - 1);
+                self.heads.insert(0, head);
+            }
+        }
+        Ok(self.heads[0].entries.partition_point(is_before))
     }
 
-    /// The first entry from `from` on, or after it, that is there.
-    fn next(&mut self, from: &[u8], after: bool) -> Result<Option<Vec<u8>>, Failure> {
-        let start = match after {
-            true => Excluded(from.to_vec()),
-            false => Included(from.to_vec()),
-        };
-        let mut pending = self.pending.range((start, Unbounded));
-        let added = pending.find(|(_, there)| **there);
-        let added = added.map(|(entry, _)| entry.clone());
-        let stored = self.stored(from, after)?;
-        let next = match (added, stored) {
+    /// The first entry from `from` on that is there.
+    fn first(&mut self, from: Vec<u8>) -> Result<Option<Vec<u8>>, Failure> {
+        let at = self.look(&from, false)?;
+        let stored = self.heads[0].entries.get(at);
+        let added = self.added.range(from..).next();
+        let first = match (added, stored) {
             (Some(added), Some(stored)) => Some(added.min(stored)),
             (added, stored) => added.or(stored),
         };
-        Ok(next.filter(|entry| entry.first() == Some(&self.list)))
+        Ok(first.cloned())
     }
 
     /// Entries of one place, after an entry if one is given, as long as there is room for the next.
@@ -487,28 +512,45 @@ impl StoredOrder {
         after: Option<&[u8]>,
         room: impl Fn(&[Vec<u8>], &[u8]) -> bool,
     ) -> Result<Vec<Vec<u8>>, Failure> {
+        let first = entry(self.list, place, &[]);
+        let (mut from, mut is_after) = match after {
+            Some(after) => (after.to_vec(), true),
+            None => (first.clone(), false),
+        };
         let mut entries: Vec<Vec<u8>> = Vec::new();
-        let first = self.entry(place, &[]);
-        let mut last = after.map(<[u8]>::to_vec);
         loop {
-            let next = match &last {
-                Some(last) => self.next(last, true)?,
-                None => self.next(&first, false)?,
+            let at = self.look(&from, is_after)?;
+            let head = &self.heads[0];
+            let start = match is_after {
+                true => Excluded(from),
+                false => Included(from),
             };
-            match next {
-                Some(entry) if entry[..PREFIX] == first[..] && room(&entries, &entry) => {
-                    last = Some(entry.clone());
-                    entries.push(entry);
+            let mut added = self.added.range((start, Unbounded)).peekable();
+            let mut stored = head.entries.range(at..).peekable();
+            loop {
+                let next = match (added.peek(), stored.peek()) {
+                    (Some(one), Some(other)) if one < other => added.next(),
+                    // Behind a head that isn't the last the store may have some before it.
+                    (Some(_), None) if head.is_last => added.next(),
+                    _ => stored.next(),
+                };
+                match next {
+                    Some(entry) if entry[..PREFIX] == first[..] && room(&entries, entry) => {
+                        entries.push(entry.clone());
+                    }
+                    None if !head.is_last => break,
+                    _ => return Ok(entries),
                 }
-                _ => return Ok(entries),
             }
+            from = head.entries.back().cloned().unwrap_or_default();
+            is_after = true;
         }
     }
 
-    fn take_out(&mut self, place: i64, entries: &[Vec<u8>]) -> Result<(), Failure> {
+    fn take_out(&mut self, entries: &[Vec<u8>]) -> Result<(), Failure> {
         entries
             .iter()
-            .try_for_each(|entry| self.change(place, &entry[PREFIX..], false))
+            .try_for_each(|entry| self.change_entry(entry.clone(), false))
     }
 }
 
@@ -520,7 +562,85 @@ mod tests {
     use crate::ids::OperatorUid;
     use crate::key::{KeyGroupRange, key_hash};
     use crate::snapshot::RestoredState;
-    use crate::store::{MemoryStores, Stores};
+    use crate::store::{
+        EachFound, MemoryStore, MemoryStores, StateStore, StoreImage, StoreScan, Stores,
+    };
+
+    /// A store that is not to be read from before its first entry, where others have what was taken out.
+    #[derive(Default)]
+    struct Forgetful {
+        store: MemoryStore,
+        scans: std::sync::atomic::AtomicUsize,
+    }
+
+    impl StateStore for Forgetful {
+        fn get_many(&self, keys: &[&[u8]], each: EachFound<'_>) -> Result<(), Failure> {
+            self.store.get_many(keys, each)
+        }
+
+        fn write(&self, changes: &Changes) -> Result<(), Failure> {
+            self.store.write(changes)
+        }
+
+        fn cache_bytes(&self, taken: usize) -> usize {
+            self.store.cache_bytes(taken)
+        }
+
+        fn scan(&self, space: Space, from: &[u8]) -> Result<Box<dyn StoreScan>, Failure> {
+            let scans = self
+                .scans
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.store.scan(space, &[])?.read(&mut |first, _| {
+                // Of the first time nobody can know better.
+                assert!(scans == 0 || from >= first, "{from:?} before {first:?}");
+                Ok(false)
+            })?;
+            self.store.scan(space, from)
+        }
+
+        fn image(&self) -> Result<Arc<dyn StoreImage>, Failure> {
+            self.store.image()
+        }
+    }
+
+    #[test]
+    fn what_was_taken_out_is_not_passed_again_and_what_was_read_ahead_not_read_again() {
+        const ROWS: u8 = 100;
+        let store = Arc::new(Forgetful::default());
+        let mut order = StoredOrder {
+            store: Arc::clone(&store) as Arc<dyn StateStore>,
+            hold: Arc::default(),
+            list: 1,
+            added: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            heads: Vec::new(),
+            lowest: entry(1, i64::MIN, &[]),
+        };
+        for place in [7, 9] {
+            for key in 0..ROWS {
+                order.change(place, &[key], true).unwrap();
+            }
+        }
+        order.flush().unwrap();
+        // As windows expire: a few rows at a time from the beginning, and in between a look at what fires next.
+        let begin = entry(1, i64::MIN, &[]);
+        let mut taken = 0;
+        while order
+            .first(begin.clone())
+            .unwrap()
+            .map(|first| place_of(&first))
+            == Some(7)
+        {
+            let next = order.first(entry(1, 8, &[])).unwrap();
+            assert_eq!(next, Some(entry(1, 9, &[0])));
+            let some = order.of_place(7, None, |some, _| some.len() < 2).unwrap();
+            taken += some.len();
+            order.take_out(&some).unwrap();
+        }
+        assert_eq!(taken, usize::from(ROWS));
+        let scans = store.scans.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(scans <= usize::from(ROWS) / HEAD + 5, "{scans} scans");
+    }
 
     const WHOLE: KeyGroupRange = KeyGroupRange { start: 0, end: 4 };
 
