@@ -1,0 +1,287 @@
+//! Queries that count bids by the day.
+
+use rivus::{
+    AggregateFunction, DataStream, Event, Keyed, KeyedProcessFunction, Output, Timestamp,
+    UserError, ValueState,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Bid, NexmarkEvent};
+
+const DAY: Timestamp = 86_400_000;
+
+/// How many there are in all and of each rank of price: below 10,000 cents, below a million, above.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct ByRank {
+    /// All of them.
+    pub total: u64,
+    /// By rank.
+    pub ranks: [u64; 3],
+}
+
+impl ByRank {
+    fn add(&mut self, other: &Self) {
+        self.total += other.total;
+        for (rank, more) in self.ranks.iter_mut().zip(other.ranks) {
+            *rank += more;
+        }
+    }
+}
+
+/// Which of the ranks a price is of.
+fn rank(price: u64) -> usize {
+    match price {
+        0..10_000 => 0,
+        10_000..1_000_000 => 1,
+        _ => 2,
+    }
+}
+
+/// The bids of a day. A later one of a day stands in the place of the earlier.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DayStatistics {
+    /// When it began, milliseconds since the epoch.
+    pub day: Timestamp,
+    /// Bids.
+    pub bids: ByRank,
+    /// Persons who bid, each once.
+    pub bidders: ByRank,
+    /// Auctions that were bid for, each once.
+    pub auctions: ByRank,
+}
+
+/// **q15**: for each day how many bids, bidders and auctions there were, in all and by rank of price; told anew with every bid.
+pub fn q15(events: &DataStream<NexmarkEvent>) -> DataStream<DayStatistics> {
+    marks(events, |_| String::new())
+        .key_by(|marks| marks.day)
+        .process(Days)
+}
+
+/// The bids of a channel and a day. A later one of both stands in the place of the earlier.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ChannelStatistics {
+    /// The channel.
+    pub channel: String,
+    /// The time of the last bid, in minutes of the day.
+    pub minute: i64,
+    /// The figures.
+    pub day: DayStatistics,
+}
+
+/// **q16**: the same for each channel and day, with the time of the last bid.
+pub fn q16(events: &DataStream<NexmarkEvent>) -> DataStream<ChannelStatistics> {
+    marks(events, |bid| bid.channel.clone())
+        .key_by(|marks| (marks.channel.clone(), marks.day))
+        .process(Channels)
+}
+
+/// What one bid adds to the figures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Marks {
+    channel: String,
+    day: Timestamp,
+    date_time: Timestamp,
+    auction: u64,
+    bidder: u64,
+    rank: u8,
+    bidders: ByRank,
+    auctions: ByRank,
+}
+
+/// Every bid, and for what it is the first one: of its bidder, and for its auction, each in all and of its rank. Whether it is
+/// is asked where that bidder and that auction are at home, so that no row of state has to know them all.
+fn marks(
+    events: &DataStream<NexmarkEvent>,
+    channel: impl Fn(&Bid) -> String + Clone + Send + Sync + 'static,
+) -> DataStream<Marks> {
+    let marks = events.flat_map(move |event| {
+        let bid = event.bid()?;
+        Some(Marks {
+            channel: channel(&bid),
+            day: bid.date_time.div_euclid(DAY) * DAY,
+            date_time: bid.date_time,
+            auction: bid.auction,
+            bidder: bid.bidder,
+            rank: rank(bid.price) as u8,
+            bidders: ByRank::default(),
+            auctions: ByRank::default(),
+        })
+    });
+    marks
+        .key_by(|marks| (marks.bidder, marks.channel.clone(), marks.day))
+        .process(Firsts(|marks| &mut marks.bidders))
+        .key_by(|marks| (marks.auction, marks.channel.clone(), marks.day))
+        .process(Firsts(|marks| &mut marks.auctions))
+}
+
+/// Says of what a record is the first of its key.
+#[derive(Clone)]
+struct Firsts(fn(&mut Marks) -> &mut ByRank);
+
+impl KeyedProcessFunction<(u64, String, Timestamp), Marks> for Firsts {
+    type Out = Marks;
+    /// A bit for each rank that was there.
+    type State = ValueState<u8>;
+
+    fn process(
+        &mut self,
+        event: Event<Marks>,
+        state: &mut Keyed<'_, (u64, String, Timestamp), ValueState<u8>>,
+        out: &mut Output<'_, Marks>,
+    ) -> Result<(), UserError> {
+        let mut marks = event.value;
+        let rank = usize::from(marks.rank);
+        let seen = state.get().copied().unwrap_or_default();
+        let first = (self.0)(&mut marks);
+        first.total = u64::from(seen == 0);
+        if seen & (1 << rank) == 0 {
+            first.ranks[rank] = 1;
+            state.set(seen | (1 << rank));
+        }
+        out.emit(marks);
+        Ok(())
+    }
+}
+
+impl DayStatistics {
+    fn add(&mut self, marks: &Marks) {
+        self.day = marks.day;
+        self.bids.total += 1;
+        self.bids.ranks[usize::from(marks.rank)] += 1;
+        self.bidders.add(&marks.bidders);
+        self.auctions.add(&marks.auctions);
+    }
+}
+
+#[derive(Clone)]
+struct Days;
+
+impl KeyedProcessFunction<Timestamp, Marks> for Days {
+    type Out = DayStatistics;
+    type State = ValueState<DayStatistics>;
+
+    fn process(
+        &mut self,
+        event: Event<Marks>,
+        state: &mut Keyed<'_, Timestamp, ValueState<DayStatistics>>,
+        out: &mut Output<'_, DayStatistics>,
+    ) -> Result<(), UserError> {
+        let day = state.get_or_default();
+        day.add(&event.value);
+        out.emit(day.clone());
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Channels;
+
+impl KeyedProcessFunction<(String, Timestamp), Marks> for Channels {
+    type Out = ChannelStatistics;
+    type State = ValueState<ChannelStatistics>;
+
+    fn process(
+        &mut self,
+        event: Event<Marks>,
+        state: &mut Keyed<'_, (String, Timestamp), ValueState<ChannelStatistics>>,
+        out: &mut Output<'_, ChannelStatistics>,
+    ) -> Result<(), UserError> {
+        let marks = event.value;
+        let channel = state.get_or_default();
+        channel.day.add(&marks);
+        let minute = (marks.date_time - marks.day) / 60_000;
+        channel.minute = channel.minute.max(minute);
+        channel.channel = marks.channel;
+        out.emit(channel.clone());
+        Ok(())
+    }
+}
+
+/// The bids for an auction on a day. A later one of both stands in the place of the earlier.
+#[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct AuctionStatistics {
+    /// The auction.
+    pub auction: u64,
+    /// When the day began, milliseconds since the epoch.
+    pub day: Timestamp,
+    /// Bids.
+    pub bids: ByRank,
+    /// The lowest one, cents.
+    pub min_price: u64,
+    /// The highest.
+    pub max_price: u64,
+    /// Their mean.
+    pub avg_price: f64,
+    /// All together.
+    pub sum_price: u64,
+}
+
+/// **q17**: for each auction and day how many bids there were, in all and by rank of price, the lowest, the highest, their
+/// mean and their sum; told anew with every bid.
+pub fn q17(events: &DataStream<NexmarkEvent>) -> DataStream<AuctionStatistics> {
+    let prices = events.flat_map(|event| {
+        let bid = event.bid()?;
+        let day = bid.date_time.div_euclid(DAY) * DAY;
+        Some((bid.auction, day, bid.price))
+    });
+    prices
+        .key_by(|(auction, day, _)| (*auction, *day))
+        .aggregate(Prices)
+        .map(|((auction, day), prices)| AuctionStatistics {
+            auction,
+            day,
+            bids: prices.bids,
+            min_price: prices.min,
+            max_price: prices.max,
+            avg_price: prices.sum as f64 / prices.bids.total as f64,
+            sum_price: prices.sum,
+        })
+}
+
+#[derive(Clone)]
+struct Prices;
+
+/// What q17 knows of an auction's day.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Known {
+    bids: ByRank,
+    min: u64,
+    max: u64,
+    sum: u64,
+}
+
+impl AggregateFunction for Prices {
+    type In = (u64, Timestamp, u64);
+    type Acc = Known;
+    type Out = Known;
+
+    fn create(&self) -> Known {
+        Known {
+            bids: ByRank::default(),
+            min: u64::MAX,
+            max: 0,
+            sum: 0,
+        }
+    }
+
+    fn add(&self, known: &mut Known, (_, _, price): &(u64, Timestamp, u64)) {
+        known.bids.total += 1;
+        known.bids.ranks[rank(*price)] += 1;
+        known.min = known.min.min(*price);
+        known.max = known.max.max(*price);
+        known.sum += price;
+    }
+
+    fn merge(&self, known: &mut Known, other: Known) {
+        known.bids.add(&other.bids);
+        known.min = known.min.min(other.min);
+        known.max = known.max.max(other.max);
+        known.sum += other.sum;
+    }
+
+    fn result(&self, known: &Known) -> Known {
+        *known
+    }
+}

@@ -1,0 +1,66 @@
+//! Each query gives what its question asks for, run undisturbed, and with actors killed on both backends.
+
+use std::collections::BTreeMap;
+
+use rivus_nexmark::*;
+
+use crate::reference;
+use crate::world::{each_way, events, last, same};
+
+/// Every row that a query gives, beside the reference's.
+macro_rules! rows {
+    ($($query:ident),*) => {$(
+        #[test]
+        fn $query() {
+            let expected = reference::$query(&events());
+            each_way(rivus_nexmark::$query, |output| same(&output, &expected));
+        }
+    )*};
+}
+
+/// The last row of each key, beside the reference's.
+macro_rules! last_rows {
+    ($($query:ident by $key:expr),*) => {$(
+        #[test]
+        fn $query() {
+            let expected = reference::$query(&events());
+            each_way(rivus_nexmark::$query, |output| {
+                assert!(output.len() > expected.len(), "nothing was ever replaced");
+                same(&last(&output, $key), &expected);
+            });
+        }
+    )*};
+}
+
+rows!(q0, q1, q2, q3, q5, q6, q7, q8, q11, q14, q20, q21, q22);
+
+last_rows!(
+    q4 by |row| row.category,
+    q9 by |row| row.auction.id,
+    q15 by |row| row.day,
+    q16 by |row| (row.channel.clone(), row.day.day),
+    q17 by |row| (row.auction, row.day),
+    q18 by |row| (row.bidder, row.auction),
+    q19 by |row| (row.bid.auction, row.rank)
+);
+
+#[test]
+fn q12() {
+    let expected = reference::q12_in_all(&events());
+    each_way(rivus_nexmark::q12, |output| {
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        for window in &output {
+            assert_eq!(window.end - window.start, 10_000);
+            *counts.entry(window.bidder).or_default() += window.bids;
+        }
+        same(&counts.into_iter().collect::<Vec<_>>(), &expected);
+    });
+}
+
+#[test]
+fn q13() {
+    let side = side_input();
+    let expected = reference::q13(&events(), &side);
+    let query = |events: &_| rivus_nexmark::q13(events, side.clone());
+    each_way(query, |output| same(&output, &expected));
+}
