@@ -153,7 +153,8 @@ pub fn q11(events: &DataStream<NexmarkEvent>) -> DataStream<BidderSession> {
         .map(session)
 }
 
-/// **q12**: how many bids everybody makes in every ten seconds of the clock on the wall.
+/// **q12**: how many bids everybody makes in every ten seconds of the clock on the wall. Of ten seconds that the stream ends in
+/// nothing is told.
 pub fn q12(events: &DataStream<NexmarkEvent>) -> DataStream<BidderSession> {
     bidders(events)
         .key_by(|bidder| *bidder)

@@ -200,7 +200,7 @@ pub(crate) fn q11(events: &[NexmarkEvent]) -> Vec<BidderSession> {
     }
     let mut sessions = Vec::new();
     for (bidder, times) in times {
-        for run in times.chunk_by(|one, next| next - one <= 10_000) {
+        for run in times.chunk_by(|one, next| next - one < 10_000) {
             sessions.push(BidderSession {
                 bidder,
                 bids: run.len() as u64,
