@@ -38,6 +38,8 @@ use_rocksdb() {
     [ "$(uname -sm)" = "Linux x86_64" ] && [ -z "${ROCKSDB_LIB_DIR:-}" ] || return 0
     local sources key into work
     sources=$(crate_sources librocksdb-sys)
+    # Cargo has said what is wrong.
+    [ -n "$sources" ] || return 0
     key=$( (c++ --version; echo "${rocksdb_flags[@]}") | cksum)
     into=$made_once/$(basename "$sources")-${key%% *}
     if [ ! -e "$into/librocksdb.a" ]; then

@@ -84,7 +84,16 @@ impl Default for NodeConfig {
     }
 }
 
+/// Nobody looks for a leader more often, however short leases are.
+pub(crate) const SHORTEST_LOOK: Duration = Duration::from_millis(10);
+
 impl NodeConfig {
+    /// How often who waits for a leader looks: a candidate that stands by, a TaskManager that has none. Every job waits
+    /// for the next leader as long as nobody has looked, and a look reads a little and writes nothing.
+    pub(crate) fn look_interval(&self) -> Duration {
+        (self.lease / 12).max(SHORTEST_LOOK)
+    }
+
     /// Refuses what can't work in a process that is alone.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rivus_core::Failure;
 use rivus_state::{Campaign, Candidate, ElectionError, Renewal};
 
-use crate::context::NodeContext;
+use crate::context::{NodeContext, SHORTEST_LOOK};
 use crate::node::NodeMessage;
 use crate::probe::{ActorKind, Step};
 
@@ -136,12 +136,6 @@ impl LeaderElectionState {
         self.args.node.config.lease / 3
     }
 
-    /// How often who stands by looks: a twelfth of the lease. A look is one read, and every job waits for the next leader
-    /// as long as nobody has looked.
-    fn look_interval(&self) -> Duration {
-        self.args.node.config.lease / 12
-    }
-
     fn tick(&mut self) -> Result<(), ActorProcessingErr> {
         let node = &self.args.node;
         let (election, myself) = (Arc::clone(&node.election), self.myself.clone());
@@ -188,8 +182,10 @@ impl LeaderElectionState {
                 self.tick_later(Duration::ZERO);
             }
             Ok(Campaign::Following { until, .. }) => {
-                let wait = until.saturating_sub(now).min(self.look_interval());
-                self.tick_later(wait.max(Duration::from_millis(10)));
+                let wait = until
+                    .saturating_sub(now)
+                    .min(self.args.node.config.look_interval());
+                self.tick_later(wait.max(SHORTEST_LOOK));
             }
             Err(error) => {
                 self.failures += 1;
@@ -198,7 +194,7 @@ impl LeaderElectionState {
                     let (candidate, failures) = (&self.args.candidate.name, self.failures);
                     tracing::warn!(%candidate, failures, %error, "can't campaign, again soon");
                 }
-                self.tick_later(self.look_interval());
+                self.tick_later(self.renewal_interval());
             }
         }
     }

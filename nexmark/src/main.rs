@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Nexmark on Rivus: 23 queries to an auction house, and what they take
+/// Nexmark on Rivus: queries to an auction house, and what they take
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {

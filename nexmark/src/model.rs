@@ -1,5 +1,6 @@
 //! What happens at an auction house.
 
+use compact_str::CompactString;
 use rivus::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +60,7 @@ pub struct Bid {
     /// Cents.
     pub price: u64,
     /// How it came.
-    pub channel: String,
+    pub channel: CompactString,
     /// The page that it came from.
     pub url: String,
     /// When, milliseconds since the epoch.

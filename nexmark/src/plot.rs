@@ -11,9 +11,9 @@ const LEFT: usize = 60;
 const WIDE: usize = 640;
 const TOP: usize = 60;
 
-/// The least that is shown, thousand events per CPU-second; each line of the scale is ten times the one before.
+/// The least and the greatest that is shown, thousand events per CPU-second; each line of the scale is ten times the one before.
 const LEAST: f64 = 10.0;
-const DECADES: f64 = 3.0;
+const DECADES: f64 = 4.0;
 
 /// Bars on a logarithmic scale, as an SVG document.
 pub(crate) fn svg(all: &[Measured]) -> String {
@@ -46,7 +46,7 @@ pub(crate) fn svg(all: &[Measured]) -> String {
         );
         bar(&mut plot, y + 4, 10, ours, "#1f4e79");
         let mut label = format!("{ours:.0}");
-        if let Some(theirs) = flink(measured.query, measured.backend) {
+        if let Some(theirs) = flink(measured) {
             bar(&mut plot, y + 14, 6, theirs as f64, "#e3a857");
             let _ = write!(label, " ({:.1} times)", ours / theirs as f64);
         }

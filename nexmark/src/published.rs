@@ -1,9 +1,11 @@
 //! What Apache Flink 2.3.0 took for the same queries: Nexmark's own source, queries and published configuration (mini-batch,
 //! incremental checkpoints), on two cores; thousand events per CPU-second of the worker process, generator included.
 
-use rivus_nexmark::Query;
+use std::time::Duration;
 
-use crate::run::Backend;
+use rivus_nexmark::{NexmarkConfig, Query};
+
+use crate::run::{Backend, Measured};
 
 const ROCKSDB: [Option<u64>; 23] = [
     Some(532),
@@ -31,15 +33,20 @@ const ROCKSDB: [Option<u64>; 23] = [
     Some(392),
 ];
 
-/// Thousand events per CPU-second, where that was measured.
-pub(crate) fn flink(query: Query, backend: Backend) -> Option<u64> {
-    match (backend, query.number()) {
+/// Thousand events per CPU-second, where that was measured: of as many events, on as many cores, at the same rate.
+pub(crate) fn flink(measured: &Measured) -> Option<u64> {
+    let Measured { query, backend, .. } = *measured;
+    let is_alike = measured.events == events(query)
+        && measured.parallelism == 2
+        && measured.rate == NexmarkConfig::default().events_per_second;
+    let figure = match (backend, query.number()) {
         (Backend::Rocksdb, number) => ROCKSDB[usize::from(number)],
         (Backend::Memory, 5) => Some(210),
         (Backend::Memory, 8) => Some(386),
         (Backend::Memory, 11) => Some(257),
         (Backend::Memory, _) => None,
-    }
+    };
+    figure.filter(|_| is_alike)
 }
 
 /// How many events that run had.
@@ -49,4 +56,14 @@ pub(crate) fn events(query: Query) -> u64 {
         5 | 12 | 15 | 17 => 10_000_000,
         _ => 5_000_000,
     }
+}
+
+/// At least three checkpoints are to be complete before the last event is made: what keeps little goes through all events in a second.
+pub(crate) fn checkpoint_interval(query: Query) -> Duration {
+    Duration::from_millis(match query.number() {
+        0..=3 | 7 | 13 | 14 | 21 | 22 => 100,
+        4 | 11 | 12 | 17 | 20 => 300,
+        16 | 18 | 19 => 1_000,
+        _ => 500,
+    })
 }

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("rivus-chaos", &["rivus"]),
+    ("rivus-nexmark", &["rivus"]),
 ];
 
 /// Crates of others that a room must not see.

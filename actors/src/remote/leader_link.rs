@@ -194,14 +194,14 @@ impl LeaderLinkState {
 
     /// A leader that has refused is looked at as one that is followed, for another one may be there.
     fn look_later(&self, term: Option<u64>) {
-        let rhythm = self.args.node.config.lease / 3;
+        let node = &self.args.node;
+        let rhythm = node.config.lease / 3;
         let refused = self.refused_for(term.unwrap_or_default());
         let wait = match &self.followed {
             Some(_) => rhythm,
-            None if refused.is_zero() => LOOK.min(rhythm / 4),
+            None if refused.is_zero() => LOOK.min(node.config.look_interval()),
             None => rhythm.min(refused),
         };
-        let node = &self.args.node;
         node.send_later(&self.myself, wait, LeaderLinkMessage::Look(self.looks));
     }
 

@@ -70,11 +70,11 @@ struct StoredOrder {
     removed: BTreeSet<Vec<u8>>,
     /// The one that answered last comes first.
     heads: Vec<Head>,
-    /// The store has no entry before this one.
+    /// The store has no entry before this one but removed ones.
     lowest: Vec<u8>,
 }
 
-/// Entries of the store that are still there, from one on and without a gap.
+/// Entries of the store that aren't removed, from one on and without a gap.
 struct Head {
     from: Vec<u8>,
     entries: VecDeque<Vec<u8>>,
@@ -469,7 +469,7 @@ impl StoredOrder {
         if from == self.lowest.as_slice() {
             self.lowest = match entries.front() {
                 Some(first) => first.clone(),
-                None => vec![list + 1],
+                None => vec![list.saturating_add(1)],
             };
         }
         Ok(Head {

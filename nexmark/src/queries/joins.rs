@@ -187,7 +187,7 @@ pub struct ExpandedBid {
     /// The bid.
     pub bid: Bid,
     /// All of the auction.
-    pub auction: Auction,
+    pub auction: Arc<Auction>,
 }
 
 /// **q20**: every bid for something of category 10, with the auction. They are joined however far apart they come.
@@ -199,7 +199,7 @@ pub fn q20(events: &DataStream<NexmarkEvent>) -> DataStream<ExpandedBid> {
             NexmarkEvent::Person(_) => None,
             NexmarkEvent::Auction(auction) => {
                 let (id, is_wanted) = (auction.id, auction.category == FIRST_CATEGORY);
-                Some(Offer::Auction(id, is_wanted.then_some(auction)))
+                Some(Offer::Auction(id, is_wanted.then(|| auction.into())))
             }
             NexmarkEvent::Bid(bid) => Some(Offer::Bid(bid)),
         })
@@ -211,7 +211,7 @@ pub fn q20(events: &DataStream<NexmarkEvent>) -> DataStream<ExpandedBid> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Offer {
     /// Its number, and itself if it is of the category.
-    Auction(u64, Option<Box<Auction>>),
+    Auction(u64, Option<Arc<Auction>>),
     Bid(Bid),
 }
 
@@ -228,7 +228,7 @@ impl Offer {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, StateSet)]
 struct Expanding {
     /// Nothing before it has come; inside nothing if it is of another category.
-    auction: ValueState<Option<Auction>>,
+    auction: ValueState<Option<Arc<Auction>>>,
     early: ListState<Bid>,
 }
 
@@ -247,11 +247,10 @@ impl KeyedProcessFunction<u64, Offer> for Expand {
     ) -> Result<(), UserError> {
         match event.value {
             Offer::Auction(_, auction) => {
-                let auction = auction.map(|auction| *auction);
                 let early = state.early.take();
                 if let Some(auction) = &auction {
                     for bid in early {
-                        let auction = auction.clone();
+                        let auction = Arc::clone(auction);
                         out.emit(ExpandedBid { bid, auction });
                     }
                 }
@@ -261,7 +260,7 @@ impl KeyedProcessFunction<u64, Offer> for Expand {
                 None => state.early.push(bid),
                 Some(None) => {}
                 Some(Some(auction)) => {
-                    let auction = auction.clone();
+                    let auction = Arc::clone(auction);
                     out.emit(ExpandedBid { bid, auction });
                 }
             },

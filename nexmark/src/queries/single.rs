@@ -1,5 +1,6 @@
 //! Queries that look at one bid at a time.
 
+use compact_str::CompactString;
 use rivus::{DataStream, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,16 @@ pub enum BidTime {
     Other,
 }
 
+impl BidTime {
+    fn at(date_time: Timestamp) -> Self {
+        match date_time.div_euclid(3_600_000).rem_euclid(24) {
+            8..=18 => Self::Day,
+            0..=6 | 20.. => Self::Night,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What q14 says of a bid.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CalculatedBid {
@@ -86,16 +97,11 @@ pub fn q14(events: &DataStream<NexmarkEvent>) -> DataStream<CalculatedBid> {
         if price <= 1_000_000_000 || price >= 50_000_000_000 {
             return None;
         }
-        let time = match hour(bid.date_time) {
-            8..=18 => BidTime::Day,
-            0..=6 | 20.. => BidTime::Night,
-            _ => BidTime::Other,
-        };
         Some(CalculatedBid {
             auction: bid.auction,
             bidder: bid.bidder,
             price,
-            time,
+            time: BidTime::at(bid.date_time),
             date_time: bid.date_time,
             count_of_c: bid.extra.bytes().filter(|byte| *byte == b'c').count() as u64,
             extra: bid.extra,
@@ -113,7 +119,7 @@ pub struct BidOfChannel {
     /// Cents.
     pub price: u64,
     /// The channel's name.
-    pub channel: String,
+    pub channel: CompactString,
     /// Its number.
     pub channel_id: String,
 }
@@ -159,7 +165,7 @@ pub struct BidInFolders {
     /// Cents.
     pub price: u64,
     /// The channel's name.
-    pub channel: String,
+    pub channel: CompactString,
     /// The first three folders of the address; empty where it has fewer.
     pub folders: [String; 3],
 }
@@ -182,7 +188,37 @@ pub fn q22(events: &DataStream<NexmarkEvent>) -> DataStream<BidInFolders> {
     })
 }
 
-/// Of the day, 0 to 23.
-fn hour(date_time: Timestamp) -> i64 {
-    date_time.div_euclid(3_600_000).rem_euclid(24)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_has_hours_of_day_and_of_night_and_two_between() {
+        let times: String = (0..24)
+            .map(
+                |hour| match BidTime::at(86_400_000 + hour * 3_600_000 + 3_599_999) {
+                    BidTime::Day => 'd',
+                    BidTime::Night => 'n',
+                    BidTime::Other => '-',
+                },
+            )
+            .collect();
+        assert_eq!(times, "nnnnnnn-ddddddddddd-nnnn");
+    }
+
+    #[test]
+    fn a_channel_has_a_number_by_its_name_or_in_the_address() {
+        for (channel, url, id) in [
+            ("apple", "", Some("0")),
+            ("Baidu", "x&channel_id=9", Some("3")),
+            ("channel-7", "https://a/b?query=1&channel_id=42", Some("42")),
+            ("channel-7", "x&channel_id=42&y=1", Some("42")),
+            ("channel-7", "channel_id=42", Some("42")),
+            ("channel-7", "x&channel_id=", Some("")),
+            ("channel-7", "x?channel_id=42", None),
+            ("channel-7", "x&my_channel_id=42", None),
+        ] {
+            assert_eq!(channel_id(channel, url), id, "{channel} {url}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Queries that count bids by the day.
 
+use compact_str::CompactString;
 use rivus::{
-    AggregateFunction, DataStream, Event, Keyed, KeyedProcessFunction, Output, Timestamp,
+    AggregateFunction, DataStream, Event, Key, Keyed, KeyedProcessFunction, Output, Timestamp,
     UserError, ValueState,
 };
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ pub struct DayStatistics {
 
 /// **q15**: for each day how many bids, bidders and auctions there were, in all and by rank of price; told anew with every bid.
 pub fn q15(events: &DataStream<NexmarkEvent>) -> DataStream<DayStatistics> {
-    marks(events, |_| String::new())
+    marks(events, |_| ())
         .key_by(|marks| marks.day)
         .process(Days)
 }
@@ -63,7 +64,7 @@ pub fn q15(events: &DataStream<NexmarkEvent>) -> DataStream<DayStatistics> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChannelStatistics {
     /// The channel.
-    pub channel: String,
+    pub channel: CompactString,
     /// The time of the last bid, in minutes of the day.
     pub minute: i64,
     /// The figures.
@@ -79,23 +80,30 @@ pub fn q16(events: &DataStream<NexmarkEvent>) -> DataStream<ChannelStatistics> {
 
 /// What one bid adds to the figures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Marks {
-    channel: String,
+struct Marks<C> {
+    channel: C,
     day: Timestamp,
     date_time: Timestamp,
     auction: u64,
     bidder: u64,
     rank: u8,
-    bidders: ByRank,
-    auctions: ByRank,
+    of_bidder: First,
+    of_auction: First,
 }
 
-/// Every bid, and for what it is the first one: of its bidder, and for its auction, each in all and of its rank. Whether it is
-/// is asked where that bidder and that auction are at home, so that no row of state has to know them all.
-fn marks(
+/// What a bid is the first of: in all, and of its rank.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct First {
+    in_all: bool,
+    of_rank: bool,
+}
+
+/// Every bid, and for what it is the first one: of its bidder, and for its auction. Whether it is is asked where that bidder and
+/// that auction are at home, so that no row of state has to know them all.
+fn marks<C: Key + Sync>(
     events: &DataStream<NexmarkEvent>,
-    channel: impl Fn(&Bid) -> String + Clone + Send + Sync + 'static,
-) -> DataStream<Marks> {
+    channel: impl Fn(&Bid) -> C + Clone + Send + Sync + 'static,
+) -> DataStream<Marks<C>> {
     let marks = events.flat_map(move |event| {
         let bid = event.bid()?;
         Some(Marks {
@@ -105,66 +113,76 @@ fn marks(
             auction: bid.auction,
             bidder: bid.bidder,
             rank: rank(bid.price) as u8,
-            bidders: ByRank::default(),
-            auctions: ByRank::default(),
+            of_bidder: First::default(),
+            of_auction: First::default(),
         })
     });
     marks
         .key_by(|marks| (marks.bidder, marks.channel.clone(), marks.day))
-        .process(Firsts(|marks| &mut marks.bidders))
+        .process(Firsts(|marks| &mut marks.of_bidder))
         .key_by(|marks| (marks.auction, marks.channel.clone(), marks.day))
-        .process(Firsts(|marks| &mut marks.auctions))
+        .process(Firsts(|marks| &mut marks.of_auction))
 }
 
 /// Says of what a record is the first of its key.
 #[derive(Clone)]
-struct Firsts(fn(&mut Marks) -> &mut ByRank);
+struct Firsts<C>(fn(&mut Marks<C>) -> &mut First);
 
-impl KeyedProcessFunction<(u64, String, Timestamp), Marks> for Firsts {
-    type Out = Marks;
+impl<C: Key + Sync> KeyedProcessFunction<(u64, C, Timestamp), Marks<C>> for Firsts<C> {
+    type Out = Marks<C>;
     /// A bit for each rank that was there.
     type State = ValueState<u8>;
 
     fn process(
         &mut self,
-        event: Event<Marks>,
-        state: &mut Keyed<'_, (u64, String, Timestamp), ValueState<u8>>,
-        out: &mut Output<'_, Marks>,
+        event: Event<Marks<C>>,
+        state: &mut Keyed<'_, (u64, C, Timestamp), ValueState<u8>>,
+        out: &mut Output<'_, Marks<C>>,
     ) -> Result<(), UserError> {
         let mut marks = event.value;
-        let rank = usize::from(marks.rank);
-        let seen = state.get().copied().unwrap_or_default();
-        let first = (self.0)(&mut marks);
-        first.total = u64::from(seen == 0);
-        if seen & (1 << rank) == 0 {
-            first.ranks[rank] = 1;
-            state.set(seen | (1 << rank));
+        let (seen, bit) = (state.get().copied().unwrap_or_default(), 1 << marks.rank);
+        *(self.0)(&mut marks) = First {
+            in_all: seen == 0,
+            of_rank: seen & bit == 0,
+        };
+        if seen & bit == 0 {
+            state.set(seen | bit);
         }
         out.emit(marks);
         Ok(())
     }
 }
 
+impl ByRank {
+    fn count(&mut self, rank: u8, first: First) {
+        self.total += u64::from(first.in_all);
+        self.ranks[usize::from(rank)] += u64::from(first.of_rank);
+    }
+}
+
 impl DayStatistics {
-    fn add(&mut self, marks: &Marks) {
+    fn add<C>(&mut self, marks: &Marks<C>) {
         self.day = marks.day;
-        self.bids.total += 1;
-        self.bids.ranks[usize::from(marks.rank)] += 1;
-        self.bidders.add(&marks.bidders);
-        self.auctions.add(&marks.auctions);
+        let every = First {
+            in_all: true,
+            of_rank: true,
+        };
+        self.bids.count(marks.rank, every);
+        self.bidders.count(marks.rank, marks.of_bidder);
+        self.auctions.count(marks.rank, marks.of_auction);
     }
 }
 
 #[derive(Clone)]
 struct Days;
 
-impl KeyedProcessFunction<Timestamp, Marks> for Days {
+impl KeyedProcessFunction<Timestamp, Marks<()>> for Days {
     type Out = DayStatistics;
     type State = ValueState<DayStatistics>;
 
     fn process(
         &mut self,
-        event: Event<Marks>,
+        event: Event<Marks<()>>,
         state: &mut Keyed<'_, Timestamp, ValueState<DayStatistics>>,
         out: &mut Output<'_, DayStatistics>,
     ) -> Result<(), UserError> {
@@ -178,14 +196,14 @@ impl KeyedProcessFunction<Timestamp, Marks> for Days {
 #[derive(Clone)]
 struct Channels;
 
-impl KeyedProcessFunction<(String, Timestamp), Marks> for Channels {
+impl KeyedProcessFunction<(CompactString, Timestamp), Marks<CompactString>> for Channels {
     type Out = ChannelStatistics;
     type State = ValueState<ChannelStatistics>;
 
     fn process(
         &mut self,
-        event: Event<Marks>,
-        state: &mut Keyed<'_, (String, Timestamp), ValueState<ChannelStatistics>>,
+        event: Event<Marks<CompactString>>,
+        state: &mut Keyed<'_, (CompactString, Timestamp), ValueState<ChannelStatistics>>,
         out: &mut Output<'_, ChannelStatistics>,
     ) -> Result<(), UserError> {
         let marks = event.value;

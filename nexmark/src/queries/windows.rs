@@ -144,7 +144,8 @@ pub struct BidderSession {
     pub end: Timestamp,
 }
 
-/// **q11**: how many bids everybody makes until there is none for ten seconds.
+/// **q11**: how many bids everybody makes until there is none for ten seconds. A bid exactly ten seconds after the last begins anew, where
+/// Flink's would still be counted with it.
 pub fn q11(events: &DataStream<NexmarkEvent>) -> DataStream<BidderSession> {
     bidders(events)
         .key_by(|bidder| *bidder)
@@ -176,5 +177,24 @@ fn session(count: Windowed<u64, u64>) -> BidderSession {
         bids: count.value,
         start: count.window.start,
         end: count.window.end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_the_greatest_are_kept() {
+        let kept = |numbers: &[(u64, char)]| {
+            let mut greatest = Vec::new();
+            for number in numbers {
+                keep_greatest(&mut greatest, *number, |number| number.0);
+            }
+            greatest.iter().map(|number| number.1).collect::<String>()
+        };
+        assert_eq!(kept(&[]), "");
+        assert_eq!(kept(&[(1, 'a'), (3, 'b'), (2, 'c'), (3, 'd')]), "bd");
+        assert_eq!(kept(&[(3, 'a'), (3, 'b'), (4, 'c'), (3, 'd')]), "c");
     }
 }

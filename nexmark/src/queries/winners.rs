@@ -4,6 +4,7 @@
 //! auction itself does, and then waits for it. The highest wins; of equal ones, the first.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rivus::{
     DataStream, Event, Keyed, KeyedProcessFunction, ListState, MapState, Output, StateSet, Timer,
@@ -164,9 +165,14 @@ impl KeyedProcessFunction<u64, Offer> for Raises {
         };
         let cents = |price: Price| price.cents;
         let now = state.best.get().copied().map_or(0, cents);
+        let by = now - before.map_or(0, cents);
+        if by == 0 && before.is_some() {
+            // As high and earlier: nothing that is told changes.
+            return Ok(());
+        }
         out.emit(Raise {
             category: terms.group,
-            by: now - before.map_or(0, cents),
+            by,
             is_first: before.is_none(),
         });
         Ok(())
@@ -339,7 +345,7 @@ impl KeyedProcessFunction<u64, Sale> for LastTen {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WinningBid {
     /// All of the auction.
-    pub auction: Auction,
+    pub auction: Arc<Auction>,
     /// All of the bid.
     pub bid: Bid,
 }
@@ -349,7 +355,7 @@ pub fn q9(events: &DataStream<NexmarkEvent>) -> DataStream<WinningBid> {
     events
         .flat_map(|event| match event {
             NexmarkEvent::Person(_) => None,
-            NexmarkEvent::Auction(auction) => Some(WholeOffer::Auction(auction)),
+            NexmarkEvent::Auction(auction) => Some(WholeOffer::Auction(auction.into())),
             NexmarkEvent::Bid(bid) => Some(WholeOffer::Bid(bid)),
         })
         .key_by(WholeOffer::auction)
@@ -359,7 +365,7 @@ pub fn q9(events: &DataStream<NexmarkEvent>) -> DataStream<WinningBid> {
 /// An auction or a bid, with all that is known of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum WholeOffer {
-    Auction(Box<Auction>),
+    Auction(Arc<Auction>),
     Bid(Bid),
 }
 
@@ -375,7 +381,7 @@ impl WholeOffer {
 /// What q9 knows of an auction.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, StateSet)]
 struct WholeBidding {
-    auction: ValueState<Auction>,
+    auction: ValueState<Arc<Auction>>,
     /// The price that wins, beside which most bids lose.
     best: ValueState<Price>,
     /// Bids that came before the auction.
@@ -397,28 +403,54 @@ impl KeyedProcessFunction<u64, WholeOffer> for Winners {
     ) -> Result<(), UserError> {
         match event.value {
             WholeOffer::Auction(auction) => {
-                state.auction.set(*auction);
+                state.auction.set(auction);
                 for bid in state.early.take() {
-                    bids(bid, state, out);
+                    weigh(bid, state, out);
                 }
             }
             WholeOffer::Bid(bid) if state.auction.is_empty() => state.early.push(bid),
-            WholeOffer::Bid(bid) => bids(bid, state, out),
+            WholeOffer::Bid(bid) => weigh(bid, state, out),
         }
         Ok(())
     }
 }
 
 /// A bid for an auction that is known.
-fn bids(bid: Bid, state: &mut Keyed<'_, u64, WholeBidding>, out: &mut Output<'_, WinningBid>) {
+fn weigh(bid: Bid, state: &mut Keyed<'_, u64, WholeBidding>, out: &mut Output<'_, WinningBid>) {
     let price = Price::of(&bid);
     let Some(auction) = state.auction.get() else {
         return;
     };
     let counts = (auction.date_time..=auction.expires).contains(&bid.date_time);
     if counts && state.best.get().is_none_or(|best| price.beats(best)) {
-        let auction = auction.clone();
+        let auction = Arc::clone(auction);
         state.best.set(price);
         out.emit(WinningBid { auction, bid });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_bid_wins_and_of_equal_ones_the_first() {
+        let price = |cents, date_time| Price { cents, date_time };
+        for (one, other, wins) in [
+            (price(2, 9), price(1, 1), true),
+            (price(1, 1), price(2, 9), false),
+            (price(2, 1), price(2, 9), true),
+            (price(2, 9), price(2, 1), false),
+            (price(2, 9), price(2, 9), false),
+        ] {
+            assert_eq!(one.beats(&other), wins, "{one:?} {other:?}");
+        }
+        let terms = Terms {
+            begins: 10,
+            expires: 20,
+            group: 0,
+        };
+        let counting = (0..30).filter(|at| terms.count(*at));
+        assert!(counting.eq(10..=20));
     }
 }

@@ -1,5 +1,7 @@
 //! Each query beside a plain reading of its question, on both backends, with and without failures.
 
+#![allow(clippy::unwrap_used)]
+
 mod queries;
 mod reference;
 mod shape;

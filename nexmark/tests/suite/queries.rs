@@ -45,6 +45,28 @@ last_rows!(
 );
 
 #[test]
+fn statistics_are_told_with_every_bid_once() {
+    let bids = reference::bids(&events()).len();
+    each_way(rivus_nexmark::q15, |output| assert_eq!(output.len(), bids));
+    each_way(rivus_nexmark::q16, |output| assert_eq!(output.len(), bids));
+    each_way(rivus_nexmark::q17, |output| assert_eq!(output.len(), bids));
+}
+
+#[test]
+fn a_winning_bid_is_told_once_and_is_higher_than_those_before() {
+    each_way(rivus_nexmark::q9, |output| {
+        let mut told: BTreeMap<u64, u64> = BTreeMap::new();
+        for row in &output {
+            let before = told.insert(row.auction.id, row.bid.price);
+            assert!(
+                before.is_none_or(|before| before < row.bid.price),
+                "{row:?}"
+            );
+        }
+    });
+}
+
+#[test]
 fn q12() {
     let expected = reference::q12_in_all(&events());
     // What is open at the end is not told: the last window with a bid is over before.

@@ -2,6 +2,7 @@
 //! from one event to the next. The oracle of the tests beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rivus::Timestamp;
 use rivus_nexmark::*;
@@ -186,7 +187,7 @@ pub(crate) fn q9(events: &[NexmarkEvent]) -> Vec<WinningBid> {
     let mut winning = Vec::new();
     for auction in auctions(events) {
         if let Some(bid) = winner(events, auction).cloned() {
-            let auction = auction.clone();
+            let auction = Arc::new(auction.clone());
             winning.push(WinningBid { auction, bid });
         }
     }
@@ -348,17 +349,18 @@ pub(crate) fn q17(events: &[NexmarkEvent]) -> Vec<AuctionStatistics> {
     figures.collect()
 }
 
-pub(crate) fn q18(events: &[NexmarkEvent]) -> Vec<Bid> {
+pub(crate) fn q18(events: &[NexmarkEvent]) -> Vec<Arc<Bid>> {
     let pairs = by(events, |bid| (bid.bidder, bid.auction));
     let last = pairs.values().filter_map(|bids| bids.last());
-    last.map(|bid| (*bid).clone()).collect()
+    last.map(|bid| Arc::new((*bid).clone())).collect()
 }
 
 pub(crate) fn q19(events: &[NexmarkEvent]) -> Vec<RankedBid> {
     let mut ranked = Vec::new();
     for (_, mut bids) in by(events, |bid| bid.auction) {
         bids.sort_by_key(|bid| (u64::MAX - bid.price, bid.date_time));
-        let top = (1..).zip(bids.into_iter().cloned()).take(10);
+        let bids = bids.into_iter().cloned().map(Arc::new);
+        let top = (1..).zip(bids).take(10);
         ranked.extend(top.map(|(rank, bid)| RankedBid { rank, bid }));
     }
     ranked
@@ -369,7 +371,7 @@ pub(crate) fn q20(events: &[NexmarkEvent]) -> Vec<ExpandedBid> {
     for auction in auctions(events) {
         for bid in bids(events) {
             if bid.auction == auction.id && auction.category == 10 {
-                let (bid, auction) = (bid.clone(), auction.clone());
+                let (bid, auction) = (bid.clone(), Arc::new(auction.clone()));
                 expanded.push(ExpandedBid { bid, auction });
             }
         }
