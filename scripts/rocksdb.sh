@@ -38,8 +38,10 @@ use_rocksdb() {
     [ "$(uname -sm)" = "Linux x86_64" ] && [ -z "${ROCKSDB_LIB_DIR:-}" ] || return 0
     local sources key into work
     sources=$(crate_sources librocksdb-sys)
-    # Cargo has said what is wrong.
-    [ -n "$sources" ] || return 0
+    if [ -z "$sources" ]; then
+        say "RocksDB's sources are not found: mend what cargo says above"
+        return 1
+    fi
     key=$( (c++ --version; echo "${rocksdb_flags[@]}") | cksum)
     into=$made_once/$(basename "$sources")-${key%% *}
     if [ ! -e "$into/librocksdb.a" ]; then

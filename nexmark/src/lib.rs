@@ -1,5 +1,4 @@
-//! Nexmark: an auction house as a stream of persons, auctions and bids, and 22 of the 23 questions to it (q10, which writes files by the
-//! minute, is not there yet).
+//! Nexmark: an auction house as a stream of persons, auctions and bids, and 23 questions to it.
 //!
 //! | module | |
 //! |---|---|
@@ -34,7 +33,7 @@ pub use model::{Auction, Bid, NexmarkEvent, Person};
 pub use queries::{
     AuctionStatistics, BidInEuro, BidInFolders, BidOfChannel, BidTime, BidderSession, ByRank,
     CalculatedBid, CategoryPrice, ChannelStatistics, DayStatistics, EnrichedBid, ExpandedBid,
-    HotItem, LocalItem, NewSeller, Outlet, Query, RankedBid, Seller, SellerPrice, WinningBid, q0,
-    q1, q2, q3, q4, q5, q6, q7, q8, q9, q11, q12, q13, q14, q15, q16, q17, q18, q19, q20, q21, q22,
-    side_input,
+    HotItem, LocalItem, LoggedBid, NewSeller, Outlet, Query, RankedBid, Seller, SellerPrice,
+    WinningBid, q0, q1, q2, q3, q4, q5, q6, q7, q8, q9, q10, q11, q12, q13, q14, q15, q16, q17,
+    q18, q19, q20, q21, q22, side_input,
 };

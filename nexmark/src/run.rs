@@ -193,6 +193,7 @@ fn measure(query: Query, setting: &Setting) -> anyhow::Result<Measured> {
     let events = env.from_source(source(&generator, &observed)).uid("events");
     query.write(
         &events.assign_watermarks(late),
+        &directory.path().join("files"),
         ToObserved(Arc::clone(&observed)),
     );
     let runtime = tokio::runtime::Builder::new_current_thread()

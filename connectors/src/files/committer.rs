@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rivus_core::{Committer, UserError};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Layout, sync_directory};
+use super::layout::{Layout, create_directory, sync_directory};
 use super::part::remove;
 use super::sink_error::FileSinkError;
 
@@ -93,6 +93,7 @@ impl FileCommittable {
                 Decision::Done => break,
                 // A savepoint may keep it just now, or another worker commit it.
                 Decision::Rename => {
+                    self.make_folder()?;
                     let renamed = moved(fs::rename(&closed, &committed));
                     if renamed.map_err(|source| self.failed(source))? {
                         break;
@@ -113,14 +114,14 @@ impl FileCommittable {
         if let Some(replaced) = &self.replaces {
             remove(replaced).map_err(|source| self.failed(source))?;
         }
-        self.sync_directory()
+        self.sync_directories()
     }
 
     /// Gives it a name that no restart removes. Where there is none of it, it has that name already or is committed.
     fn keep(&self) -> Result<(), FileSinkError> {
         let kept = moved(fs::rename(&self.tmp, Layout::prepared(&self.tmp)));
         match kept.map_err(|source| self.failed(source))? {
-            true => self.sync_directory(),
+            true => sync_parent(&self.tmp),
             false => Ok(()),
         }
     }
@@ -143,8 +144,21 @@ impl FileCommittable {
         Ok((decide(closed, committed, self.len), path))
     }
 
-    fn sync_directory(&self) -> Result<(), FileSinkError> {
-        sync_directory(self.committed.parent().unwrap_or(Path::new(".")))
+    /// A folder that it is to appear in, beside which it was written.
+    fn make_folder(&self) -> Result<(), FileSinkError> {
+        match self.committed.parent() {
+            Some(folder) if self.tmp.parent() != Some(folder) => create_directory(folder),
+            _ => Ok(()),
+        }
+    }
+
+    /// Both names: with both of them there after a power cut nobody could tell which counts.
+    fn sync_directories(&self) -> Result<(), FileSinkError> {
+        sync_parent(&self.committed)?;
+        match self.tmp.parent() == self.committed.parent() {
+            true => Ok(()),
+            false => sync_parent(&self.tmp),
+        }
     }
 
     fn failed(&self, source: io::Error) -> FileSinkError {
@@ -154,6 +168,10 @@ impl FileCommittable {
             source,
         }
     }
+}
+
+fn sync_parent(path: &Path) -> Result<(), FileSinkError> {
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
 }
 
 fn look(path: &Path) -> io::Result<Fact> {

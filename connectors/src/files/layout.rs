@@ -14,6 +14,8 @@ pub(super) struct Layout {
     /// [`JobId::short`](rivus_core::JobId::short).
     pub job: String,
     pub subtask: u32,
+    /// Whether parts end up in folders of the directory.
+    pub has_folders: bool,
 }
 
 /// The files of one subtask of a job that are in a directory.
@@ -36,10 +38,14 @@ pub(super) struct InProgress {
 }
 
 impl Layout {
-    /// Where a part ends up.
-    pub fn committed(&self, sequence: u64) -> PathBuf {
+    /// Where a part ends up: in the directory, or in a folder of it.
+    pub fn committed(&self, folder: &str, sequence: u64) -> PathBuf {
         let (own, extension) = (self.own(), &self.extension);
-        self.dir.join(format!("{own}-{sequence}.{extension}"))
+        let name = format!("{own}-{sequence}.{extension}");
+        match folder {
+            "" => self.dir.join(name),
+            folder => self.dir.join(folder).join(name),
+        }
     }
 
     /// Where a part is written.
@@ -82,7 +88,12 @@ impl Layout {
         };
         let mut found = Found::default();
         for entry in fs::read_dir(&self.dir).map_err(list)? {
-            let name = entry.map_err(list)?.file_name();
+            let entry = entry.map_err(list)?;
+            if self.has_folders && entry.file_type().map_err(list)?.is_dir() {
+                self.find_below(&entry.path(), &mut found.committed)?;
+                continue;
+            }
+            let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if let Some(sequence) = self.parse_committed(name) {
                 found.committed.push(sequence);
@@ -98,6 +109,23 @@ impl Layout {
             }
         }
         Ok(found)
+    }
+
+    /// Looks for committed parts in the folders below one.
+    fn find_below(&self, folder: &Path, committed: &mut Vec<u64>) -> Result<(), FileSinkError> {
+        let list = |source| FileSinkError::Directory {
+            path: folder.to_owned(),
+            source,
+        };
+        for entry in fs::read_dir(folder).map_err(list)? {
+            let entry = entry.map_err(list)?;
+            if entry.file_type().map_err(list)?.is_dir() {
+                self.find_below(&entry.path(), committed)?;
+            } else if let Some(name) = entry.file_name().to_str() {
+                committed.extend(self.parse_committed(name));
+            }
+        }
+        Ok(())
     }
 
     /// Any extension: a sink that once wrote another one still keeps clear of its numbers.
@@ -160,6 +188,7 @@ mod tests {
             extension: "csv".into(),
             job: "0badcafe".into(),
             subtask,
+            has_folders: false,
         }
     }
 
@@ -168,7 +197,9 @@ mod tests {
         let own = layout("part", 3);
         let committed = "part-0badcafe-3-7.csv";
         let in_progress = ".part-0badcafe-3-7-2.inprogress";
-        assert_eq!(own.committed(7), Path::new("out").join(committed));
+        assert_eq!(own.committed("", 7), Path::new("out").join(committed));
+        let folder = Path::new("out/a/b");
+        assert_eq!(own.committed("a/b", 7), folder.join(committed));
         assert_eq!(own.in_progress(7, 2), Path::new("out").join(in_progress));
         assert_eq!(own.parse_committed(committed), Some(7));
         assert_eq!(own.parse_hidden(in_progress, ".inprogress"), Some((7, 2)));
@@ -220,7 +251,7 @@ mod tests {
         ] {
             for own in [layout("part", 3), layout("part-3", 7)] {
                 let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-                assert_eq!(own.parse_committed(&name(other.committed(1))), None);
+                assert_eq!(own.parse_committed(&name(other.committed("", 1))), None);
                 let in_progress = name(other.in_progress(1, 1));
                 assert_eq!(own.parse_hidden(&in_progress, ".inprogress"), None);
             }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rivus_core::Event;
+use rivus_core::{Event, Timestamp};
 
 use super::committer::FileCommittable;
 use super::compression::{Compression, Packer};
@@ -20,7 +20,11 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub(super) struct Making<T> {
     pub format: AnyFormat<T>,
     pub compression: Option<Compression>,
+    pub folder: Option<FolderOf<T>>,
 }
+
+/// Says to which folder a record goes that happened then.
+pub(super) type FolderOf<T> = Arc<dyn Fn(&T, Timestamp) -> String + Send + Sync>;
 
 /// The file that a writer fills, and the bytes it hasn't written yet.
 ///

@@ -3,6 +3,7 @@
 //! ```text
 //! <dir>/
 //!   <prefix>-<job>-<subtask>-<sequence>.<ext>                     committed: whole, final, never changed again
+//!   <folder>/<prefix>-<job>-<subtask>-<sequence>.<ext>            the same, of a sink that is partitioned
 //!   .<prefix>-<job>-<subtask>-<sequence>-<attempt>.inprogress     hidden: written, or prepared and not committed
 //!   .<prefix>-<job>-<subtask>-<sequence>-<attempt>.prepared       hidden: the same, and a savepoint names it
 //! ```
@@ -33,6 +34,10 @@
 //! - a committer: the part that the committed one replaces;
 //! - nobody: committed parts, what a savepoint may name, and whatever is another job's. What jobs that are over have left hidden may be deleted by hand.
 //!
+//! A partitioned sink has a part open for each of several folders. All are written in the directory itself, under numbers that
+//! no other part of the subtask has, and come into their folders when they are committed. They are closed at every barrier,
+//! so that none is ever in a writer's state.
+//!
 //! A packed part is a row of frames (gzip members, Zstandard frames), of which one ends at each barrier, so that
 //! `valid_len` is always where a frame ends. A format whose parts are whole only at their end, as Parquet's with
 //! its footer, closes them at every barrier: no part of it is ever in a writer's state.
@@ -48,14 +53,14 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rivus_core::{Committer, ParallelInstance, Record, Sink, UserError};
+use rivus_core::{Committer, ParallelInstance, Record, Sink, Timestamp, UserError};
 use serde::Serialize;
 
 use super::committer::{FileCommittable, FileCommitter};
 use super::compression::Compression;
 use super::format::{self, AnyFormat};
 use super::layout::Layout;
-use super::part::Making;
+use super::part::{FolderOf, Making};
 use super::rolling::RollingPolicy;
 use super::sink_error::FileSinkError;
 use super::writer::{FileWriter, FileWriterState, OpenPart};
@@ -83,6 +88,7 @@ pub struct FileSink<T> {
     rolling: RollingPolicy,
     format: AnyFormat<T>,
     compression: Option<Compression>,
+    folder: Option<FolderOf<T>>,
 }
 
 impl<T> FileSink<T> {
@@ -181,6 +187,7 @@ impl<T> FileSink<T> {
             rolling: RollingPolicy::default(),
             format,
             compression: None,
+            folder: None,
         }
     }
 
@@ -226,9 +233,33 @@ impl<T> FileSink<T> {
         self
     }
 
+    /// Puts each record into a folder of the directory, which a function names by the record and its event time, in milliseconds since
+    /// the epoch; with a `/` between one folder and the next. Folders are made as they are needed. Each has files of its own, closed at every checkpoint; beyond
+    /// 64 at a time the one that was written to least lately is closed before.
+    ///
+    /// ```
+    /// use rivus_connectors::FileSink;
+    ///
+    /// // out/day=19675/hour=9/part-<job>-0-0.txt
+    /// let clicks = FileSink::<String>::lines("out").partitioned_by(|_click, ts| {
+    ///     let hours = ts / 3_600_000;
+    ///     format!("day={}/hour={}", hours / 24, hours % 24)
+    /// });
+    /// ```
+    pub fn partitioned_by(
+        mut self,
+        folder: impl Fn(&T, Timestamp) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.folder = Some(Arc::new(folder));
+        self
+    }
+
     /// Refuses settings that don't go together.
     fn usable(&self) -> Result<(), FileSinkError> {
         let dir = || self.dir.clone();
+        if self.folder.is_some() && !self.rolling.on_checkpoint {
+            return Err(FileSinkError::FoldersStayOpen { dir: dir() });
+        }
         match &self.format {
             AnyFormat::Closed(_) if !self.rolling.on_checkpoint => {
                 Err(FileSinkError::CannotStayOpen { dir: dir() })
@@ -260,6 +291,7 @@ impl<T> FileSink<T> {
             },
             job: instance.job.short(),
             subtask: instance.index,
+            has_folders: self.folder.is_some(),
         })
     }
 }
@@ -273,6 +305,7 @@ impl<T> Clone for FileSink<T> {
             rolling: self.rolling,
             format: self.format.clone(),
             compression: self.compression,
+            folder: self.folder.clone(),
         }
     }
 }
@@ -285,6 +318,7 @@ impl<T> fmt::Debug for FileSink<T> {
             .field("extension", &self.extension)
             .field("rolling", &self.rolling)
             .field("compression", &self.compression)
+            .field("has_folders", &self.folder.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -303,6 +337,7 @@ impl<T: Record> Sink for FileSink<T> {
         let making = Making {
             format: self.format.clone(),
             compression: self.compression,
+            folder: self.folder.clone(),
         };
         self.usable()
             .and_then(|()| self.layout(instance))

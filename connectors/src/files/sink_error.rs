@@ -86,6 +86,26 @@ pub enum FileSinkError {
         /// Where the files were to be.
         dir: PathBuf,
     },
+    /// Files in folders, of which there may be any number.
+    #[error(
+        "the files in folders of {} can't stay open over checkpoints: set RollingPolicy::on_checkpoint",
+        dir.display()
+    )]
+    FoldersStayOpen {
+        /// Where the folders were to be.
+        dir: PathBuf,
+    },
+    /// A folder that would be elsewhere, or hidden.
+    #[error(
+        "a record is to go to folder {given:?} of {}: that must be names with a / between one and the next, none of them \
+         empty or with a dot as its first letter", dir.display()
+    )]
+    Folder {
+        /// What the function gave.
+        given: String,
+        /// Where the folder was to be.
+        dir: PathBuf,
+    },
     /// A file that is packed inside.
     #[error("the files in {} are packed inside: leave compressed(..) out", dir.display())]
     PackedTwice {

@@ -64,12 +64,23 @@ pub struct FileWriter<T> {
     attempt: u32,
     /// Number of the next part.
     next: u64,
-    part: Option<Part<T>>,
+    /// The one that was written to last comes last. Without folders one at the most.
+    open: Vec<InFolder<T>>,
     /// Closed since the last barrier.
     closed: Vec<FileCommittable>,
     /// Whether names were added since the directory was synced.
     created: bool,
 }
+
+/// An open part, and where it is to appear.
+struct InFolder<T> {
+    /// Empty: in the directory itself.
+    folder: String,
+    part: Part<T>,
+}
+
+/// Parts that are open at a time.
+const MOST_OPEN: usize = 64;
 
 /// What a starting writer does first.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,7 +115,7 @@ impl<T> FileWriter<T> {
             rolling,
             attempt,
             next: start.sequence,
-            part: None,
+            open: Vec::new(),
             closed: Vec::new(),
             created: false,
         };
@@ -125,44 +136,73 @@ impl<T> FileWriter<T> {
         if state.job == self.layout.job {
             part.replaces(open.path);
         }
-        self.part = Some(part);
+        let folder = String::new();
+        self.open.push(InFolder { folder, part });
         self.next += 1;
         self.created = true;
         Ok(())
     }
 
-    /// The open part; begins one if there is none.
-    fn part(&mut self) -> Result<&mut Part<T>, FileSinkError> {
-        let part = match self.part.take() {
-            Some(part) => part,
+    /// The open part of a folder; begins one if there is none.
+    fn part(&mut self, folder: &str) -> Result<&mut Part<T>, FileSinkError> {
+        let found = self.open.iter().rposition(|open| open.folder == folder);
+        let open = match found {
+            Some(at) => self.open.remove(at),
             None => {
+                if self.open.len() == MOST_OPEN {
+                    self.roll(0)?;
+                }
                 let path = self.layout.in_progress(self.next, self.attempt);
                 let part = Part::create(path, self.next, &self.making)?;
                 self.next += 1;
                 self.created = true;
-                part
+                let folder = folder.to_owned();
+                InFolder { folder, part }
             }
         };
-        Ok(self.part.insert(part))
+        let last = self.open.len();
+        self.open.push(open);
+        Ok(&mut self.open[last].part)
     }
 
-    /// Closes the open part, if there is one.
-    fn roll(&mut self) -> Result<(), FileSinkError> {
-        if let Some(part) = self.part.take() {
-            let committed = self.layout.committed(part.sequence);
-            self.closed.push(part.close(committed)?);
+    /// Closes one of the open parts.
+    fn roll(&mut self, at: usize) -> Result<(), FileSinkError> {
+        let InFolder { folder, part } = self.open.remove(at);
+        let committed = self.layout.committed(&folder, part.sequence);
+        self.closed.push(part.close(committed)?);
+        Ok(())
+    }
+
+    fn append(&mut self, run: &[Event<T>]) -> Result<(), FileSinkError> {
+        let Some(folder_of) = self.making.folder.clone() else {
+            return self.append_to("", run);
+        };
+        let folder_of = |event: &Event<T>| folder_of(&event.value, event.ts);
+        let mut rest = run;
+        while let Some((first, others)) = rest.split_first() {
+            let folder = folder_of(first);
+            if !is_folder(&folder) {
+                return Err(FileSinkError::Folder {
+                    given: folder,
+                    dir: self.layout.dir.clone(),
+                });
+            }
+            let same = others.iter().take_while(|event| folder_of(event) == folder);
+            let (together, behind) = rest.split_at(1 + same.count());
+            self.append_to(&folder, together)?;
+            rest = behind;
         }
         Ok(())
     }
 
-    fn append(&mut self, mut run: &[Event<T>]) -> Result<(), FileSinkError> {
+    fn append_to(&mut self, folder: &str, mut run: &[Event<T>]) -> Result<(), FileSinkError> {
         let max_bytes = self.rolling.max_bytes;
         while !run.is_empty() {
-            let part = self.part()?;
+            let part = self.part(folder)?;
             let appended = part.append(run, max_bytes)?;
             run = &run[appended..];
             if part.len() >= max_bytes {
-                self.roll()?;
+                self.roll(self.open.len() - 1)?;
             }
         }
         Ok(())
@@ -170,9 +210,12 @@ impl<T> FileWriter<T> {
 
     fn prepare(&mut self, last: bool) -> Result<Vec<FileCommittable>, FileSinkError> {
         if last || self.rolling.on_checkpoint {
-            self.roll()?;
-        } else if let Some(part) = &mut self.part {
-            part.sync()?;
+            while !self.open.is_empty() {
+                self.roll(0)?;
+            }
+        }
+        for open in &mut self.open {
+            open.part.sync()?;
         }
         if self.created {
             sync_directory(&self.layout.dir)?;
@@ -180,6 +223,12 @@ impl<T> FileWriter<T> {
         }
         Ok(std::mem::take(&mut self.closed))
     }
+}
+
+/// Whether it is a folder below the directory, and none that looks like what is hidden there.
+fn is_folder(name: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains('\0');
+    name.split('/').all(is_name)
 }
 
 impl<T: Record> SinkWriter for FileWriter<T> {
@@ -200,13 +249,14 @@ impl<T: Record> SinkWriter for FileWriter<T> {
     }
 
     fn snapshot(&mut self) -> Result<FileWriterState, UserError> {
+        let open = self.open.first();
         Ok(FileWriterState {
             job: self.layout.job.clone(),
             subtask: self.layout.subtask,
-            sequence: self.part.as_ref().map_or(self.next, |part| part.sequence),
-            open: self.part.as_ref().map(|part| {
-                let committed = self.layout.committed(part.sequence);
-                part.open_part(committed)
+            sequence: open.map_or(self.next, |open| open.part.sequence),
+            open: open.map(|open| {
+                let committed = self.layout.committed(&open.folder, open.part.sequence);
+                open.part.open_part(committed)
             }),
         })
     }
@@ -258,6 +308,7 @@ mod tests {
             extension: "txt".into(),
             job: "0badcafe".into(),
             subtask: 0,
+            has_folders: false,
         };
         let pair = |part: &str| {
             let (sequence, attempt) = part.split_once('-').unwrap();
@@ -279,7 +330,7 @@ mod tests {
                     let (sequence, attempt) = pair(words[1]);
                     open = Some(OpenPart {
                         path: layout.in_progress(sequence, attempt),
-                        committed: layout.committed(sequence),
+                        committed: layout.committed("", sequence),
                         valid_len: 1,
                     });
                 }
@@ -313,6 +364,18 @@ mod tests {
             shown.push_str(&format!("-{name} "));
         }
         shown + &format!("first {}", start.sequence)
+    }
+
+    #[test]
+    fn a_folder_is_below_the_directory_and_not_hidden() {
+        for name in ["a", "day=1/hour=2", "a b", "a.b"] {
+            assert!(is_folder(name), "{name}");
+        }
+        for name in [
+            "", "/a", "a/", "a//b", "..", "a/../b", "./a", ".a", "a/.b", "a\0b",
+        ] {
+            assert!(!is_folder(name), "{name}");
+        }
     }
 
     #[test]

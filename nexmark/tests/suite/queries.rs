@@ -1,6 +1,9 @@
 //! Each query gives what its question asks for, run undisturbed, and with actors killed on both backends.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use rivus_nexmark::*;
 
@@ -64,6 +67,43 @@ fn a_winning_bid_is_told_once_and_is_higher_than_those_before() {
             );
         }
     });
+}
+
+#[test]
+fn q10() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = reference::q10(&events());
+    let minutes: BTreeSet<String> = expected.iter().map(|(minute, _)| minute.clone()).collect();
+    assert!(minutes.len() > 1, "{minutes:?}");
+    let runs = Cell::new(0);
+    let of_run = || dir.path().join(runs.get().to_string());
+    let query = |events: &_| {
+        runs.set(runs.get() + 1);
+        rivus_nexmark::q10(events, of_run())
+    };
+    each_way(query, |_| same(&files(&of_run()), &expected));
+}
+
+/// Lines of all committed files, each with the folders of its file.
+fn files(dir: &Path) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != "csv") {
+                continue;
+            }
+            let below = folder.strip_prefix(dir).unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            lines.extend(text.lines().map(|line| (below.to_owned(), line.to_owned())));
+        }
+    }
+    lines
 }
 
 #[test]

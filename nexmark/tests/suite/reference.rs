@@ -194,6 +194,27 @@ pub(crate) fn q9(events: &[NexmarkEvent]) -> Vec<WinningBid> {
     winning
 }
 
+/// Lines by the folder that they lie in. All of the world is within one day.
+pub(crate) fn q10(events: &[NexmarkEvent]) -> Vec<(String, String)> {
+    let lines = bids(events).into_iter().map(|bid| {
+        let minute = (bid.date_time - BEGIN) / 60_000;
+        let folder = format!("dt=2015-07-15/hm={:02}:{:02}", minute / 60, minute % 60);
+        let Bid {
+            auction,
+            bidder,
+            price,
+            date_time,
+            extra,
+            ..
+        } = bid;
+        (
+            folder,
+            format!("{auction},{bidder},{price},{date_time},{extra}"),
+        )
+    });
+    lines.collect()
+}
+
 pub(crate) fn q11(events: &[NexmarkEvent]) -> Vec<BidderSession> {
     let mut times: BTreeMap<u64, Vec<Timestamp>> = BTreeMap::new();
     for bid in bids(events) {

@@ -9,9 +9,9 @@ use rivus::testing::JobTest;
 use rivus::{DataStream, Record, RocksDbBackend, WatermarkStrategy};
 use rivus_nexmark::{Generator, NexmarkConfig, NexmarkEvent};
 
-/// A minute of event time, its events 10 ms apart, so that each has a time of its own.
+/// A little more than a minute of event time, its events 10 ms apart, so that each has a time of its own.
 pub(crate) const WORLD: NexmarkConfig = NexmarkConfig {
-    events: 6_000,
+    events: 6_500,
     events_per_second: 100,
     seed: 7,
 };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod folders;
 mod formats;
 mod jobs;
 mod kept;
