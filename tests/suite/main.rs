@@ -33,6 +33,7 @@ mod iterate;
 mod job_pictures;
 mod kept;
 mod logs;
+mod lost;
 mod metrics;
 mod mistakes;
 mod one_folder;

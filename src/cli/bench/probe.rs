@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::Parser;
-use rivus::connectors::GeneratorSource;
+use rivus::connectors::{FileSink, GeneratorSource};
 use rivus::{AggregateFunction, Event, JobArgs, StreamEnvironment, UserError};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,9 @@ struct Probe {
     /// When the first of them was there, in milliseconds since 1970: what is behind is caught up on
     #[arg(long, requires = "rate")]
     since: Option<i64>,
+    /// Where all that comes out is committed too, as CSV: a key, its count, and the number of the record
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 /// Counts, beside the last number of a key and something to carry.
@@ -115,6 +118,7 @@ pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserE
         value_bytes,
         rate,
         since,
+        out,
     } = args.parse()?;
     for (option, value) in [("--keys", Some(keys)), ("--rate", rate)] {
         if value == Some(0) {
@@ -137,6 +141,10 @@ pub(crate) fn probe(env: &StreamEnvironment, args: &JobArgs) -> Result<(), UserE
     let numbers = env.from_source(numbers).uid("numbers").parallelism(wide);
     let counts = numbers.key_by(|(key, _)| *key);
     let counts = counts.aggregate(Counting { value_bytes }).uid("counts");
+    if let Some(out) = out {
+        let rows = counts.map(|(key, (count, number))| (key, count, number));
+        let _ = rows.sink_to(FileSink::csv(out)).uid("committed");
+    }
     let sink = ObservedSink::new(observe);
     let _ = counts
         .parallelism(wide)
