@@ -270,7 +270,9 @@ mod tests {
             change(&mut rows);
             is_right(rows)
         };
-        assert!(!changed(|rows| drop(rows.remove(50))));
+        assert!(!changed(|rows| {
+            rows.remove(50);
+        }));
         assert!(!changed(|rows| rows.push(rows[50])));
         // A count that a failure took back and another that it didn't.
         assert!(!changed(|rows| rows[50].1 += 1));
