@@ -5,6 +5,7 @@
 //! | `model` | [`Person`], [`Auction`], [`Bid`]: what happens |
 //! | `generator` | [`Generator`]: makes it up, each event a pure function of the seed and its number |
 //! | `queries` | [`q0`] to [`q22`], and [`Query`], which is any of them by its number |
+//! | [`loops`] | some of them by hand, for what a machine could do at most |
 //!
 //! The binary, `nexmark`, runs them at full speed and says what that took.
 //!
@@ -25,6 +26,7 @@
 //! ```
 
 mod generator;
+pub mod loops;
 mod model;
 mod queries;
 

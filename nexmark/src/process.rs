@@ -1,8 +1,22 @@
 //! What this process uses up.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+
+static START: OnceLock<Instant> = OnceLock::new();
+
+/// The program starts.
+pub(crate) fn start() {
+    since_start();
+}
+
+/// The time since then.
+#[allow(clippy::disallowed_methods)] // A benchmark measures real time.
+pub(crate) fn since_start() -> Duration {
+    START.get_or_init(Instant::now).elapsed()
+}
 
 /// What it has used up at one moment.
 #[derive(Debug, Clone, Copy)]

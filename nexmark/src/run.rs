@@ -186,8 +186,16 @@ fn measure(query: Query, setting: &Setting) -> anyhow::Result<Measured> {
         seed: setting.seed,
     };
     let observed = Arc::new(Observed::new(config, setting.parallelism)?);
-    let directory = directory(setting)?;
-    let env = environment(query, setting, directory.path())?;
+    let directory = directory(setting.directory.as_deref())?;
+    let interval = setting.checkpoint_interval;
+    let interval = interval.unwrap_or_else(|| published::checkpoint_interval(query));
+    let env = environment(
+        setting.backend,
+        setting.memory,
+        setting.parallelism,
+        interval,
+        directory.path(),
+    )?;
     let generator = Generator::new(config);
     let late = WatermarkStrategy::bounded_out_of_orderness(Duration::from_secs(4));
     let events = env.from_source(source(&generator, &observed)).uid("events");
@@ -224,8 +232,9 @@ fn measure(query: Query, setting: &Setting) -> anyhow::Result<Measured> {
     })
 }
 
-fn directory(setting: &Setting) -> anyhow::Result<TempDir> {
-    let made = match &setting.directory {
+/// One for state and checkpoints, below another if it is given.
+pub(crate) fn directory(below: Option<&Path>) -> anyhow::Result<TempDir> {
+    let made = match below {
         Some(path) => {
             std::fs::create_dir_all(path).with_context(|| format!("can't make {path:?}"))?;
             tempfile::tempdir_in(path)
@@ -235,23 +244,24 @@ fn directory(setting: &Setting) -> anyhow::Result<TempDir> {
     made.context("can't make a directory for state and checkpoints")
 }
 
-fn environment(
-    query: Query,
-    setting: &Setting,
+/// Where jobs are run: with so many bytes for RocksDB, and state and checkpoints in a directory.
+pub(crate) fn environment(
+    backend: Backend,
+    memory: Option<u64>,
+    parallelism: u32,
+    checkpoint_interval: Duration,
     directory: &Path,
 ) -> anyhow::Result<StreamEnvironment> {
-    let interval = setting.checkpoint_interval;
-    let interval = interval.unwrap_or_else(|| published::checkpoint_interval(query));
     let builder = StreamEnvironment::builder()
-        .parallelism(setting.parallelism)
-        .checkpoint_interval(interval)
+        .parallelism(parallelism)
+        .checkpoint_interval(checkpoint_interval)
         .storage(Storage::Directory(directory.join("storage")))
         .runtime(RuntimeMode::Threads { workers: 0 });
-    if setting.backend == Backend::Memory {
+    if backend == Backend::Memory {
         return Ok(builder.build());
     }
     let mut backend = RocksDbBackend::new(directory.join("rows")).context("can't open RocksDB")?;
-    if let Some(memory) = setting.memory {
+    if let Some(memory) = memory {
         backend = backend.memory(memory as usize);
     }
     Ok(builder.state_backend(backend).build())
@@ -303,7 +313,7 @@ fn source(generator: &Generator, observed: &Arc<Observed>) -> GeneratorSource<Ne
 }
 
 /// Reads a number such as 20M.
-fn count(text: &str) -> Result<u64, String> {
+pub(crate) fn count(text: &str) -> Result<u64, String> {
     let units = [
         ("k", 1_000),
         ("K", 1_000),
@@ -341,7 +351,7 @@ fn in_units(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// Reads a duration of at least a millisecond.
-fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if interval < Duration::from_millis(1) {
         return Err("it takes a time of at least 1ms, such as 500ms or 10s".to_owned());

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// So that the most memory that was resident is this query's own.
-fn in_its_own_process(query: Query, setting: &Setting) -> anyhow::Result<Measured> {
+pub(crate) fn in_its_own_process(query: Query, setting: &Setting) -> anyhow::Result<Measured> {
     let program = std::env::current_exe().context("can't find this program")?;
     let mut command = Command::new(program);
     command.args(["run", &query.to_string(), "--json"]);

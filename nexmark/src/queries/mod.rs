@@ -28,6 +28,7 @@ pub use ranks::{RankedBid, q18, q19};
 pub use single::{
     BidInEuro, BidInFolders, BidOfChannel, BidTime, CalculatedBid, q0, q1, q2, q14, q21, q22,
 };
+pub(crate) use single::{in_euro, price_of_some};
 pub use statistics::{AuctionStatistics, ByRank, ChannelStatistics, DayStatistics, q15, q16, q17};
 pub use windows::{BidderSession, HotItem, q5, q7, q11, q12};
 pub use winners::{CategoryPrice, SellerPrice, WinningBid, q4, q6, q9};

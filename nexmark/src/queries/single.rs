@@ -32,21 +32,29 @@ pub fn q0(events: &DataStream<NexmarkEvent>) -> DataStream<Bid> {
 
 /// **q1**: every bid, its price in euros.
 pub fn q1(events: &DataStream<NexmarkEvent>) -> DataStream<BidInEuro> {
-    bids(events).map(|bid| BidInEuro {
+    bids(events).map(in_euro)
+}
+
+pub(crate) fn in_euro(bid: Bid) -> BidInEuro {
+    BidInEuro {
         auction: bid.auction,
         bidder: bid.bidder,
         price: bid.price * EURO,
         date_time: bid.date_time,
         extra: bid.extra,
-    })
+    }
 }
 
 /// **q2**: auction and price of each bid for one of some auctions, those whose number is divisible by 123.
 pub fn q2(events: &DataStream<NexmarkEvent>) -> DataStream<(u64, u64)> {
-    events.flat_map(|event| match event {
+    events.flat_map(price_of_some)
+}
+
+pub(crate) fn price_of_some(event: NexmarkEvent) -> Option<(u64, u64)> {
+    match event {
         NexmarkEvent::Bid(bid) if bid.auction % 123 == 0 => Some((bid.auction, bid.price)),
         _ => None,
-    })
+    }
 }
 
 /// At what time of the day a bid was made.

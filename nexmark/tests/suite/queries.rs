@@ -127,3 +127,24 @@ fn q13() {
     let query = |events: &_| rivus_nexmark::q13(events, side.clone());
     each_way(query, |output| same(&output, &expected));
 }
+
+/// What a loop by hand gives, beside the reference's.
+macro_rules! loops {
+    ($($query:ident as $name:ident),*) => {$(
+        #[test]
+        fn $name() {
+            let mut told = Vec::new();
+            loops::$query(events().into_iter(), |row| told.push(row));
+            same(&told, &reference::$query(&events()));
+        }
+    )*};
+}
+
+loops!(
+    q0 as q0_by_hand,
+    q1 as q1_by_hand,
+    q2 as q2_by_hand,
+    q5 as q5_by_hand,
+    q8 as q8_by_hand,
+    q11 as q11_by_hand
+);

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long what is left of the last job may take to be gone, on a machine that has a lot to do.
 const SETTLES: Duration = Duration::from_secs(60);
 
+/// Before what is left is looked at: threads that had something to wait for are gone.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -122,13 +125,13 @@ impl Left {
     }
 }
 
-fn files(directory: &Path) -> u64 {
+fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let counts = entries.map(|entry| match entry.path() {
+    let found = entries.flat_map(|entry| match entry.path() {
         path if path.is_dir() => files(&path),
-        _ => 1,
+        path => vec![path],
     });
-    counts.sum()
+    found.collect()
 }
 
 /// The processes.
@@ -193,11 +196,17 @@ impl Cycles {
             .await
     }
 
+    /// Of the storage, and what jobs have written.
+    fn files(&self) -> Vec<PathBuf> {
+        let storage = files(&self.directory.file("storage"));
+        [storage, files(&self.directory.file("out"))].concat()
+    }
+
     fn left(&self) -> anyhow::Result<Left> {
         Ok(Left {
             leader: Held::by(&self.leader.process)?,
             tasks: Held::by(&self.tasks)?,
-            files: files(&self.directory.file("storage")) + files(&self.directory.file("out")),
+            files: self.files().len() as u64,
         })
     }
 
@@ -228,7 +237,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     for _ in 0..first {
         all.cycle().await?;
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(PAUSE).await;
     let early = all.left()?;
     early.print(first);
     for _ in first..cycles {
@@ -236,7 +245,10 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     }
     let more_files = cycles.min(KEPT) - first.min(KEPT);
     let is_expected = |left: &Left| left.is_no_more_than(&early, more_files);
-    let late = all.settled(is_expected).await?;
+    all.settled(is_expected).await?;
+    // As long as was waited before the first look.
+    tokio::time::sleep(PAUSE).await;
+    let late = all.left()?;
     late.print(cycles);
     let grown = [(late.leader, early.leader), (late.tasks, early.tasks)]
         .map(|(late, early)| late.resident as f64 / early.resident as f64);
@@ -252,6 +264,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         met || cycles < ENOUGH,
         "jobs have left memory: more than is allowed"
     );
+    if !is_expected(&late) {
+        for file in all.files() {
+            println!("  {}", file.display());
+        }
+    }
     anyhow::ensure!(
         is_expected(&late),
         "jobs have left something: the {more_files} files more of logs that are kept, and nothing else, were to be there"

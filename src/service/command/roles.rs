@@ -18,6 +18,7 @@ use crate::config::{
     Config, ConfigError, Flags, ForCluster, ForJobManager, ForTaskManager, Role, declared,
 };
 use crate::jobs::Jobs;
+use crate::runtimes::THREAD_KEEP_ALIVE;
 use crate::service::server::Service;
 use crate::service::settings::ProcessSettings;
 use crate::wire::Door;
@@ -100,6 +101,7 @@ impl TaskManagerArgs {
 fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(failed("can't start a runtime"))
 }
