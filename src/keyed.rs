@@ -9,6 +9,7 @@ use rivus_operators::{
     RollingOperator, SideOutputs, WindowAssigner,
 };
 
+use crate::connected::sent_by;
 use crate::program::{NewNode, Program};
 use crate::stream::DataStream;
 use crate::windowed::WindowedStream;
@@ -107,6 +108,30 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
         self.add("aggregate", operator, |_| {})
     }
 
+    /// Gathers the records of a key where they come from, as long as no watermark passes, so that one record for each travels to where
+    /// the key is at home, instead of all of them; what is made of it is said once for all of those. (Local aggregation, a mini-batch.)
+    ///
+    /// It leaves at the latest with a watermark, a checkpoint, or when the input runs dry. It pays where keys repeat, and where
+    /// nobody asks for what each single record brings; where they hardly repeat records pass as they are. State and savepoints
+    /// are the same with it and without.
+    ///
+    /// ```
+    /// use rivus::Sum;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let amounts = env.from_collection(vec![("ink", 3), ("pen", 5), ("ink", 4)]).key_by(|sold| sold.0.to_owned());
+    /// let sums = amounts.pre_aggregate().aggregate(Sum::of(|sold: &(&str, i32)| sold.1)).collect();
+    /// env.execute("sums").await?;
+    /// let mut sums = sums.values();
+    /// sums.sort();
+    /// assert_eq!(sums, [("ink".to_owned(), 7), ("pen".to_owned(), 5)]);
+    /// # Ok(()) }
+    /// ```
+    pub fn pre_aggregate(&self) -> PreAggregatedStream<T, S> {
+        PreAggregatedStream(self.clone())
+    }
+
     /// How many records of its key there have been, for every record.
     ///
     /// ```
@@ -180,5 +205,52 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     /// ```
     pub fn window(&self, assigner: WindowAssigner) -> WindowedStream<T, S> {
         WindowedStream::new(self.clone(), assigner)
+    }
+}
+
+/// A [`KeyedStream`] whose records are gathered before they travel, see [`KeyedStream::pre_aggregate`].
+#[must_use = "a keyed stream does nothing until something is made of it"]
+pub struct PreAggregatedStream<T, S>(KeyedStream<T, S>);
+
+impl<T: Record, S: KeySelector<T>> PreAggregatedStream<T, S> {
+    /// Aggregates by key, and emits what has been gathered, for all records that were gathered together. The function's
+    /// [`merge`](AggregateFunction::merge) is called; records of a key are gathered in their order.
+    ///
+    /// ```
+    /// use rivus::Max;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let numbers = env.from_collection(vec![5, 3, 8]).key_by(|_| ()).pre_aggregate();
+    /// let most = numbers.aggregate(Max::of(|n: &i32| *n)).collect();
+    /// env.execute("most").await?;
+    /// assert_eq!(most.values(), [((), 8)]);
+    /// # Ok(()) }
+    /// ```
+    pub fn aggregate<A: AggregateFunction<In = T>>(
+        &self,
+        function: A,
+    ) -> DataStream<(S::Key, A::Out)> {
+        let Self(keyed) = self;
+        let operator = RollingOperator::aggregate(keyed.selector.clone(), function);
+        let (before, behind) = operator.pre_aggregated();
+        // To the program it is one operator on the same edges.
+        let edges = sent_by(&keyed.edges, before);
+        let keyed = KeyedStream::<T, S>::new(keyed.program.clone(), edges, keyed.selector.clone());
+        keyed.add("aggregate", behind, |_| {})
+    }
+
+    /// How many records of its key there have been.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
+    /// # let env = rivus::StreamEnvironment::default();
+    /// let counts = env.from_collection(vec![5, 3, 8]).key_by(|_| ()).pre_aggregate().count().collect();
+    /// env.execute("counts").await?;
+    /// assert_eq!(counts.values(), [((), 3)]);
+    /// # Ok(()) }
+    /// ```
+    pub fn count(&self) -> DataStream<(S::Key, u64)> {
+        self.aggregate(Count::new())
     }
 }

@@ -99,7 +99,7 @@ pub use inspect::{SavedOperatorState, SavedState, SavepointContents, SavepointFi
 pub use interval::{IntervalJoin, IntervalJoined};
 pub use jobs::{JobArgs, Jobs};
 pub use joined::{JoinedBy, JoinedStreams, WindowedJoin};
-pub use keyed::KeyedStream;
+pub use keyed::{KeyedStream, PreAggregatedStream};
 pub use linked::{LinkedJob, LinkedJobMessage, LinkedJobState};
 pub use query::QueryError;
 pub use run_args::RunArgs;

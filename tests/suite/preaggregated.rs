@@ -1,5 +1,6 @@
 //! Windows whose records are gathered before the exchange, beside the same without.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rivus::connectors::GeneratorSource;
@@ -90,5 +91,46 @@ async fn no_record_is_lost_that_isnt_counted_as_late() {
         let counted: u64 = counts.values().iter().sum();
         assert_eq!(counted + late, RECORDS);
         assert!(late > 0, "some are late");
+    }
+}
+
+/// Of an aggregate that rolls: the last result of each key, whatever comes before it, and no result that is late for whoever waits behind.
+#[tokio::test]
+async fn rolling_aggregates_come_to_the_same_by_fewer_records_and_none_is_late() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let rocks = RocksDbBackend::new(dir.path()).expect("a backend");
+    let rocks = StreamEnvironment::builder().state_backend(rocks.memory(1 << 20));
+    for builder in [StreamEnvironment::builder(), rocks] {
+        let env = builder
+            .parallelism(2)
+            .checkpoint_interval(Duration::from_millis(20))
+            .build();
+        let bound = WatermarkStrategy::bounded_out_of_orderness(Duration::from_millis(64));
+        let sums = env
+            .from_source(GeneratorSource::new(|n, _| n).count(RECORDS))
+            .assign_watermarks(bound.with_timestamps(|n| time(*n)))
+            .key_by(|n| n * n % KEYS)
+            .pre_aggregate()
+            .aggregate((Count::new(), Sum::of(|n: &u64| *n)));
+        let told = sums.collect();
+        let seconds = WindowAssigner::tumbling(Duration::from_secs(1));
+        let windows = sums.key_by(|_| ()).window(seconds).count().collect();
+        let view = env.execute("sums").await.expect("runs to its end").view;
+
+        let mut expected = BTreeMap::new();
+        for n in 0..RECORDS {
+            let (count, sum) = expected.entry(n * n % KEYS).or_insert((0, 0));
+            *count += 1;
+            *sum += n;
+        }
+        let told = told.values();
+        // Two senders tell of a key, and it has one home: so what is told last is all there is.
+        let last: BTreeMap<_, _> = told.iter().copied().collect();
+        assert_eq!(last, expected);
+        let travelled = taken_in(&view, "aggregate");
+        assert_eq!(told.len() as u64, travelled);
+        assert!(travelled < RECORDS / 2, "{travelled} of {RECORDS}");
+        let counted: u64 = windows.values().iter().map(|window| window.value).sum();
+        assert_eq!(counted, travelled, "none was late");
     }
 }

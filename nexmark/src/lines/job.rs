@@ -171,6 +171,7 @@ fn slide(bids: &DataStream<Line>) -> DataStream<(i64, u64, u64)> {
     bids.map(|bid| bid.auction)
         .key_by(|auction| *auction)
         .window(WindowAssigner::sliding(TEN_SECONDS, TWO_SECONDS))
+        .pre_aggregate(true)
         .count()
         .map(|row| (row.window.start, row.key, row.value))
 }
@@ -178,6 +179,7 @@ fn slide(bids: &DataStream<Line>) -> DataStream<(i64, u64, u64)> {
 fn sums(bids: &DataStream<Line>) -> DataStream<(u64, u64, u64)> {
     bids.map(|bid| (bid.auction, bid.price))
         .key_by(|(auction, _)| *auction)
+        .pre_aggregate()
         .aggregate(CountAndSum)
         .map(|(auction, (count, sum))| (auction, count, sum))
 }

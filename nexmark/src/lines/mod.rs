@@ -37,7 +37,7 @@ pub(crate) enum Question {
     Filter,
     /// How many bids each auction has had in the last ten seconds, every two
     Slide,
-    /// How many bids each auction has had, and for how much in all, told with each of them
+    /// How many bids each auction has had, and for how much in all, told anew as they come in
     Sums,
     /// How many bids everybody makes until there is none for ten seconds
     Session,

@@ -31,6 +31,7 @@ pub fn q5(events: &DataStream<NexmarkEvent>) -> DataStream<HotItem> {
     let counts = auctions
         .key_by(|auction| *auction)
         .window(WindowAssigner::sliding(TEN_SECONDS, TWO_SECONDS))
+        .pre_aggregate(true)
         .count();
     // All counts of a window come at its end, and no other window ends within the two seconds before.
     let hottest = counts

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use rivus_core::{
-    AnyStage, BuildContext, Chain, Control, Event, Failure, Hashed, OperatorFactory, Outlets,
-    Record, SidesRead, StateAnswer, StateQuery, StateType, Task, TaskContext, Timestamp,
+    AnyStage, BuildContext, Chain, Control, Either, Event, Failure, Hashed, Key, OperatorFactory,
+    Outlets, Record, SidesRead, StateAnswer, StateQuery, StateType, Task, TaskContext, Timestamp,
     ValueState, codec, no_side_outputs,
 };
 
@@ -12,8 +12,9 @@ use super::{AggregateFunction, Rows};
 use crate::OwnedOrLent;
 use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
-use crate::selector::KeySelector;
+use crate::selector::{KeySelector, by_either, by_ref};
 use crate::side::SideOutputs;
+use crate::window::{Partial, PreAggregation, WindowAggregate};
 
 /// How a record changes what its key has gathered. See [`RollingOperator`]'s constructors.
 pub trait Rolling<In>: Clone + Send + Sync + 'static {
@@ -86,6 +87,36 @@ impl<T: Record, F: Fn(&mut T, T) + Clone + Send + Sync + 'static> Rolling<T> for
     }
 }
 
+/// Rolls by an [`AggregateFunction`] that takes records, and what was gathered of some records.
+#[derive(Debug, Clone)]
+struct Merging<A>(A);
+
+impl<K: Key, A: AggregateFunction> Rolling<Either<A::In, Partial<K, A::Acc>>> for Merging<A> {
+    type Acc = A::Acc;
+    type Out = A::Out;
+
+    fn check(&self) -> Result<(), String> {
+        self.0.check()
+    }
+
+    fn create(&self) -> A::Acc {
+        self.0.create()
+    }
+
+    #[inline]
+    fn roll<V: OwnedOrLent<Either<A::In, Partial<K, A::Acc>>>>(
+        &self,
+        acc: &mut A::Acc,
+        value: V,
+    ) -> Option<A::Out> {
+        match value.borrow() {
+            Either::First(record) => self.0.add(acc, record),
+            Either::Second(partial) => self.0.merge(acc, partial.acc.clone()),
+        }
+        Some(self.0.result(acc))
+    }
+}
+
 /// Makes stages that emit `(key, gathered so far)` for every record that changes it.
 ///
 /// ```
@@ -124,6 +155,25 @@ where
     /// By an aggregate function; emits `(S::Key, A::Out)`.
     pub fn aggregate(selector: S, function: A) -> Self {
         Self::new(selector, RollingAggregate(function))
+    }
+
+    /// The operator in two: what gathers the records of a key before the exchange, as long as no watermark comes, and what takes both
+    /// behind it. That one's state is the same as without; it emits once for all records that were gathered together.
+    pub fn pre_aggregated(
+        self,
+    ) -> (
+        PreAggregation<A::In, S, WindowAggregate<A>>,
+        impl OperatorFactory + use<S, A>,
+    ) {
+        let Self {
+            selector,
+            rolling: RollingAggregate(function),
+            ..
+        } = self;
+        let before =
+            PreAggregation::rolling(selector.clone(), WindowAggregate::new(function.clone()));
+        let by_key = by_either(selector, by_ref(Partial::<S::Key, A::Acc>::key));
+        (before, RollingOperator::new(by_key, Merging(function)))
     }
 }
 

@@ -20,8 +20,8 @@ use super::windows::{Move, by_key, canonical, moves, ms, show};
 use crate::testing::{Delivery, HarnessSettings, Plan};
 use crate::window::Limits;
 use crate::{
-    Count, Fold, KeySelector, MaxBy, Partial, SideOutputTag, Sum, TopN, WindowAssigner,
-    WindowLogic, WindowOperator,
+    Count, Fold, KeySelector, MaxBy, Partial, RollingOperator, SideOutputTag, Sum, TopN,
+    WindowAssigner, WindowLogic, WindowOperator,
 };
 
 type Sent<A> = Hashed<Either<Pair, Partial<String, A>>>;
@@ -150,10 +150,20 @@ fn words(elements: Vec<(usize, Element)>) -> String {
 /// What travels on the one channel of an exchange.
 fn travels(assigner: WindowAssigner, limits: Limits, input: &str) -> String {
     let (route, _) = sums(assigner).pre_aggregated(false).unwrap();
-    let route = route.limited(limits);
+    carried(&route.limited(limits), input)
+}
+
+/// The same of an aggregate that rolls.
+fn travels_rolling(limits: Limits, input: &str) -> String {
+    let operator = RollingOperator::aggregate(by_key(), Sum::of(|pair: &Pair| pair.1));
+    let (route, _) = operator.pre_aggregated();
+    carried(&route.limited(limits), input)
+}
+
+fn carried(route: &dyn RouteFactory, input: &str) -> String {
     let mut got = Vec::new();
     for scarce in [false, true] {
-        let mut sender = Sender::new(&route, &info(1), 0..1, scarce);
+        let mut sender = Sender::new(route, &info(1), 0..1, scarce);
         let mut elements = Vec::new();
         for step in picture(input) {
             elements.extend(match step {
@@ -232,6 +242,39 @@ fn of_a_key_and_a_pane_one_record_travels_when_somebody_could_ask_for_it() {
     assert_eq!(
         travels(apart, MANY, "a@0 a@1 a@2 a@3 a@4 !max"),
         "a=2*2@0 a=1*1@4 !max"
+    );
+}
+
+#[test]
+fn for_an_aggregate_that_rolls_all_leaves_with_a_watermark_at_its_latest_time() {
+    let table = [
+        (
+            "a@1 b@2 a=4@3 a=5@6 !4 a@7 !8",
+            "a=10*3@6 b=1*1@2 !4 a=1*1@7 !8",
+        ),
+        // What is late already is gathered too: it has its own latest time.
+        ("!7 a@4 a=2@3 !9", "!7 a=3*2@4 !9"),
+        ("a@-9 a@1 | a@3", "a=2*2@1 |"),
+        ("a@1 a@2 idle a@3", "a=2*2@2 idle"),
+        ("a@1 a@2 flush a@3", "a=2*2@2"),
+        ("a@1 a@2 end", "a=2*2@2 end"),
+    ];
+    for (input, output) in table {
+        assert_eq!(travels_rolling(MANY, input), output, "{input}");
+    }
+    let rows = Limits { rows: 2, ..MANY };
+    assert_eq!(
+        travels_rolling(rows, "a@1 a@2 b@3 a@4 |"),
+        "a=2*2@2 b=1*1@3 a=1*1@4 |"
+    );
+    let limits = Limits {
+        judged: 3,
+        pass: 1,
+        ..MANY
+    };
+    assert_eq!(
+        travels_rolling(limits, "a@1 a@2 b@3 !9 a@11 c@12 c@13 a@14 a@15 |"),
+        "a=2*2@2 b=1*1@3 !9 a=1@11 c=1@12 c=1@13 a=2*2@15 |"
     );
 }
 

@@ -71,6 +71,12 @@ pub trait WindowLogic<K>: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct WindowAggregate<A>(pub(super) A);
 
+impl<A> WindowAggregate<A> {
+    pub(crate) fn new(function: A) -> Self {
+        Self(function)
+    }
+}
+
 impl<K, A: AggregateFunction> WindowLogic<K> for WindowAggregate<A> {
     type In = A::In;
     type Acc = A::Acc;

@@ -20,7 +20,7 @@ pub struct Partial<K, A> {
 }
 
 impl<K, A> Partial<K, A> {
-    pub(super) fn key(&self) -> &K {
+    pub(crate) fn key(&self) -> &K {
         &self.key
     }
 }

@@ -1,13 +1,16 @@
-//! Gathering by pane before the exchange: of the records of a key and a pane, one *partial* travels.
+//! Gathering before the exchange: of the records of a key and a pane, or of a key between two watermarks, one *partial* travels.
 //!
 //! It is a stage between the operator that gives the records and the router that sends them, not an operator of its own: it has no
 //! uid and no state. What it keeps it sends before it passes on whatever could ask for it:
 //!
 //! | passed on | sent before |
 //! |---|---|
-//! | a watermark | the panes that it closes: those that end with it or before |
+//! | a watermark | the panes that it closes: those that end with it or before; all if the aggregate rolls |
 //! | a barrier, idleness, a flush (the input ran dry), a round of a loop, the end | all |
 //! | nothing, but it keeps too many rows or bytes | all |
+//!
+//! For an aggregate that rolls there are no panes, and a watermark sends all: what rolls on has the time of the latest record that is in it,
+//! and none may be late for its having been kept.
 //!
 //! A record of a pane that the watermark has closed is sent at once and as it is. So nothing comes later for its being
 //! kept: no window that has its pane fires before the pane closes, and what is late, or makes a window fire again, is what it
@@ -63,13 +66,15 @@ impl Limits {
 }
 
 /// Makes the stage that gathers, and the router behind it. Made by
-/// [`WindowOperator::pre_aggregated`](super::WindowOperator::pre_aggregated).
+/// [`WindowOperator::pre_aggregated`](super::WindowOperator::pre_aggregated) and
+/// [`RollingOperator::pre_aggregated`](crate::RollingOperator::pre_aggregated).
 pub struct PreAggregation<In, S, L> {
     selector: S,
     logic: L,
     panes: Panes,
     /// Whether it gathers within one process, too.
     is_asked: bool,
+    is_rolling: bool,
     limits: Limits,
     of: PhantomData<fn(In)>,
 }
@@ -78,11 +83,20 @@ impl<In, S, L> PreAggregation<In, S, L> {
     pub(super) fn new(selector: S, logic: L, panes: Panes, is_asked: bool) -> Self {
         Self {
             is_asked,
+            is_rolling: false,
             selector,
             logic,
             panes,
             limits: Limits::USUAL,
             of: PhantomData,
+        }
+    }
+
+    /// For an aggregate that rolls: what is kept has no pane, or all times are one.
+    pub(crate) fn rolling(selector: S, logic: L) -> Self {
+        Self {
+            is_rolling: true,
+            ..Self::new(selector, logic, Panes::of(i64::MAX, i64::MAX, 0), true)
         }
     }
 
@@ -115,6 +129,7 @@ where
             selector: self.selector.clone(),
             logic: self.logic.clone(),
             panes: self.panes,
+            is_rolling: self.is_rolling,
             limits: self.limits,
             cursor: Cursor::at(&self.panes, 0),
             watermark: MIN_TIMESTAMP,
@@ -167,6 +182,8 @@ impl Cursor {
 /// What is kept of a key in a pane.
 struct Row<K, A> {
     hash: u64,
+    /// When its latest record was.
+    ts: Timestamp,
     /// What it was found to have.
     bytes: usize,
     partial: Partial<K, A>,
@@ -203,6 +220,8 @@ struct Gathering<S, L, K, A> {
     selector: S,
     logic: L,
     panes: Panes,
+    /// Whether what is kept leaves with every watermark, at the time of its latest record.
+    is_rolling: bool,
     limits: Limits,
     cursor: Cursor,
     watermark: Timestamp,
@@ -295,7 +314,11 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
             self.left.records += row.partial.records;
             let hash = row.hash;
             let value = Either::Second(row.partial);
-            out.emit(self.leaving.ts, Hashed { hash, value });
+            let ts = match self.is_rolling {
+                true => row.ts,
+                false => self.leaving.ts,
+            };
+            out.emit(ts, Hashed { hash, value });
         }
         false
     }
@@ -327,6 +350,7 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
                 };
                 pane.rows.push(Row {
                     hash,
+                    ts,
                     bytes: 0,
                     partial,
                 });
@@ -340,6 +364,7 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         let row = &mut pane.rows[place];
         logic.add(&mut row.partial.acc, value);
         row.partial.records += 1;
+        row.ts = row.ts.max(ts);
         if row.partial.records.is_power_of_two() {
             let bytes = size_of::<Row<K, A>>() + codec::encoded_len(&row.partial);
             self.bytes = self.bytes + bytes - row.bytes;
@@ -400,7 +425,7 @@ where
         Ok(match control {
             Control::Watermark(watermark) => {
                 self.watermark = self.watermark.max(watermark);
-                self.leave(false, out)
+                self.leave(self.is_rolling, out)
             }
             Control::Idle
             | Control::Barrier(_)
