@@ -97,14 +97,14 @@ pub trait LineDecoder: Clone + Send + Sync + 'static {
     /// stands.
     ///
     /// # Errors
-    /// If the line is to fail the job.
+    /// If the line is to fail the job. In a box: what is returned for every line is to be small.
     fn decode(
         &self,
         line: &[u8],
         header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Decoded<Self::Out>, FileSourceError>;
+    ) -> Result<Decoded<Self::Out>, Box<FileSourceError>>;
 }
 
 /// Each line as a `String`.
@@ -205,14 +205,14 @@ impl LineDecoder for PlainLines {
         _header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Decoded<String>, FileSourceError> {
+    ) -> Result<Decoded<String>, Box<FileSourceError>> {
         match str::from_utf8(line) {
             Ok(line) => Ok(Decoded::Record(line.to_owned())),
             Err(_) if lossy => Ok(Decoded::Record(String::from_utf8_lossy(line).into_owned())),
-            Err(source) => Err(FileSourceError::NotUtf8 {
+            Err(source) => Err(Box::new(FileSourceError::NotUtf8 {
                 place: place(),
                 source,
-            }),
+            })),
         }
     }
 }
@@ -238,13 +238,16 @@ impl<T: Record> LineDecoder for ParsedLines<T> {
         header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Decoded<T>, FileSourceError> {
-        Ok(match parse(&self.parser, line, header, lossy, place) {
-            None => Decoded::Nothing,
-            Some(Parsed::Ok(record)) => Decoded::Record(record),
-            Some(Parsed::Bad(_)) if self.bad_lines == BadLines::Skip => Decoded::Skipped,
-            Some(Parsed::Bad(bad)) => return Err(FileSourceError::BadLine { bad }),
-        })
+    ) -> Result<Decoded<T>, Box<FileSourceError>> {
+        match parse(&self.parser, line, header, lossy) {
+            Ok(Some(record)) => Ok(Decoded::Record(record)),
+            Ok(None) => Ok(Decoded::Nothing),
+            Err(_) if self.bad_lines == BadLines::Skip => Ok(Decoded::Skipped),
+            Err(error) => {
+                let bad = bad_line(line, &place(), error);
+                Err(Box::new(FileSourceError::BadLine { bad }))
+            }
+        }
     }
 }
 
@@ -269,9 +272,12 @@ impl<T: Record> LineDecoder for CollectedLines<T> {
         header: Option<&Header>,
         lossy: bool,
         place: impl Fn() -> Place,
-    ) -> Result<Decoded<Parsed<T>>, FileSourceError> {
-        let parsed = parse(&self.parser, line, header, lossy, place);
-        Ok(parsed.map_or(Decoded::Nothing, Decoded::Record))
+    ) -> Result<Decoded<Parsed<T>>, Box<FileSourceError>> {
+        Ok(match parse(&self.parser, line, header, lossy) {
+            Ok(Some(record)) => Decoded::Record(Parsed::Ok(record)),
+            Ok(None) => Decoded::Nothing,
+            Err(error) => Decoded::Record(Parsed::Bad(bad_line(line, &place(), error))),
+        })
     }
 }
 
@@ -287,24 +293,20 @@ fn parse<T>(
     line: &[u8],
     header: Option<&Header>,
     lossy: bool,
-    place: impl Fn() -> Place,
-) -> Option<Parsed<T>> {
-    let parsed = match str::from_utf8(line) {
+) -> Result<Option<T>, String> {
+    match str::from_utf8(line) {
         Ok(text) => parser.parse(text, header),
         Err(_) if lossy => parser.parse(&String::from_utf8_lossy(line), header),
         Err(error) => Err(format!("not UTF-8: {error}")),
-    };
-    match parsed {
-        Ok(record) => record.map(Parsed::Ok),
-        Err(error) => {
-            let place = place();
-            Some(Parsed::Bad(BadLine {
-                file: place.path.display().to_string(),
-                place: place.to_string(),
-                text: String::from_utf8_lossy(line).into_owned(),
-                error,
-            }))
-        }
+    }
+}
+
+fn bad_line(line: &[u8], place: &Place, error: String) -> BadLine {
+    BadLine {
+        file: place.path.display().to_string(),
+        place: place.to_string(),
+        text: String::from_utf8_lossy(line).into_owned(),
+        error,
     }
 }
 

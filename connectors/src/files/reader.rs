@@ -163,7 +163,8 @@ impl<D: LineDecoder> FileReader<D> {
         let place = head.next_place();
         let buffer = vec![0; HEADER_BUFFER_BYTES];
         let mut open = OpenSplit::open(head, buffer, options, layout, may_grow)?;
-        let line = open.next_line(options, |line, _| line.to_vec())?;
+        let line = open.next_line(options, |line, _| line.to_vec());
+        let line = line.map_err(|error| *error)?;
         let Some(line) = line else {
             return Ok(None);
         };
@@ -223,7 +224,7 @@ impl<D: LineDecoder> FileReader<D> {
                         Ok(Decoded::Skipped) => self.skipped += 1,
                         Ok(Decoded::Nothing) => {}
                         Err(error) => {
-                            if let Err(error) = self.cut_off(error, now) {
+                            if let Err(error) = self.cut_off(*error, now) {
                                 return Err(self.refused(error));
                             }
                         }
@@ -324,7 +325,7 @@ impl OpenSplit {
             last_line: None,
         };
         if at_head && (options.skip_header || layout.header) && !open.at_end() {
-            open.next_line(options, |_, _| ())?;
+            open.next_line(options, |_, _| ()).map_err(|error| *error)?;
         }
         Ok(open)
     }
@@ -356,7 +357,7 @@ impl OpenSplit {
     fn next_record<D: LineDecoder>(
         &mut self,
         source: &FileSource<D>,
-    ) -> Result<Decoded<D::Out>, FileSourceError> {
+    ) -> Result<Decoded<D::Out>, Box<FileSourceError>> {
         let header = self.header.take();
         let (decoder, lossy) = (&source.decoder, source.options.lossy);
         let decoded = self.next_line(source.options, |line, split| {
@@ -371,7 +372,7 @@ impl OpenSplit {
         &mut self,
         options: LineOptions,
         see: impl FnOnce(&[u8], &FileSplit) -> O,
-    ) -> Result<Option<O>, FileSourceError> {
+    ) -> Result<Option<O>, Box<FileSourceError>> {
         let (seen, lines) = match self.lines.next_line() {
             Ok(Some(line)) => {
                 let within = match self.layout.multiline {
@@ -384,14 +385,14 @@ impl OpenSplit {
                 self.split.end = self.split.offset;
                 return Ok(None);
             }
-            Ok(None) => return Err(self.split.shrunk(self.lines.offset())),
+            Ok(None) => return Err(Box::new(self.split.shrunk(self.lines.offset()))),
             Err(LinesError::TooLong) => {
-                return Err(FileSourceError::TooLong {
+                return Err(Box::new(FileSourceError::TooLong {
                     place: self.split.next_place(),
                     limit: options.max_line_bytes,
-                });
+                }));
             }
-            Err(LinesError::Io(source)) => return Err(self.split.unreadable(source)),
+            Err(LinesError::Io(source)) => return Err(Box::new(self.split.unreadable(source))),
         };
         let number = self.split.lines_before.map(|before| before + 1);
         self.last_line = Some((self.split.offset, number));

@@ -168,8 +168,7 @@ fn filter(bids: &DataStream<Line>) -> DataStream<(u64, u64, u64, i64)> {
 }
 
 fn slide(bids: &DataStream<Line>) -> DataStream<(i64, u64, u64)> {
-    bids.map(|bid| bid.auction)
-        .key_by(|auction| *auction)
+    bids.key_by(|bid| bid.auction)
         .window(WindowAssigner::sliding(TEN_SECONDS, TWO_SECONDS))
         .pre_aggregate(true)
         .count()
@@ -177,8 +176,7 @@ fn slide(bids: &DataStream<Line>) -> DataStream<(i64, u64, u64)> {
 }
 
 fn sums(bids: &DataStream<Line>) -> DataStream<(u64, u64, u64)> {
-    bids.map(|bid| (bid.auction, bid.price))
-        .key_by(|(auction, _)| *auction)
+    bids.key_by(|bid| bid.auction)
         .pre_aggregate()
         .aggregate(CountAndSum)
         .map(|(auction, (count, sum))| (auction, count, sum))
@@ -212,7 +210,7 @@ fn join(bids: &DataStream<Line>) -> DataStream<Pair> {
 struct CountAndSum;
 
 impl AggregateFunction for CountAndSum {
-    type In = (u64, u64);
+    type In = Line;
     type Acc = (u64, u64);
     type Out = (u64, u64);
 
@@ -220,9 +218,9 @@ impl AggregateFunction for CountAndSum {
         (0, 0)
     }
 
-    fn add(&self, (count, sum): &mut (u64, u64), (_, price): &(u64, u64)) {
+    fn add(&self, (count, sum): &mut (u64, u64), bid: &Line) {
         *count += 1;
-        *sum += price;
+        *sum += bid.price;
     }
 
     fn merge(&self, (count, sum): &mut (u64, u64), other: (u64, u64)) {
