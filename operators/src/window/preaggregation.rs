@@ -94,9 +94,11 @@ impl<In, S, L> PreAggregation<In, S, L> {
 
     /// For an aggregate that rolls: what is kept has no pane, or all times are one.
     pub(crate) fn rolling(selector: S, logic: L) -> Self {
+        // From 146 million years before the epoch to as many behind it.
+        let panes = Panes::of(i64::MAX, i64::MAX, i64::MIN / 2);
         Self {
             is_rolling: true,
-            ..Self::new(selector, logic, Panes::of(i64::MAX, i64::MAX, 0), true)
+            ..Self::new(selector, logic, panes, true)
         }
     }
 
