@@ -2,7 +2,7 @@
 //! follows from an entry before it is written.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
@@ -40,6 +40,9 @@ pub(super) struct LogWriter {
     nonce: Option<u128>,
     failures: u32,
     compacted: u64,
+    /// Up to where the log has been folded. Held while it is, since what ends a job is folded entry by entry: of two at a time the
+    /// older one could write its snapshot last, and leave it.
+    folded: Arc<Mutex<u64>>,
 }
 
 impl LogWriter {
@@ -53,6 +56,7 @@ impl LogWriter {
             nonce: None,
             failures: 0,
             compacted: 0,
+            folded: Arc::default(),
         }
     }
 
@@ -253,13 +257,19 @@ impl JobMasterState {
         self.log.compacted = self.log.next;
         let (job, upto, log) = (self.args.job, self.log.next, self.args.node.log.clone());
         let nonce = self.args.node.seed.nonce();
+        let folded = Arc::clone(&self.log.folded);
         self.args.node.blocking.run(Box::new(move || {
-            let folded = log
+            let mut folded = folded.lock().unwrap_or_else(PoisonError::into_inner);
+            if *folded >= upto {
+                return;
+            }
+            let done = log
                 .write_snapshot(job, upto, nonce, &bytes)
                 .and_then(|_| log.truncate_before(job, upto));
-            if let Err(error) = folded {
+            match done {
+                Ok(_) => *folded = upto,
                 // The log is whole; it is only longer than it need be.
-                tracing::warn!(%job, %error, "the log could not be compacted");
+                Err(error) => tracing::warn!(%job, %error, "the log could not be compacted"),
             }
         }));
         Ok(())
