@@ -1,0 +1,86 @@
+"""Rivus's side: its binary is built, makes the input, and runs each query in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from outcome import Outcome
+from process import signal_all, start
+from refusal import Refusal
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = "rivus-nexmark"
+FIGURES = ["records", "seconds", "first_result_seconds", "peak_rss_bytes", "checkpoints"]
+
+
+def build():
+    command = ["cargo", "build", "--release", "--locked", "-p", BINARY, "--message-format=json-render-diagnostics"]
+    try:
+        built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        raise Refusal("there is no cargo: install Rust (https://rustup.rs), or name a built binary with --rivus") from None
+    if built.returncode != 0:
+        raise Refusal(f"cargo couldn't build {BINARY}; what it says stands above")
+    messages = (json.loads(line) for line in built.stdout.splitlines() if line.startswith("{"))
+    return next(Path(message["executable"]) for message in messages if is_binary(message))
+
+
+def is_binary(message):
+    return message["reason"] == "compiler-artifact" and message["executable"] and message["target"]["name"] == BINARY
+
+
+class Rivus:
+    def __init__(self, binary, parallelism):
+        self.binary = binary
+        self.parallelism = parallelism
+
+    def make(self, bids, folder):
+        """As many files as sources read at a time; a bid is in the file of its number's remainder."""
+        command = ["lines", "make", "--bids", bids, "--files", self.parallelism, folder]
+        self.finish(command, folder.with_suffix(".out"))
+        if not folder.is_dir():
+            raise Refusal(f"{self.binary} hasn't made {folder}: is it {BINARY}?")
+
+    def run(self, query, bids, records, results):
+        command = ["lines", "run", query, bids, "--out", results, "--parallelism", self.parallelism, "--json"]
+        output = results.with_suffix(".out")
+        usage = self.finish(command, output)
+        told = self.told(output)
+        if told["records"] != records:
+            raise Refusal(f"Rivus's {query} has read {told['records']} records of {records}")
+        return Outcome(
+            records=records,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            seconds=told["seconds"],
+            first_result_seconds=told["first_result_seconds"],
+            peak_resident_bytes=told["peak_rss_bytes"],
+            checkpoints=told["checkpoints"],
+        )
+
+    def finish(self, arguments, output):
+        """What the process has used when it has ended."""
+        try:
+            with open(output, "wb") as stdout:
+                process = start([self.binary, *arguments], stdout=stdout)
+        except OSError as error:
+            raise Refusal(f"{self.binary} can't be run: {error.strerror}; --rivus names the binary {BINARY}") from None
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            if process.returncode is None:
+                signal_all(process, signal.SIGKILL)
+                process.wait()
+        if process.returncode != 0:
+            raise Refusal(f"{BINARY} {' '.join(map(str, arguments[:3]))} failed; what it says stands above")
+        return usage
+
+    def told(self, output):
+        lines = output.read_text().splitlines() or [""]
+        try:
+            told = json.loads(lines[-1])
+            return {name: told[name] for name in FIGURES}
+        except (ValueError, KeyError, TypeError):
+            raise Refusal(f"{self.binary} ended with {lines[-1][:80]!r}, not with {', '.join(FIGURES)} in JSON: build it anew") from None
