@@ -11,18 +11,19 @@ from process import signal_all, start
 from refusal import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = "rivus-nexmark"
+PACKAGE = "rivus-nexmark"
+BINARY = "nexmark"
 FIGURES = ["records", "seconds", "first_result_seconds", "peak_rss_bytes", "checkpoints"]
 
 
 def build():
-    command = ["cargo", "build", "--release", "--locked", "-p", BINARY, "--message-format=json-render-diagnostics"]
+    command = ["cargo", "build", "--release", "--locked", "-p", PACKAGE, "--message-format=json-render-diagnostics"]
     try:
         built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     except FileNotFoundError:
         raise Refusal("there is no cargo: install Rust (https://rustup.rs), or name a built binary with --rivus") from None
     if built.returncode != 0:
-        raise Refusal(f"cargo couldn't build {BINARY}; what it says stands above")
+        raise Refusal(f"cargo couldn't build {PACKAGE}; what it says stands above")
     messages = (json.loads(line) for line in built.stdout.splitlines() if line.startswith("{"))
     return next(Path(message["executable"]) for message in messages if is_binary(message))
 

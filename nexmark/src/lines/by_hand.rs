@@ -12,6 +12,9 @@ use rustc_hash::FxBuildHasher;
 use super::{ENOUGH, Figures, Line, Parser, Question, files};
 use crate::process::{Reading, peak_bytes};
 
+/// As much at a time as the engine's source.
+const BUFFER_BYTES: usize = 256 * 1024;
+
 /// What is asked, and of what.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -44,7 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         results += 1;
         black_box(row);
     };
-    let file = BufReader::with_capacity(1 << 20, File::open(&file)?);
+    let file = BufReader::with_capacity(BUFFER_BYTES, File::open(&file)?);
     let records = match args.query {
         Question::Filter => filter(file, parse, &mut tell)?,
         Question::Slide => slide(file, parse, &mut tell)?,

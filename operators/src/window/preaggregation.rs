@@ -39,6 +39,9 @@ use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
 use crate::selector::KeySelector;
 
+/// Of so many new rows one is looked at, and the others are taken to have what was found last.
+const WEIGHED: usize = 8;
+
 /// Partials sent between two looks at the buffer and the clock.
 const STEP: usize = 32;
 
@@ -47,7 +50,7 @@ const STEP: usize = 32;
 pub(crate) struct Limits {
     /// Keys of panes.
     pub(crate) rows: usize,
-    /// Bytes of them. What a key's accumulator has is looked at when it has 1, 2, 4, ... records.
+    /// Bytes of them. What a key's accumulator has is looked at when it has 2, 4, 8, ... records; of new ones every eighth is.
     pub(crate) bytes: usize,
     /// Records that must have left before it is judged by them.
     pub(crate) judged: u64,
@@ -142,6 +145,7 @@ where
             spare: Vec::new(),
             rows: 0,
             bytes: 0,
+            weight: 0,
             is_full: false,
             left: Left::default(),
             passing: 0,
@@ -239,6 +243,8 @@ struct Gathering<S, L, K, A> {
     spare: Vec<Pane<K, A>>,
     rows: usize,
     bytes: usize,
+    /// What a row was found to have last.
+    weight: usize,
     is_full: bool,
     left: Left,
     /// So many records more are passed on as they are.
@@ -368,9 +374,12 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         row.partial.records += 1;
         row.ts = row.ts.max(ts);
         if row.partial.records.is_power_of_two() {
-            let bytes = size_of::<Row<K, A>>() + codec::encoded_len(&row.partial);
-            self.bytes = self.bytes + bytes - row.bytes;
-            row.bytes = bytes;
+            let is_new = row.partial.records == 1;
+            if !is_new || self.rows % WEIGHED == 1 {
+                self.weight = size_of::<Row<K, A>>() + codec::encoded_len(&row.partial);
+            }
+            self.bytes = self.bytes + self.weight - row.bytes;
+            row.bytes = self.weight;
         }
         self.is_full = self.rows >= self.limits.rows || self.bytes >= self.limits.bytes;
     }
