@@ -62,7 +62,8 @@ pub(crate) fn events(query: Query) -> u64 {
 pub(crate) fn checkpoint_interval(query: Query) -> Duration {
     Duration::from_millis(match query.number() {
         0..=3 | 7 | 13 | 14 | 21 | 22 => 100,
-        4 | 11 | 12 | 17 | 20 => 300,
+        5 | 11 => 200,
+        4 | 8 | 12 | 17 | 20 => 300,
         16 | 18 | 19 => 1_000,
         _ => 500,
     })
