@@ -61,9 +61,11 @@ pub(crate) fn events(query: Query) -> u64 {
 /// At least three checkpoints are to be complete before the last event is made: what keeps little goes through all events in a second.
 pub(crate) fn checkpoint_interval(query: Query) -> Duration {
     Duration::from_millis(match query.number() {
-        0..=3 | 7 | 13 | 14 | 21 | 22 => 100,
-        5 | 11 => 200,
-        4 | 8 | 12 | 17 | 20 => 300,
+        3 => 70,
+        0..=2 | 7 | 13 | 14 | 21 | 22 => 100,
+        5 | 8 | 11 => 200,
+        17 => 250,
+        4 | 12 | 20 => 300,
         16 | 18 | 19 => 1_000,
         _ => 500,
     })
