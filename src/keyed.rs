@@ -111,7 +111,8 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     /// Gathers the records of a key where they come from, as long as no watermark passes, so that one record for each travels to where
     /// the key is at home, instead of all of them; what is made of it is said once for all of those. (Local aggregation, a mini-batch.)
     ///
-    /// It leaves at the latest with a watermark, a checkpoint, or when the input runs dry. It pays where keys repeat, and where
+    /// It leaves at the latest with a watermark, a checkpoint, when the input runs dry, or with 65,536 records; each result has the time of the
+    /// latest record in it, and those of different keys are not in the order of their times. It pays where keys repeat, and where
     /// nobody asks for what each single record brings; where they hardly repeat records pass as they are. State and savepoints
     /// are the same with it and without.
     ///

@@ -94,7 +94,7 @@ class Cluster:
             job = self.job_of(client)
             if job and job["state"] in ("FAILED", "CANCELED"):
                 raise Refusal(f"Flink's {query} is {job['state']}: {self.cause(job['jid'])}")
-            if client.poll():
+            if job is None and client.poll() is not None and self.job_of(client) is None:
                 raise Refusal(f"Flink's {query} wasn't submitted: {self.error_of(client)}")
             if self.task_manager.poll() is not None:
                 raise Refusal(f"Flink's TaskManager ended in {query}: {self.error_of(self.task_manager)}")

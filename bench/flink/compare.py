@@ -7,7 +7,7 @@ It builds Rivus, installs Flink from its Python packages (once, into ~/.cache/ri
 each query twice on either side, by turns; the second run counts (--runs). It prints a table, and whether the two outputs have the same rows.
 Needs Linux, Python 3.10 to 3.12 with pip, a JDK of Java 17, 8 GB of memory, and what Rivus is built with.
 
-The exit code is 0 where all outputs are equal, 1 where any differ, 2 where it couldn't run. README.md says what is fair and what isn't.
+The exit code is 0 where all outputs are equal, 1 where any differ, 2 where it couldn't run, 130 or 143 where it was stopped. README.md says what is fair and what isn't.
 """
 
 import argparse
@@ -134,7 +134,7 @@ def compare_one(query, arguments, bids, ours, flink, folder):
         theirs = flink.run(query, sql, bids, arguments.bids, their_results)
         outcome = ours.run(query, bids, arguments.bids, our_results)
     count, differing = rows.compare(rivus_files(our_results), flink_files(their_results), folder)
-    verdict = "differ" if differing else f"equal: {count:,} rows"
+    verdict = "differ" if differing else f"equal: {count:,} rows" if count else "no rows on either side"
     print(table.row(query, outcome, theirs, verdict), flush=True)
     return differing
 

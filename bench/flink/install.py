@@ -26,7 +26,7 @@ def flink():
 
 
 def is_whole(home):
-    return (home / "bin/sql-client.sh").exists() and (home / f"lib/flink-dist-{VERSION}.jar").exists()
+    return (home / "bin/taskmanager.sh").exists() and (home / f"lib/flink-dist-{VERSION}.jar").exists()
 
 
 def install(cache):

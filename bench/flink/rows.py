@@ -4,6 +4,8 @@ import os
 import subprocess
 from itertools import islice
 
+from refusal import Refusal
+
 SHOWN = 5
 
 
@@ -36,6 +38,8 @@ def sorted_rows(files, folder):
         try:
             for line in sort.stdout:
                 yield line.rstrip(b"\n")
+            if sort.wait() != 0:
+                raise Refusal("the rows couldn't be sorted; what sort says stands above, and --dir names another place for its files")
         finally:
             sort.kill()  # it may not have been read to its end
 

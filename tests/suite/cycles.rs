@@ -66,7 +66,8 @@ async fn a_canceled_job_leaves_no_actor_and_no_slot() {
 
 #[test]
 fn jobs_in_other_processes_leave_no_descriptor_no_connection_and_no_file() {
-    // A thousand jobs, and memory is looked at too.
-    let output = rivus().args(["bench", "cycles"]).output().expect("runs");
+    // A thousand jobs. The bar of memory is the benchmark's, on a machine that does nothing else: here twice that.
+    let cycles = ["bench", "cycles", "--memory-bar", "10"];
+    let output = rivus().args(cycles).output().expect("runs");
     assert!(output.status.success(), "{output:?}");
 }

@@ -26,7 +26,7 @@ pub struct Life<'a> {
     pub dir: &'a Path,
     pub parallelism: u32,
     pub on_disk: bool,
-    /// Whether records of windows are gathered before the exchange.
+    /// Whether records of windows and totals are gathered before the exchange.
     pub pre_aggregate: bool,
     /// Numbers from here on don't come in this life. It is the last one, and ends, if that is none of them.
     pub until: u64,
@@ -111,7 +111,7 @@ impl<'a> Life<'a> {
         FileSink::csv(self.dir.join(name))
     }
 
-    /// Counts, windows and timers by key, each to files of its own.
+    /// Counts, totals, windows and timers by key, each to files of its own.
     pub fn write(&self, env: &StreamEnvironment) {
         self.write_from(&self.numbers(env));
     }
@@ -123,6 +123,17 @@ impl<'a> Life<'a> {
             .map(|(key, count)| (key, 0, count))
             .sink_to(self.out("counts"))
             .uid("counts out");
+        // Told less often where records are gathered; the last one comes either way.
+        let totals = match self.pre_aggregate {
+            true => by_key.pre_aggregate().count(),
+            false => by_key.count(),
+        };
+        totals
+            .uid("totals")
+            .filter(|(_, count)| *count == RECORDS / KEYS)
+            .map(|(key, count)| (key, 0, count))
+            .sink_to(self.out("totals"))
+            .uid("totals out");
         let bursts = by_key.process(Bursts).uid("bursts");
         bursts
             .map(|(key, at, seen)| (key, at, u64::from(seen)))
@@ -165,7 +176,7 @@ impl<'a> Life<'a> {
 /// What is visible of all files, in order.
 pub fn rows(dir: &Path) -> Vec<String> {
     let mut rows = Vec::new();
-    for name in ["counts", "bursts", "windows"] {
+    for name in ["counts", "totals", "bursts", "windows"] {
         let lines = csv_lines(&dir.join(name)).into_iter();
         rows.extend(lines.map(|line| format!("{name} {line}")));
     }
@@ -189,6 +200,8 @@ pub fn expected() -> Vec<String> {
             *windows.entry((key, start)).or_default() += 1;
         }
     }
+    let totals = counts.iter();
+    rows.extend(totals.map(|(key, count)| format!("totals {key},0,{count}")));
     let bursts = bursts.iter();
     rows.extend(bursts.map(|((key, at), seen)| format!("bursts {key},{at},{seen}")));
     let windows = windows.iter();
@@ -261,7 +274,7 @@ async fn a_savepoint_is_whole_by_itself_and_may_be_moved() {
     let elsewhere = tempfile::tempdir().expect("a directory");
     let moved = elsewhere.path().join("kept");
     std::fs::rename(savepoint.path().expect("has a folder"), &moved).expect("moves");
-    for name in ["counts", "bursts", "windows"] {
+    for name in ["counts", "totals", "bursts", "windows"] {
         // What was visible at the savepoint is not known here; so only what follows from state is looked at.
         std::fs::remove_dir_all(dir.path().join(name)).expect("is removed");
     }

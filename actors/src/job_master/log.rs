@@ -263,13 +263,13 @@ impl JobMasterState {
             if *folded >= upto {
                 return;
             }
-            let done = log
-                .write_snapshot(job, upto, nonce, &bytes)
-                .and_then(|_| log.truncate_before(job, upto));
-            match done {
-                Ok(_) => *folded = upto,
+            let done = log.write_snapshot(job, upto, nonce, &bytes).and_then(|_| {
+                *folded = upto;
+                log.truncate_before(job, upto)
+            });
+            if let Err(error) = done {
                 // The log is whole; it is only longer than it need be.
-                Err(error) => tracing::warn!(%job, %error, "the log could not be compacted"),
+                tracing::warn!(%job, %error, "the log could not be compacted");
             }
         }));
         Ok(())

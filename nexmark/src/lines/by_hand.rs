@@ -30,8 +30,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !matches!(args.query, Question::Session | Question::Join),
+        "there is no loop for that: ask filter, slide or sums"
+    );
     let mut files = files(&args.input)?;
-    let file = files.pop().context("there is a file")?;
+    let path = files.pop().context("there is a file")?;
     anyhow::ensure!(
         files.is_empty(),
         "the loop reads one file, and {} has several: have them made with --files 1",
@@ -47,15 +51,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         results += 1;
         black_box(row);
     };
-    let file = BufReader::with_capacity(BUFFER_BYTES, File::open(&file)?);
+    let file = BufReader::with_capacity(BUFFER_BYTES, File::open(&path)?);
     let records = match args.query {
-        Question::Filter => filter(file, parse, &mut tell)?,
-        Question::Slide => slide(file, parse, &mut tell)?,
-        Question::Sums => sums(file, parse, &mut tell)?,
-        Question::Session | Question::Join => {
-            anyhow::bail!("there is no loop for that: ask filter, slide or sums")
-        }
+        Question::Filter => filter(file, parse, &mut tell),
+        Question::Slide => slide(file, parse, &mut tell),
+        _ => sums(file, parse, &mut tell),
     };
+    let records = records.with_context(|| format!("can't read {}", path.display()))?;
     let (seconds, cpu) = before.used()?;
     let (seconds, cpu_seconds) = (seconds.as_secs_f64(), cpu.as_secs_f64());
     let figures = Figures {
@@ -84,10 +86,11 @@ fn each(
     let (mut records, mut line) = (0, String::new());
     loop {
         line.clear();
-        if file.read_line(&mut line)? == 0 {
+        let at = || format!("line {}", records + 1);
+        if file.read_line(&mut line).with_context(at)? == 0 {
             return Ok(records);
         }
-        let bid = parse(&line).map_err(|why| anyhow::anyhow!("line {}: {why}", records + 1))?;
+        let bid = parse(&line).map_err(|why| anyhow::anyhow!("{}: {why}", at()))?;
         records += 1;
         take(bid);
     }

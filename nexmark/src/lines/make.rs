@@ -31,8 +31,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let directory = &args.directory;
     fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
+    // What an earlier call has written, and nothing else.
     if let Ok(old) = super::files(directory) {
-        old.iter().try_for_each(fs::remove_file)?;
+        for path in old {
+            fs::remove_file(&path).with_context(|| format!("can't remove {path:?}"))?;
+        }
     }
     let generator = Generator::new(NexmarkConfig {
         // More than there are bids among them.
@@ -44,17 +47,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut files = Vec::new();
     for path in paths {
         let file = File::create(&path).with_context(|| format!("can't write {path:?}"))?;
-        files.push(BufWriter::with_capacity(1 << 20, file));
+        files.push((path, BufWriter::with_capacity(1 << 20, file)));
     }
     let bids = generator.events().filter_map(NexmarkEvent::bid);
     let turns = (0..files.len()).cycle();
     for (bid, turn) in bids.take(args.bids as usize).zip(turns) {
-        let file = &mut files[turn];
-        serde_json::to_writer(&mut *file, &bid)?;
-        file.write_all(b"\n")?;
+        let (path, file) = &mut files[turn];
+        let line = serde_json::to_string(&bid)?;
+        writeln!(file, "{line}").with_context(|| format!("can't write {path:?}"))?;
     }
-    for mut file in files {
-        file.flush()?;
+    for (path, mut file) in files {
+        file.flush()
+            .with_context(|| format!("can't write {path:?}"))?;
     }
     Ok(())
 }

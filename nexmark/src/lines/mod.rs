@@ -37,7 +37,8 @@ pub(crate) enum Question {
     Filter,
     /// How many bids each auction has had in the last ten seconds, every two
     Slide,
-    /// How many bids each auction has had, and for how much in all, told anew as they come in
+    /// How many bids each auction has had, and for how much in all, told anew as they come in: by the loop with each of them, by the job with
+    /// those of an auction that were read together
     Sums,
     /// How many bids everybody makes until there is none for ten seconds
     Session,
@@ -81,24 +82,23 @@ const ENOUGH: u64 = 10_000;
 const HIGH: u64 = 90_000_000;
 const LOW: u64 = 120;
 
-/// The files of lines in a directory, by name.
+/// The files bids-0.jsonl, bids-1.jsonl and so on of a directory, by name; others are left alone.
 fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory);
     let entries = entries.with_context(|| format!("can't list {}", directory.display()))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "jsonl")
-        {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.strip_prefix("bids-")?.strip_suffix(".jsonl"));
+        if number.is_some_and(|number| number.parse::<u64>().is_ok()) {
             files.push(path);
         }
     }
     files.sort();
     anyhow::ensure!(
         !files.is_empty(),
-        "there is no file *.jsonl in {}: have some made by `nexmark lines make`",
+        "there is no file bids-0.jsonl in {}: have it made by `nexmark lines make`",
         directory.display()
     );
     Ok(files)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod lines;
 mod queries;
 mod reference;
 mod shape;

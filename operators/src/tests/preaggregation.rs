@@ -29,6 +29,7 @@ type Sent<A> = Hashed<Either<Pair, Partial<String, A>>>;
 const MANY: Limits = Limits {
     rows: 1_000,
     bytes: 1 << 20,
+    records: 1_000,
     judged: 1_000,
     pass: 1_000,
 };
@@ -262,6 +263,16 @@ fn for_an_aggregate_that_rolls_all_leaves_with_a_watermark_at_its_latest_time() 
     for (input, output) in table {
         assert_eq!(travels_rolling(MANY, input), output, "{input}");
     }
+    let records = Limits { records: 3, ..MANY };
+    assert_eq!(
+        travels_rolling(records, "a@1 a@2 b@3 a@4 |"),
+        "a=2*2@2 b=1*1@3 a=1*1@4 |"
+    );
+    // No record overtakes those of its key that are kept, one without a time neither.
+    assert_eq!(
+        travels_rolling(MANY, "!7 a@4 a@-9000000000000000000 |"),
+        "!7 a=1*1@-9000000000000000000 a=1*1@4 |"
+    );
     let rows = Limits { rows: 2, ..MANY };
     assert_eq!(
         travels_rolling(rows, "a@1 a@2 b@3 a@4 |"),

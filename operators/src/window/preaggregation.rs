@@ -7,7 +7,7 @@
 //! |---|---|
 //! | a watermark | the panes that it closes: those that end with it or before; all if the aggregate rolls |
 //! | a barrier, idleness, a flush (the input ran dry), a round of a loop, the end | all |
-//! | nothing, but it keeps too many rows or bytes | all |
+//! | nothing, but it keeps too many rows or bytes, or records of an aggregate that rolls | all |
 //!
 //! For an aggregate that rolls there are no panes, and a watermark sends all: what rolls on has the time of the latest record that is in it,
 //! and none may be late for its having been kept.
@@ -39,8 +39,8 @@ use crate::driver::{Driver, Work};
 use crate::outlet::Emitter;
 use crate::selector::KeySelector;
 
-/// Of so many new rows one is looked at, and the others are taken to have what was found last.
-const WEIGHED: usize = 8;
+/// Of eight new rows about one is looked at, whose hash, mixed, has zeros above so many bits. The others are taken to have what was found last.
+const WEIGHED: u32 = 61;
 
 /// Partials sent between two looks at the buffer and the clock.
 const STEP: usize = 32;
@@ -50,8 +50,10 @@ const STEP: usize = 32;
 pub(crate) struct Limits {
     /// Keys of panes.
     pub(crate) rows: usize,
-    /// Bytes of them. What a key's accumulator has is looked at when it has 2, 4, 8, ... records; of new ones every eighth is.
+    /// Bytes of them. What a key's accumulator has is looked at when it has 2, 4, 8, ... records; of new ones about every eighth is.
     pub(crate) bytes: usize,
+    /// Records, if the aggregate rolls: nobody may come to ask for it.
+    pub(crate) records: u64,
     /// Records that must have left before it is judged by them.
     pub(crate) judged: u64,
     /// If it wasn't worth while, so many times as many records pass.
@@ -63,6 +65,7 @@ impl Limits {
     const USUAL: Self = Self {
         rows: 1 << 15,
         bytes: 8 << 20,
+        records: 1 << 16,
         judged: 1 << 13,
         pass: 16,
     };
@@ -145,6 +148,7 @@ where
             spare: Vec::new(),
             rows: 0,
             bytes: 0,
+            records: 0,
             weight: 0,
             is_full: false,
             left: Left::default(),
@@ -243,6 +247,8 @@ struct Gathering<S, L, K, A> {
     spare: Vec<Pane<K, A>>,
     rows: usize,
     bytes: usize,
+    /// Records that are kept.
+    records: u64,
     /// What a row was found to have last.
     weight: usize,
     is_full: bool,
@@ -318,6 +324,7 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
             };
             self.rows -= 1;
             self.bytes -= row.bytes;
+            self.records -= row.partial.records;
             self.left.rows += 1;
             self.left.records += row.partial.records;
             let hash = row.hash;
@@ -374,14 +381,18 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         row.partial.records += 1;
         row.ts = row.ts.max(ts);
         if row.partial.records.is_power_of_two() {
-            let is_new = row.partial.records == 1;
-            if !is_new || self.rows % WEIGHED == 1 {
+            // By the key, so that no order of keys passes the heavy ones over; by bits that choose no lane.
+            let is_chosen = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> WEIGHED == 0;
+            if row.partial.records > 1 || self.rows == 1 || is_chosen {
                 self.weight = size_of::<Row<K, A>>() + codec::encoded_len(&row.partial);
             }
             self.bytes = self.bytes + self.weight - row.bytes;
             row.bytes = self.weight;
         }
-        self.is_full = self.rows >= self.limits.rows || self.bytes >= self.limits.bytes;
+        self.records += 1;
+        self.is_full = self.rows >= self.limits.rows
+            || self.bytes >= self.limits.bytes
+            || (self.is_rolling && self.records >= self.limits.records);
     }
 }
 
@@ -407,7 +418,7 @@ where
         if self.cursor.between {
             return Ok(());
         }
-        if self.passing == 0 && self.cursor.closes_at > self.watermark {
+        if self.passing == 0 && (self.is_rolling || self.cursor.closes_at > self.watermark) {
             self.keep(ts, value);
             return Ok(());
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::at_least_one;
 use super::bid::key_of;
 use super::comparison::verdict;
-use super::probe::{Told, now};
+use super::probe::{SUBTASKS, Told, now};
 use super::processes::{Directory, JobManager, Process};
 use super::takeover::{sorted, spread};
 
@@ -124,14 +124,14 @@ impl Committed {
     /// Whether the numbers of each of the source's splits came once each, from its first to some last one, each for the key that it has,
     /// and each key was counted from one on without a step left out or taken twice. In which order two splits' records come is open.
     fn is_right(&self, keys: u64) -> bool {
-        let mut numbers = [Vec::new(), Vec::new()];
+        let mut numbers = [const { Vec::new() }; SUBTASKS];
         let mut counts = vec![Vec::new(); keys as usize];
         for &(key, count, number) in &self.rows {
-            if key != key_of(number, keys) {
+            let Some(before) = count.checked_sub(1).filter(|_| key == key_of(number, keys)) else {
                 return false;
-            }
-            numbers[number as usize % numbers.len()].push(number / numbers.len() as u64);
-            counts[key as usize].push(count - 1);
+            };
+            numbers[number as usize % SUBTASKS].push(number / SUBTASKS as u64);
+            counts[key as usize].push(before);
         }
         let each_once = |of: &mut Vec<u64>| {
             of.sort_unstable();
@@ -213,8 +213,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         let so_far = completed(&last);
         last = until(&leader, &job, |status| completed(status) > so_far).await?;
     }
-    // What is under way is committed.
-    leader.answer(&["stop", &job])?;
+    // What is under way is committed by a stop.
+    let end = if args.committed { "stop" } else { "cancel" };
+    leader.answer(&[end, &job])?;
     let took = sorted(took.into_iter());
     println!(
         "  from the kill to new output of both subtasks: {}",
@@ -277,6 +278,8 @@ mod tests {
         // A count that a failure took back and another that it didn't.
         assert!(!changed(|rows| rows[50].1 += 1));
         assert!(!changed(|rows| rows[50].0 = (rows[50].0 + 1) % 3));
+        assert!(!changed(|rows| rows[50].0 = 7));
+        assert!(!changed(|rows| rows[50].1 = 0));
         // The last ones of a split may not have been read yet.
         assert!(changed(|rows| rows.truncate(99)));
     }

@@ -34,7 +34,7 @@ const SECOND: u64 = 1_000_000_000;
 const MOST: u64 = SECOND / 100;
 
 /// Of each operator, and so splits of the source: number n is of split n modulo this.
-const SUBTASKS: usize = 2;
+pub(super) const SUBTASKS: usize = 2;
 
 #[derive(Parser)]
 struct Probe {
