@@ -46,8 +46,8 @@ fn a_job_over_lines_gives_as_many_results_as_a_loop_and_the_same_of_one_file_and
             .status
             .success()
     );
-    let make = [&make[..], &["--files", "2", &text(&two)]].concat();
-    assert!(nexmark(&make).status.success());
+    let into_two = ["--files", "2", &text(&two)];
+    assert!(nexmark(&[&make[..], &into_two].concat()).status.success());
     assert!(foreign.exists(), "what others have written is left alone");
 
     for query in ["filter", "slide"] {
