@@ -59,7 +59,14 @@ async fn a_job_that_does_not_fit(on_disk: bool) {
 
     without_bursts(&env);
     let mut fewer = env.from_savepoint(&savepoint);
-    for uid in ["bursts", "bursts out", "windows", "windows out"] {
+    for uid in [
+        "bursts",
+        "bursts out",
+        "totals",
+        "totals out",
+        "windows",
+        "windows out",
+    ] {
         fewer = fewer.drop_state_of(uid);
     }
     fewer.execute("fewer").await.expect("completes");
