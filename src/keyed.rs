@@ -121,12 +121,12 @@ impl<T: Record, S: KeySelector<T>> KeyedStream<T, S> {
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rivus::JobError> {
     /// # let env = rivus::StreamEnvironment::default();
-    /// let amounts = env.from_collection(vec![("ink", 3), ("pen", 5), ("ink", 4)]).key_by(|sold| sold.0.to_owned());
-    /// let sums = amounts.pre_aggregate().aggregate(Sum::of(|sold: &(&str, i32)| sold.1)).collect();
+    /// let sold = env.from_collection(vec![('a', 3), ('b', 5), ('a', 4)]).key_by(|sold| sold.0);
+    /// let sums = sold.pre_aggregate().aggregate(Sum::of(|sold: &(char, i32)| sold.1)).collect();
     /// env.execute("sums").await?;
     /// let mut sums = sums.values();
     /// sums.sort();
-    /// assert_eq!(sums, [("ink".to_owned(), 7), ("pen".to_owned(), 5)]);
+    /// assert_eq!(sums, [('a', 7), ('b', 5)]);
     /// # Ok(()) }
     /// ```
     pub fn pre_aggregate(&self) -> PreAggregatedStream<T, S> {
