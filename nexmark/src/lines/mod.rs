@@ -62,7 +62,11 @@ impl Parser {
     fn parse(self, line: &str) -> Result<Line, String> {
         match self {
             Self::Serde => serde_json::from_str(line).map_err(|error| error.to_string()),
-            Self::Sonic => sonic_rs::from_str(line).map_err(|error| error.to_string()),
+            // Behind its first line stands a drawing of the place.
+            Self::Sonic => sonic_rs::from_str(line).map_err(|error| {
+                let said = error.to_string();
+                said.lines().next().unwrap_or_default().to_owned()
+            }),
         }
     }
 }

@@ -81,6 +81,7 @@ fn what_is_no_bid_is_refused_with_its_file_and_line() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("bids-0.jsonl"), "{said}");
         assert!(said.contains("bidder"), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
     }
     let empty = tempfile::tempdir().expect("a directory");
     let output = nexmark(&["run", "filter", empty.path().to_str().expect("text")]);
