@@ -86,7 +86,8 @@ impl<T: Record, S: KeySelector<T>> Windows<T, S> {
 
 /// Said where the program asks for what can't be.
 const CANT_PRE_AGGREGATE: &str = "records can't be gathered before the exchange here: leave .pre_aggregate(true) out, or take windows of a \
-     fixed size by event time without trigger, evictor and late output, and .aggregate(..) or .reduce_associative(..)";
+     fixed size or sessions of one gap, by event time without trigger, evictor and late output, and .aggregate(..) or \
+     .reduce_associative(..)";
 
 type GapBy<T> = Arc<dyn Fn(&T) -> Duration + Send + Sync>;
 
@@ -280,7 +281,12 @@ where
     /// In a cluster of several processes it is done unless you say no, wherever that can't be told from the results: windows of a fixed size by event time with
     /// neither trigger nor evictor nor late output, and an aggregate that
     /// [says so](AggregateFunction::can_pre_aggregate), as the ready-made ones do. Ask for it to have it within one process, too, where
-    /// it rarely pays, or for an aggregate of your own that doesn't say it; whatever else can't do it is refused.
+    /// it pays if few keys have most of the records or state is in RocksDB, or for an aggregate of your own that doesn't say it; whatever
+    /// else can't do it is refused.
+    ///
+    /// Sessions of one gap are gathered only if you ask: those records of a key that come between two watermarks and within the gap of one
+    /// another. An aggregate for which the order of merging counts may tell: what is gathered is merged into a session as one. And right after a source was idle, or after
+    /// a restore at another parallelism or with other watermarks, records that are too late by themselves may be taken in with others.
     ///
     /// ```
     /// use rivus::{Event, WatermarkStrategy, WindowAssigner};

@@ -7,15 +7,14 @@
 //! window is the merge of its panes when it fires. For each pane the operator lists the rows that have it; so it finds
 //! what a window must fire without looking at any other key, and needs no timers.
 //!
-//! Where merging is the same as adding, records are gathered by pane already *before* the exchange (`preaggregation`): what
-//! travels is one [`Partial`] for each key and pane, and the operator merges it into its own pane.
+//! Where merging is the same as adding, records are gathered by pane or session already *before* the exchange (`preaggregation`): what
+//! travels is one [`Partial`] for each, and the operator merges it into its own pane or session.
 //!
 //! **One by one** (`live`): everything else, sessions, windows by processing time, global windows, and whatever has a
 //! [`Trigger`] or an [`Evictor`] of its own. A key's row holds its live windows, each with what it has gathered, its
 //! trigger's state and its timers.
 
 mod assigner;
-mod by_panes;
 mod contents;
 mod continuous;
 mod evicting;

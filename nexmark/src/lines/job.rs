@@ -186,6 +186,8 @@ fn session(bids: &DataStream<Line>) -> DataStream<(i64, u64, u64)> {
     bids.map(|bid| bid.bidder)
         .key_by(|bidder| *bidder)
         .window(WindowAssigner::session(TEN_SECONDS))
+        // Three bids of four are one person's for a while.
+        .pre_aggregate(true)
         .count()
         .map(|row| (row.window.start, row.key, row.value))
 }

@@ -1,8 +1,9 @@
-//! Records that are gathered by pane before the exchange: what travels, and that windows give what they give without.
+//! Records that are gathered before the exchange: what travels, and that windows give what they give without.
 //!
 //! ```text
 //! a=1@1            a record as it is, on its way
 //! a=3*2@1          what was gathered of two records
+//! a=3*2@1..4       what was gathered of two records of a session, the last at 4
 //! ```
 
 use std::ops::Range;
@@ -121,9 +122,19 @@ fn barrier() -> Control {
 fn word(record: &Event<Sent<i64>>) -> String {
     match &record.value.value {
         Either::First((key, number)) => format!("{key}={number}@{}", record.ts),
-        Either::Second(Partial { key, acc, records }) => {
+        Either::Second(partial) => {
+            let Partial {
+                key,
+                acc,
+                records,
+                span,
+            } = partial;
             assert_eq!(record.value.hash, key_hash(key));
-            format!("{key}={acc}*{records}@{}", record.ts)
+            let until = match span {
+                0 => String::new(),
+                span => format!("..{}", record.ts + span),
+            };
+            format!("{key}={acc}*{records}@{}{until}", record.ts)
         }
     }
 }
@@ -150,7 +161,7 @@ fn words(elements: Vec<(usize, Element)>) -> String {
 
 /// What travels on the one channel of an exchange.
 fn travels(assigner: WindowAssigner, limits: Limits, input: &str) -> String {
-    let (route, _) = sums(assigner).pre_aggregated(false).unwrap();
+    let (route, _) = sums(assigner).pre_aggregated(true).unwrap();
     carried(&route.limited(limits), input)
 }
 
@@ -243,6 +254,52 @@ fn of_a_key_and_a_pane_one_record_travels_when_somebody_could_ask_for_it() {
     assert_eq!(
         travels(apart, MANY, "a@0 a@1 a@2 a@3 a@4 !max"),
         "a=2*2@0 a=1*1@4 !max"
+    );
+}
+
+#[test]
+fn of_a_key_and_a_session_one_record_travels_with_the_next_watermark() {
+    let table = [
+        // None is kept before the first.
+        (
+            "a@1 !1 a@2 b@3 a=4@4 !5 a@6 end",
+            "a=1@1 !1 a=5*2@2..4 b=1*1@3 !5 a=1*1@6 end",
+        ),
+        ("!1 a@2 a@4 | a@3 idle a@3", "!1 a=2*2@2..4 | a=1*1@3 idle"),
+        // Records that come later may be earlier.
+        ("!1 a@6 a@2 a@4 |", "!1 a=3*3@2..6 |"),
+        // What doesn't meet, nor fills the gap between two, is another one's.
+        (
+            "!1 a@2 a@7 b@8 a@9 a@14 a@12 |",
+            "!1 a=1*1@2 a=2*2@7..9 a=2*2@12..14 b=1*1@8 |",
+        ),
+        // What may be late by itself goes as it is, behind what came before it.
+        (
+            "!7 a@2 a@3 a@4 b@4 a=5@3 a@5 |",
+            "!7 a=1@2 a=1@3 a=1*1@4 a=5@3 a=1*1@5 b=1*1@4 |",
+        ),
+    ];
+    let session = || WindowAssigner::session(ms(5));
+    for (input, output) in table {
+        assert_eq!(travels(session(), MANY, input), output, "{input}");
+    }
+    let records = Limits { records: 3, ..MANY };
+    assert_eq!(
+        travels(session(), records, "!0 a@1 a@2 b@3 a@4 |"),
+        "!0 a=2*2@1..2 b=1*1@3 a=1*1@4 |"
+    );
+    let limits = Limits {
+        judged: 3,
+        pass: 1,
+        ..MANY
+    };
+    assert_eq!(
+        travels(
+            session(),
+            limits,
+            "!0 a@1 a@9 b@3 !9 a@11 c@12 c@13 a@14 a@15 |"
+        ),
+        "!0 a=1*1@1 a=1*1@9 b=1*1@3 !9 a=1@11 c=1@12 c=1@13 a=2*2@14..15 |"
     );
 }
 
@@ -351,17 +408,21 @@ fn only_what_may_be_merged_and_need_not_be_shown_is_gathered() {
             .is_none()
     );
     assert!(
-        sums(WindowAssigner::session(ms(5)))
-            .pre_aggregated(true)
-            .is_none()
-    );
-    assert!(
         sums(WindowAssigner::tumbling(ms(0)))
             .pre_aggregated(true)
             .is_none()
     );
-    let evictor = crate::Evicting::by(crate::CountEvictor::keep(3));
-    assert!(sum().evictor(evictor).pre_aggregated(true).is_none());
+    let evictor = || crate::Evicting::by(crate::CountEvictor::keep(3));
+    assert!(sum().evictor(evictor()).pre_aggregated(true).is_none());
+    let session = |gap| sums(WindowAssigner::session(ms(gap)));
+    assert!(session(5).pre_aggregated(false).is_none());
+    assert!(session(5).pre_aggregated(true).is_some());
+    assert!(session(0).pre_aggregated(true).is_none());
+    let by_processing_time = sums(WindowAssigner::session(ms(5)).processing_time());
+    assert!(by_processing_time.pre_aggregated(true).is_none());
+    let of_its_own = session(5).gap_by(|pair: &Pair| ms(pair.1 as u64));
+    assert!(of_its_own.pre_aggregated(true).is_none());
+    assert!(session(5).evictor(evictor()).pre_aggregated(true).is_none());
     let both = (Count::new(), (MaxBy::of(number), TopN::of(2, number)));
     assert!(
         WindowOperator::aggregate(by_key(), sliding, both)
@@ -381,12 +442,63 @@ fn only_what_may_be_merged_and_need_not_be_shown_is_gathered() {
     assert!(all.pre_aggregated(true).is_none());
 }
 
+/// Whoever asks for it agrees that what is gathered is merged as one.
+#[test]
+fn of_a_session_what_was_gathered_is_merged_as_one() {
+    let operator = firsts(WindowAssigner::session(ms(6)));
+    let (route, behind) = operator.pre_aggregated(true).unwrap();
+    let outlets =
+        main_only(|windowed: &crate::Windowed<String, Pair>| windowed.value.1.to_string());
+    let input = "!0 a=1@20 a=2@10 a=3@15 !max";
+    let mut with = two_phases(&route, &behind, &outlets, 0);
+    with.play(picture(input)).unwrap();
+    assert!(with.log.words().contains(&"1@25".to_owned()));
+    let mut without: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, 0);
+    without.play(hashed(picture(input))).unwrap();
+    // The third has made the session of the second and that of the first one.
+    assert!(without.log.words().contains(&"2@25".to_owned()));
+}
+
+/// Its records at 1 and 2 would have been too late by themselves.
+#[test]
+fn what_was_gathered_of_a_session_is_late_if_all_of_it_is() {
+    let fives = WindowAssigner::session(ms(5));
+    let (_, behind) = sums(fives).pre_aggregated(true).unwrap();
+    let outlets = main_only(show);
+    let partial = |ts: i64, span: i64| {
+        let (hash, key) = (key_hash("a"), "a".to_owned());
+        let value = Either::Second(Partial {
+            key,
+            acc: 3,
+            records: 3,
+            span,
+        });
+        Step::Run(vec![Event::at(ts, Hashed { hash, value })])
+    };
+    let watermark = |watermark| Step::Control(Control::Watermark(watermark));
+    let mut rig: Rig<'_, Sent<i64>> = Rig::new(&behind, &outlets, 0);
+    rig.play(vec![
+        watermark(9),
+        partial(1, 4),
+        partial(1, 5),
+        watermark(20),
+    ])
+    .unwrap();
+    assert_eq!(rig.cx().metrics.figures().late, 3);
+    assert!(rig.log.words().contains(&"a[1,11)=3@10".to_owned()));
+}
+
 /// Others had got further than the sender: while it was idle, say.
 #[test]
 fn what_was_gathered_and_is_late_is_as_many_late_records_and_makes_a_window_fire_once() {
     let partial = |key: &str, acc: i64, records: u64, ts: i64| {
         let (hash, key) = (key_hash(key), key.to_owned());
-        let value = Either::Second(Partial { key, acc, records });
+        let value = Either::Second(Partial {
+            key,
+            acc,
+            records,
+            span: 0,
+        });
         Event::at(ts, Hashed { hash, value })
     };
     let record = |key: &str, number: i64, ts: i64| {
@@ -548,14 +660,18 @@ proptest! {
         moves in moves(),
         size in 1..14_u64,
         slide in 1..14_u64,
-        tumbling: bool,
+        kind in 0..3_u8,
         lateness in prop_oneof![Just(0_u64), 1..15_u64],
         seed in 0..u64::MAX,
         (rows, judged, pass) in (1..20_usize, 1..20_u64, 0..3_u64),
         between in prop::collection::vec(0..6_u8, 40),
     ) {
-        let slide = if tumbling { size } else { slide };
-        let operator = sums(WindowAssigner::sliding(ms(size), ms(slide))).allowed_lateness(ms(lateness));
+        let assigner = match kind {
+            0 => WindowAssigner::tumbling(ms(size)),
+            1 => WindowAssigner::sliding(ms(size), ms(slide)),
+            _ => WindowAssigner::session(ms(size)),
+        };
+        let operator = sums(assigner).allowed_lateness(ms(lateness));
         let mut steps = Vec::new();
         let mut time = -20;
         for (step, between) in moves.into_iter().zip(between) {
@@ -586,7 +702,7 @@ proptest! {
         without.play(hashed(steps.clone())).unwrap();
         let expected = (canonical(&without.log.words()), late(without.cx().metrics.figures()));
 
-        let (route, behind) = operator.pre_aggregated(false).unwrap();
+        let (route, behind) = operator.pre_aggregated(true).unwrap();
         let route = route.limited(Limits { rows, judged, pass, ..MANY });
         let mut with = two_phases(&route, &behind, &outlets, seed);
         with.play(steps).unwrap();
@@ -598,10 +714,21 @@ proptest! {
 
 #[test]
 fn state_is_the_same_with_and_without() {
-    let operator = sums(WindowAssigner::sliding(ms(4), ms(2)));
-    let (route, behind) = operator.pre_aggregated(false).unwrap();
+    let sliding = WindowAssigner::sliding(ms(4), ms(2));
+    for (assigner, result) in [
+        (sliding, "a[0,4)=5@3"),
+        (WindowAssigner::session(ms(3)), "a[1,7)=6@6"),
+    ] {
+        state_is_the_same(assigner, result);
+    }
+}
+
+fn state_is_the_same(assigner: WindowAssigner, result: &str) {
+    let operator = sums(assigner);
+    let (route, behind) = operator.pre_aggregated(true).unwrap();
     let outlets = main_only(show);
-    let first = "a@1 b=2@2 a=3@3 |";
+    // Of one time: where a session's row stands in the order may differ by how it has grown.
+    let first = "!0 a@1 b=2@2 a=3@1 |";
     let mut without: Rig<'_, Hashed<Pair>> = Rig::new(&operator, &outlets, 0);
     without.play(hashed(picture(first))).unwrap();
     let mut with = two_phases(&route, &behind, &outlets, 0);
@@ -611,7 +738,7 @@ fn state_is_the_same_with_and_without() {
     let saved = [without.snapshot()];
     let mut rig: Rig<'_, Hashed<Pair>> =
         Rig::restored(&operator, &outlets, 0, (0, 1), &saved, &Arc::default()).unwrap();
-    rig.play(hashed(picture("a@3 !max"))).unwrap();
+    rig.play(hashed(picture("a@3 a@4 !max"))).unwrap();
     let plan = TwoPhases {
         route: &route,
         operator: &behind,
@@ -624,7 +751,7 @@ fn state_is_the_same_with_and_without() {
         ..HarnessSettings::default()
     };
     let mut goes_on: Rig<'_, Pair> = Rig::from_snapshots(Box::new(plan), settings, &saved).unwrap();
-    goes_on.play(picture("a@3 !max")).unwrap();
+    goes_on.play(picture("a@3 a@4 !max")).unwrap();
     assert_eq!(goes_on.log.words(), rig.log.words());
-    assert!(goes_on.log.words().contains(&"a[0,4)=5@3".to_owned()));
+    assert!(goes_on.log.words().contains(&result.to_owned()));
 }

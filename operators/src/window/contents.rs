@@ -17,6 +17,12 @@ pub(super) trait Contents<K>: Clone + Send + 'static {
     /// What a window gives, beside its key and bounds.
     type Out: Record;
 
+    /// For how many records this one stands.
+    fn records(&self, value: &Self::In) -> u64 {
+        let _ = value;
+        1
+    }
+
     /// A window without records.
     fn create(&self) -> Self::Held;
 
@@ -53,6 +59,10 @@ impl<K, L: WindowLogic<K>> Contents<K> for Folded<L> {
     type In = L::In;
     type Held = L::Acc;
     type Out = L::Out;
+
+    fn records(&self, value: &L::In) -> u64 {
+        self.0.records(value)
+    }
 
     #[inline]
     fn create(&self) -> L::Acc {

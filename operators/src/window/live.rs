@@ -380,7 +380,8 @@ where
         out: &mut Emitter<Windowed<S::Key, C::Out>>,
         cx: &TaskContext,
     ) {
-        SubtaskMetrics::add(&cx.metrics.late, 1);
+        let records = self.contents.records(record.value.borrow());
+        SubtaskMetrics::add(&cx.metrics.late, records);
         if let Some(tag) = &self.late {
             let event = Event::at(record.ts, record.value.into_owned());
             out.sides.push(tag, event);

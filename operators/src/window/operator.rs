@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivus_core::{
-    AnyStage, BuildContext, Chain, Failure, Hashed, OperatorFactory, Outlets, Record, SidesRead,
-    StateType, Task,
+    AnyStage, BuildContext, Chain, Either, Failure, Hashed, OperatorFactory, Outlets, Record,
+    SidesRead, StateType, Task,
 };
 
 use super::assigner::WindowKind;
-use super::by_panes::ByPanes;
 use super::contents::Contents;
 use super::evicting::MaybeEvictor;
-use super::live::{GapOf, LiveSettings, LiveWindows};
+use super::live::{self, GapOf, LiveSettings, LiveState, LiveWindows};
 use super::logic::{WindowAggregate, WindowFunction, WindowLogic, WindowProcess, WindowReduce};
-use super::paned::{self, WindowsState};
+use super::paned::{self, PanedWindows, WindowsState};
 use super::partial::{Merging, Partial};
 use super::preaggregation::PreAggregation;
 use super::trigger::Trigger;
@@ -45,8 +44,7 @@ use crate::side::{SideOutputTag, SideOutputs, check_only};
 /// # let _: &dyn rivus_core::OperatorFactory = &views;
 /// ```
 pub struct WindowOperator<In, S, L, G = EndTrigger, E = ()> {
-    /// All that windows by panes have, too.
-    pub(super) windows: ByPanes<In, S, L>,
+    pub(super) windows: Settings<In, S, L>,
     gap_of: Option<GapOf<In>>,
     trigger: G,
     /// Whether it isn't the one that windows have anyway.
@@ -54,10 +52,21 @@ pub struct WindowOperator<In, S, L, G = EndTrigger, E = ()> {
     evictor: E,
 }
 
+/// What is set on windows beside what only those have that work one by one.
+#[derive(Clone)]
+pub(super) struct Settings<In, S, L> {
+    selector: S,
+    assigner: WindowAssigner,
+    pub(super) logic: L,
+    lateness: i64,
+    late: Option<SideOutputTag<In>>,
+    is_single: bool,
+}
+
 impl<In: Record, S: KeySelector<In>, L: WindowLogic<S::Key, In = In>> WindowOperator<In, S, L> {
     fn new(selector: S, assigner: WindowAssigner, logic: L) -> Self {
         Self {
-            windows: ByPanes {
+            windows: Settings {
                 selector,
                 assigner,
                 logic,
@@ -136,8 +145,8 @@ where
     L: WindowLogic<S::Key, In = In>,
     E: MaybeEvictor<In>,
 {
-    /// The operator in two: what gathers records by pane before the exchange, and what takes panes and records behind it, whose
-    /// state is what it is without. None where records have to come one by one; `asked` says that the program asks for it.
+    /// The operator in two: what gathers records by pane or session before the exchange, and what takes those and records behind it,
+    /// whose state is what it is without. None where records have to come one by one; `asked` says that the program asks for it.
     pub fn pre_aggregated(
         &self,
         asked: bool,
@@ -145,32 +154,46 @@ where
         PreAggregation<In, S, L>,
         impl OperatorFactory + use<In, S, L, E>,
     )> {
-        let windows = &self.windows;
-        let panes = windows.assigner.panes().ok()?;
-        // Not all that is too late is so before the exchange: a side output for it wants every record.
-        if !self.is_by_panes() || windows.late.is_some() || !windows.logic.can_pre_aggregate(asked)
-        {
-            return None;
-        }
-        let ByPanes {
+        let Settings {
             selector,
             assigner,
             logic,
             lateness,
+            late,
             is_single,
-            ..
         } = self.windows.clone();
-        let before = PreAggregation::new(selector.clone(), logic.clone(), panes, asked);
-        let behind = ByPanes {
-            selector: by_either(selector, by_ref(Partial::<S::Key, L::Acc>::key)),
-            assigner,
-            logic: Merging(logic),
-            lateness,
-            late: None,
-            is_single,
+        // Not all that is too late is so before the exchange: a side output for it wants every record.
+        if late.is_some() || !logic.can_pre_aggregate(asked) {
+            return None;
+        }
+        // A fold for which the order of merging counts could tell.
+        let sessions = self.sessions().filter(|_| asked);
+        let before = match sessions {
+            Some(gap) => PreAggregation::of_sessions(selector.clone(), logic.clone(), gap),
+            None if self.is_by_panes() => {
+                let panes = assigner.panes().ok()?;
+                PreAggregation::of_panes(selector.clone(), logic.clone(), panes, asked)
+            }
+            None => return None,
         };
+        let by_key = by_either(selector, by_ref(Partial::<S::Key, L::Acc>::key));
+        let mut behind = WindowOperator::new(by_key, assigner, Merging(logic));
+        behind.windows.lateness = lateness;
+        behind.windows.is_single = is_single;
+        behind.gap_of = sessions.map(|gap| -> GapOf<_> {
+            Arc::new(
+                move |value: &Either<In, Partial<S::Key, L::Acc>>| match value {
+                    Either::First(_) => whole_millis(gap),
+                    Either::Second(partial) => whole_millis(gap.saturating_add(partial.span)),
+                },
+            )
+        });
         Some((before, behind))
     }
+}
+
+fn whole_millis(millis: i64) -> Duration {
+    Duration::from_millis(millis.unsigned_abs())
 }
 
 impl<S, A> WindowOperator<A::In, S, WindowAggregate<A>>
@@ -232,19 +255,42 @@ where
     G: Trigger<In>,
     E: MaybeEvictor<In>,
 {
-    /// Whether panes are enough.
-    fn is_by_panes(&self) -> bool {
-        let windows = &self.windows;
-        let panes = windows.assigner.panes();
-        panes.is_ok_and(|panes| panes.per_window == 1 || windows.logic.can_merge_panes())
-            && windows.assigner.domain() == Some(TimeDomain::Event)
+    /// Whether nothing but event time and an assigner decides on its windows.
+    fn is_plain(&self) -> bool {
+        self.windows.assigner.domain() == Some(TimeDomain::Event)
             && !self.has_trigger
             && self.gap_of.is_none()
             && !E::IS_SET
     }
 
+    /// Whether panes are enough.
+    fn is_by_panes(&self) -> bool {
+        let windows = &self.windows;
+        let panes = windows.assigner.panes();
+        self.is_plain()
+            && panes.is_ok_and(|panes| panes.per_window == 1 || windows.logic.can_merge_panes())
+    }
+
+    /// The gap of plain sessions.
+    fn sessions(&self) -> Option<i64> {
+        match self.windows.assigner.kind() {
+            WindowKind::Session { gap } if gap > 0 && self.is_plain() => Some(gap),
+            _ => None,
+        }
+    }
+
+    fn by_panes(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
+        let written: Vec<LiveState> = cx.restored.blobs(cx.uid, live::STATE)?;
+        refuse_other(written.is_empty(), cx)?;
+        let windows = &self.windows;
+        let late = (windows.lateness, windows.late.clone());
+        let (selector, logic) = (windows.selector.clone(), windows.logic.clone());
+        let work = PanedWindows::new(selector, logic, &windows.assigner, late, cx)?;
+        staged(work, windows.late.as_ref(), cx, outlets)
+    }
+
     fn check_windows(&self) -> Result<(), String> {
-        let ByPanes {
+        let Settings {
             assigner,
             lateness,
             late,
@@ -315,7 +361,7 @@ where
 }
 
 /// A stage that does the work, and has a side output for what is late.
-pub(super) fn staged<In: Record, W: Work<Hashed<In>> + 'static>(
+fn staged<In: Record, W: Work<Hashed<In>> + 'static>(
     work: W,
     late: Option<&SideOutputTag<In>>,
     cx: &BuildContext<'_>,
@@ -330,7 +376,7 @@ pub(super) fn staged<In: Record, W: Work<Hashed<In>> + 'static>(
 }
 
 /// What was written by panes can't be read one by one, nor the other way round.
-pub(super) fn refuse_other(is_none: bool, cx: &BuildContext<'_>) -> Result<(), Failure> {
+fn refuse_other(is_none: bool, cx: &BuildContext<'_>) -> Result<(), Failure> {
     if is_none {
         return Ok(());
     }
@@ -362,14 +408,14 @@ where
 
     fn states(&self) -> Vec<StateType> {
         match self.is_by_panes() {
-            true => self.windows.states(),
+            true => PanedWindows::<In, S, L>::states(),
             false => E::states::<S, L, G>(),
         }
     }
 
     fn stage(&self, cx: &BuildContext<'_>, outlets: Outlets) -> Result<AnyStage, Failure> {
         if self.is_by_panes() {
-            return self.windows.stage(cx, outlets);
+            return self.by_panes(cx, outlets);
         }
         self.evictor.stage(self, cx, outlets)
     }

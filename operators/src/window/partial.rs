@@ -1,4 +1,4 @@
-//! What was gathered of some records of a key and a pane, and how a window takes it in.
+//! What was gathered of some records of a key, and how a window takes it in.
 
 use rivus_core::{Either, Key, Record, UserError};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,8 @@ use super::Window;
 use super::logic::WindowLogic;
 use crate::OwnedOrLent;
 
-/// What some records of a key and a pane give, in their stead. Its time is that of one of them.
+/// What some records of a key and a pane, or of a key and a session, give in their stead. Its time is that of one of them; of a session's
+/// that of the earliest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename = "rivus.Partial", bound = "K: Key, A: Record")]
 pub struct Partial<K, A> {
@@ -17,6 +18,8 @@ pub struct Partial<K, A> {
     pub acc: A,
     /// How many they are.
     pub records: u64,
+    /// How long after its time the latest of a session's is, milliseconds; 0 if it is of a pane or of a key.
+    pub span: i64,
 }
 
 impl<K, A> Partial<K, A> {

@@ -1,23 +1,30 @@
-//! Gathering before the exchange: of the records of a key and a pane, or of a key between two watermarks, one *partial* travels.
+//! Gathering before the exchange: of the records of a key and a pane, of a key and a session, or of a key, one *partial* travels.
 //!
 //! It is a stage between the operator that gives the records and the router that sends them, not an operator of its own: it has no
 //! uid and no state. What it keeps it sends before it passes on whatever could ask for it:
 //!
 //! | passed on | sent before |
 //! |---|---|
-//! | a watermark | the panes that it closes: those that end with it or before; all if the aggregate rolls |
+//! | a watermark | the panes that it closes: those that end with it or before; all of sessions and aggregates that roll |
 //! | a barrier, idleness, a flush (the input ran dry), a round of a loop, the end | all |
-//! | nothing, but it keeps too many rows or bytes, or records of an aggregate that rolls | all |
+//! | nothing, but it keeps too many rows or bytes, or records of what has no panes | all |
+//! | a record of a session that the watermark has closed, or that doesn't meet what is kept of its key | what is kept of its key |
 //!
-//! For an aggregate that rolls there are no panes, and a watermark sends all: what rolls on has the time of the latest record that is in it,
-//! and none may be late for its having been kept.
+//! Sessions and aggregates that roll have no panes, and a watermark sends all. What rolls on has the time of the latest record that is in it,
+//! and none may be late for its having been kept; what is kept of a session may make one longer that the watermark would end.
 //!
-//! A record of a pane that the watermark has closed is sent at once and as it is. So nothing comes later for its being
-//! kept: no window that has its pane fires before the pane closes, and what is late, or makes a window fire again, is what it
+//! A record of a pane that the watermark has closed, or whose own session it has, is sent at once and as it is. So nothing comes later for its
+//! being kept: no window that has its pane fires before the pane closes, no session that it belongs to before what is kept of it has left, and
+//! what is late, or makes a window fire again, is what it
 //! would be without. Only where the receiver had got further than this sender (others were faster while it was idle, or
 //! before a restore) can a partial be late itself; therefore it says of how many records it is.
 //!
-//! Within one process a record is handed on as it is, which costs less than to gather it: there it is done only if the program asks for it.
+//! A partial of a session may be late in part then, and takes its late records along. So sessions are gathered from the first watermark on
+//! only: after a restore that is no earlier than the last one before, unless parallelism or the watermarks' strategy have changed. What is
+//! gathered of a session is merged into it as one, where one by one records might have made two sessions one first: a fold for which the order
+//! of merging counts may tell. Therefore sessions are gathered only if the program asks for it.
+//!
+//! Within one process a record is handed on as it is, which mostly costs less than to gather it: there it is done only if the program asks for it.
 //!
 //! Where keys hardly repeat this is work for nothing. So it is judged by what has left: if fewer than every second record was
 //! merged into another, records are passed on as they are for a while. A key's records keep their order.
@@ -32,6 +39,7 @@ use rivus_core::{
     InHashed, MIN_TIMESTAMP, Record, RouteFactory, SubtaskInfo, TaskContext, Timestamp, codec,
 };
 
+use super::Window;
 use super::logic::WindowLogic;
 use super::partial::Partial;
 use super::slices::Panes;
@@ -52,7 +60,7 @@ pub(crate) struct Limits {
     pub(crate) rows: usize,
     /// Bytes of them. What a key's accumulator has is looked at when it has 2, 4, 8, ... records; of new ones about every eighth is.
     pub(crate) bytes: usize,
-    /// Records, if the aggregate rolls: nobody may come to ask for it.
+    /// Records, if there are no panes: nobody may come to ask for it.
     pub(crate) records: u64,
     /// Records that must have left before it is judged by them.
     pub(crate) judged: u64,
@@ -71,6 +79,17 @@ impl Limits {
     };
 }
 
+/// What one partial is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    /// A key and a pane.
+    Panes,
+    /// A key and a session of such a gap, milliseconds.
+    Sessions(i64),
+    /// A key.
+    Keys,
+}
+
 /// Makes the stage that gathers, and the router behind it. Made by
 /// [`WindowOperator::pre_aggregated`](super::WindowOperator::pre_aggregated) and
 /// [`RollingOperator::pre_aggregated`](crate::RollingOperator::pre_aggregated).
@@ -78,33 +97,38 @@ pub struct PreAggregation<In, S, L> {
     selector: S,
     logic: L,
     panes: Panes,
+    gathered: Gathered,
     /// Whether it gathers within one process, too.
     is_asked: bool,
-    is_rolling: bool,
     limits: Limits,
     of: PhantomData<fn(In)>,
 }
 
 impl<In, S, L> PreAggregation<In, S, L> {
-    pub(super) fn new(selector: S, logic: L, panes: Panes, is_asked: bool) -> Self {
+    pub(super) fn of_panes(selector: S, logic: L, panes: Panes, is_asked: bool) -> Self {
+        Self::new(selector, logic, panes, Gathered::Panes, is_asked)
+    }
+
+    /// For sessions of a gap, milliseconds.
+    pub(super) fn of_sessions(selector: S, logic: L, gap: i64) -> Self {
+        let gathered = Gathered::Sessions(gap);
+        Self::new(selector, logic, all_of_time(), gathered, true)
+    }
+
+    /// For an aggregate that rolls.
+    pub(crate) fn rolling(selector: S, logic: L) -> Self {
+        Self::new(selector, logic, all_of_time(), Gathered::Keys, true)
+    }
+
+    fn new(selector: S, logic: L, panes: Panes, gathered: Gathered, is_asked: bool) -> Self {
         Self {
-            is_asked,
-            is_rolling: false,
             selector,
             logic,
             panes,
+            gathered,
+            is_asked,
             limits: Limits::USUAL,
             of: PhantomData,
-        }
-    }
-
-    /// For an aggregate that rolls: what is kept has no pane, or all times are one.
-    pub(crate) fn rolling(selector: S, logic: L) -> Self {
-        // From 146 million years before the epoch to as many behind it.
-        let panes = Panes::of(i64::MAX, i64::MAX, i64::MIN / 2);
-        Self {
-            is_rolling: true,
-            ..Self::new(selector, logic, panes, true)
         }
     }
 
@@ -113,6 +137,11 @@ impl<In, S, L> PreAggregation<In, S, L> {
         self.limits = limits;
         self
     }
+}
+
+/// One pane, from 146 million years before the epoch to as many behind it.
+fn all_of_time() -> Panes {
+    Panes::of(i64::MAX, i64::MAX, i64::MIN / 2)
 }
 
 /// What travels: a record as it is, or what was gathered of some.
@@ -137,7 +166,7 @@ where
             selector: self.selector.clone(),
             logic: self.logic.clone(),
             panes: self.panes,
-            is_rolling: self.is_rolling,
+            gathered: self.gathered,
             limits: self.limits,
             cursor: Cursor::at(&self.panes, 0),
             watermark: MIN_TIMESTAMP,
@@ -173,6 +202,8 @@ struct Cursor {
     closes_at: Timestamp,
     /// Whether no window has it.
     between: bool,
+    /// Where it is kept, once that was looked up.
+    place: Option<usize>,
 }
 
 impl Cursor {
@@ -185,6 +216,7 @@ impl Cursor {
             end,
             closes_at: end.saturating_sub(1),
             between: panes.first_window(pane) > panes.last_window(pane),
+            place: None,
         }
     }
 }
@@ -192,11 +224,38 @@ impl Cursor {
 /// What is kept of a key in a pane.
 struct Row<K, A> {
     hash: u64,
+    /// When its earliest record was.
+    first: Timestamp,
     /// When its latest record was.
-    ts: Timestamp,
+    last: Timestamp,
     /// What it was found to have.
     bytes: usize,
+    /// Of no records, if it has left ahead of the others.
     partial: Partial<K, A>,
+}
+
+impl<K, A> Row<K, A> {
+    /// The session that it is, if it stays the only one.
+    fn session(&self, gap: i64) -> Window {
+        Window {
+            start: self.first,
+            end: Window::session(self.last, gap).end,
+        }
+    }
+
+    /// What is kept, which leaves ahead of the others, if it is any; `acc` is without records.
+    fn take(&mut self, acc: A) -> Option<Partial<K, A>>
+    where
+        K: Clone,
+    {
+        let records = std::mem::take(&mut self.partial.records);
+        (records > 0).then(|| Partial {
+            key: self.partial.key.clone(),
+            acc: std::mem::replace(&mut self.partial.acc, acc),
+            records,
+            span: self.last - self.first,
+        })
+    }
 }
 
 /// What is kept of a pane.
@@ -230,8 +289,7 @@ struct Gathering<S, L, K, A> {
     selector: S,
     logic: L,
     panes: Panes,
-    /// Whether what is kept leaves with every watermark, at the time of its latest record.
-    is_rolling: bool,
+    gathered: Gathered,
     limits: Limits,
     cursor: Cursor,
     watermark: Timestamp,
@@ -268,13 +326,22 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         }
         let place = first.remove();
         self.free.push(place);
+        self.cursor.place = None;
         Some(std::mem::take(&mut self.kept[place]))
     }
 
     /// The pane of the last record, open from now on.
+    #[inline]
     fn enter(&mut self, ts: Timestamp) -> usize {
+        match self.cursor.place {
+            Some(place) => place,
+            None => self.look_up(ts),
+        }
+    }
+
+    fn look_up(&mut self, ts: Timestamp) -> usize {
         let (kept, free, spare) = (&mut self.kept, &mut self.free, &mut self.spare);
-        *self.open.entry(self.cursor.pane).or_insert_with(|| {
+        let place = *self.open.entry(self.cursor.pane).or_insert_with(|| {
             let place = free.pop().unwrap_or_else(|| {
                 kept.push(Pane::default());
                 kept.len() - 1
@@ -282,7 +349,9 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
             let spare = spare.pop().unwrap_or_default();
             kept[place] = Pane { ts, ..spare };
             place
-        })
+        });
+        self.cursor.place = Some(place);
+        place
     }
 
     /// Whether too few of the records that have left were merged. Then it passes on what comes.
@@ -325,20 +394,61 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
             self.rows -= 1;
             self.bytes -= row.bytes;
             self.records -= row.partial.records;
+            if row.partial.records == 0 {
+                continue;
+            }
             self.left.rows += 1;
             self.left.records += row.partial.records;
-            let hash = row.hash;
-            let value = Either::Second(row.partial);
-            let ts = match self.is_rolling {
-                true => row.ts,
-                false => self.leaving.ts,
+            let (hash, mut partial) = (row.hash, row.partial);
+            let ts = match self.gathered {
+                Gathered::Panes => self.leaving.ts,
+                Gathered::Sessions(_) => {
+                    partial.span = row.last - row.first;
+                    row.first
+                }
+                Gathered::Keys => row.last,
             };
+            let value = Either::Second(partial);
             out.emit(ts, Hashed { hash, value });
         }
         false
     }
 
-    fn keep<In>(&mut self, ts: Timestamp, value: In)
+    /// Where a key's row of the pane of the last record is, if it has one.
+    fn find<In>(&self, open: usize, hash: u64, value: &In) -> Option<usize>
+    where
+        S: KeySelector<In, Key = K>,
+    {
+        let pane = &self.kept[open];
+        let is_it = |place: &u32| {
+            let row = &pane.rows[*place as usize];
+            row.hash == hash && self.selector.is_key(&row.partial.key, value)
+        };
+        let place = pane.places.find(hash, is_it)?;
+        Some(*place as usize)
+    }
+
+    /// Sends what is kept of a row ahead of the others.
+    fn send_ahead<In>(
+        &mut self,
+        (open, place): (usize, usize),
+        out: &mut Emitter<Hashed<Sent<In, K, A>>>,
+    ) where
+        L: WindowLogic<K, Acc = A>,
+        K: Clone,
+        Hashed<Sent<In, K, A>>: Record,
+    {
+        let row = &mut self.kept[open].rows[place];
+        if let Some(partial) = row.take(self.logic.create()) {
+            self.records -= partial.records;
+            self.left.records += partial.records;
+            self.left.rows += 1;
+            let (ts, hash, value) = (row.first, row.hash, Either::Second(partial));
+            out.emit(ts, Hashed { hash, value });
+        }
+    }
+
+    fn keep<In>(&mut self, ts: Timestamp, value: In, out: &mut Emitter<Hashed<Sent<In, K, A>>>)
     where
         In: Record,
         S: KeySelector<In, Key = K>,
@@ -347,25 +457,30 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         K: rivus_core::Key,
     {
         let open = self.enter(ts);
-        let pane = &mut self.kept[open];
-        let (selector, logic) = (&self.selector, &self.logic);
-        let hash = selector.hash(&value);
-        let is_it = |place: &u32| {
-            let row = &pane.rows[*place as usize];
-            row.hash == hash && selector.is_key(&row.partial.key, &value)
-        };
-        let place = match pane.places.find(hash, is_it) {
-            Some(place) => *place as usize,
+        let hash = self.selector.hash(&value);
+        let place = match self.find(open, hash, &value) {
+            Some(place) => {
+                if let Gathered::Sessions(gap) = self.gathered {
+                    let session = self.kept[open].rows[place].session(gap);
+                    if !session.overlaps(&Window::session(ts, gap)) {
+                        self.send_ahead((open, place), out);
+                    }
+                }
+                place
+            }
             None => {
-                let place = pane.rows.len();
                 let partial = Partial {
-                    key: selector.key(&value),
-                    acc: logic.create(),
+                    key: self.selector.key(&value),
+                    acc: self.logic.create(),
                     records: 0,
+                    span: 0,
                 };
+                let pane = &mut self.kept[open];
+                let place = pane.rows.len();
                 pane.rows.push(Row {
                     hash,
-                    ts,
+                    first: ts,
+                    last: ts,
                     bytes: 0,
                     partial,
                 });
@@ -376,10 +491,14 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
                 place
             }
         };
-        let row = &mut pane.rows[place];
-        logic.add(&mut row.partial.acc, value);
+        let row = &mut self.kept[open].rows[place];
+        if row.partial.records == 0 {
+            (row.first, row.last) = (ts, ts);
+        }
+        self.logic.add(&mut row.partial.acc, value);
         row.partial.records += 1;
-        row.ts = row.ts.max(ts);
+        row.first = row.first.min(ts);
+        row.last = row.last.max(ts);
         if row.partial.records.is_power_of_two() {
             // By the key, so that no order of keys passes the heavy ones over; by bits that choose no lane.
             let is_chosen = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> WEIGHED == 0;
@@ -392,7 +511,19 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         self.records += 1;
         self.is_full = self.rows >= self.limits.rows
             || self.bytes >= self.limits.bytes
-            || (self.is_rolling && self.records >= self.limits.records);
+            || (self.gathered != Gathered::Panes && self.records >= self.limits.records);
+    }
+
+    /// Whether the watermark has closed the pane of the last record, or may have closed a session of it alone.
+    #[inline]
+    fn is_closed(&self, ts: Timestamp) -> bool {
+        match self.gathered {
+            Gathered::Panes => self.cursor.closes_at <= self.watermark,
+            Gathered::Sessions(gap) => {
+                self.watermark == MIN_TIMESTAMP || Window::session(ts, gap).last() <= self.watermark
+            }
+            Gathered::Keys => false,
+        }
     }
 }
 
@@ -418,12 +549,19 @@ where
         if self.cursor.between {
             return Ok(());
         }
-        if self.passing == 0 && (self.is_rolling || self.cursor.closes_at > self.watermark) {
-            self.keep(ts, value);
+        if self.passing == 0 && !self.is_closed(ts) {
+            self.keep(ts, value, out);
             return Ok(());
         }
         self.passing = self.passing.saturating_sub(1);
         let hash = self.selector.hash(&value);
+        // It may belong to the session that is kept of its key, or be late: that is as it would be without only behind what came before.
+        if matches!(self.gathered, Gathered::Sessions(_))
+            && let Some(open) = self.open.get(&self.cursor.pane).copied()
+            && let Some(place) = self.find(open, hash, &value)
+        {
+            self.send_ahead((open, place), out);
+        }
         let value = Either::First(value);
         out.emit(ts, Hashed { hash, value });
         Ok(())
@@ -447,7 +585,7 @@ where
         Ok(match control {
             Control::Watermark(watermark) => {
                 self.watermark = self.watermark.max(watermark);
-                self.leave(self.is_rolling, out)
+                self.leave(self.gathered != Gathered::Panes, out)
             }
             Control::Idle
             | Control::Barrier(_)
