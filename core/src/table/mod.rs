@@ -9,6 +9,8 @@
 //! A table may have a [`StateStore`](crate::StateStore) below it, and then holds a part of the rows only; see the modules `stored` and `room`.
 
 mod frozen;
+mod keys;
+mod known;
 mod order;
 mod restore;
 mod room;

@@ -4,7 +4,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::stored::{HASH, Stored, hash_of};
+use super::keys::{HASH, append_key, hash_of};
+use super::known::Known;
+use super::stored::Stored;
 use super::{Table, VisitedRow};
 use crate::codec;
 use crate::evolution::Evolution;
@@ -84,12 +86,10 @@ impl Stored {
     ) -> Result<(), Failure> {
         // Decoded and encoded again: what can't be read is found now, and all rows are of one form.
         let (key, value): (K, V) = codec::decode_row(body)?;
-        let append_key = |out: &mut Vec<u8>| {
-            out.extend_from_slice(&hash.to_be_bytes());
-            codec::encode_into(&key, out)
-        };
-        let append_value = |out: &mut Vec<u8>| codec::encode_into(&value, out);
-        Ok(self.changes.put(Space::Rows, append_key, append_value)?)
+        let key = |out: &mut Vec<u8>| append_key(hash, &key, out);
+        let value = |out: &mut Vec<u8>| codec::encode_into(&value, out);
+        self.known.add(hash, self.rows, self.room);
+        Ok(self.changes.put(Space::Rows, key, value)?)
     }
 }
 
@@ -112,6 +112,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         };
         let mut stored = Stored::new(stores.open(operator, Some(&**image))?);
         stored.rows = rows.rows;
+        stored.known = Known::All;
         stored.came_with = Some(rows.basis.to_owned());
         if let Some(evolution) = &rows.evolution {
             stored.evolve::<K, V>(operator, state, evolution)?;
@@ -128,7 +129,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         stored.rows += 1;
         stored.put::<K, V>(hash, body)?;
         let bytes = stored.changes.bytes();
-        let room = stored.store.cache_bytes(bytes) / 2;
+        let room = stored.set_room(bytes + stored.known.bytes()) / 2;
         if bytes >= room.clamp(LEAST_LOADED_BYTES, LOADED_BYTES) {
             stored.store.load(&stored.changes)?;
             stored.changes.clear();
@@ -142,7 +143,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             Some(stored) => {
                 stored.write()?;
                 stored.changes = Changes::default();
-                stored.store.cache_bytes(0);
+                stored.set_room(stored.known.bytes());
                 Ok(())
             }
             None => Ok(()),

@@ -12,7 +12,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::stored::{CHANGES_BYTES, Stored, put_row};
+use super::stored::{CHANGES_BYTES, Stored};
 use super::{Bucket, Group, RowId, Slot, Table, spread, tag};
 use crate::failure::Failure;
 use crate::key::Key;
@@ -61,12 +61,16 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// the index.
     pub(super) const PLACE: usize = size_of::<Slot<K, V>>() * 9 / 8 + INDEXED;
 
-    /// Bytes that the rows in memory take.
+    /// Bytes that the rows in memory take, and what tells which others there are.
     pub(super) fn bytes(&self) -> usize {
-        self.len * Self::PLACE + self.weighed.bytes
+        let known = self
+            .stored
+            .as_ref()
+            .map_or(0, |stored| stored.known.bytes());
+        self.len * Self::PLACE + self.weighed.bytes + known
     }
 
-    /// What one of them takes, on average.
+    /// What a row takes, on average.
     fn row_bytes(&self) -> usize {
         Self::PLACE + self.weighed.bytes / self.len.max(1)
     }
@@ -75,10 +79,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// its room.
     pub(super) fn give_back(&mut self) -> Result<(), Failure> {
         let taken = self.bytes();
-        let Some(stored) = &self.stored else {
+        let Some(stored) = &mut self.stored else {
             return Ok(());
         };
-        let room = stored.store.cache_bytes(taken);
+        let room = stored.set_room(taken);
         if taken <= room {
             return Ok(());
         }
@@ -104,10 +108,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             stored.write()?;
         }
         let (taken, row) = (self.bytes(), self.row_bytes());
-        let room = match &self.stored {
-            Some(stored) => stored.store.cache_bytes(taken),
-            None => return Ok(()),
+        let Some(stored) = &mut self.stored else {
+            return Ok(());
         };
+        let room = stored.set_room(taken);
         // Of those that come nothing is known; if a few that are here are large, it says little.
         let room = room - (more * row).min(room / 4);
         if taken <= room {
@@ -134,6 +138,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         let Some(mut stored) = self.stored.take() else {
             return Ok(());
         };
+        let target = target.saturating_sub(stored.known.bytes());
         if !holds_back {
             stored.write_removed();
         }
@@ -187,11 +192,10 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     ) -> Result<(), Failure> {
         leaving.sort_unstable();
         for (_, row) in leaving.drain(..) {
-            if let Slot::Row(row) = &self.groups[group].slots[row as usize]
+            if let Slot::Row(row) = &mut self.groups[group].slots[row as usize]
                 && row.cached.is_dirty()
             {
-                let bytes = put_row(row, &mut stored.changes)?;
-                stored.note_bytes(bytes);
+                stored.put_row(row)?;
                 if stored.changes.bytes() >= CHANGES_BYTES {
                     stored.write()?;
                 }

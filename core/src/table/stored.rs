@@ -14,12 +14,13 @@
 //! - For a *savepoint* a scan of that moment gives the rows to the snapshot, while the store goes on.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::keys::{HASH, Missing, append_key, hash_of, stored_key};
+use super::known::Known;
 use super::room::MOST_CREDIT;
 use super::weight::Weight;
 use super::{Row, RowId, RowOrder, Slot, Table, WARM_TOGETHER};
@@ -29,9 +30,6 @@ use crate::ids::OperatorUid;
 use crate::key::Key;
 use crate::snapshot::{RowFrames, SnapshotBuilder};
 use crate::store::{Changes, FrozenStore, Hold, Holding, Space, StateStore, StoreScan};
-
-/// Bytes of the hash before a key.
-pub(super) const HASH: usize = 8;
 
 /// Changes are written to the store when they have so many bytes.
 pub(super) const CHANGES_BYTES: usize = 1 << 20;
@@ -60,7 +58,11 @@ pub(super) struct Stored {
     /// Counts the loads: rows that the last one found stay.
     pub(super) load: u8,
     /// Keys that the last load had to ask the store for; kept for their room.
-    missing: Keys,
+    missing: Missing,
+    /// Which keys the store may have.
+    pub(super) known: Known,
+    /// Bytes that rows might take when that was asked last.
+    pub(super) room: usize,
     /// Whether the store has all rows that it lacked at the barrier of the snapshot that is being written.
     is_flushed: bool,
     /// The store at that barrier, for a snapshot of rows.
@@ -135,6 +137,7 @@ impl Cached {
 
 impl Stored {
     pub(super) fn new(store: Arc<dyn StateStore>) -> Self {
+        let room = store.cache_bytes(0);
         Self {
             store,
             rows: 0,
@@ -146,7 +149,9 @@ impl Stored {
             unweighed: Vec::new(),
             changed: 0,
             load: 0,
-            missing: Keys::default(),
+            missing: Missing::default(),
+            known: Known::none(),
+            room,
             is_flushed: false,
             scan: None,
             files: None,
@@ -202,6 +207,13 @@ impl Stored {
         }
     }
 
+    /// Says what is taken, and asks how many bytes rows may take.
+    pub(super) fn set_room(&mut self, taken: usize) -> usize {
+        self.room = self.store.cache_bytes(taken);
+        self.known.fit(self.room);
+        self.room
+    }
+
     pub(super) fn note_bytes(&mut self, bytes: usize) {
         self.row_bytes = self.row_bytes - self.row_bytes / 64 + bytes;
     }
@@ -221,89 +233,29 @@ impl Stored {
         Ok(())
     }
 
+    /// Puts a row among the changes: the store has it as it is now.
+    pub(super) fn put_row<K: Serialize, V: Serialize>(
+        &mut self,
+        row: &mut Row<K, V>,
+    ) -> Result<(), CodecError> {
+        let before = self.changes.bytes() + HASH;
+        let key = |out: &mut Vec<u8>| append_key(row.hash, &row.key, out);
+        let value = |out: &mut Vec<u8>| codec::encode_into(&row.value, out);
+        self.changes.put(Space::Rows, key, value)?;
+        self.note_bytes(self.changes.bytes() - before);
+        if row.cached.state == RowState::New {
+            self.known.add(row.hash, self.rows, self.room);
+        }
+        row.cached.state = RowState::Clean;
+        Ok(())
+    }
+
     /// Takes removed rows out of the store.
     pub(super) fn write_removed(&mut self) {
         for key in std::mem::take(&mut self.removed) {
             self.changes.delete(Space::Rows, &key);
         }
     }
-}
-
-fn stored_key<Q: Serialize + ?Sized>(hash: u64, key: &Q) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::with_capacity(HASH + 24);
-    append_key(hash, key, &mut bytes)?;
-    Ok(bytes)
-}
-
-fn append_key<Q: Serialize + ?Sized>(
-    hash: u64,
-    key: &Q,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
-    out.extend_from_slice(&hash.to_be_bytes());
-    codec::encode_into(key, out)
-}
-
-/// Keys as the store has them, one after the other in one buffer.
-#[derive(Default)]
-struct Keys {
-    bytes: Vec<u8>,
-    /// Hash, and where the key lies.
-    all: Vec<(u64, Range<usize>)>,
-}
-
-impl Keys {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.all.clear();
-    }
-
-    fn push<Q: Serialize + ?Sized>(&mut self, hash: u64, key: &Q) -> Result<(), CodecError> {
-        let start = self.bytes.len();
-        append_key(hash, key, &mut self.bytes)?;
-        self.all.push((hash, start..self.bytes.len()));
-        Ok(())
-    }
-
-    fn push_stored(&mut self, key: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        self.all.push((hash_of(key), start..self.bytes.len()));
-    }
-
-    /// Puts them into the store's order, each once.
-    fn sort(&mut self) {
-        let Self { bytes, all } = self;
-        // The hash is what a key begins with, so that the rest is hardly ever looked at.
-        all.sort_unstable_by(|(hash, key), (other_hash, other)| {
-            let keys = || bytes[key.clone()].cmp(&bytes[other.clone()]);
-            hash.cmp(other_hash).then_with(keys)
-        });
-        all.dedup_by(|(hash, key), (other_hash, other)| {
-            hash == other_hash && bytes[key.clone()] == bytes[other.clone()]
-        });
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.all.iter().map(|(_, key)| &self.bytes[key.clone()])
-    }
-}
-
-pub(super) fn hash_of(key: &[u8]) -> u64 {
-    let mut hash = [0; HASH];
-    hash.copy_from_slice(&key[..HASH]);
-    u64::from_be_bytes(hash)
-}
-
-/// Puts a row among the changes, and says how long its key and value are.
-pub(super) fn put_row<K: Serialize, V: Serialize>(
-    row: &Row<K, V>,
-    changes: &mut Changes,
-) -> Result<usize, CodecError> {
-    let before = changes.bytes() + HASH;
-    let key = |out: &mut Vec<u8>| append_key(row.hash, &row.key, out);
-    changes.put(Space::Rows, key, |out| codec::encode_into(&row.value, out))?;
-    Ok(changes.bytes() - before)
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
@@ -353,7 +305,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     fn look_up<Q>(
         &mut self,
         together: &mut Vec<(u64, &Q)>,
-        missing: &mut Keys,
+        missing: &mut Missing,
     ) -> Result<(), Failure>
     where
         K: std::borrow::Borrow<Q>,
@@ -367,7 +319,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         for (hash, key) in together.drain(..) {
             match self.find(hash, key) {
                 Some(id) => self.note_used(id),
-                None => missing.push(hash, key)?,
+                None if self.may_be_stored(hash) => missing.push(hash, key)?,
+                None => missing.push_new(hash),
             }
         }
         Ok(())
@@ -389,6 +342,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         let Some(stored) = &mut self.stored else {
             return Ok(None);
         };
+        if !stored.known.may_have(hash) {
+            return Ok(None);
+        }
         let key = stored_key(hash, key)?;
         if stored.removed.contains(&key) {
             return Ok(None);
@@ -421,15 +377,21 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// Begins a load; keys that are missing are to be put where nothing is yet.
-    fn begin_load(&mut self) -> Keys {
+    fn begin_load(&mut self) -> Missing {
         self.weigh_lately();
         let Some(stored) = &mut self.stored else {
-            return Keys::default();
+            return Missing::default();
         };
         stored.load = stored.load.wrapping_add(1);
         let mut missing = std::mem::take(&mut stored.missing);
         missing.clear();
         missing
+    }
+
+    #[inline]
+    fn may_be_stored(&mut self, hash: u64) -> bool {
+        let stored = self.stored.as_mut();
+        stored.is_some_and(|stored| stored.known.look(hash))
     }
 
     fn note_used(&mut self, id: RowId) {
@@ -441,9 +403,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// Reads rows from the store.
-    fn fetch(&mut self, mut missing: Keys) -> Result<(), Failure> {
+    fn fetch(&mut self, mut missing: Missing) -> Result<(), Failure> {
         missing.sort();
-        self.make_room(missing.all.len())?;
+        self.make_room(missing.rows())?;
         let Some(stored) = &mut self.stored else {
             return Ok(());
         };
@@ -523,9 +485,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
             return Ok(());
         };
         if flushing && row.cached.is_dirty() && row.epoch != self.epoch {
-            let bytes = put_row(row, &mut stored.changes)?;
-            stored.note_bytes(bytes);
-            row.cached.state = RowState::Clean;
+            stored.put_row(row)?;
         }
         row.epoch = self.epoch;
         if row.cached.state == RowState::Clean {
@@ -543,14 +503,14 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         let Slot::Row(row) = &mut self.groups[id.group as usize].slots[id.row as usize] else {
             return Ok(());
         };
-        let known =
+        let is_stored =
             !stored.removed.is_empty() && stored.removed.remove(&stored_key(row.hash, &row.key)?);
         stored.unweighed.push(id);
         row.cached = Cached {
             load: stored.load,
             uses: Uses::default(),
             weight: Weight::default(),
-            state: if known {
+            state: if is_stored {
                 RowState::Changed
             } else {
                 RowState::New
@@ -618,9 +578,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                     && row.cached.is_dirty()
                     && row.epoch != self.epoch
                 {
-                    let bytes = put_row(row, &mut stored.changes)?;
-                    stored.note_bytes(bytes);
-                    row.cached.state = RowState::Clean;
+                    stored.put_row(row)?;
                     self.weighed.weigh(row);
                 }
             }
@@ -664,9 +622,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
                         lacking.insert(stored_key(row.hash, &row.key)?);
                     }
                 } else if row.cached.is_dirty() {
-                    let bytes = put_row(row, &mut stored.changes)?;
-                    stored.note_bytes(bytes);
-                    row.cached.state = RowState::Clean;
+                    stored.put_row(row)?;
                 }
             }
             *group += 1;
