@@ -21,7 +21,6 @@
 
 use std::sync::Arc;
 
-use compact_str::{CompactString, format_compact};
 use rivus::Timestamp;
 use rivus::connectors::{GeneratorSource, SplitMix};
 
@@ -162,7 +161,7 @@ impl Tables {
         let steps = 0..=PRICES;
         let mut tables = Self {
             hot_channels: HOT_NAMES.map(|name| Channel {
-                name: CompactString::const_new(name),
+                name: name.to_owned(),
                 url: String::new(),
             }),
             channels: Vec::new(),
@@ -182,7 +181,7 @@ impl Tables {
                 url += &format!("&channel_id={id}");
             }
             Channel {
-                name: format_compact!("channel-{number}"),
+                name: format!("channel-{number}"),
                 url,
             }
         });
@@ -209,11 +208,11 @@ impl Tables {
     }
 
     /// What a record needs to get to its usual size, a fifth of that more or less.
-    fn filling(&self, rng: &mut SplitMix, there: u64, usual: u64) -> String {
+    fn filling(&self, rng: &mut SplitMix, there: u64, usual: u64) -> &str {
         let about = usual.saturating_sub(there);
         let fifth = about / 5;
         let length = about - fifth + rng.below(2 * fifth + 1);
-        self.letters(rng, length).to_owned()
+        self.letters(rng, length)
     }
 
     /// Between two of the prices there are on a straight line.
@@ -226,7 +225,7 @@ impl Tables {
 
 #[derive(Debug)]
 struct Channel {
-    name: CompactString,
+    name: String,
     url: String,
 }
 
@@ -312,7 +311,7 @@ impl Generator {
             city,
             state,
             date_time: self.date_time(number),
-            extra: tables.filling(rng, there, PERSON_BYTES),
+            extra: tables.filling(rng, there, PERSON_BYTES).to_owned(),
         }
     }
 
@@ -341,7 +340,7 @@ impl Generator {
             expires: date_time + 1 + rng.below((2 * horizon).max(1)) as Timestamp,
             seller: FIRST_ID + seller,
             category: FIRST_CATEGORY + rng.below(5),
-            extra: tables.filling(rng, there, AUCTION_BYTES),
+            extra: tables.filling(rng, there, AUCTION_BYTES).to_owned(),
         }
     }
 
@@ -360,15 +359,14 @@ impl Generator {
             _ => &self.tables.hot_channels[rng.below(HOT_NAMES.len() as u64) as usize],
         };
         let there = 32 + (channel.name.len() + channel.url.len()) as u64;
-        Bid {
-            auction: FIRST_ID + auction,
-            bidder: FIRST_ID + bidder,
+        let extra = self.tables.filling(rng, there, BID_BYTES);
+        Bid::new(
+            FIRST_ID + auction,
+            FIRST_ID + bidder,
             price,
-            channel: channel.name.clone(),
-            url: channel.url.clone(),
-            date_time: self.date_time(number),
-            extra: self.tables.filling(rng, there, BID_BYTES),
-        }
+            self.date_time(number),
+            [&channel.name, &channel.url, extra],
+        )
     }
 }
 

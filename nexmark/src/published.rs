@@ -62,11 +62,11 @@ pub(crate) fn events(query: Query) -> u64 {
 pub(crate) fn checkpoint_interval(query: Query) -> Duration {
     Duration::from_millis(match query.number() {
         3 => 70,
-        0..=2 | 7 | 13 | 14 | 21 | 22 => 100,
-        5 | 8 | 11 => 200,
-        17 => 250,
+        0..=2 | 7 | 11 | 13 | 14 | 21 | 22 => 100,
+        5 | 8 | 17 => 200,
         4 | 12 | 20 => 300,
-        16 | 18 | 19 => 1_000,
+        19 => 700,
+        16 | 18 => 1_000,
         _ => 500,
     })
 }

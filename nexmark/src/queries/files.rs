@@ -36,7 +36,7 @@ pub fn q10(
         bidder: bid.bidder,
         price: bid.price,
         date_time: bid.date_time,
-        extra: bid.extra,
+        extra: bid.extra().to_owned(),
     });
     let files = FileSink::csv(directory);
     logged.sink_to(files.partitioned_by(|bid: &LoggedBid, _| folder(bid.date_time)));

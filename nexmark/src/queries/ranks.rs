@@ -1,6 +1,4 @@
-//! Queries that rank bids. What is told of a bid and kept of it is one and the same.
-
-use std::sync::Arc;
+//! Queries that rank bids. What is told of a bid and kept of it share its texts.
 
 use rivus::{
     DataStream, Event, Keyed, KeyedProcessFunction, ListState, Output, UserError, ValueState,
@@ -11,9 +9,8 @@ use super::bids;
 use crate::model::{Bid, NexmarkEvent};
 
 /// **q18**: everybody's last bid for each auction. A later one stands in the place of the earlier.
-pub fn q18(events: &DataStream<NexmarkEvent>) -> DataStream<Arc<Bid>> {
+pub fn q18(events: &DataStream<NexmarkEvent>) -> DataStream<Bid> {
     bids(events)
-        .map(Arc::new)
         .key_by(|bid| (bid.bidder, bid.auction))
         .process(Last)
 }
@@ -21,22 +18,22 @@ pub fn q18(events: &DataStream<NexmarkEvent>) -> DataStream<Arc<Bid>> {
 #[derive(Clone)]
 struct Last;
 
-impl KeyedProcessFunction<(u64, u64), Arc<Bid>> for Last {
-    type Out = Arc<Bid>;
-    type State = ValueState<Arc<Bid>>;
+impl KeyedProcessFunction<(u64, u64), Bid> for Last {
+    type Out = Bid;
+    type State = ValueState<Bid>;
 
     fn process(
         &mut self,
-        event: Event<Arc<Bid>>,
-        state: &mut Keyed<'_, (u64, u64), ValueState<Arc<Bid>>>,
-        out: &mut Output<'_, Arc<Bid>>,
+        event: Event<Bid>,
+        state: &mut Keyed<'_, (u64, u64), ValueState<Bid>>,
+        out: &mut Output<'_, Bid>,
     ) -> Result<(), UserError> {
         let bid = event.value;
         if state
             .get()
             .is_none_or(|last| last.date_time <= bid.date_time)
         {
-            out.emit(Arc::clone(&bid));
+            out.emit(bid.clone());
             state.set(bid);
         }
         Ok(())
@@ -52,33 +49,29 @@ pub struct RankedBid {
     /// 1 is the highest.
     pub rank: u64,
     /// The bid.
-    pub bid: Arc<Bid>,
+    pub bid: Bid,
 }
 
 /// **q19**: the ten highest bids of each auction with their ranks; of equal ones the first is above.
 pub fn q19(events: &DataStream<NexmarkEvent>) -> DataStream<RankedBid> {
-    bids(events)
-        .map(Arc::new)
-        .key_by(|bid| bid.auction)
-        .process(TopTen)
+    bids(events).key_by(|bid| bid.auction).process(TopTen)
 }
 
 #[derive(Clone)]
 struct TopTen;
 
-impl KeyedProcessFunction<u64, Arc<Bid>> for TopTen {
+impl KeyedProcessFunction<u64, Bid> for TopTen {
     type Out = RankedBid;
-    type State = ListState<Arc<Bid>>;
+    type State = ListState<Bid>;
 
     fn process(
         &mut self,
-        event: Event<Arc<Bid>>,
-        highest: &mut Keyed<'_, u64, ListState<Arc<Bid>>>,
+        event: Event<Bid>,
+        highest: &mut Keyed<'_, u64, ListState<Bid>>,
         out: &mut Output<'_, RankedBid>,
     ) -> Result<(), UserError> {
         let bid = event.value;
-        let is_above =
-            |other: &Arc<Bid>| (other.price, bid.date_time) >= (bid.price, other.date_time);
+        let is_above = |other: &Bid| (other.price, bid.date_time) >= (bid.price, other.date_time);
         let place = highest.as_slice().partition_point(is_above);
         if place >= TOP {
             return Ok(());
@@ -88,7 +81,7 @@ impl KeyedProcessFunction<u64, Arc<Bid>> for TopTen {
         bids.truncate(TOP);
         // It, and all that it has put one place down.
         for (rank, bid) in (1..).zip(&bids).skip(place) {
-            let bid = Arc::clone(bid);
+            let bid = bid.clone();
             out.emit(RankedBid { rank, bid });
         }
         highest.set(bids);

@@ -41,7 +41,7 @@ pub(crate) fn in_euro(bid: Bid) -> BidInEuro {
         bidder: bid.bidder,
         price: bid.price * EURO,
         date_time: bid.date_time,
-        extra: bid.extra,
+        extra: bid.extra().to_owned(),
     }
 }
 
@@ -111,8 +111,8 @@ pub fn q14(events: &DataStream<NexmarkEvent>) -> DataStream<CalculatedBid> {
             price,
             time: BidTime::at(bid.date_time),
             date_time: bid.date_time,
-            count_of_c: bid.extra.bytes().filter(|byte| *byte == b'c').count() as u64,
-            extra: bid.extra,
+            extra: bid.extra().to_owned(),
+            count_of_c: bid.extra().bytes().filter(|byte| *byte == b'c').count() as u64,
         })
     })
 }
@@ -136,12 +136,12 @@ pub struct BidOfChannel {
 pub fn q21(events: &DataStream<NexmarkEvent>) -> DataStream<BidOfChannel> {
     events.flat_map(|event| {
         let bid = event.bid()?;
-        let channel_id = channel_id(&bid.channel, &bid.url)?.to_owned();
+        let channel_id = channel_id(bid.channel(), bid.url())?.to_owned();
         Some(BidOfChannel {
             auction: bid.auction,
             bidder: bid.bidder,
             price: bid.price,
-            channel: bid.channel,
+            channel: bid.channel().into(),
             channel_id,
         })
     })
@@ -175,7 +175,7 @@ pub struct BidInFolders {
     /// The channel's name.
     pub channel: CompactString,
     /// The first three folders of the address; empty where it has fewer.
-    pub folders: [String; 3],
+    pub folders: [CompactString; 3],
 }
 
 /// **q22**: every bid with the first three folders of its page's address.
@@ -183,14 +183,14 @@ pub fn q22(events: &DataStream<NexmarkEvent>) -> DataStream<BidInFolders> {
     events.flat_map(|event| {
         let bid = event.bid()?;
         // https: "" host one two three
-        let mut parts = bid.url.split('/').skip(3);
-        let mut folder = || parts.next().unwrap_or_default().to_owned();
+        let mut parts = bid.url().split('/').skip(3);
+        let mut folder = || CompactString::new(parts.next().unwrap_or_default());
         let folders = [folder(), folder(), folder()];
         Some(BidInFolders {
             auction: bid.auction,
             bidder: bid.bidder,
             price: bid.price,
-            channel: bid.channel,
+            channel: bid.channel().into(),
             folders,
         })
     })

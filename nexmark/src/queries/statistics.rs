@@ -78,7 +78,7 @@ pub struct ChannelStatistics {
 
 /// **q16**: the same for each channel and day, with the time of the last bid.
 pub fn q16(events: &DataStream<NexmarkEvent>) -> DataStream<ChannelStatistics> {
-    marks(events, |bid| bid.channel.clone())
+    marks(events, |bid| CompactString::new(bid.channel()))
         .key_by(|marks| (marks.channel.clone(), marks.day))
         .pre_aggregate()
         .aggregate(Figures(PhantomData))

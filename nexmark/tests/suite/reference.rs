@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use rivus::Timestamp;
 use rivus_nexmark::*;
 
@@ -41,7 +42,7 @@ pub(crate) fn q1(events: &[NexmarkEvent]) -> Vec<BidInEuro> {
         bidder: bid.bidder,
         price: bid.price * 908,
         date_time: bid.date_time,
-        extra: bid.extra.clone(),
+        extra: bid.extra().to_owned(),
     });
     euros.collect()
 }
@@ -204,9 +205,9 @@ pub(crate) fn q10(events: &[NexmarkEvent]) -> Vec<(String, String)> {
             bidder,
             price,
             date_time,
-            extra,
             ..
         } = bid;
+        let extra = bid.extra();
         (
             folder,
             format!("{auction},{bidder},{price},{date_time},{extra}"),
@@ -272,8 +273,8 @@ pub(crate) fn q14(events: &[NexmarkEvent]) -> Vec<CalculatedBid> {
                     BidTime::Other
                 },
                 date_time: bid.date_time,
-                extra: bid.extra.clone(),
-                count_of_c: bid.extra.matches('c').count() as u64,
+                extra: bid.extra().to_owned(),
+                count_of_c: bid.extra().matches('c').count() as u64,
             });
         }
     }
@@ -341,7 +342,7 @@ pub(crate) fn q15(events: &[NexmarkEvent]) -> Vec<DayStatistics> {
 }
 
 pub(crate) fn q16(events: &[NexmarkEvent]) -> Vec<ChannelStatistics> {
-    let channels = by(events, |bid| (bid.channel.clone(), day(bid))).into_iter();
+    let channels = by(events, |bid| (CompactString::new(bid.channel()), day(bid))).into_iter();
     let figures = channels.map(|((channel, day), bids)| {
         let last = bids.iter().map(|bid| bid.date_time).max();
         ChannelStatistics {
@@ -370,17 +371,17 @@ pub(crate) fn q17(events: &[NexmarkEvent]) -> Vec<AuctionStatistics> {
     figures.collect()
 }
 
-pub(crate) fn q18(events: &[NexmarkEvent]) -> Vec<Arc<Bid>> {
+pub(crate) fn q18(events: &[NexmarkEvent]) -> Vec<Bid> {
     let pairs = by(events, |bid| (bid.bidder, bid.auction));
     let last = pairs.values().filter_map(|bids| bids.last());
-    last.map(|bid| Arc::new((*bid).clone())).collect()
+    last.map(|bid| (*bid).clone()).collect()
 }
 
 pub(crate) fn q19(events: &[NexmarkEvent]) -> Vec<RankedBid> {
     let mut ranked = Vec::new();
     for (_, mut bids) in by(events, |bid| bid.auction) {
         bids.sort_by_key(|bid| (u64::MAX - bid.price, bid.date_time));
-        let bids = bids.into_iter().cloned().map(Arc::new);
+        let bids = bids.into_iter().cloned();
         let top = (1..).zip(bids).take(10);
         ranked.extend(top.map(|(rank, bid)| RankedBid { rank, bid }));
     }
@@ -403,12 +404,12 @@ pub(crate) fn q20(events: &[NexmarkEvent]) -> Vec<ExpandedBid> {
 pub(crate) fn q21(events: &[NexmarkEvent]) -> Vec<BidOfChannel> {
     let mut of_channel = Vec::new();
     for bid in bids(events) {
-        let channel_id = match bid.channel.to_lowercase().as_str() {
+        let channel_id = match bid.channel().to_lowercase().as_str() {
             "apple" => "0",
             "google" => "1",
             "facebook" => "2",
             "baidu" => "3",
-            _ => match bid.url.split_once("&channel_id=") {
+            _ => match bid.url().split_once("&channel_id=") {
                 Some((_, rest)) => rest.split('&').next().unwrap_or(rest),
                 None => continue,
             },
@@ -417,7 +418,7 @@ pub(crate) fn q21(events: &[NexmarkEvent]) -> Vec<BidOfChannel> {
             auction: bid.auction,
             bidder: bid.bidder,
             price: bid.price,
-            channel: bid.channel.clone(),
+            channel: bid.channel().into(),
             channel_id: channel_id.to_owned(),
         });
     }
@@ -426,13 +427,13 @@ pub(crate) fn q21(events: &[NexmarkEvent]) -> Vec<BidOfChannel> {
 
 pub(crate) fn q22(events: &[NexmarkEvent]) -> Vec<BidInFolders> {
     let folders = bids(events).into_iter().map(|bid| {
-        let parts: Vec<&str> = bid.url.split('/').collect();
+        let parts: Vec<&str> = bid.url().split('/').collect();
         BidInFolders {
             auction: bid.auction,
             bidder: bid.bidder,
             price: bid.price,
-            channel: bid.channel.clone(),
-            folders: [3, 4, 5].map(|at| parts.get(at).copied().unwrap_or_default().to_owned()),
+            channel: bid.channel().into(),
+            folders: [3, 4, 5].map(|at| parts.get(at).copied().unwrap_or_default().into()),
         }
     });
     folders.collect()

@@ -57,9 +57,9 @@ fn events_have_their_usual_sizes() {
         3.0,
     );
     let bids = bids(&events);
-    close(mean(&bids, |bid| bid.channel.len()), 9.0, 0.5);
-    close(mean(&bids, |bid| bid.url.len()), 63.0, 1.0);
-    close(mean(&bids, |bid| bid.extra.len()), 67.0, 1.0);
+    close(mean(&bids, |bid| bid.channel().len()), 9.0, 0.5);
+    close(mean(&bids, |bid| bid.url().len()), 63.0, 1.0);
+    close(mean(&bids, |bid| bid.extra().len()), 67.0, 1.0);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn half_of_the_bids_are_for_hot_auctions_and_three_quarters_from_hot_bidders() {
     close(share(&|bid| bid.auction % 100 == 0), 0.505, 0.01);
     close(share(&|bid| bid.bidder % 100 == 1), 0.7525, 0.01);
     let hot = ["Google", "Facebook", "Baidu", "Apple"];
-    close(share(&|bid| hot.contains(&bid.channel.as_str())), 0.5, 0.01);
+    close(share(&|bid| hot.contains(&bid.channel())), 0.5, 0.01);
 }
 
 #[test]
