@@ -34,6 +34,7 @@ mod probe;
 mod processes;
 mod rocks_loop;
 mod source;
+mod stalls;
 mod state;
 mod stateless;
 mod takeover;

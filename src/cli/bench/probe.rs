@@ -26,7 +26,7 @@ use super::bid::{key_of, scramble};
 use super::observed::ObservedSink;
 
 /// Silences that are shorter are not told.
-const TOLD: u64 = 100_000;
+pub(super) const TOLD: u64 = 100_000;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -386,11 +386,7 @@ impl Told {
 
     /// The longest silence that reached into a span.
     pub(super) fn longest(&self, from: u64, until: u64) -> u64 {
-        let within = self.gaps.iter().filter(|gap| {
-            let began = gap.ended - gap.took;
-            began < until && gap.ended > from
-        });
-        within.map(|gap| gap.took).max().unwrap_or(TOLD)
+        longest(&self.gaps, from, until)
     }
 
     /// Of all silences that ended in a span, the one that one of a thousand exceeds.
@@ -410,6 +406,23 @@ impl Told {
         gaps.sort_unstable_by(|one, other| other.cmp(one));
         gaps.get(all as usize / 1_000).copied().unwrap_or(TOLD)
     }
+}
+
+/// The longest that reached into a span.
+fn longest(gaps: &[Gap], from: u64, until: u64) -> u64 {
+    let within = gaps.iter().filter(|gap| {
+        let began = gap.ended - gap.took;
+        began < until && gap.ended > from
+    });
+    within.map(|gap| gap.took).max().unwrap_or(TOLD)
+}
+
+/// The longest of each span of a time, sorted.
+pub(super) fn sorted_longest(gaps: &[Gap], (from, until): (u64, u64), span: u64) -> Vec<u64> {
+    let spans = (from..until.saturating_sub(span)).step_by(span as usize);
+    let mut all: Vec<u64> = spans.map(|at| longest(gaps, at, at + span)).collect();
+    all.sort_unstable();
+    all
 }
 
 #[cfg(test)]
@@ -434,6 +447,8 @@ mod tests {
         assert_eq!(told.gaps.len(), 5_998);
         assert_eq!(told.longest(0, SECOND), 2_000_000);
         assert_eq!(told.longest(2_001_000_000, 2_002_000_000), 42_000_000);
+        let each_second = sorted_longest(&told.gaps, (0, 4 * SECOND), SECOND);
+        assert_eq!(each_second, [2_000_000, 42_000_000, 42_000_000]);
         // Two of them are more than one in a thousand of some, and fewer of many.
         assert_eq!(told.p999(0, 3 * SECOND), 42_000_000);
         assert_eq!(told.p999(0, 7 * SECOND), 2_000_000);

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::at_least_one;
 use super::comparison::verdict;
-use super::probe::{Told, now};
+use super::probe::{Told, now, sorted_longest};
 use super::processes::{Directory, JobManager, Process};
+use super::stalls::Stalls;
 
 /// The median of the longest silences after each kill may be so many times what one of a thousand exceeds without kills.
 const MEDIAN_BAR: f64 = 3.0;
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// Seconds from one kill to the next.
     #[arg(long, default_value_t = 4, value_parser = at_least_one::<u64>())]
     apart: u64,
-    /// Seconds without a kill, before.
+    /// Seconds without a kill, before; and as many before the job, for what the machine does by itself.
     #[arg(long, default_value_t = 20, value_parser = at_least_one::<u64>())]
     steady: u64,
     /// Milliseconds between checkpoints.
@@ -83,6 +84,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
          the leader of two JobManagers is killed {} times, {} s apart",
         args.checkpoint_ms, args.kills, args.apart
     );
+    let steady = Duration::from_secs(args.steady);
+    let machine = tokio::task::spawn_blocking(move || Stalls::watch(steady)).await?;
     let directory = Directory::make(args.directory.as_deref(), "takeover")?;
     let (storage, told) = (directory.file("storage"), directory.file("told"));
     let mut leader = JobManager::leading(JobManager::start(&storage)?)?;
@@ -126,9 +129,13 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         .map(|(killed, led)| told.longest(*killed, led + settled));
     // As long as a takeover takes.
     let span = middle(&leads) + settled;
-    let spans = (steady.0..steady.1.saturating_sub(span)).step_by(span as usize);
-    let quiet = spans.map(|from| told.longest(from, from + span));
-    let (quiet, gaps) = (sorted(quiet), sorted(gaps));
+    let (quiet, gaps) = (sorted_longest(&told.gaps, steady, span), sorted(gaps));
+    let stalls = machine.longest_in(span);
+    println!(
+        "  the machine by itself, a thread for each core that only looks at the clock: it stands still in {} for {}",
+        millis(span),
+        spread(&stalls)
+    );
     println!(
         "  without a kill: of all silences one in a thousand exceeds {}; the longest in {}: {}",
         millis(usual),
@@ -165,12 +172,17 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         last["checkpoints"]
     );
     let median = middle(&gaps) as f64;
+    let beside = |others: &[u64]| match middle(others) {
+        0 => "so many".to_owned(),
+        other => format!("{:.1}", median / other as f64),
+    };
     let times = median / usual as f64;
     let longest = Duration::from_nanos(gaps.last().copied().unwrap_or_default());
     println!(
-        "  the median is {:.1} times the longest of as long without a kill, and {times:.1} times the usual; bar {MEDIAN_BAR}: {}; \
-         longest {longest:.1?}; bar {LONGEST_BAR:?}: {}",
-        median / middle(&quiet) as f64,
+        "  the median is {} times the machine's own, {} times the longest of as long without a kill, and {times:.1} times the \
+         usual; bar {MEDIAN_BAR}: {}; longest {longest:.1?}; bar {LONGEST_BAR:?}: {}",
+        beside(&stalls),
+        beside(&quiet),
         verdict(times <= MEDIAN_BAR),
         verdict(longest <= LONGEST_BAR)
     );
