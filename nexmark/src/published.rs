@@ -61,12 +61,15 @@ pub(crate) fn events(query: Query) -> u64 {
 /// At least three checkpoints are to be complete before the last event is made: what keeps little goes through all events in a second.
 pub(crate) fn checkpoint_interval(query: Query) -> Duration {
     Duration::from_millis(match query.number() {
-        3 => 70,
-        0..=2 | 7 | 11 | 13 | 14 | 21 | 22 => 100,
-        5 | 8 | 17 => 200,
-        4 | 12 | 20 => 300,
-        19 => 700,
-        16 | 18 => 1_000,
+        3 => 50,
+        11 => 70,
+        0..=2 | 7 | 13 | 14 | 21 | 22 => 100,
+        8 => 150,
+        4 | 5 | 17 => 200,
+        12 | 20 => 300,
+        9 => 400,
+        18 | 19 => 700,
+        16 => 1_000,
         _ => 500,
     })
 }
