@@ -61,7 +61,7 @@ pub(crate) fn events(query: Query) -> u64 {
 /// At least three checkpoints are to be complete before the last event is made: what keeps little goes through all events in a second.
 pub(crate) fn checkpoint_interval(query: Query) -> Duration {
     Duration::from_millis(match query.number() {
-        3 => 50,
+        3 => 40,
         11 => 70,
         0..=2 | 7 | 13 | 14 | 21 | 22 => 100,
         8 => 150,
