@@ -62,8 +62,8 @@ pub(crate) fn events(query: Query) -> u64 {
 pub(crate) fn checkpoint_interval(query: Query) -> Duration {
     Duration::from_millis(match query.number() {
         3 => 40,
-        11 => 70,
-        0..=2 | 7 | 13 | 14 | 21 | 22 => 100,
+        7 | 11 => 70,
+        0..=2 | 13 | 14 | 21 | 22 => 100,
         8 => 150,
         4 | 5 | 17 => 200,
         12 | 20 => 300,
