@@ -166,7 +166,8 @@ async fn windows_that_would_never_fire_or_be_whole_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn records_are_not_gathered_before_an_exchange_where_each_is_needed() {
     let expected = "records can't be gathered before the exchange here: leave .pre_aggregate(true) out, or take windows of a fixed \
-                    size by event time without trigger, evictor and late output, and .aggregate(..) or .reduce_associative(..)";
+                    size or sessions of one gap, by event time without trigger, evictor and late output, and .aggregate(..) or \
+                    .reduce_associative(..)";
     let summed = |env: &StreamEnvironment| {
         let minutes = timed(env)
             .key_by(|_| ())
@@ -193,6 +194,20 @@ async fn records_are_not_gathered_before_an_exchange_where_each_is_needed() {
         often.count().print_debug();
     };
     assert_eq!(refusal(often).await, expected);
+    let sessions = |env: &StreamEnvironment| {
+        let sessions = timed(env)
+            .key_by(|_| ())
+            .window(WindowAssigner::session(MINUTE));
+        sessions.pre_aggregate(true)
+    };
+    let of_one_gap = |env: &StreamEnvironment| {
+        let _ = sessions(env).count().print_debug();
+    };
+    assert_eq!(refusal(of_one_gap).await, "started");
+    let of_many = |env: &StreamEnvironment| {
+        let _ = sessions(env).gap_by(|_| MINUTE).count().print_debug();
+    };
+    assert_eq!(refusal(of_many).await, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -358,6 +358,34 @@ fn no_more_is_kept_than_it_may() {
     assert_eq!(travels(tens(), bytes, "a@1 a@2 |"), "a=1*1@1 a=1*1@2 |");
 }
 
+/// Many rows that stay as they are, and then one that grows.
+#[test]
+fn a_row_that_grows_among_many_that_do_not_is_seen() {
+    let all = Fold::new(Vec::new(), |all: &mut Vec<i64>, pair: &Pair| {
+        if pair.1 > 1 {
+            all.push(pair.1);
+        }
+    })
+    .merged_by(|all, mut other| all.append(&mut other));
+    let hour = WindowAssigner::tumbling(ms(3_600_000));
+    let operator = WindowOperator::aggregate(by_key(), hour, all);
+    let (route, _) = operator.pre_aggregated(true).unwrap();
+    let limits = Limits {
+        bytes: 40_000,
+        ..MANY
+    };
+    let route = route.limited(limits);
+    for heavy in ["a", "b", "c", "d", "e", "f"] {
+        let mut sender = Sender::new(&route, &info(1), 0..1, false);
+        let event = |key: &str, number: i64| Event::at(1, (key.to_owned(), number));
+        let flat =
+            (0..100).flat_map(|key| [event(&format!("k{key}"), 1), event(&format!("k{key}"), 1)]);
+        assert!(sender.run(flat.collect()).is_empty());
+        let grown = (0..8_000).map(|_| event(heavy, 1 << 40));
+        assert!(!sender.run(grown.collect()).is_empty(), "{heavy} has 72 KB");
+    }
+}
+
 #[test]
 fn where_keys_hardly_repeat_records_pass_for_a_while() {
     let tens = || WindowAssigner::tumbling(ms(10));

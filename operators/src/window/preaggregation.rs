@@ -50,6 +50,12 @@ use crate::selector::KeySelector;
 /// Of eight new rows about one is looked at, whose hash, mixed, has zeros above so many bits. The others are taken to have what was found last.
 const WEIGHED: u32 = 61;
 
+/// After so many looks at rows that haven't grown, of others too only about every eighth is looked at, until one has grown again,
+const WATCHED: u32 = 64;
+
+/// unless they have so many records.
+const HEAVY: u64 = 64;
+
 /// Partials sent between two looks at the buffer and the clock.
 const STEP: usize = 32;
 
@@ -58,7 +64,8 @@ const STEP: usize = 32;
 pub(crate) struct Limits {
     /// Keys of panes.
     pub(crate) rows: usize,
-    /// Bytes of them. What a key's accumulator has is looked at when it has 2, 4, 8, ... records; of new ones about every eighth is.
+    /// Bytes of them. What a key's accumulator has is looked at when it has 64, 128, ... records, and at 2, 4, ... as long as some grow; of
+    /// the others, and of new ones, about every eighth is.
     pub(crate) bytes: usize,
     /// Records, if there are no panes: nobody may come to ask for it.
     pub(crate) records: u64,
@@ -179,6 +186,7 @@ where
             bytes: 0,
             records: 0,
             weight: 0,
+            watched: WATCHED,
             is_full: false,
             left: Left::default(),
             passing: 0,
@@ -309,6 +317,8 @@ struct Gathering<S, L, K, A> {
     records: u64,
     /// What a row was found to have last.
     weight: usize,
+    /// So many more rows are looked at in any case.
+    watched: u32,
     is_full: bool,
     left: Left,
     /// So many records more are passed on as they are.
@@ -499,14 +509,32 @@ impl<S, L, K, A> Gathering<S, L, K, A> {
         row.partial.records += 1;
         row.first = row.first.min(ts);
         row.last = row.last.max(ts);
-        if row.partial.records.is_power_of_two() {
+        let records = row.partial.records;
+        if records.is_power_of_two() {
             // By the key, so that no order of keys passes the heavy ones over; by bits that choose no lane.
             let is_chosen = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> WEIGHED == 0;
-            if row.partial.records > 1 || self.rows == 1 || is_chosen {
+            let is_new = records == 1;
+            let may_have_grown = self.watched > 0 || records >= HEAVY;
+            let is_looked_at = is_chosen
+                || if is_new {
+                    self.rows == 1
+                } else {
+                    may_have_grown
+                };
+            if is_looked_at {
                 self.weight = size_of::<Row<K, A>>() + codec::encoded_len(&row.partial);
             }
-            self.bytes = self.bytes + self.weight - row.bytes;
-            row.bytes = self.weight;
+            if is_looked_at && !is_new {
+                let has_grown = self.weight > row.bytes + row.bytes / 4;
+                self.watched = match has_grown {
+                    true => WATCHED,
+                    false => self.watched.saturating_sub(1),
+                };
+            }
+            if is_looked_at || is_new {
+                self.bytes = self.bytes + self.weight - row.bytes;
+                row.bytes = self.weight;
+            }
         }
         self.records += 1;
         self.is_full = self.rows >= self.limits.rows
