@@ -35,6 +35,13 @@ const MANY: Limits = Limits {
     pass: 1_000,
 };
 
+/// Judged by three records, and if it wasn't worth while three pass.
+const SOON: Limits = Limits {
+    judged: 3,
+    pass: 1,
+    ..MANY
+};
+
 fn sums(
     assigner: WindowAssigner,
 ) -> WindowOperator<
@@ -288,15 +295,10 @@ fn of_a_key_and_a_session_one_record_travels_with_the_next_watermark() {
         travels(session(), records, "!0 a@1 a@2 b@3 a@4 |"),
         "!0 a=2*2@1..2 b=1*1@3 a=1*1@4 |"
     );
-    let limits = Limits {
-        judged: 3,
-        pass: 1,
-        ..MANY
-    };
     assert_eq!(
         travels(
             session(),
-            limits,
+            SOON,
             "!0 a@1 a@9 b@3 !9 a@11 c@12 c@13 a@14 a@15 |"
         ),
         "!0 a=1*1@1 a=1*1@9 b=1*1@3 !9 a=1@11 c=1@12 c=1@13 a=2*2@14..15 |"
@@ -335,13 +337,8 @@ fn for_an_aggregate_that_rolls_all_leaves_with_a_watermark_at_its_latest_time() 
         travels_rolling(rows, "a@1 a@2 b@3 a@4 |"),
         "a=2*2@2 b=1*1@3 a=1*1@4 |"
     );
-    let limits = Limits {
-        judged: 3,
-        pass: 1,
-        ..MANY
-    };
     assert_eq!(
-        travels_rolling(limits, "a@1 a@2 b@3 !9 a@11 c@12 c@13 a@14 a@15 |"),
+        travels_rolling(SOON, "a@1 a@2 b@3 !9 a@11 c@12 c@13 a@14 a@15 |"),
         "a=2*2@2 b=1*1@3 !9 a=1@11 c=1@12 c=1@13 a=2*2@15 |"
     );
 }
@@ -389,23 +386,18 @@ fn a_row_that_grows_among_many_that_do_not_is_seen() {
 #[test]
 fn where_keys_hardly_repeat_records_pass_for_a_while() {
     let tens = || WindowAssigner::tumbling(ms(10));
-    let limits = Limits {
-        judged: 3,
-        pass: 1,
-        ..MANY
-    };
     // Three records made two: so the next three pass. What is kept of another pane goes first, lest it be overtaken.
     assert_eq!(
         travels(
             tens(),
-            limits,
+            SOON,
             "a@1 a@2 b@3 c@10 !9 a@11 c@12 c@13 a@14 a@15 |"
         ),
         "a=2*2@1 b=1*1@1 c=1*1@10 !9 a=1@11 c=1@12 c=1@13 a=2*2@14 |"
     );
     // Every second one was merged: that is worth while.
     assert_eq!(
-        travels(tens(), limits, "a@1 a@2 b@3 b@4 c@10 !9 a@11 a@12 |"),
+        travels(tens(), SOON, "a@1 a@2 b@3 b@4 c@10 !9 a@11 a@12 |"),
         "a=2*2@1 b=2*2@1 !9 c=1*1@10 a=2*2@10 |"
     );
 }
@@ -573,12 +565,7 @@ fn firsts(
 
 #[test]
 fn a_folds_first_record_is_still_the_first_whatever_passes_as_it_is() {
-    let limits = Limits {
-        rows: 3,
-        judged: 3,
-        pass: 1,
-        ..MANY
-    };
+    let limits = Limits { rows: 3, ..SOON };
     let input = "a=1@1 b=2@2 c=3@3 a=4@4 a=5@5 b=6@6 a=7@7 | b=8@8 a=9@9 !9";
     let shown = |found: &crate::Windowed<String, Pair>| format!("{}={}", found.key, found.value.1);
     let operator = firsts(WindowAssigner::tumbling(ms(10)));

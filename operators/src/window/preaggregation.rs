@@ -50,10 +50,10 @@ use crate::selector::KeySelector;
 /// Of eight new rows about one is looked at, whose hash, mixed, has zeros above so many bits. The others are taken to have what was found last.
 const WEIGHED: u32 = 61;
 
-/// After so many looks at rows that haven't grown, of others too only about every eighth is looked at, until one has grown again,
+/// After so many looks at rows that haven't grown, of others too only about every eighth is looked at, until one has grown again.
 const WATCHED: u32 = 64;
 
-/// unless they have so many records.
+/// Rows of so many records are looked at in any case.
 const HEAVY: u64 = 64;
 
 /// Partials sent between two looks at the buffer and the clock.

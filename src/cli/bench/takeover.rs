@@ -173,7 +173,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     );
     let median = middle(&gaps) as f64;
     let beside = |others: &[u64]| match middle(others) {
-        0 => "so many".to_owned(),
+        0 => "?".to_owned(),
         other => format!("{:.1}", median / other as f64),
     };
     let times = median / usual as f64;
